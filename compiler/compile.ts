@@ -1,0 +1,38 @@
+/** The pipeline in one screen: manifests -> ClusterModel -> ResolvedCluster -> Program. */
+import type { Program } from "../dataplane/program.ts";
+import { hasErrors, type Issue } from "./issue.ts";
+import { applyDefaults } from "./manifest/defaults.ts";
+import { type ManifestFile, parseManifests } from "./manifest/parse.ts";
+import { validateCluster } from "./manifest/validate.ts";
+import type { ClusterModel } from "./model.ts";
+import { type ResolvedCluster, resolvePolicies } from "./resolve.ts";
+import type { LowerOptions, Strategy } from "./strategies/strategy.ts";
+import { verifyProgram } from "./verify.ts";
+
+export interface LoadedCluster {
+  /** Undefined when an issue is an error. */
+  readonly model: ClusterModel | undefined;
+  readonly issues: readonly Issue[];
+  /** Objects of other kinds, by `apiVersion kind`. */
+  readonly skipped: ReadonlyMap<string, number>;
+}
+
+/** parse -> default -> validate. Never throws on user input. */
+export function loadCluster(files: readonly ManifestFile[]): LoadedCluster {
+  const parsed = parseManifests(files);
+  const defaulted = applyDefaults(parsed);
+  const { model, issues } = validateCluster(defaulted);
+  return { model: hasErrors(issues) ? undefined : model, issues, skipped: parsed.skipped };
+}
+
+/** resolve -> lower -> verify, for one node. Throws only on a broken invariant of ours. */
+export function compileNode(cluster: ResolvedCluster, strategy: Strategy, options: LowerOptions): Program {
+  const program = strategy.lower(cluster, options);
+  const problems = verifyProgram(program);
+  if (problems.length > 0) {
+    throw new Error(`${strategy.name} emitted an illegal program for ${options.node}: ${problems.join("; ")}`);
+  }
+  return program;
+}
+
+export { resolvePolicies };

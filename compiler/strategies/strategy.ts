@@ -1,0 +1,71 @@
+/** The contract of a strategy: one network solution's way to lower policy. */
+import type { Packet } from "../../dataplane/packet.ts";
+import type { Program } from "../../dataplane/program.ts";
+import type { Verdict } from "../../dataplane/verdict.ts";
+import type { ResolvedCluster } from "../resolve.ts";
+
+export interface Strategy {
+  /** kebab-case; the same in registry, flags, goldens and docs. */
+  readonly name: string;
+  readonly summary: string;
+  /** Upstream files this mirrors, with version. */
+  readonly sources: readonly string[];
+  /** What `lower` refuses, by name. */
+  readonly unsupported: readonly Feature[];
+  /** Sourced differences from the API text. */
+  readonly deviations: readonly Deviation[];
+  /** How refused traffic ends: most drop, kube-router rejects. */
+  readonly denyVerdict: "drop" | "reject";
+  /** Options with their defaults, shown in `--help` and docs. */
+  readonly options: readonly StrategyOption[];
+  /** Pure and deterministic: equal input in any order gives an equal program, byte for byte. */
+  lower(cluster: ResolvedCluster, options: LowerOptions): Program;
+}
+
+/** A part of the API that a solution may be unable to express. */
+export type Feature =
+  | "ipv6"
+  | "egress"
+  | "ip-block"
+  | "except"
+  | "named-port"
+  | "end-port"
+  | "sctp"
+  | "match-expressions";
+
+export interface LowerOptions {
+  readonly node: string;
+  /** Values for `Strategy.options`, by name; missing ones take the default. */
+  readonly settings?: ReadonlyMap<string, string>;
+}
+
+export interface StrategyOption {
+  readonly name: string;
+  readonly default: string;
+  readonly summary: string;
+}
+
+export function settingOf(strategy: Pick<Strategy, "options">, options: LowerOptions, name: string): string {
+  const declared = strategy.options.find((option) => option.name === name);
+  if (declared === undefined) throw new Error(`strategy has no option ${name}`);
+  return options.settings?.get(name) ?? declared.default;
+}
+
+/**
+ * A way in which the real solution differs from the API text, as code: "verdict = reference, except exactly where a
+ * declared deviation says otherwise" is a property over all packets.
+ */
+export interface Deviation {
+  /** kebab-case. */
+  readonly name: string;
+  readonly summary: string;
+  /** Where this was seen: upstream file and line, issue number, or the dump that shows it. */
+  readonly source: string;
+  /** The bundled scenario in which it bites. */
+  readonly scenario: string;
+  /**
+   * The verdict the real solution gives to the first packet of a connection when this deviation decides it; undefined
+   * when the deviation has no say. The first of a strategy's deviations that answers wins.
+   */
+  verdict(cluster: ResolvedCluster, packet: Packet): Verdict | undefined;
+}

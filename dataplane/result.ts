@@ -1,0 +1,79 @@
+/** What became of packets: columns on the hot path (`ResultBatch`), objects at the edges (`PacketResult`). */
+import type { TableName } from "./program.ts";
+import type { CtState, DropReason, Verdict, Work } from "./verdict.ts";
+
+/** The rule or map entry that decided. */
+export type Decision =
+  | {
+      readonly kind: "rule";
+      readonly node: string;
+      readonly table: TableName;
+      readonly chain: string;
+      /** From 1, as iptables counts; one past the last rule when the chain's policy decided. */
+      readonly rule: number;
+      readonly origin: string | undefined;
+    }
+  | {
+      readonly kind: "map";
+      readonly node: string;
+      readonly map: string;
+      /** Hex of the key bytes looked up. */
+      readonly key: string;
+      readonly origin: string | undefined;
+    };
+
+/** Where a walk went: a rule whose matches all held (table, chain, number), or a map consulted (map, key, 0). */
+export type WalkEntry = readonly [tableOrMap: string, chainOrKey: string, number: number];
+
+/** What one node did with a packet. */
+export interface Hop {
+  readonly node: string;
+  readonly verdict: Verdict;
+  readonly reason: DropReason | undefined;
+  readonly ctState: CtState;
+  readonly decidedBy: Decision | undefined;
+  readonly work: Work;
+  /** Only when asked for. */
+  readonly walk?: readonly WalkEntry[];
+}
+
+/** What the whole way did with a packet. No hops: it never left its pod, or no node of the cluster saw it. */
+export interface PacketResult {
+  readonly verdict: Verdict;
+  readonly reason: DropReason | undefined;
+  /** Seen by the node that decided (the last hop). */
+  readonly ctState: CtState;
+  readonly decidedBy: Decision | undefined;
+  readonly hops: readonly Hop[];
+  readonly work: Work;
+}
+
+/** Results of one node as columns, row for row beside the `PacketBatch`. */
+export interface ResultBatch {
+  /** `VERDICT_CODE`. */
+  readonly verdict: Uint8Array;
+  /** `CT_STATE_CODE`. */
+  readonly ctState: Uint8Array;
+  /** Index into the dataplane's decisions; -1: nothing decided (no chain of the program saw the packet). */
+  readonly decision: Int32Array;
+  readonly rules: Uint32Array;
+  readonly chains: Uint32Array;
+  readonly setLookups: Uint32Array;
+  readonly mapLookups: Uint32Array;
+  readonly trieLookups: Uint32Array;
+  readonly conntrackLookups: Uint32Array;
+}
+
+export function createResults(capacity: number): ResultBatch {
+  return {
+    verdict: new Uint8Array(capacity),
+    ctState: new Uint8Array(capacity),
+    decision: new Int32Array(capacity),
+    rules: new Uint32Array(capacity),
+    chains: new Uint32Array(capacity),
+    setLookups: new Uint32Array(capacity),
+    mapLookups: new Uint32Array(capacity),
+    trieLookups: new Uint32Array(capacity),
+    conntrackLookups: new Uint32Array(capacity),
+  };
+}
