@@ -266,9 +266,7 @@ function addressOf(family: Family, words: number[]): IpAddress {
  * A packet with everything but its tuple at the defaults of interface.md: time 0, TCP SYN, SCTP INIT, ICMP echo
  * request; source port 40000 where the protocol has ports.
  */
-export function makePacket(
-  tuple: Pick<Packet, "protocol" | "source" | "destination"> & Partial<Packet>,
-): Packet {
+export function makePacket(tuple: Pick<Packet, "protocol" | "source" | "destination"> & Partial<Packet>): Packet {
   const echoRequest = tuple.protocol === PROTOCOL.icmpv6 ? 128 : tuple.protocol === PROTOCOL.icmp ? 8 : 0;
   return {
     time: 0,

@@ -169,7 +169,12 @@ export type Target =
   | { readonly kind: "reject"; readonly with: RejectWith }
   /** `MARK --set-xmark value/mask`: mark = (mark & ~mask) ^ value. Unsigned 32-bit. Goes on. */
   | { readonly kind: "mark"; readonly value: number; readonly mask: number }
-  | { readonly kind: "connmark"; readonly operation: "set" | "save" | "restore"; readonly value: number; readonly mask: number }
+  | {
+      readonly kind: "connmark";
+      readonly operation: "set" | "save" | "restore";
+      readonly value: number;
+      readonly mask: number;
+    }
   /** `CT --notrack` (raw table), or `CT --zone N`. */
   | { readonly kind: "notrack" }
   | { readonly kind: "ctZone"; readonly zone: number }
