@@ -1,6 +1,6 @@
 /** The contract of a strategy: one network solution's way to lower policy. */
 import type { Packet } from "../../dataplane/packet.ts";
-import type { Program } from "../../dataplane/program.ts";
+import type { Attachment, Program } from "../../dataplane/program.ts";
 import type { Verdict } from "../../dataplane/verdict.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 
@@ -20,6 +20,8 @@ export interface Strategy {
   readonly options: readonly StrategyOption[];
   /** Pure and deterministic: equal input in any order gives an equal program, byte for byte. */
   lower(cluster: ResolvedCluster, options: LowerOptions): Program;
+  /** How pods hang on the node; `lower` puts the same in its program, `import` uses it alone. */
+  attach(cluster: ResolvedCluster, options: LowerOptions): Attachment;
 }
 
 /** A part of the API that a solution may be unable to express. */
