@@ -65,7 +65,7 @@ export function clusterArbitrary(choices: ClusterChoices = {}): fc.Arbitrary<Clu
       stack,
       namespaces: fc.tuple(...NAMESPACES.map(namespaceArbitrary)),
       drafts: fc.tuple(...PLACES.map(() => fc.option(podDraftArbitrary, { freq: 6 }))),
-      policies: fc.array(policyDraftArbitrary, { maxLength: choices.maxPolicies ?? 4 }),
+      policies: fc.array(policyDraftArbitrary, { maxLength: choices.maxPolicies ?? 4, size: "max" }),
     })
     .map(({ stack, namespaces, drafts, policies }) =>
       cluster({
@@ -81,9 +81,15 @@ export function clusterArbitrary(choices: ClusterChoices = {}): fc.Arbitrary<Clu
     );
 }
 
+const labelValueArbitrary = fc.oneof(
+  { weight: 4, arbitrary: fc.constant(LABEL_VALUES[0]) },
+  { weight: 1, arbitrary: fc.constantFrom(...LABEL_VALUES) },
+);
+
+/** Labels over the keys of the domain; each key is there or absent, and two pods often agree. */
 function labelsArbitrary(): fc.Arbitrary<LabelRecord> {
   const [first, second, third] = LABEL_KEYS;
-  const value = fc.constantFrom(...LABEL_VALUES);
+  const value = labelValueArbitrary;
   return fc.record({ [first]: value, [second]: value, [third]: value }, { requiredKeys: [] });
 }
 
@@ -192,16 +198,23 @@ function holderOf(draft: PodDraft, place: Place): { readonly ipv4: string; reado
   }
 }
 
-/** Random selectors, from "everything" to contradictory ones. */
-export const selectorArbitrary: fc.Arbitrary<LabelSelector> = fc
-  .record({
-    matchLabels: fc.oneof(
-      { weight: 2, arbitrary: fc.constant<LabelRecord>({}) },
-      { weight: 2, arbitrary: labelsArbitrary() },
-    ),
-    matchExpressions: fc.array(requirementArbitrary(), { maxLength: 2, size: "small" }),
-  })
-  .map(({ matchLabels, matchExpressions }) => selector(matchLabels, matchExpressions));
+/** Random selectors: everything, one label, one requirement, and now and then several of both. */
+export const selectorArbitrary: fc.Arbitrary<LabelSelector> = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(selector({})) },
+  {
+    weight: 2,
+    arbitrary: fc
+      .tuple(fc.constantFrom(...LABEL_KEYS), labelValueArbitrary)
+      .map(([key, value]) => selector({ [key]: value })),
+  },
+  { weight: 2, arbitrary: requirementArbitrary().map((requirement) => selector({}, [requirement])) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(labelsArbitrary(), fc.array(requirementArbitrary(), { maxLength: 2 }))
+      .map(([matchLabels, matchExpressions]) => selector(matchLabels, matchExpressions)),
+  },
+);
 
 function requirementArbitrary(): fc.Arbitrary<LabelRequirement> {
   const key = fc.constantFrom(...LABEL_KEYS);
