@@ -132,7 +132,10 @@ export type Match =
   /** `-f`: second and later fragments. */
   | { readonly kind: "fragment"; readonly negate: boolean }
   | { readonly kind: "comment"; readonly text: string }
-  /** What the importer cannot represent: reaching it makes the verdict unknown. `text` is the option as it stood. */
+  /**
+   * What the importer cannot represent: reaching it makes the verdict unknown. `text` is the options as they stood, with
+   * what loads them: `-m statistic --mode random --probability 0.5`.
+   */
   | { readonly kind: "opaque"; readonly text: string };
 
 export interface DeviceTest {
@@ -178,12 +181,37 @@ export type Target =
   /** `CT --notrack` (raw table), or `CT --zone N`. */
   | { readonly kind: "notrack" }
   | { readonly kind: "ctZone"; readonly zone: number }
-  /** NFLOG and LOG: counted no-ops; `text` is the options as printed. */
-  | { readonly kind: "log"; readonly target: "NFLOG" | "LOG"; readonly text: string }
+  /** Counted no-ops; `text` is the options as printed. */
+  | { readonly kind: "log"; readonly target: PassingTarget; readonly text: string }
   /** nat table: ends the walk of the table. The translation itself is not modelled; `text` is the options as printed. */
   | { readonly kind: "nat"; readonly target: "MASQUERADE" | "SNAT" | "DNAT" | "REDIRECT"; readonly text: string }
-  /** What the importer cannot represent. */
+  /** What the importer cannot represent. `text` is the target with its options as they stood: `-j NFQUEUE --queue-num 1`. */
   | { readonly kind: "opaque"; readonly text: string };
+
+/**
+ * Targets after which the packet goes on, unchanged in everything a program can ask of it: they tell somebody about the
+ * packet, or write what no match here reads. NFLOG and LOG come from strategies too, the others from imported nodes
+ * only (iptables-extensions(8)).
+ */
+export type PassingTarget =
+  | "NFLOG"
+  | "LOG"
+  | "ULOG"
+  | "TRACE"
+  | "AUDIT"
+  | "CHECKSUM"
+  | "CLASSIFY"
+  | "CONNSECMARK"
+  | "DSCP"
+  | "ECN"
+  | "IDLETIMER"
+  | "LED"
+  | "RATEEST"
+  | "SECMARK"
+  | "TCPMSS"
+  | "TCPOPTSTRIP"
+  | "TEE"
+  | "TOS";
 
 export type IPSetType = "hash:ip" | "hash:net" | "hash:ip,port" | "hash:net,port" | "list:set";
 
