@@ -19,6 +19,14 @@ export class Fabric {
     throw new Error("Fabric is not written yet");
   }
 
+  /**
+   * The cluster changed: these programs take the place of the old ones. Connection tracking of a node lives on, as it
+   * does in a kernel; a node that is new starts with none, one that is gone takes its connections along.
+   */
+  load(_programs: readonly Program[]): void {
+    throw new Error("Fabric is not written yet");
+  }
+
   /** Every node forgets all connections. */
   flushConntrack(): void {
     throw new Error("Fabric is not written yet");
