@@ -1,0 +1,173 @@
+/**
+ * SHA-1, SHA-224 and SHA-256 (FIPS 180-4), and the alphabets in which network solutions write hashes into names.
+ *
+ * Written here because Web Crypto answers only asynchronously and `node:crypto` is not in a browser; the names of a node's
+ * chains and sets are a few thousand hashes of short texts.
+ */
+
+/** SHA-1 of the bytes, or of a text's UTF-8: 20 bytes. */
+export function sha1(data: string | Uint8Array): Uint8Array {
+  return digest(
+    bytesOf(data),
+    Int32Array.of(0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0),
+    sha1Block,
+    20,
+  );
+}
+
+/** SHA-224 of the bytes, or of a text's UTF-8: 28 bytes. */
+export function sha224(data: string | Uint8Array): Uint8Array {
+  return digest(bytesOf(data), Int32Array.from(SHA224_START), sha256Block, 28);
+}
+
+/** SHA-256 of the bytes, or of a text's UTF-8: 32 bytes. */
+export function sha256(data: string | Uint8Array): Uint8Array {
+  return digest(bytesOf(data), Int32Array.from(SHA256_START), sha256Block, 32);
+}
+
+/** RFC 4648 section 6, upper case, without the padding. */
+export function base32(bytes: Uint8Array): string {
+  return encode(bytes, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 5);
+}
+
+/** RFC 4648 section 5, the alphabet safe in names, without the padding. */
+export function base64Url(bytes: Uint8Array): string {
+  return encode(bytes, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", 6);
+}
+
+/** Lower case, two digits a byte. */
+export function toHex(bytes: Uint8Array): string {
+  return encode(bytes, "0123456789abcdef", 4);
+}
+
+/** The bytes as a stream of bits, `bitsEach` of them a character; the last character is filled up with zeros. */
+function encode(bytes: Uint8Array, alphabet: string, bitsEach: number): string {
+  let text = "";
+  let pending = 0;
+  let pendingBits = 0;
+  for (const byte of bytes) {
+    pending = ((pending << 8) | byte) & 0xffff;
+    for (pendingBits += 8; pendingBits >= bitsEach; pendingBits -= bitsEach) {
+      text += alphabet[(pending >> (pendingBits - bitsEach)) & ((1 << bitsEach) - 1)];
+    }
+  }
+  if (pendingBits > 0) text += alphabet[(pending << (bitsEach - pendingBits)) & ((1 << bitsEach) - 1)];
+  return text;
+}
+
+function bytesOf(data: string | Uint8Array): Uint8Array {
+  return typeof data === "string" ? new TextEncoder().encode(data) : data;
+}
+
+/** Mixes 16 big-endian words of the message, at the front of `schedule`, into `state`. */
+type BlockFunction = (state: Int32Array, schedule: Int32Array) => void;
+
+/**
+ * The frame the three functions share (Merkle-Damgård): 64-byte blocks, the last one padded with a one bit, zeros and the
+ * message's length in bits; then the first `lengthBytes` bytes of the state.
+ */
+function digest(message: Uint8Array, state: Int32Array, mix: BlockFunction, lengthBytes: number): Uint8Array {
+  const padded = new Uint8Array((Math.floor((message.length + 8) / 64) + 1) * 64);
+  padded.set(message);
+  padded[message.length] = 0x80;
+  const words = new DataView(padded.buffer);
+  words.setBigUint64(padded.length - 8, BigInt(message.length) * 8n);
+  const schedule = new Int32Array(80);
+  for (let block = 0; block < padded.length; block += 64) {
+    for (let word = 0; word < 16; word++) schedule[word] = words.getInt32(block + 4 * word);
+    mix(state, schedule);
+  }
+  const result = new DataView(new ArrayBuffer(4 * state.length));
+  state.forEach((word, index) => {
+    result.setInt32(4 * index, word);
+  });
+  return new Uint8Array(result.buffer, 0, lengthBytes);
+}
+
+function rotateLeft(word: number, bits: number): number {
+  return (word << bits) | (word >>> (32 - bits));
+}
+
+function rotateRight(word: number, bits: number): number {
+  return rotateLeft(word, 32 - bits);
+}
+
+/** FIPS 180-4 sections 4.1.1, 4.2.1 and 6.1.2. */
+function sha1Block(state: Int32Array, schedule: Int32Array): void {
+  const w = (index: number) => schedule[index] ?? 0;
+  for (let t = 16; t < 80; t++) schedule[t] = rotateLeft(w(t - 3) ^ w(t - 8) ^ w(t - 14) ^ w(t - 16), 1);
+  let [a = 0, b = 0, c = 0, d = 0, e = 0] = state;
+  for (let t = 0; t < 80; t++) {
+    let mixed: number;
+    if (t < 20) mixed = ((b & c) | (~b & d)) + 0x5a827999;
+    else if (t < 40) mixed = (b ^ c ^ d) + 0x6ed9eba1;
+    else if (t < 60) mixed = ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdc;
+    else mixed = (b ^ c ^ d) + 0xca62c1d6;
+    const next = (rotateLeft(a, 5) + mixed + e + w(t)) | 0;
+    e = d;
+    d = c;
+    c = rotateLeft(b, 30);
+    b = a;
+    a = next;
+  }
+  addTo(state, [a, b, c, d, e]);
+}
+
+/** FIPS 180-4 sections 4.1.2 and 6.2.2. */
+function sha256Block(state: Int32Array, schedule: Int32Array): void {
+  const w = (index: number) => schedule[index] ?? 0;
+  for (let t = 16; t < 64; t++) {
+    const near = w(t - 2);
+    const far = w(t - 15);
+    const sigma1 = rotateRight(near, 17) ^ rotateRight(near, 19) ^ (near >>> 10);
+    const sigma0 = rotateRight(far, 7) ^ rotateRight(far, 18) ^ (far >>> 3);
+    schedule[t] = sigma1 + w(t - 7) + sigma0 + w(t - 16);
+  }
+  let [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = state;
+  for (let t = 0; t < 64; t++) {
+    const sum1 = rotateRight(e, 6) ^ rotateRight(e, 11) ^ rotateRight(e, 25);
+    const sum0 = rotateRight(a, 2) ^ rotateRight(a, 13) ^ rotateRight(a, 22);
+    const first = (h + sum1 + ((e & f) ^ (~e & g)) + (ROUND[t] ?? 0) + w(t)) | 0;
+    const second = (sum0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
+    h = g;
+    g = f;
+    f = e;
+    e = (d + first) | 0;
+    d = c;
+    c = b;
+    b = a;
+    a = (first + second) | 0;
+  }
+  addTo(state, [a, b, c, d, e, f, g, h]);
+}
+
+function addTo(state: Int32Array, words: readonly number[]): void {
+  words.forEach((word, index) => {
+    state[index] = (state[index] ?? 0) + word;
+  });
+}
+
+/** The first 32 bits of the fractional parts of the square roots of the first eight primes (section 5.3.3). */
+const SHA256_START = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+
+/** The second 32 bits for the ninth to sixteenth primes (section 5.3.2). */
+const SHA224_START = [0xc1059ed8, 0x367cd507, 0x3070dd17, 0xf70e5939, 0xffc00b31, 0x68581511, 0x64f98fa7, 0xbefa4fa4];
+
+/** The first 32 bits of the fractional parts of the cube roots of the first 64 primes (section 4.2.2). */
+const ROUND: Int32Array = Int32Array.from(firstPrimes(64), (prime) => {
+  // Exact: the integer cube root of prime * 2^96 is the root with 32 fractional bits.
+  const target = BigInt(prime) << 96n;
+  let root = 0n;
+  for (let bit = 1n << 35n; bit > 0n; bit >>= 1n) {
+    if ((root | bit) ** 3n <= target) root |= bit;
+  }
+  return Number(root & 0xffffffffn);
+});
+
+function firstPrimes(count: number): number[] {
+  const primes: number[] = [];
+  for (let candidate = 2; primes.length < count; candidate++) {
+    if (primes.every((prime) => candidate % prime !== 0)) primes.push(candidate);
+  }
+  return primes;
+}
