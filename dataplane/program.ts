@@ -39,6 +39,15 @@ export interface Table {
 /** Where netfilter calls a built-in chain. */
 export type Hook = "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING";
 
+/** The built-in chains of each table, in the order of iptables-save (iptables(8), TABLES). */
+export const BUILT_IN_CHAINS = {
+  raw: ["PREROUTING", "OUTPUT"],
+  mangle: ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
+  nat: ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"],
+  filter: ["INPUT", "FORWARD", "OUTPUT"],
+  security: ["INPUT", "FORWARD", "OUTPUT"],
+} as const satisfies Readonly<Record<TableName, readonly Hook[]>>;
+
 export interface Chain {
   readonly name: string;
   /** Present on built-in chains only: the verdict at their end. */
