@@ -1,0 +1,437 @@
+/**
+ * One rule of a save: words -> Rule.
+ *
+ * Read as getopt does it for iptables: an option belongs to the module loaded last that has it, wherever it stands, so
+ * that what people write (`-j NFLOG --nflog-group 1 -m limit --limit 1/s`, `-p tcp --dport 80`) reads like what the save
+ * commands print. The options of a module we do not have run to the next option we do have.
+ */
+import { type Family, formatAddress } from "../../dataplane/address.ts";
+import { protocolName } from "../../dataplane/packet.ts";
+import type { Match, Rule, TableName, Target } from "../../dataplane/program.ts";
+import type { ImportIssues } from "./importIssues.ts";
+import type { Word } from "./lines.ts";
+import { MATCH_MODULES, type MatchModule, neededProtocols, opaqueMatch, protocolModule } from "./matches.ts";
+import type { Given, RuleScope, SetNames } from "./scope.ts";
+import { opaqueTarget, TARGET_MODULES, type TargetModule } from "./targets.ts";
+import { isEverything, parseNumber, parsePrefix, parseProtocolName } from "./values.ts";
+
+export interface RuleContext {
+  readonly family: Family;
+  readonly table: TableName;
+  /** Whether a chain of the table has the name, and whether the kernel calls it or rules do. */
+  chainKind(name: string): "built-in" | "user" | undefined;
+  readonly sets: SetNames;
+  missingSet(at: Word, name: string): void;
+  readonly issues: ImportIssues;
+  readonly line: number;
+  /** Where the rule stands, for issues: `filter FORWARD 3`. */
+  readonly path: string;
+}
+
+type Counters = readonly [packets: number, bytes: number];
+
+/** Option names with the same meaning; the one on the right is used from here on. */
+const ALIASES: ReadonlyMap<string, string> = new Map([
+  ["--source", "-s"],
+  ["--src", "-s"],
+  ["--destination", "-d"],
+  ["--dst", "-d"],
+  ["--in-interface", "-i"],
+  ["--out-interface", "-o"],
+  ["--protocol", "-p"],
+  ["--proto", "-p"],
+  ["--fragment", "-f"],
+  ["--match", "-m"],
+  ["--jump", "-j"],
+  ["--goto", "-g"],
+  ["--set-counters", "-c"],
+  ["--ipv4", "-4"],
+  ["--ipv6", "-6"],
+  ["--source-port", "--sport"],
+  ["--destination-port", "--dport"],
+  ["--source-ports", "--sports"],
+  ["--destination-ports", "--dports"],
+  ["--port", "--ports"],
+]);
+
+/** if.h IFNAMSIZ less the closing zero. */
+const MAX_INTERFACE_LENGTH = 15;
+
+/** A `-m` or `-j` with the options that came for it. */
+interface Section {
+  readonly name: string;
+  readonly at: Word;
+  readonly given: Given[];
+  readonly options: Readonly<Record<string, number>>;
+  /** Something that its module, as we know it, does not take. */
+  strange: boolean;
+}
+
+type Item = { readonly kind: "match"; readonly match: Match } | { readonly kind: "module"; readonly section: Section };
+
+/** Undefined: the rule is wrong, and an error was reported. */
+export function parseRule(words: readonly Word[], context: RuleContext, counters?: Counters): Rule | undefined {
+  return new RuleReader(words, context, counters).read();
+}
+
+class RuleReader {
+  readonly #words: readonly Word[];
+  readonly #context: RuleContext;
+  #counters: Counters | undefined;
+  #next = 0;
+  #failed = false;
+  readonly #items: Item[] = [];
+  /** Which section an option belongs to. */
+  readonly #owners = new Map<string, Section>();
+  #lastSection: Section | undefined;
+  readonly #generic = new Set<string>();
+  #protocol: number | undefined;
+  #target:
+    | { readonly kind: "chain"; readonly target: Target }
+    | { readonly kind: "section"; readonly section: Section }
+    | undefined;
+
+  constructor(words: readonly Word[], context: RuleContext, counters: Counters | undefined) {
+    this.#words = words;
+    this.#context = context;
+    this.#counters = counters;
+  }
+
+  read(): Rule | undefined {
+    while (this.#next < this.#words.length && !this.#failed) this.#option();
+    if (this.#failed) return undefined;
+    const scope = this.#scope();
+    const matches = this.#items.flatMap((item) =>
+      item.kind === "match" ? item.match : this.#matches(item.section, scope),
+    );
+    const target = this.#buildTarget(scope);
+    if (this.#failed) return undefined;
+    return {
+      matches,
+      ...(target !== undefined && { target }),
+      ...(this.#counters !== undefined && { counters: this.#counters }),
+    };
+  }
+
+  #option(): void {
+    const first = this.#take();
+    if (first === undefined) return;
+    let at = first;
+    const negate = at.raw === "!";
+    if (negate) {
+      const after = this.#take();
+      if (after === undefined) return this.#error(at, "bad-rule", "nothing to negate after !");
+      at = after;
+    }
+    if (!isOption(at)) return this.#stray(at);
+    const equals = at.text.startsWith("--") ? at.text.indexOf("=") : -1;
+    const written = equals < 0 ? at.text : at.text.slice(0, equals);
+    const inline = equals < 0 ? undefined : { ...at, text: at.text.slice(equals + 1), raw: at.raw.slice(equals + 1) };
+    this.#dispatch({ name: ALIASES.get(written) ?? written, at, negate, inline });
+  }
+
+  #dispatch(option: OptionStart): void {
+    switch (option.name) {
+      case "-s":
+      case "-d":
+        return this.#once(option, (value, negate) => this.#address(option, value, negate));
+      case "-i":
+      case "-o":
+        return this.#once(option, (value, negate) => this.#interface(option, value, negate));
+      case "-p":
+        return this.#once(option, (value, negate) => this.#protocolOption(value, negate));
+      case "-f":
+        if (this.#context.family === 6) return this.#error(option.at, "bad-rule", "ip6tables has no -f");
+        this.#items.push({ kind: "match", match: { kind: "fragment", negate: option.negate } });
+        return;
+      case "-m":
+        return this.#once(option, (value) => this.#loadMatch(value));
+      case "-j":
+        return this.#once(option, (value) => this.#jump(value));
+      case "-g":
+        return this.#once(option, (value) => this.#goto(value));
+      case "-c":
+        return this.#setCounters(option);
+      case "-4":
+      case "-6":
+        return;
+      default:
+        return this.#moduleOption(option);
+    }
+  }
+
+  /** An option of iptables itself, which takes one value and stands once (but for `-m`). */
+  #once(option: OptionStart, use: (value: Word, negate: boolean) => void): void {
+    const unique = option.name === "-g" ? "-j" : option.name;
+    if (unique !== "-m" && this.#generic.has(unique)) {
+      return this.#error(option.at, "repeated-option", `${option.at.text}: stands more than once in a rule`);
+    }
+    this.#generic.add(unique);
+    const given = this.#given(option, 1);
+    const value = given?.values[0];
+    if (given === undefined || value === undefined) return;
+    if (given.negate && (unique === "-m" || unique === "-j")) {
+      return this.#error(option.at, "bad-rule", `${option.at.text} cannot be negated`);
+    }
+    use(value, given.negate);
+  }
+
+  #address(option: OptionStart, value: Word, negate: boolean): void {
+    const { family } = this.#context;
+    const reading = parsePrefix(value.text);
+    if (reading.kind === "wrong") {
+      const parts = value.text.split(",");
+      if (parts.length < 2 || parts.some((part) => parsePrefix(part).kind === "wrong")) {
+        return this.#error(
+          value,
+          "bad-value",
+          `${option.at.text} ${value.raw}: want an IPv${family} address or prefix`,
+        );
+      }
+    }
+    if (reading.kind !== "cidr") return this.#opaqueGeneric(option, value, negate);
+    const { cidr } = reading;
+    if (cidr.family !== family) {
+      const message = `${formatAddress(cidr)} is an IPv${cidr.family} address in a save of IPv${family} tables`;
+      return this.#error(value, "wrong-family", message);
+    }
+    if (isEverything(cidr) && !negate) return; // 0.0.0.0/0 asks nothing, and the save commands leave it out
+    this.#items.push({
+      kind: "match",
+      match: { kind: "address", side: option.name === "-s" ? "source" : "destination", cidr, negate },
+    });
+  }
+
+  #opaqueGeneric(option: OptionStart, value: Word, negate: boolean): void {
+    const text = `${negate ? "! " : ""}${option.name} ${value.raw}`;
+    this.#unrepresented(option.at, text);
+    this.#items.push({ kind: "match", match: { kind: "opaque", text } });
+  }
+
+  #interface(option: OptionStart, value: Word, negate: boolean): void {
+    const name = value.text;
+    if (name === "" || name.length > MAX_INTERFACE_LENGTH) {
+      const message = `${option.at.text} ${value.raw}: want an interface name of 1 to ${MAX_INTERFACE_LENGTH} characters`;
+      return this.#error(value, "bad-value", message);
+    }
+    this.#items.push({
+      kind: "match",
+      match: { kind: "interface", side: option.name === "-i" ? "in" : "out", name, negate },
+    });
+  }
+
+  #protocolOption(value: Word, negate: boolean): void {
+    const protocol = parseProtocolName(value.text);
+    if (protocol === undefined || (protocol === 0 && negate)) {
+      return this.#error(value, "bad-value", `-p ${value.raw}: want a protocol name or a number 0-255`);
+    }
+    if (protocol === 0) return; // every protocol
+    if (!negate) this.#protocol = protocol;
+    this.#items.push({ kind: "match", match: { kind: "protocol", protocol, negate } });
+  }
+
+  #loadMatch(name: Word): void {
+    if (!/^[A-Za-z0-9_-]+$/.test(name.text)) {
+      return this.#error(name, "bad-value", `-m ${name.raw}: want the name of a match module`);
+    }
+    const module = MATCH_MODULES.get(name.text);
+    this.#items.push({ kind: "module", section: this.#open(name, name.text, module) });
+  }
+
+  #open(at: Word, name: string, module: MatchModule | TargetModule | undefined): Section {
+    const section: Section = { name, at, given: [], options: module?.options ?? {}, strange: false };
+    for (const option of Object.keys(section.options)) this.#owners.set(option, section);
+    this.#lastSection = section;
+    return section;
+  }
+
+  #jump(name: Word): void {
+    const kind = this.#context.chainKind(name.text);
+    const module = TARGET_MODULES.get(name.text);
+    if (kind === "user") this.#toChain({ kind: "jump", chain: name.text });
+    else if (module !== undefined && kind === undefined) {
+      this.#target = { kind: "section", section: this.#open(name, name.text, module) };
+    } else this.#noChain("-j", name, kind);
+  }
+
+  #goto(name: Word): void {
+    const kind = this.#context.chainKind(name.text);
+    if (kind === "user") this.#toChain({ kind: "goto", chain: name.text });
+    else this.#noChain("-g", name, kind);
+  }
+
+  #toChain(target: Target): void {
+    this.#target = { kind: "chain", target };
+    this.#lastSection = undefined; // a chain takes no options
+  }
+
+  #noChain(option: string, name: Word, kind: "built-in" | undefined): void {
+    const { table } = this.#context;
+    if (kind === "built-in") {
+      return this.#error(
+        name,
+        "missing-chain",
+        `${option} ${name.raw}: a rule cannot send a packet to a built-in chain`,
+      );
+    }
+    const what = option === "-j" ? "neither a chain declared in table" : "no chain declared in table";
+    const end = option === "-j" ? " nor a target" : "";
+    this.#error(name, "missing-chain", `${option} ${name.raw}: ${what} ${table}${end}`);
+  }
+
+  #setCounters(option: OptionStart): void {
+    const given = this.#given(option, 2);
+    const [packets, bytes] = given?.values.map(({ text }) => parseNumber(text, Number.MAX_VALUE)) ?? [];
+    if (given === undefined) return;
+    if (packets === undefined || bytes === undefined) {
+      return this.#error(option.at, "bad-value", `${given.raw}: want two numbers, packets and bytes`);
+    }
+    this.#counters = [packets, bytes];
+  }
+
+  #moduleOption(option: OptionStart): void {
+    let section = this.#owners.get(option.name);
+    if (section === undefined) {
+      const implied = protocolModule(this.#protocol);
+      const module = implied === undefined ? undefined : MATCH_MODULES.get(implied);
+      if (implied !== undefined && module?.options[option.name] !== undefined) {
+        section = this.#open(option.at, implied, module);
+        this.#items.push({ kind: "module", section });
+      }
+    }
+    if (section === undefined) return this.#strangeOption(option);
+    const given = this.#given(option, section.options[option.name] ?? 0);
+    if (given === undefined) return;
+    if (section.given.some(({ name }) => name === given.name)) {
+      return this.#error(option.at, "repeated-option", `${given.name}: stands more than once for ${section.name}`);
+    }
+    if (given.negate && this.#target?.kind === "section" && this.#target.section === section) {
+      return this.#error(option.at, "bad-rule", `${given.name} cannot be negated`);
+    }
+    section.given.push(given);
+  }
+
+  /** An option we do not have: it belongs to what was loaded last, with all that follows up to the next option. */
+  #strangeOption(option: OptionStart): void {
+    const section = this.#lastSection;
+    if (section === undefined) {
+      return this.#error(option.at, "unknown-option", `${option.at.raw}: no option of iptables`);
+    }
+    let count = 0;
+    while (isValue(this.#words[this.#next + count])) count++;
+    const given = this.#given(option, option.inline === undefined ? count : count + 1);
+    if (given === undefined) return;
+    section.given.push(given);
+    section.strange = true;
+  }
+
+  /** A word where an option should be. */
+  #stray(word: Word): void {
+    const next = this.#words[this.#next];
+    const section = this.#lastSection;
+    // What the save commands print for a match or target of a revision they are too old or too new for.
+    if (section !== undefined && word.text === "[unsupported" && next?.text === "revision]") {
+      this.#next++;
+      section.given.push({ name: "", negate: false, values: [], at: word, raw: "[unsupported revision]" });
+      section.strange = true;
+      return;
+    }
+    this.#error(word, "bad-rule", `${word.raw}: unexpected here; want an option`);
+  }
+
+  /** The option with its values, or an error when they are missing. An old `--dport ! 80` is read as `! --dport 80`. */
+  #given(option: OptionStart, arity: number): Given | undefined {
+    const { at, name, inline } = option;
+    let { negate } = option;
+    const values: Word[] = inline === undefined ? [] : [inline];
+    if (values.length === 0 && arity > 0 && this.#words[this.#next]?.raw === "!" && !negate) {
+      negate = true;
+      this.#next++;
+    }
+    while (values.length < arity) {
+      const value = this.#take();
+      if (value === undefined) {
+        this.#error(at, "missing-value", `${at.raw}: wants ${arity === 1 ? "a value" : `${arity} values`}`);
+        return undefined;
+      }
+      values.push(value);
+    }
+    const spelled = inline === undefined ? [at.raw, ...values.map(({ raw }) => raw)] : [at.raw];
+    return { name, negate, values, at, raw: `${negate ? "! " : ""}${spelled.join(" ")}` };
+  }
+
+  #matches(section: Section, scope: RuleScope): readonly Match[] {
+    const module = MATCH_MODULES.get(section.name);
+    if (module === undefined || section.strange) {
+      const match = opaqueMatch(section.name, section.given);
+      this.#unrepresented(section.at, match.text);
+      return [match];
+    }
+    const needed = neededProtocols(section.name);
+    if (needed !== undefined && (scope.protocol === undefined || !needed.includes(scope.protocol))) {
+      this.#error(section.at, "bad-rule", `-m ${section.name} needs -p ${needed.map(protocolName).join(" or -p ")}`);
+      return [];
+    }
+    return module.build(section.given, scope);
+  }
+
+  #buildTarget(scope: RuleScope): Target | undefined {
+    if (this.#target?.kind !== "section") return this.#target?.target;
+    const { section } = this.#target;
+    const module = TARGET_MODULES.get(section.name);
+    const use = { name: section.name, at: section.at, given: section.given };
+    // Whatever options a passing target has, the packet passes.
+    if (module === undefined || (section.strange && !module.passing)) return opaqueTarget(use, scope);
+    return module.build(use, scope);
+  }
+
+  #scope(): RuleScope {
+    const { family, table, sets } = this.#context;
+    const module = this.#target?.kind === "section" ? TARGET_MODULES.get(this.#target.section.name) : undefined;
+    return {
+      family,
+      table,
+      sets,
+      protocol: this.#protocol,
+      passing: this.#target === undefined || module?.passing === true,
+      error: (at, code, message) => this.#error(at, code, message),
+      unrepresented: (at, what) => this.#unrepresented(at, what),
+      missingSet: (at, name) => this.#context.missingSet(at, name),
+    };
+  }
+
+  #take(): Word | undefined {
+    const word = this.#words[this.#next];
+    if (word !== undefined) this.#next++;
+    return word;
+  }
+
+  #error(at: Word, code: string, message: string): void {
+    this.#failed = true;
+    const { issues, line, path } = this.#context;
+    issues.error({ code, line, column: at.column, message, path });
+  }
+
+  #unrepresented(at: Word, what: string): void {
+    const { issues, line, path } = this.#context;
+    const message = `${what}: not represented; a packet that gets here has verdict unknown`;
+    issues.warning({ code: "not-represented", line, column: at.column, message, path });
+  }
+}
+
+interface OptionStart {
+  readonly name: string;
+  readonly at: Word;
+  readonly negate: boolean;
+  /** The value of `--option=value`. */
+  readonly inline: Word | undefined;
+}
+
+/** `-s` or `--sport`, not quoted. */
+function isOption(word: Word): boolean {
+  return /^-[-A-Za-z0-9]/.test(word.raw);
+}
+
+function isValue(word: Word | undefined): boolean {
+  return word !== undefined && word.raw !== "!" && !isOption(word);
+}
