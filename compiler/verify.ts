@@ -1,7 +1,117 @@
 /** verify: static checks on a Program, before it is loaded or rendered. */
-import type { Program } from "../dataplane/program.ts";
+import {
+  BUILT_IN_CHAINS,
+  type Chain,
+  type FamilyTables,
+  type Program,
+  type Table,
+  type TableProgram,
+} from "../dataplane/program.ts";
+import { CHAIN_NAME_MAX_BYTES, INTERFACE_NAME_MAX_BYTES, unsafeName } from "./names.ts";
+import { verifyMaps } from "./verify/maps.ts";
+import { RESERVED_TARGETS, verifyRule } from "./verify/rule.ts";
+import { dimensionsBySet, verifySets } from "./verify/sets.ts";
 
-/** What the kernel would refuse or loop on, in words; empty when the program is sound. */
+/** What the kernel or its tools would refuse or loop on, in words; empty when the program is sound. */
 export function verifyProgram(program: Program): readonly string[] {
-  throw new Error(`verifyProgram is not written yet (${program.node})`);
+  const problems = program.attachment.pods.flatMap(({ endpoint, interface: name }) => {
+    const unsafe = unsafeName(name, INTERFACE_NAME_MAX_BYTES);
+    return unsafe === undefined ? [] : [`pod ${endpoint}: interface name ${quoted(name)} ${unsafe}`];
+  });
+  switch (program.kind) {
+    case "tables":
+      problems.push(...verifyTables(program));
+      break;
+    case "maps":
+      problems.push(...verifyMaps(program));
+      break;
+  }
+  return problems;
+}
+
+function verifyTables(program: TableProgram): string[] {
+  const problems = [...verifySets(program.sets)];
+  const sets = dimensionsBySet(program.sets);
+  for (const twice of duplicates(program.families.map(({ family }) => `IPv${family}`))) {
+    problems.push(`${twice} is programmed twice`);
+  }
+  for (const { family, tables } of program.families) {
+    const of = family === 4 ? "" : "IPv6 ";
+    for (const twice of duplicates(tables.map(({ name }) => name))) problems.push(`${of}table ${twice} occurs twice`);
+    for (const table of tables) problems.push(...verifyTable(table, family, sets).map((text) => of + text));
+  }
+  return problems;
+}
+
+function verifyTable(table: Table, family: FamilyTables["family"], sets: ReturnType<typeof dimensionsBySet>): string[] {
+  const problems: string[] = [];
+  const chains = new Map(table.chains.map((chain) => [chain.name, chain]));
+  const builtIn: ReadonlySet<string> = new Set(BUILT_IN_CHAINS[table.name]);
+  for (const twice of duplicates(table.chains.map(({ name }) => name))) {
+    problems.push(`${table.name} ${twice}: the chain is declared twice`);
+  }
+  for (const hook of builtIn) {
+    if (!chains.has(hook)) problems.push(`${table.name}: built-in chain ${hook} is missing`);
+  }
+  for (const chain of table.chains) {
+    const place = `${table.name} ${chain.name}`;
+    if (builtIn.has(chain.name)) {
+      if (chain.policy === undefined) problems.push(`${place}: a built-in chain needs a policy`);
+    } else {
+      if (chain.policy !== undefined) problems.push(`${place}: only built-in chains have a policy`);
+      const unsafe = unsafeName(chain.name, CHAIN_NAME_MAX_BYTES);
+      if (unsafe !== undefined) problems.push(`${table.name}: chain name ${quoted(chain.name)} ${unsafe}`);
+      if (RESERVED_TARGETS.has(chain.name)) problems.push(`${place}: the name is that of a target`);
+    }
+    chain.rules.forEach((rule, index) => {
+      for (const problem of verifyRule(rule, { family, table: table.name, chain: chain.name, sets })) {
+        problems.push(`${place} rule ${index + 1}: ${problem}`);
+      }
+      const next = nextChain(rule.target);
+      if (next === undefined) return;
+      if (builtIn.has(next)) problems.push(`${place} rule ${index + 1}: ${next} is built in and cannot be jumped to`);
+      else if (!chains.has(next)) problems.push(`${place} rule ${index + 1}: there is no chain ${quoted(next)}`);
+    });
+  }
+  problems.push(...loops(chains).map((loop) => `${table.name}: the chains ${loop.join(" > ")} loop`));
+  return problems;
+}
+
+function nextChain(target: Chain["rules"][number]["target"]): string | undefined {
+  return target?.kind === "jump" || target?.kind === "goto" ? target.chain : undefined;
+}
+
+/** One path for each loop found, its first chain repeated at the end. Depth first, without recursion: chains are many. */
+function loops(chains: ReadonlyMap<string, Chain>): string[][] {
+  const found: string[][] = [];
+  const finished = new Set<string>();
+  for (const start of chains.keys()) {
+    const path: { readonly name: string; readonly next: Iterator<string> }[] = [];
+    const enter = (name: string) => path.push({ name, next: nextChains(chains.get(name)).values() });
+    if (!finished.has(start)) enter(start);
+    for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
+      const next = top.next.next();
+      if (next.done) {
+        finished.add(top.name);
+        path.pop();
+        continue;
+      }
+      const open = path.findIndex(({ name }) => name === next.value);
+      if (open >= 0) found.push([...path.slice(open).map(({ name }) => name), next.value]);
+      else if (!finished.has(next.value)) enter(next.value);
+    }
+  }
+  return found;
+}
+
+function nextChains(chain: Chain | undefined): ReadonlySet<string> {
+  return new Set(chain?.rules.map(({ target }) => nextChain(target)).filter((name) => name !== undefined));
+}
+
+function duplicates(names: readonly string[]): readonly string[] {
+  return [...new Set(names.filter((name, index) => names.indexOf(name) < index))];
+}
+
+function quoted(name: string): string {
+  return JSON.stringify(name);
 }

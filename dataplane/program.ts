@@ -66,6 +66,9 @@ export interface Rule {
   readonly counters?: readonly [packets: number, bytes: number];
 }
 
+/** How many ports one multiport match can hold, a range counting twice (XT_MULTI_PORTS of linux/netfilter/xt_multiport.h). */
+export const MULTIPORT_SLOTS = 15;
+
 /** An inclusive range of ports, 0–65535; a single port has `first === last`. */
 export interface PortRange {
   readonly first: number;

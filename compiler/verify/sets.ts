@@ -1,0 +1,139 @@
+/** What `ipset restore` and the kernel's set types refuse. */
+import { addressBits, type Cidr, formatCidr } from "../../dataplane/address.ts";
+import { hasPorts } from "../../dataplane/packet.ts";
+import type { IPSet, IPSetMember, IPSetType } from "../../dataplane/program.ts";
+import { hasControls, SET_COMMENT_MAX_BYTES, SET_NAME_MAX_BYTES, unsafeName, utf8Bytes } from "../names.ts";
+
+/** Default `maxelem` of hash sets and `size` of list sets (ipset(8)). */
+const DEFAULT_MAX_ELEMENTS = 65_536;
+const DEFAULT_LIST_SIZE = 8;
+
+/** How many sides a match must name, by set type (ipset(8)); a list has as many as its sets. */
+const DIMENSIONS = {
+  "hash:ip": 1,
+  "hash:net": 1,
+  "hash:ip,port": 2,
+  "hash:net,port": 2,
+} as const satisfies Readonly<Record<Exclude<IPSetType, "list:set">, number>>;
+
+/** A set as rules see it. */
+export interface SetShape {
+  readonly family: IPSet["family"];
+  /** Undefined: a list without sets, which no packet is in whatever is asked. */
+  readonly dimensions: number | undefined;
+}
+
+export function dimensionsBySet(sets: readonly IPSet[]): ReadonlyMap<string, SetShape> {
+  const shapes = new Map<string, SetShape>();
+  for (const { name, type, family, members } of sets) {
+    if (type !== "list:set") shapes.set(name, { family, dimensions: DIMENSIONS[type] });
+    else {
+      const listed = members.map((member) => (member.kind === "set" ? shapes.get(member.set)?.dimensions : undefined));
+      shapes.set(name, { family, dimensions: listed.find((dimensions) => dimensions !== undefined) });
+    }
+  }
+  return shapes;
+}
+
+export function verifySets(sets: readonly IPSet[]): readonly string[] {
+  const problems: string[] = [];
+  const earlier = new Map<string, IPSet>();
+  for (const set of sets) {
+    const unsafe = unsafeName(set.name, SET_NAME_MAX_BYTES);
+    if (unsafe !== undefined) problems.push(`set name ${JSON.stringify(set.name)} ${unsafe}`);
+    if (earlier.has(set.name)) problems.push(`set ${set.name}: created twice`);
+    problems.push(...verifySet(set, earlier).map((problem) => `set ${set.name}: ${problem}`));
+    earlier.set(set.name, set);
+  }
+  return problems;
+}
+
+function verifySet(set: IPSet, earlier: ReadonlyMap<string, IPSet>): string[] {
+  const problems: string[] = [];
+  const {
+    maxElements = DEFAULT_MAX_ELEMENTS,
+    hashSize = 1,
+    size = DEFAULT_LIST_SIZE,
+    timeoutSeconds = 0,
+  } = set.options;
+  for (const [name, value] of Object.entries({ maxElements, hashSize, size })) {
+    if (!Number.isInteger(value) || value < 1) problems.push(`${name} ${value} is not a positive number`);
+  }
+  // The kernel keeps timeouts in milliseconds of 32 bits (ip_set_timeout.h IPSET_MAX_TIMEOUT).
+  if (!Number.isInteger(timeoutSeconds) || timeoutSeconds < 0 || timeoutSeconds > 2_147_483) {
+    problems.push(`timeout ${timeoutSeconds} is not 0-2147483 seconds`);
+  }
+  const most = set.type === "list:set" ? size : maxElements;
+  if (set.members.length > most) problems.push(`${set.members.length} members, room for ${most}`);
+  const seen = new Set<number | string>();
+  const lists = new Set<number>();
+  for (const member of set.members) {
+    const key = memberKey(member);
+    if (seen.has(key)) problems.push(`${describe(member)} is added twice`);
+    seen.add(key);
+    const problem = verifyMember(set, member) ?? verifyComment(set, member);
+    if (problem !== undefined) problems.push(`${describe(member)} ${problem}`);
+    if (member.kind !== "set") continue;
+    const listed = earlier.get(member.set);
+    if (listed === undefined) problems.push(`lists ${member.set}, which is not created before it`);
+    else if (listed.type === "list:set") problems.push(`lists ${member.set}, which is a list itself`);
+    else {
+      if (listed.family !== set.family) problems.push(`lists ${member.set}, which is of IPv${listed.family}`);
+      lists.add(DIMENSIONS[listed.type]);
+    }
+  }
+  if (lists.size > 1) problems.push("lists sets of different dimensions");
+  return problems;
+}
+
+/** What the kernel compares members by; `nomatch` is no part of it. One number for IPv4 prefixes, of which sets are full. */
+function memberKey(member: IPSetMember): number | string {
+  switch (member.kind) {
+    case "net":
+      return member.cidr.family === 4 ? prefixNumber(member.cidr) : formatCidr(member.cidr);
+    case "netPort":
+      return `${formatCidr(member.cidr)},${member.protocol}:${member.port}`;
+    case "set":
+      return member.set;
+  }
+}
+
+function prefixNumber({ words, prefixLength }: Cidr): number {
+  return ((words[0] ?? 0) >>> 0) * 64 + prefixLength;
+}
+
+function describe(member: IPSetMember): string {
+  return `member ${member.kind === "net" ? formatCidr(member.cidr) : memberKey(member)}`;
+}
+
+function verifyMember(set: IPSet, member: IPSetMember): string | undefined {
+  const wanted = set.type === "list:set" ? "set" : DIMENSIONS[set.type] === 2 ? "netPort" : "net";
+  if (member.kind !== wanted) return `does not fit ${set.type}`;
+  if (member.kind === "set") return undefined;
+  const { cidr, nomatch } = member;
+  if (cidr.family !== set.family) return `is not of IPv${set.family}`;
+  const networks = set.type === "hash:net" || set.type === "hash:net,port";
+  if (!networks && cidr.prefixLength !== addressBits(cidr.family)) return `is a network in ${set.type}`;
+  if (!networks && nomatch === true) return `has nomatch in ${set.type}`;
+  // Zero ends a hash entry for the kernel (hash_ip4_uadt), and /0 has no place among its prefix lengths (ipset(8)).
+  if (!networks && cidr.family === 4 && cidr.words[0] === 0 && set.type === "hash:ip") return "cannot be stored";
+  if (networks && cidr.prefixLength === 0) return "has prefix length 0; two halves can be stored";
+  if (member.kind === "net") return undefined;
+  if (!inRange(member.protocol, 1, 255)) return "has no protocol";
+  if (!inRange(member.port, 0, 65_535)) return "has no port";
+  if (!hasPorts(member.protocol) && member.port !== 0) return "has a port, its protocol has none";
+  return undefined;
+}
+
+function verifyComment(set: IPSet, { comment }: IPSetMember): string | undefined {
+  if (comment === undefined) return undefined;
+  if (set.options.comment !== true) return "has a comment in a set without comments";
+  if (utf8Bytes(comment) > SET_COMMENT_MAX_BYTES) return `has a comment above ${SET_COMMENT_MAX_BYTES} bytes`;
+  // ipset(8): a comment ends at the first quote, nothing escapes one.
+  if (comment.includes('"') || hasControls(comment)) return "has a comment with a quote or a control character";
+  return undefined;
+}
+
+function inRange(value: number, first: number, last: number): boolean {
+  return Number.isInteger(value) && value >= first && value <= last;
+}
