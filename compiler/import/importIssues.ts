@@ -61,3 +61,8 @@ export class ImportIssues {
     return { code, severity, message, file: this.#file, line, column, path: path ?? "" };
   }
 }
+
+/** A word of untrusted text, short enough for a message. */
+export function shorten(text: string): string {
+  return text.length <= 60 ? text : `${text.slice(0, 57)}...`;
+}

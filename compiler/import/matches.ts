@@ -1,7 +1,16 @@
 /** The match modules of iptables-extensions(8) that the instruction set can say, option by option. */
 import { PROTOCOL, protocolName, TCP_FLAG } from "../../dataplane/packet.ts";
-import type { AddressType, CtStateFlag, DeviceTest, Match, PortRange, Side } from "../../dataplane/program.ts";
-import { type Given, type RuleScope, valueOf } from "./scope.ts";
+import {
+  type AddressType,
+  type CtStateFlag,
+  type DeviceTest,
+  type Match,
+  MULTIPORT_SLOTS,
+  type PortRange,
+  type Side,
+} from "../../dataplane/program.ts";
+import { shorten } from "./importIssues.ts";
+import { type Given, type RuleScope, valueAt } from "./scope.ts";
 import { isServiceName, parseIcmpType, parseMark, parseNumber, parsePortRange } from "./values.ts";
 
 export interface MatchModule {
@@ -35,8 +44,8 @@ function perOption(
 }
 
 function wrongValue(given: Given, scope: RuleScope, allowed: string): undefined {
-  const value = valueOf(given);
-  scope.error(value, "bad-value", `${given.name} ${value.raw}: want ${allowed}`);
+  const value = valueAt(given);
+  scope.error(value, "bad-value", `${given.name} ${shorten(value.raw)}: want ${allowed}`);
 }
 
 function notNegatable(given: Given, scope: RuleScope): readonly [] {
@@ -57,7 +66,7 @@ function portModule(extension: PortModule, more: Readonly<Record<string, number>
       return { kind: "tcpFlags", mask: SYN_MASK, compare: TCP_FLAG.S, negate: given.negate };
     }
     if (given.name !== "--sport" && given.name !== "--dport") return "unrepresented";
-    const text = valueOf(given).text;
+    const text = valueAt(given).text;
     const range = parsePortRange(text);
     if (range === undefined && isServiceName(text)) return "unrepresented";
     if (range === undefined) return wrongValue(given, scope, "a port 0-65535 or a range first:last");
@@ -100,11 +109,8 @@ function tcpFlags(given: Given, scope: RuleScope): Match | undefined {
   return { kind: "tcpFlags", mask, compare, negate: given.negate };
 }
 
-/** The kernel's limit, XT_MULTI_PORTS; a range takes two. */
-const MULTIPORT_SLOTS = 15;
-
 const multiport = perOption("multiport", { "--sports": 1, "--dports": 1, "--ports": 1 }, (given, scope) => {
-  const texts = valueOf(given).text.split(",");
+  const texts = valueAt(given).text.split(",");
   const ranges = texts.map((text) => (/^:|:$/.test(text) ? undefined : parsePortRange(text)));
   const known = ranges.filter((range) => range !== undefined);
   if (known.length < texts.length) {
@@ -122,7 +128,7 @@ const multiport = perOption("multiport", { "--sports": 1, "--dports": 1, "--port
 function icmpModule(module: "icmp" | "icmp6", option: string): MatchModule {
   const family = module === "icmp" ? 4 : 6;
   return perOption(module, { [option]: 1 }, (given, scope) => {
-    const type = parseIcmpType(valueOf(given).text, family);
+    const type = parseIcmpType(valueAt(given).text, family);
     if (type === undefined) return wrongValue(given, scope, "an ICMP type by name, type or type/code");
     return { kind: "icmp", family, ...type, negate: given.negate };
   });
@@ -156,16 +162,16 @@ const set: MatchModule = {
       scope.unrepresented(first.at, (strange ?? first).raw);
       return [opaqueMatch("set", all)];
     }
-    const name = valueOf(named).text;
-    const directions = valueOf(named, 1);
+    const name = valueAt(named).text;
+    const directions = valueAt(named, 1);
     const sides = directions.text.split(",").map(sideOf);
     const known = sides.filter((side) => side !== undefined);
     if (known.length < sides.length || sides.length > MAX_SIDES) {
-      scope.error(directions, "bad-value", `${directions.raw}: want up to ${MAX_SIDES} of src, dst`);
+      scope.error(directions, "bad-value", `${shorten(directions.raw)}: want up to ${MAX_SIDES} of src, dst`);
       return [];
     }
     const status = scope.sets.status(name);
-    if (status === "missing") scope.missingSet(valueOf(named), name);
+    if (status === "missing") scope.missingSet(valueAt(named), name);
     if (status !== "known") return [opaqueMatch("set", all)];
     return [{ kind: "set", set: name, sides: known, negate: named.negate }];
   },
@@ -177,7 +183,7 @@ function sideOf(text: string): Side | undefined {
 
 function markModule(kind: "mark" | "connmark"): MatchModule {
   return perOption(kind, { "--mark": 1 }, (given, scope) => {
-    const mark = parseMark(valueOf(given).text);
+    const mark = parseMark(valueAt(given).text);
     if (mark === undefined) return wrongValue(given, scope, "value or value/mask, each up to 0xffffffff");
     return { kind, ...mark, negate: given.negate };
   });
@@ -194,7 +200,7 @@ const CT_STATE_FLAGS: ReadonlyMap<string, CtStateFlag> = new Map([
 ]);
 
 function ctStates(given: Given, scope: RuleScope, extension: "conntrack" | "state"): Match | undefined {
-  const states = valueOf(given)
+  const states = valueAt(given)
     .text.split(",")
     .map((name) => CT_STATE_FLAGS.get(name.toUpperCase()));
   const known = states.filter((state) => state !== undefined);
@@ -247,7 +253,7 @@ const addrtype: MatchModule = {
     const matches: Match[] = [];
     let strange: Given | undefined;
     for (const given of all) {
-      const texts = valueOf(given).text.split(",");
+      const texts = valueAt(given).text.split(",");
       const type = texts[0];
       if (given.values.length === 0)
         strange = given; // --limit-iface-…: another question
@@ -276,7 +282,7 @@ const physdev: MatchModule = {
   build: (all) => {
     const device = (name: string): DeviceTest | undefined => {
       const given = all.find((each) => each.name === name);
-      return given && { name: valueOf(given).text, negate: given.negate };
+      return given && { name: valueAt(given).text, negate: given.negate };
     };
     const flag = (name: string): boolean | undefined => {
       const given = all.find((each) => each.name === name);
@@ -311,8 +317,8 @@ const limit: MatchModule = {
     if (negated !== undefined) return notNegatable(negated, scope);
     const rate = all.find(({ name }) => name === "--limit");
     const burst = all.find(({ name }) => name === "--limit-burst");
-    const [, amount, unit] = RATE.exec(rate === undefined ? "3/hour" : valueOf(rate).text) ?? [];
-    const size = burst === undefined ? DEFAULT_BURST : parseNumber(valueOf(burst).text, 10_000);
+    const [, amount, unit] = RATE.exec(rate === undefined ? "3/hour" : valueAt(rate).text) ?? [];
+    const size = burst === undefined ? DEFAULT_BURST : parseNumber(valueAt(burst).text, 10_000);
     if (rate !== undefined && amount === undefined) wrongValue(rate, scope, "a rate such as 10/min");
     if (burst !== undefined && size === undefined) wrongValue(burst, scope, "a number 0-10000");
     if (!scope.passing) {
@@ -344,7 +350,7 @@ const comment: MatchModule = {
   build: ([given], scope) => {
     if (given === undefined) return [];
     if (given.negate) return notNegatable(given, scope);
-    return [{ kind: "comment", text: valueOf(given).text }];
+    return [{ kind: "comment", text: valueAt(given).text }];
   },
 };
 
@@ -393,4 +399,11 @@ export function neededProtocols(module: string): readonly number[] | undefined {
     default:
       return undefined;
   }
+}
+
+/** Modules that mean something without any option; the others demand one. */
+const STAND_ALONE: ReadonlySet<string> = new Set(["tcp", "udp", "udplite", "dccp", "sctp", "limit", "rpfilter"]);
+
+export function mayStandAlone(module: string): boolean {
+  return STAND_ALONE.has(module);
 }

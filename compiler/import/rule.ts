@@ -8,12 +8,21 @@
 import { type Family, formatAddress } from "../../dataplane/address.ts";
 import { protocolName } from "../../dataplane/packet.ts";
 import type { Match, Rule, TableName, Target } from "../../dataplane/program.ts";
-import type { ImportIssues } from "./importIssues.ts";
+import { type ImportIssues, shorten } from "./importIssues.ts";
 import type { Word } from "./lines.ts";
-import { MATCH_MODULES, type MatchModule, neededProtocols, opaqueMatch, protocolModule } from "./matches.ts";
+import {
+  MATCH_MODULES,
+  type MatchModule,
+  mayStandAlone,
+  neededProtocols,
+  opaqueMatch,
+  protocolModule,
+} from "./matches.ts";
 import type { Given, RuleScope, SetNames } from "./scope.ts";
 import { opaqueTarget, TARGET_MODULES, type TargetModule } from "./targets.ts";
 import { isEverything, parseNumber, parsePrefix, parseProtocolName } from "./values.ts";
+
+type Counters = readonly [packets: number, bytes: number];
 
 export interface RuleContext {
   readonly family: Family;
@@ -26,9 +35,9 @@ export interface RuleContext {
   readonly line: number;
   /** Where the rule stands, for issues: `filter FORWARD 3`. */
   readonly path: string;
+  /** `[packets:bytes]` before the rule. */
+  readonly counters?: Counters;
 }
-
-type Counters = readonly [packets: number, bytes: number];
 
 /** Option names with the same meaning; the one on the right is used from here on. */
 const ALIASES: ReadonlyMap<string, string> = new Map([
@@ -70,8 +79,8 @@ interface Section {
 type Item = { readonly kind: "match"; readonly match: Match } | { readonly kind: "module"; readonly section: Section };
 
 /** Undefined: the rule is wrong, and an error was reported. */
-export function parseRule(words: readonly Word[], context: RuleContext, counters?: Counters): Rule | undefined {
-  return new RuleReader(words, context, counters).read();
+export function parseRule(words: readonly Word[], context: RuleContext): Rule | undefined {
+  return new RuleReader(words, context).read();
 }
 
 class RuleReader {
@@ -91,10 +100,10 @@ class RuleReader {
     | { readonly kind: "section"; readonly section: Section }
     | undefined;
 
-  constructor(words: readonly Word[], context: RuleContext, counters: Counters | undefined) {
+  constructor(words: readonly Word[], context: RuleContext) {
     this.#words = words;
     this.#context = context;
-    this.#counters = counters;
+    this.#counters = context.counters;
   }
 
   read(): Rule | undefined {
@@ -120,10 +129,16 @@ class RuleReader {
     const negate = at.raw === "!";
     if (negate) {
       const after = this.#take();
-      if (after === undefined) return this.#error(at, "bad-rule", "nothing to negate after !");
+      if (after === undefined) {
+        this.#error(at, "bad-rule", "nothing to negate after !");
+        return;
+      }
       at = after;
     }
-    if (!isOption(at)) return this.#stray(at);
+    if (!isOption(at)) {
+      this.#stray(at);
+      return;
+    }
     const equals = at.text.startsWith("--") ? at.text.indexOf("=") : -1;
     const written = equals < 0 ? at.text : at.text.slice(0, equals);
     const inline = equals < 0 ? undefined : { ...at, text: at.text.slice(equals + 1), raw: at.raw.slice(equals + 1) };
@@ -134,29 +149,40 @@ class RuleReader {
     switch (option.name) {
       case "-s":
       case "-d":
-        return this.#once(option, (value, negate) => this.#address(option, value, negate));
+        this.#once(option, (value, negate) => this.#address(option, value, negate));
+        return;
       case "-i":
       case "-o":
-        return this.#once(option, (value, negate) => this.#interface(option, value, negate));
+        this.#once(option, (value, negate) => this.#interface(option, value, negate));
+        return;
       case "-p":
-        return this.#once(option, (value, negate) => this.#protocolOption(value, negate));
+        this.#once(option, (value, negate) => this.#protocolOption(value, negate));
+        return;
       case "-f":
-        if (this.#context.family === 6) return this.#error(option.at, "bad-rule", "ip6tables has no -f");
+        if (this.#context.family === 6) {
+          this.#error(option.at, "bad-rule", "ip6tables has no -f");
+          return;
+        }
         this.#items.push({ kind: "match", match: { kind: "fragment", negate: option.negate } });
         return;
       case "-m":
-        return this.#once(option, (value) => this.#loadMatch(value));
+        this.#once(option, (value) => this.#loadMatch(value));
+        return;
       case "-j":
-        return this.#once(option, (value) => this.#jump(value));
+        this.#once(option, (value) => this.#jump(value));
+        return;
       case "-g":
-        return this.#once(option, (value) => this.#goto(value));
+        this.#once(option, (value) => this.#goto(value));
+        return;
       case "-c":
-        return this.#setCounters(option);
+        this.#setCounters(option);
+        return;
       case "-4":
       case "-6":
         return;
       default:
-        return this.#moduleOption(option);
+        this.#moduleOption(option);
+        return;
     }
   }
 
@@ -164,14 +190,16 @@ class RuleReader {
   #once(option: OptionStart, use: (value: Word, negate: boolean) => void): void {
     const unique = option.name === "-g" ? "-j" : option.name;
     if (unique !== "-m" && this.#generic.has(unique)) {
-      return this.#error(option.at, "repeated-option", `${option.at.text}: stands more than once in a rule`);
+      this.#error(option.at, "repeated-option", `${option.at.text}: stands more than once in a rule`);
+      return;
     }
     this.#generic.add(unique);
     const given = this.#given(option, 1);
     const value = given?.values[0];
     if (given === undefined || value === undefined) return;
     if (given.negate && (unique === "-m" || unique === "-j")) {
-      return this.#error(option.at, "bad-rule", `${option.at.text} cannot be negated`);
+      this.#error(option.at, "bad-rule", `${option.at.text} cannot be negated`);
+      return;
     }
     use(value, given.negate);
   }
@@ -182,18 +210,23 @@ class RuleReader {
     if (reading.kind === "wrong") {
       const parts = value.text.split(",");
       if (parts.length < 2 || parts.some((part) => parsePrefix(part).kind === "wrong")) {
-        return this.#error(
+        this.#error(
           value,
           "bad-value",
-          `${option.at.text} ${value.raw}: want an IPv${family} address or prefix`,
+          `${option.at.text} ${shorten(value.raw)}: want an IPv${family} address or prefix`,
         );
+        return;
       }
     }
-    if (reading.kind !== "cidr") return this.#opaqueGeneric(option, value, negate);
+    if (reading.kind !== "cidr") {
+      this.#opaqueGeneric(option, value, negate);
+      return;
+    }
     const { cidr } = reading;
     if (cidr.family !== family) {
       const message = `${formatAddress(cidr)} is an IPv${cidr.family} address in a save of IPv${family} tables`;
-      return this.#error(value, "wrong-family", message);
+      this.#error(value, "wrong-family", message);
+      return;
     }
     if (isEverything(cidr) && !negate) return; // 0.0.0.0/0 asks nothing, and the save commands leave it out
     this.#items.push({
@@ -211,8 +244,9 @@ class RuleReader {
   #interface(option: OptionStart, value: Word, negate: boolean): void {
     const name = value.text;
     if (name === "" || name.length > MAX_INTERFACE_LENGTH) {
-      const message = `${option.at.text} ${value.raw}: want an interface name of 1 to ${MAX_INTERFACE_LENGTH} characters`;
-      return this.#error(value, "bad-value", message);
+      const message = `${option.at.text} ${shorten(value.raw)}: want an interface name of 1 to ${MAX_INTERFACE_LENGTH} characters`;
+      this.#error(value, "bad-value", message);
+      return;
     }
     this.#items.push({
       kind: "match",
@@ -223,7 +257,8 @@ class RuleReader {
   #protocolOption(value: Word, negate: boolean): void {
     const protocol = parseProtocolName(value.text);
     if (protocol === undefined || (protocol === 0 && negate)) {
-      return this.#error(value, "bad-value", `-p ${value.raw}: want a protocol name or a number 0-255`);
+      this.#error(value, "bad-value", `-p ${shorten(value.raw)}: want a protocol name or a number 0-255`);
+      return;
     }
     if (protocol === 0) return; // every protocol
     if (!negate) this.#protocol = protocol;
@@ -232,7 +267,8 @@ class RuleReader {
 
   #loadMatch(name: Word): void {
     if (!/^[A-Za-z0-9_-]+$/.test(name.text)) {
-      return this.#error(name, "bad-value", `-m ${name.raw}: want the name of a match module`);
+      this.#error(name, "bad-value", `-m ${shorten(name.raw)}: want the name of a match module`);
+      return;
     }
     const module = MATCH_MODULES.get(name.text);
     this.#items.push({ kind: "module", section: this.#open(name, name.text, module) });
@@ -268,15 +304,16 @@ class RuleReader {
   #noChain(option: string, name: Word, kind: "built-in" | undefined): void {
     const { table } = this.#context;
     if (kind === "built-in") {
-      return this.#error(
+      this.#error(
         name,
         "missing-chain",
-        `${option} ${name.raw}: a rule cannot send a packet to a built-in chain`,
+        `${option} ${shorten(name.raw)}: a rule cannot send a packet to a built-in chain`,
       );
+      return;
     }
     const what = option === "-j" ? "neither a chain declared in table" : "no chain declared in table";
     const end = option === "-j" ? " nor a target" : "";
-    this.#error(name, "missing-chain", `${option} ${name.raw}: ${what} ${table}${end}`);
+    this.#error(name, "missing-chain", `${option} ${shorten(name.raw)}: ${what} ${table}${end}`);
   }
 
   #setCounters(option: OptionStart): void {
@@ -284,7 +321,8 @@ class RuleReader {
     const [packets, bytes] = given?.values.map(({ text }) => parseNumber(text, Number.MAX_VALUE)) ?? [];
     if (given === undefined) return;
     if (packets === undefined || bytes === undefined) {
-      return this.#error(option.at, "bad-value", `${given.raw}: want two numbers, packets and bytes`);
+      this.#error(option.at, "bad-value", `${shorten(given.raw)}: want two numbers, packets and bytes`);
+      return;
     }
     this.#counters = [packets, bytes];
   }
@@ -299,14 +337,19 @@ class RuleReader {
         this.#items.push({ kind: "module", section });
       }
     }
-    if (section === undefined) return this.#strangeOption(option);
+    if (section === undefined) {
+      this.#strangeOption(option);
+      return;
+    }
     const given = this.#given(option, section.options[option.name] ?? 0);
     if (given === undefined) return;
     if (section.given.some(({ name }) => name === given.name)) {
-      return this.#error(option.at, "repeated-option", `${given.name}: stands more than once for ${section.name}`);
+      this.#error(option.at, "repeated-option", `${given.name}: stands more than once for ${section.name}`);
+      return;
     }
     if (given.negate && this.#target?.kind === "section" && this.#target.section === section) {
-      return this.#error(option.at, "bad-rule", `${given.name} cannot be negated`);
+      this.#error(option.at, "bad-rule", `${given.name} cannot be negated`);
+      return;
     }
     section.given.push(given);
   }
@@ -315,7 +358,8 @@ class RuleReader {
   #strangeOption(option: OptionStart): void {
     const section = this.#lastSection;
     if (section === undefined) {
-      return this.#error(option.at, "unknown-option", `${option.at.raw}: no option of iptables`);
+      this.#error(option.at, "unknown-option", `${shorten(option.at.raw)}: no option of iptables`);
+      return;
     }
     let count = 0;
     while (isValue(this.#words[this.#next + count])) count++;
@@ -336,7 +380,7 @@ class RuleReader {
       section.strange = true;
       return;
     }
-    this.#error(word, "bad-rule", `${word.raw}: unexpected here; want an option`);
+    this.#error(word, "bad-rule", `${shorten(word.raw)}: unexpected here; want an option`);
   }
 
   /** The option with its values, or an error when they are missing. An old `--dport ! 80` is read as `! --dport 80`. */
@@ -351,7 +395,7 @@ class RuleReader {
     while (values.length < arity) {
       const value = this.#take();
       if (value === undefined) {
-        this.#error(at, "missing-value", `${at.raw}: wants ${arity === 1 ? "a value" : `${arity} values`}`);
+        this.#error(at, "missing-value", `${shorten(at.raw)}: wants ${arity === 1 ? "a value" : `${arity} values`}`);
         return undefined;
       }
       values.push(value);
@@ -366,6 +410,10 @@ class RuleReader {
       const match = opaqueMatch(section.name, section.given);
       this.#unrepresented(section.at, match.text);
       return [match];
+    }
+    if (section.given.length === 0 && !mayStandAlone(section.name)) {
+      this.#error(section.at, "missing-option", `-m ${section.name}: wants an option`);
+      return [];
     }
     const needed = neededProtocols(section.name);
     if (needed !== undefined && (scope.protocol === undefined || !needed.includes(scope.protocol))) {
@@ -414,7 +462,7 @@ class RuleReader {
 
   #unrepresented(at: Word, what: string): void {
     const { issues, line, path } = this.#context;
-    const message = `${what}: not represented; a packet that gets here has verdict unknown`;
+    const message = `${shorten(what)}: not represented; a packet that gets here has verdict unknown`;
     issues.warning({ code: "not-represented", line, column: at.column, message, path });
   }
 }

@@ -38,6 +38,6 @@ export interface RuleScope {
 }
 
 /** The `index`th value of an option; its arity was checked when it was read. */
-export function valueOf(given: Given, index = 0): Word {
+export function valueAt(given: Given, index = 0): Word {
   return given.values[index] ?? given.at;
 }

@@ -1,8 +1,9 @@
 /** The targets of iptables-extensions(8): those the instruction set can say, and how the others are kept. */
 import type { Family } from "../../dataplane/address.ts";
 import type { PassingTarget, RejectWith, Target } from "../../dataplane/program.ts";
+import { shorten } from "./importIssues.ts";
 import type { Word } from "./lines.ts";
-import { type Given, type RuleScope, valueOf } from "./scope.ts";
+import { type Given, type RuleScope, valueAt } from "./scope.ts";
 import { parseMark, parseNumber } from "./values.ts";
 
 /** `-j` with what belongs to it. */
@@ -52,10 +53,10 @@ function nat(
 
 /** `mark = (mark & ~mask) ^ value`, which every option of MARK and CONNMARK comes down to (xt_mark.h). */
 function markChange(given: Given, scope: RuleScope): { readonly value: number; readonly mask: number } | undefined {
-  const change = parseMark(valueOf(given).text);
+  const change = parseMark(valueAt(given).text);
   if (change === undefined) {
-    const text = valueOf(given).raw;
-    scope.error(valueOf(given), "bad-value", `${given.name} ${text}: want value or value/mask, each up to 0xffffffff`);
+    const text = shorten(valueAt(given).raw);
+    scope.error(valueAt(given), "bad-value", `${given.name} ${text}: want value or value/mask, each up to 0xffffffff`);
     return undefined;
   }
   const { value, mask } = change;
@@ -101,7 +102,7 @@ const connmark: TargetModule = {
       const change = markChange(first, scope);
       return change && { kind: "connmark", operation: "set", ...change };
     }
-    const masks = given.filter(({ name }) => name.endsWith("mask")).map((each) => parseMark(valueOf(each).text)?.value);
+    const masks = given.filter(({ name }) => name.endsWith("mask")).map((each) => parseMark(valueAt(each).text)?.value);
     const [one, other = one] = masks;
     // Two masks that differ move bits between the marks' other places; strategies and the instruction set have one.
     const strange = given.length > 1 + masks.length || masks.some((each) => each === undefined) || one !== other;
@@ -155,11 +156,12 @@ const reject: TargetModule = {
   passing: false,
   build: ({ given: [given] }, scope) => {
     const names = REJECT_WITH[scope.family];
-    const name = given === undefined ? "port-unreach" : valueOf(given).text;
+    const name = given === undefined ? "port-unreach" : valueAt(given).text;
     const known = names.get(name);
     if (known !== undefined) return { kind: "reject", with: known };
     const allowed = [...new Set(names.values())].join(", ");
-    if (given !== undefined) scope.error(valueOf(given), "bad-value", `--reject-with ${name}: want one of ${allowed}`);
+    if (given !== undefined)
+      scope.error(valueAt(given), "bad-value", `--reject-with ${shorten(name)}: want one of ${allowed}`);
     return undefined;
   },
 };
@@ -172,7 +174,7 @@ const ct: TargetModule = {
   build: (use, scope) => {
     const [only, ...more] = use.given;
     if (only?.name === "--notrack" && more.length === 0) return { kind: "notrack" };
-    const zone = only?.name === "--zone" && more.length === 0 ? parseNumber(valueOf(only).text, MAX_ZONE) : undefined;
+    const zone = only?.name === "--zone" && more.length === 0 ? parseNumber(valueAt(only).text, MAX_ZONE) : undefined;
     return zone === undefined ? opaqueTarget(use, scope) : { kind: "ctZone", zone };
   },
 };
