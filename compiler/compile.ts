@@ -2,7 +2,7 @@
 import type { Program } from "../dataplane/program.ts";
 import { hasErrors, type Issue } from "./issue.ts";
 import { applyDefaults } from "./manifest/defaults.ts";
-import { type ManifestFile, parseManifests } from "./manifest/parse.ts";
+import { type ManifestFile, type ParsedManifests, parseManifests } from "./manifest/parse.ts";
 import { validateCluster } from "./manifest/validate.ts";
 import type { ClusterModel } from "./model.ts";
 import { type ResolvedCluster, resolvePolicies } from "./resolve.ts";
@@ -19,7 +19,11 @@ export interface LoadedCluster {
 
 /** parse -> default -> validate. Never throws on user input. */
 export function loadCluster(files: readonly ManifestFile[]): LoadedCluster {
-  const parsed = parseManifests(files);
+  return loadObjects(parseManifests(files));
+}
+
+/** default -> validate, for objects that come from elsewhere or were changed since they were parsed. */
+export function loadObjects(parsed: ParsedManifests): LoadedCluster {
   const defaulted = applyDefaults(parsed);
   const { model, issues } = validateCluster(defaulted);
   return { model: hasErrors(issues) ? undefined : model, issues, skipped: parsed.skipped };

@@ -389,7 +389,8 @@ export function formatPacket(packet: Packet, name: (address: IpAddress) => strin
   return `${protocolName(protocol)} ${ends}${detail === "" ? "" : ` ${detail}`}`;
 }
 
-function formatDetail(packet: Packet): string {
+/** What the one-line form says after the destination: TCP flags, SCTP chunk, ICMP type and code; "" for others. */
+export function formatDetail(packet: Packet): string {
   switch (packet.protocol) {
     case PROTOCOL.tcp:
       return formatTcpFlags(packet.tcpFlags);

@@ -1,0 +1,92 @@
+/** Why, in words: what the policies say about a packet, beside what the strategy did with it. */
+import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { Strategy } from "../compiler/strategies/strategy.ts";
+import type { Packet } from "../dataplane/packet.ts";
+import type { PacketResult } from "../dataplane/result.ts";
+import { evaluate, type ReferenceAnswer } from "../reference/evaluate.ts";
+import { quote, SENTENCES } from "../reference/sentences.ts";
+import type { Answer } from "./lane.ts";
+
+export interface ExplainOptions {
+  readonly cluster: ResolvedCluster;
+  readonly packet: Packet;
+  readonly answer: Answer;
+  /** Undefined when the reference answered. */
+  readonly strategy: Strategy | undefined;
+}
+
+/** Lines that follow the verdict; the first is the shortest true answer. */
+export function explain(options: ExplainOptions): readonly string[] {
+  const { by } = options.answer;
+  switch (by.kind) {
+    case "reference":
+      return telling(by.result, by.result.verdict === "accept").map(withoutSentence);
+    case "fabric":
+      return explainFabric(options, by.result);
+  }
+}
+
+function explainFabric(options: ExplainOptions, result: PacketResult): readonly string[] {
+  const { cluster, packet, strategy } = options;
+  const accepted = result.verdict === "accept";
+  if (result.verdict === "unknown") {
+    return ["the packet reached a rule that chainwalk cannot represent, so what the node does with it is not known"];
+  }
+  switch (result.reason) {
+    case "invalid":
+      return ["connection tracking calls the packet invalid, and a rule drops what is invalid"];
+    case "table-full":
+      return ["the connection table is full"];
+    case "spoofed":
+      return ["the source address does not belong behind the interface the packet came in by"];
+    case "chain-policy":
+      return ["no rule accepted the packet, and the policy of the built-in chain is to drop"];
+    case "unknown-interface":
+      return ["no pod of the node is behind the interface"];
+    default:
+  }
+  if (result.hops.length === 0) return ["no node of the cluster sees this packet, so no policy is asked"];
+  const meant = evaluate(cluster.model, packet);
+  if (result.ctState === "established" || result.ctState === "related") {
+    if (accepted) {
+      return [
+        result.ctState === "established"
+          ? "part of a connection that was allowed"
+          : "an ICMP error about a connection that was allowed",
+      ];
+    }
+    return [
+      "the connection lives, but the policies are asked again for this packet",
+      ...telling(meant, false).map(withoutSentence),
+    ];
+  }
+  if ((meant.verdict === "accept") === accepted) return telling(meant, accepted).map(withoutSentence);
+  return [
+    ...deviationLines(strategy, cluster, packet),
+    ...telling(meant, !accepted).map((line) => `the API text says ${meant.verdict}: ${withoutSentence(line)}`),
+  ];
+}
+
+/** Of both directions when the packet passes, else of those that refuse. */
+function telling(answer: ReferenceAnswer, accepted: boolean): readonly string[] {
+  if (accepted || answer.because.length !== 2) return answer.because;
+  const [egress = "", ingress = ""] = answer.because;
+  return [
+    ...(answer.directions.egress === "drop" ? [egress] : []),
+    ...(answer.directions.ingress === "drop" ? [ingress] : []),
+  ];
+}
+
+const QUOTES: readonly string[] = Object.values(SENTENCES).map((sentence) => `: ${quote(sentence)}`);
+
+function withoutSentence(because: string): string {
+  const tail = QUOTES.find((text) => because.endsWith(text));
+  return tail === undefined ? because : because.slice(0, -tail.length);
+}
+
+function deviationLines(strategy: Strategy | undefined, cluster: ResolvedCluster, packet: Packet): readonly string[] {
+  const deviation = strategy?.deviations.find((candidate) => candidate.verdict(cluster, packet) !== undefined);
+  if (deviation !== undefined)
+    return [`${strategy?.name} deviates from the API (${deviation.name}): ${deviation.summary}`];
+  return [`${strategy?.name} deviates from the API, and no declared deviation says why`];
+}

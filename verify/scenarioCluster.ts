@@ -1,0 +1,81 @@
+/** The cluster of a scenario: API objects that come, go and move, and what they make together. */
+import { type LoadedCluster, loadObjects } from "../compiler/compile.ts";
+import type { Issue } from "../compiler/issue.ts";
+import { isRecord, type ParsedObject } from "../compiler/manifest/parse.ts";
+import type { ClusterChange, ObjectName } from "./scenario.ts";
+
+/** The kinds that say something about network policy. */
+const KINDS = ["NetworkPolicy", "Pod", "Namespace", "Node"] as const;
+
+export interface ChangedObjects {
+  readonly objects: readonly ParsedObject[];
+  /** What the change cannot do, in words. */
+  readonly problems: readonly string[];
+}
+
+/** The objects after a change; `file` is where the change is written. */
+export function changeObjects(objects: readonly ParsedObject[], change: ClusterChange, file: string): ChangedObjects {
+  switch (change.kind) {
+    case "apply": {
+      const { apiVersion, kind } = change.value;
+      if (typeof apiVersion !== "string" || typeof kind !== "string" || !isKnown(kind)) {
+        return { objects, problems: [`apply takes objects with an apiVersion, of the kinds ${KINDS.join(", ")}`] };
+      }
+      const { value, positionOf, positionOfKey } = change;
+      const applied: ParsedObject = { file, apiVersion, kind, value, positionOf, positionOfKey };
+      return {
+        objects: [...objects.filter((object) => !isSame(nameOf(object), nameOf(applied))), applied],
+        problems: [],
+      };
+    }
+    case "delete": {
+      const kept = objects.filter((object) => !isSame(nameOf(object), change.object));
+      return { objects: kept, problems: kept.length === objects.length ? [missing(change.object)] : [] };
+    }
+    case "setAddress": {
+      const found = objects.find((object) => isSame(nameOf(object), change.object));
+      if (found === undefined) return { objects, problems: [missing(change.object)] };
+      const moved = { ...found, value: withAddresses(found.value, change.addresses) };
+      return { objects: objects.map((object) => (object === found ? moved : object)), problems: [] };
+    }
+  }
+}
+
+function isKnown(kind: string): boolean {
+  return KINDS.some((known) => known === kind);
+}
+
+function missing({ kind, namespace, name }: ObjectName): string {
+  return `there is no ${kind} ${namespace === "" ? name : `${namespace}/${name}`}`;
+}
+
+function nameOf({ kind, value }: Pick<ParsedObject, "kind" | "value">): ObjectName {
+  const metadata = isRecord(value.metadata) ? value.metadata : {};
+  const isNamespaced = kind === "Pod" || kind === "NetworkPolicy";
+  const namespace =
+    typeof metadata.namespace === "string" && metadata.namespace !== "" ? metadata.namespace : "default";
+  return { kind, namespace: isNamespaced ? namespace : "", name: String(metadata.name) };
+}
+
+function isSame(a: ObjectName, b: ObjectName): boolean {
+  return a.kind === b.kind && a.name === b.name && a.namespace === b.namespace;
+}
+
+function withAddresses(value: ParsedObject["value"], addresses: readonly string[]): ParsedObject["value"] {
+  const status = isRecord(value.status) ? value.status : {};
+  return { ...value, status: { ...status, podIP: addresses[0], podIPs: addresses.map((ip) => ({ ip })) } };
+}
+
+/** What the objects make together; never throws on what they say. */
+export function loadChanged(objects: readonly ParsedObject[]): LoadedCluster {
+  return loadObjects({ objects, issues: [], skipped: new Map() });
+}
+
+/** An issue at a step. */
+export function stepIssue(
+  step: { readonly line: number; readonly column: number },
+  file: string,
+  message: string,
+): Issue {
+  return { code: "scenario", severity: "error", message, file, line: step.line, column: step.column, path: "" };
+}
