@@ -27,9 +27,13 @@ export function hasErrors(issues: readonly Issue[]): boolean {
   return issues.some((issue) => issue.severity === "error");
 }
 
-/** `file:line:column: error: message (path)`, the form editors and CI systems recognise. */
+/** `file:line:column: error: path: message`, the form editors and CI systems recognise. */
 export function formatIssue(issue: Issue): string {
-  const place = issue.line > 0 ? `${issue.file}:${issue.line}:${issue.column}` : issue.file;
-  const path = issue.path === "" ? "" : ` [${issue.path}]`;
-  return `${place}: ${issue.severity}: ${issue.message}${path}`;
+  const path = issue.path === "" ? "" : `${issue.path}: `;
+  return `${formatIssuePlace(issue)}: ${issue.severity}: ${path}${issue.message}`;
+}
+
+/** `file:line:column`, or the file alone when the input has no positions. */
+export function formatIssuePlace({ file, line, column }: SourceRef): string {
+  return line > 0 ? `${file}:${line}:${column}` : file;
 }

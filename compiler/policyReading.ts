@@ -24,11 +24,10 @@ export interface PacketEnds {
   readonly destination: PacketEnd;
 }
 
-/** A rule about to be asked about a packet: whose, for which direction, between which ends. */
-export interface RuleContext {
+/** A policy about to be asked about a packet: whose, for which direction, between which ends. */
+export interface PolicyContext {
   readonly cluster: ResolvedCluster;
   readonly policy: ResolvedPolicy;
-  readonly rule: ResolvedRule;
   readonly direction: Direction;
   readonly packet: Packet;
   readonly ends: PacketEnds;
@@ -36,14 +35,18 @@ export interface RuleContext {
   readonly peer: PacketEnd;
 }
 
+export interface RuleContext extends PolicyContext {
+  readonly rule: ResolvedRule;
+}
+
 /** A way to read policies. `API_READING` is the API's; a solution changes the places where it differs. */
 export interface PolicyReading {
   /** Whether the policy, which selects the subject, isolates it for the direction. */
-  isolates(policy: ResolvedPolicy, direction: Direction): boolean;
+  isolates(context: PolicyContext): boolean;
   /** Whether the policy's rules of the direction count for a subject that is isolated. */
-  counts(policy: ResolvedPolicy, direction: Direction): boolean;
-  /** The rules that are in force. */
-  rules(policy: ResolvedPolicy, direction: Direction): readonly ResolvedRule[];
+  counts(context: PolicyContext): boolean;
+  /** The rules of the direction that are in force. */
+  rules(context: PolicyContext): readonly ResolvedRule[];
   peersMatch(context: RuleContext): boolean;
   portsMatch(context: RuleContext): boolean;
   /** Decides before any policy is asked; undefined: the policies decide. */
@@ -51,9 +54,9 @@ export interface PolicyReading {
 }
 
 export const API_READING: PolicyReading = {
-  isolates: (policy, direction) => policy.policy.types.includes(direction),
-  counts: (policy, direction) => policy.policy.types.includes(direction),
-  rules: (policy, direction) => policy[direction],
+  isolates: ({ policy, direction }) => policy.policy.types.includes(direction),
+  counts: ({ policy, direction }) => policy.policy.types.includes(direction),
+  rules: ({ policy, direction }) => policy[direction],
   peersMatch: ({ rule, peer }) => rule.peers.length === 0 || rule.peers.some((one) => peerMatches(one, peer)),
   portsMatch: ({ rule, packet, ends }) =>
     rule.ports.length === 0 || rule.ports.some((port) => portMatches(port, packet, ends.destination.pod)),
@@ -108,14 +111,16 @@ export function directionAllows(
   const [own, peer] = direction === "ingress" ? [ends.destination, ends.source] : [ends.source, ends.destination];
   const subject = own.pod;
   if (subject === undefined) return true;
-  const selecting = policiesSelecting(cluster, subject);
-  if (!selecting.some((policy) => reading.isolates(policy, direction))) return true;
-  return selecting.some(
-    (policy) =>
-      reading.counts(policy, direction) &&
-      reading.rules(policy, direction).some((rule) => {
-        const context: RuleContext = { cluster, policy, rule, direction, packet, ends, subject, peer };
-        return reading.peersMatch(context) && reading.portsMatch(context);
+  const contexts = policiesSelecting(cluster, subject).map(
+    (policy): PolicyContext => ({ cluster, policy, direction, packet, ends, subject, peer }),
+  );
+  if (!contexts.some((context) => reading.isolates(context))) return true;
+  return contexts.some(
+    (context) =>
+      reading.counts(context) &&
+      reading.rules(context).some((rule) => {
+        const asked: RuleContext = { ...context, rule };
+        return reading.peersMatch(asked) && reading.portsMatch(asked);
       }),
   );
 }
