@@ -1,0 +1,145 @@
+/** One node in the kernel: devices, rules and connection tracking, and what becomes of packets that meet them. */
+import type { Packet } from "../../dataplane/packet.ts";
+import type { Attachment, FamilyTables, TableProgram } from "../../dataplane/program.ts";
+import type { WalkEntry } from "../../dataplane/result.ts";
+import { encodePacket, packetLength } from "../../traffic/encodePacket.ts";
+import { type ConntrackEvent, conntrackEvents } from "./conntrackEvent.ts";
+import { Oracle, Requests } from "./oracle.ts";
+import { type Outcome, outcomeOf, type SentPacket } from "./outcome.ts";
+import { LEGACY_TRACE_SCRIPT, RuleLoader, type RuleText, type Variant } from "./rules.ts";
+import { FRAME_BYTES, Topology, writeFrame } from "./topology.ts";
+import { type WalkReader, walkReader } from "./walk.ts";
+
+export interface KernelNodeOptions {
+  readonly variant: Variant;
+  /** Report the rules that matched; costs half of the speed. */
+  readonly walks: boolean;
+  /** Report connection-tracking events. */
+  readonly events?: boolean;
+  /** Settings below `/proc/sys/net` of the namespace, path to value. */
+  readonly sysctls?: ReadonlyMap<string, string>;
+}
+
+export interface KernelResult extends Outcome {
+  /** Rules whose matches all held, in order; undefined unless asked for. */
+  readonly walk: readonly WalkEntry[] | undefined;
+  /** Undefined unless asked for. */
+  readonly events: readonly ConntrackEvent[] | undefined;
+}
+
+/** Identifications go from 1 to here and begin anew: 16 bits in IPv4, and 0 means "none". */
+const MAX_IDENTIFICATION = 0xffff;
+
+/**
+ * A node of its own in the kernel. Rules are loaded with `load`, connections live until `flush`, everything ends with
+ * `close`. Packets are pushed one after another, in order; two pushes at once would mix their connections.
+ */
+export class KernelNode {
+  readonly topology: Topology;
+  readonly #oracle: Oracle;
+  readonly #loader: RuleLoader;
+  readonly #options: KernelNodeOptions;
+  #readWalk: WalkReader | undefined;
+
+  private constructor(oracle: Oracle, topology: Topology, options: KernelNodeOptions) {
+    this.topology = topology;
+    this.#oracle = oracle;
+    this.#loader = new RuleLoader(oracle);
+    this.#options = options;
+  }
+
+  /** A node whose pods hang on it as `attachment` says, without rules. */
+  static async start(attachment: Attachment, options: KernelNodeOptions): Promise<KernelNode> {
+    const topology = new Topology(attachment);
+    const oracle = await Oracle.start({
+      devices: topology.devices,
+      ...(options.walks ? { trace: options.variant } : {}),
+      ...(options.events ? { events: true } : {}),
+    });
+    try {
+      const settings = [...(options.sysctls ?? [])].map(([path, value]) => `echo '${value}' > /proc/sys/net/${path}`);
+      oracle.run([topology.script, ...(options.walks ? [LEGACY_TRACE_SCRIPT] : []), ...settings].join("\n"));
+      return new KernelNode(oracle, topology, options);
+    } catch (error) {
+      await oracle.close();
+      throw error;
+    }
+  }
+
+  /** Replaces the rules, and forgets all connections. `program` is what the text says. Throws when it is refused. */
+  async load(text: RuleText, program: Pick<TableProgram, "families">): Promise<void> {
+    const { variant, walks } = this.#options;
+    this.#loader.load(text, { variant, trace: walks });
+    if (walks) this.#readWalk = walkReader(variant, this.#oracle, ruleCounts(program.families));
+    await this.flush();
+  }
+
+  /** What the kernel holds now, as the tools print it. */
+  save(): Required<RuleText> {
+    return this.#loader.save(this.#options.variant);
+  }
+
+  /** Forgets all connections. */
+  async flush(): Promise<void> {
+    const requests = new Requests();
+    requests.flush();
+    await this.#oracle.exchange(requests);
+  }
+
+  /** Pushes packets through the node, each from where its source address hangs. One result each, in order. */
+  async push(packets: readonly Packet[]): Promise<readonly KernelResult[]> {
+    const requests = new Requests();
+    const sent = packets.map((packet, index) => this.#write(requests, packet, (index % MAX_IDENTIFICATION) + 1));
+    const answers = await this.#oracle.exchange(requests);
+    return answers.map((answer, index) => {
+      const { outcome, family } = { outcome: sent[index], family: packets[index]?.source.family };
+      if (outcome === undefined || family === undefined) throw new Error(`answer ${index} to no packet`);
+      return {
+        ...outcomeOf(answer, outcome, this.topology.devices),
+        walk: this.#readWalk?.(answer.items, family),
+        events: this.#options.events ? conntrackEvents(answer) : undefined,
+      };
+    });
+  }
+
+  /** Runs a shell script in the node's namespace and returns what it printed. */
+  run(script: string): string {
+    return this.#oracle.run(script);
+  }
+
+  /** Ends the node; nothing of it is left. */
+  close(): Promise<void> {
+    return this.#oracle.close();
+  }
+
+  get pid(): number {
+    return this.#oracle.pid;
+  }
+
+  #write(requests: Requests, packet: Packet, identification: number): SentPacket {
+    const length = packetLength(packet);
+    const arrival = this.topology.arrivalOf(packet.source, packet.destination);
+    const sent = { identification, protocol: packet.protocol, length };
+    if (arrival.kind === "node") {
+      encodePacket(packet, requests.bytes, requests.send(length), { identification });
+      return sent;
+    }
+    const header = arrival.frame === undefined ? 0 : FRAME_BYTES;
+    const at = requests.inject(arrival.device, header + length);
+    if (arrival.frame !== undefined) writeFrame(requests.bytes, at, arrival.frame, packet.source.family);
+    encodePacket(packet, requests.bytes, at + header, { identification });
+    return sent;
+  }
+}
+
+function ruleCounts(
+  families: readonly FamilyTables[],
+): (family: number, table: string, chain: string) => number | undefined {
+  const counts = new Map<string, number>();
+  for (const { family, tables } of families) {
+    for (const table of tables) {
+      for (const chain of table.chains) counts.set(`${family} ${table.name} ${chain.name}`, chain.rules.length);
+    }
+  }
+  return (family, table, chain) => counts.get(`${family} ${table} ${chain}`);
+}
