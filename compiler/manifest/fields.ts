@@ -1,10 +1,13 @@
 /** Reading the fields of one object: every wrong type or value becomes an issue with its place, and reading goes on. */
 import type { Issue, Severity, SourceRef } from "../issue.ts";
 import type { Labels } from "../model.ts";
-import { didYouMean, labelKeyProblem, labelValueProblem } from "./formats.ts";
+import { didYouMean, labelKeyProblem, labelValueProblem, NO_HOST_NAMES } from "./formats.ts";
 import { describe, formatPath, isRecord, type ParsedObject, type Path, quote } from "./parse.ts";
 
 export type Fields = Readonly<Record<string, unknown>>;
+
+/** How other policy languages call the fields in which a peer is a name: `fqdns`, `hostnames`, `dnsName`, `domains`. */
+const HOST_NAME_FIELD = /host|fqdn|dns|domain/i;
 
 export interface Problem {
   readonly code: string;
@@ -110,7 +113,9 @@ export class FieldReader {
     for (const name of Object.keys(fields)) {
       if (known.includes(name)) continue;
       const meant = didYouMean(name, known);
-      const help = meant === undefined ? `known fields: ${known.join(", ")}` : `did you mean ${quote(meant)}?`;
+      const fields = `known fields: ${known.join(", ")}`;
+      const unmeant = HOST_NAME_FIELD.test(name) && path[0] === "spec" ? `${fields}; ${NO_HOST_NAMES}` : fields;
+      const help = meant === undefined ? unmeant : `did you mean ${quote(meant)}?`;
       this.report([...path, name], {
         code: "unknown-field",
         message: `strict decoding error: unknown field ${quote(formatPath([...path, name]))}; ${help}`,

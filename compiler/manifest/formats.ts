@@ -68,6 +68,10 @@ export function portNameProblem(name: string): string | undefined {
   return undefined;
 }
 
+/** Why no part of a NetworkPolicy takes a host name, and what to write instead (semantics.md row 24). */
+export const NO_HOST_NAMES =
+  "a host name is not possible here: policies are enforced at layers 3 and 4, which see addresses, and a name resolves to many addresses that change. Write the CIDRs the name stands for, or select the pods behind it with podSelector and namespaceSelector";
+
 /** Whether the text looks like a host name and not like an address: what people put where only addresses can stand. */
 export function looksLikeHostName(text: string): boolean {
   const host = text.replace(/\/\d+$/, "");

@@ -15,7 +15,7 @@ import type {
   PortProtocol,
 } from "../model.ts";
 import { type FieldReader, type Fields, isAbsent } from "./fields.ts";
-import { looksLikeHostName, portNameProblem, portNumberProblem } from "./formats.ts";
+import { looksLikeHostName, NO_HOST_NAMES, portNameProblem, portNumberProblem } from "./formats.ts";
 import { describe, type Path, quote } from "./parse.ts";
 
 export interface ObjectIdentity {
@@ -160,7 +160,7 @@ function cidrProblem(text: string): string {
     if (address === undefined) return rule;
     return `${rule}; for this one address write ${quote(`${text}/${addressBits(address.family)}`)}`;
   }
-  return `${rule}; a host name is not possible here: policies are enforced at layers 3 and 4, which see addresses, and a name resolves to many addresses that change. Write the CIDRs the name stands for, or select the pods behind it with podSelector and namespaceSelector`;
+  return `${rule}; ${NO_HOST_NAMES}`;
 }
 
 function readPort(reader: FieldReader, value: unknown, path: Path): PolicyPort {
