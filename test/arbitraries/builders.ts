@@ -66,7 +66,7 @@ export function namespace(name: string, record: LabelRecord = {}): Namespace {
   };
 }
 
-/** A running pod; `key` is `namespace/name`. */
+/** A running pod on node-a; `key` is `namespace/name`. */
 export function pod(
   key: string,
   addresses: readonly string[],
@@ -79,7 +79,7 @@ export function pod(
     name,
     uid: "",
     annotations: labels({}),
-    node: "",
+    node: "node-a",
     serviceAccount: "default",
     hostNetwork: false,
     phase: "Running",
