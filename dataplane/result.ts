@@ -22,6 +22,20 @@ export type Decision =
       readonly origin: string | undefined;
     };
 
+/** What a number in `ResultBatch.decision` means, and why a packet that ended there did not pass. */
+export interface DecisionMeaning {
+  readonly decision: Decision | undefined;
+  readonly reason: DropReason | undefined;
+}
+
+/** Decision numbers that stand for no rule or map entry. */
+export const DECISION = {
+  /** No chain or attach point of the program saw the packet. */
+  none: -1,
+  /** The connection table had no room for the new connection. */
+  tableFull: -2,
+} as const;
+
 /** Where a walk went: a rule whose matches all held (table, chain, number), or a map consulted (map, key, 0). */
 export type WalkEntry = readonly [tableOrMap: string, chainOrKey: string, number: number];
 
@@ -54,7 +68,7 @@ export interface ResultBatch {
   readonly verdict: Uint8Array;
   /** `CT_STATE_CODE`. */
   readonly ctState: Uint8Array;
-  /** Index into the dataplane's decisions; -1: nothing decided (no chain of the program saw the packet). */
+  /** Number for the dataplane's `decision()`; negative: one of `DECISION`. */
   readonly decision: Int32Array;
   readonly rules: Uint32Array;
   readonly chains: Uint32Array;

@@ -1,5 +1,7 @@
 /** What a walk tells a sink, in the order it happens. One evaluator serves both the fast run and the trace. */
+import { assertNever } from "./assertNever.ts";
 import type { Match, Rule, TableName } from "./program.ts";
+import type { WalkEntry } from "./result.ts";
 import type { CtState, Verdict } from "./verdict.ts";
 
 export type TraceStep =
@@ -39,6 +41,8 @@ export type TraceStep =
   | { readonly kind: "verdict"; readonly node: string; readonly verdict: Verdict };
 
 export interface TraceSink {
+  /** `matches`: rules that did not match are not told, which is much less; absent: everything. */
+  readonly detail?: "matches";
   step(step: TraceStep): void;
 }
 
@@ -49,4 +53,50 @@ export class TraceRecorder implements TraceSink {
   step(step: TraceStep): void {
     this.steps.push(step);
   }
+}
+
+/** Keeps the rules that matched and the maps consulted, node by node, and passes every step on to another sink. */
+export class WalkRecorder implements TraceSink {
+  readonly detail?: "matches";
+  readonly #walks = new Map<string, WalkEntry[]>();
+  readonly #next: TraceSink | undefined;
+
+  constructor(next: TraceSink | undefined) {
+    this.#next = next;
+    if (next === undefined || next.detail === "matches") this.detail = "matches";
+  }
+
+  step(step: TraceStep): void {
+    this.#next?.step(step);
+    switch (step.kind) {
+      case "rule":
+        if (step.failed === undefined) this.#add(step.node, [step.table, step.chain, step.number]);
+        return;
+      case "lookup":
+        this.#add(step.node, [step.map, hexOf(step.key), 0]);
+        return;
+      case "conntrack":
+      case "chainEnd":
+      case "verdict":
+        return;
+      default:
+        assertNever(step);
+    }
+  }
+
+  /** What a node's steps so far amount to. */
+  walkOn(node: string): readonly WalkEntry[] {
+    return this.#walks.get(node) ?? [];
+  }
+
+  #add(node: string, entry: WalkEntry): void {
+    const walk = this.#walks.get(node);
+    if (walk === undefined) this.#walks.set(node, [entry]);
+    else walk.push(entry);
+  }
+}
+
+/** Lower-case hex of bytes, as bpftool prints keys without blanks. */
+export function hexOf(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

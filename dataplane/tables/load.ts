@@ -1,0 +1,302 @@
+/** Chains and rules of a node as columns of numbers: what the walk executes. */
+
+import type { Cidr, Family } from "../address.ts";
+import { maskWord } from "../address.ts";
+import { assertNever } from "../assertNever.ts";
+import type { FamilyTables, Hook, Match, Rule, TableName, TableProgram, Target } from "../program.ts";
+import type { DropReason } from "../verdict.ts";
+import { loadSets } from "./ipset.ts";
+import { type MatchSurroundings, MatchTable } from "./matches.ts";
+
+/** What a slot does once its matches hold. `a` and `b` are the columns of the same name. */
+export const ACTION = {
+  /** On to the next slot: no target, or one that changes nothing. */
+  pass: 0,
+  accept: 1,
+  drop: 2,
+  reject: 3,
+  /** Back to the caller; in a built-in chain: to its policy. Also the end of a user chain. */
+  return: 4,
+  /** a = first slot of the chain. */
+  jump: 5,
+  goto: 6,
+  /** a = value, b = mask. */
+  mark: 7,
+  connmarkSet: 8,
+  connmarkSave: 9,
+  connmarkRestore: 10,
+  notrack: 11,
+  /** a = zone. */
+  ctZone: 12,
+  /** Ends the walk of the nat table. */
+  nat: 13,
+  /** The verdict is unknown from here on. */
+  unknown: 14,
+  /** Whether the rule matches is unknown, but it makes no difference. */
+  unknownPass: 15,
+  /** Ends of chains; not rules, so they count for nothing. */
+  chainEnd: 16,
+  policyAccept: 17,
+  policyDrop: 18,
+} as const;
+
+export interface LoadedChain {
+  readonly family: Family;
+  readonly table: TableName;
+  readonly name: string;
+  readonly policy: "accept" | "drop" | undefined;
+  /** Its first slot; rule n is slot `start + n - 1`. The slot after its last rule is the end of the chain. */
+  readonly start: number;
+  readonly rules: readonly Rule[];
+}
+
+/**
+ * All rules of a node, both families, as one run of slots. A chain is its rules followed by one slot for its end, as in
+ * the kernel's blob; a slot number therefore names a rule or a policy, and is what `ResultBatch.decision` holds.
+ *
+ * The head of a rule — plain IPv4 source and destination, protocol — is tested in columns of its own, because most
+ * rules a packet visits fail there; for IPv6 the columns hold the last word of an address, and a record of `matches`
+ * tests it whole. Rules without such a test have mask 0, which always holds.
+ */
+export interface LoadedTables {
+  readonly sourceMask: Int32Array;
+  readonly sourceValue: Int32Array;
+  readonly destinationMask: Int32Array;
+  readonly destinationValue: Int32Array;
+  /** 0 tests nothing, else the protocol number. */
+  readonly protocol: Uint8Array;
+  /** The first record in `matches` that the head does not already settle; up to `matchEnd`. */
+  readonly matchStart: Int32Array;
+  readonly matchEnd: Int32Array;
+  /** The first record of the rule at all, for a trace that wants to name what failed. */
+  readonly headStart: Int32Array;
+  readonly action: Uint8Array;
+  readonly a: Int32Array;
+  readonly b: Int32Array;
+  readonly matches: MatchTable;
+  /** Index into `chains` by slot. */
+  readonly chainOf: Int32Array;
+  readonly chains: readonly LoadedChain[];
+  /** Why a packet that ended in this slot did not pass. */
+  readonly reasons: readonly DropReason[];
+  /** Call stack entries the deepest chain of jumps needs. */
+  readonly stackDepth: number;
+}
+
+/**
+ * Loads the tables of a node. Throws on what no kernel accepts either: a jump to a chain that is not there, a loop, a
+ * set that is not there; `verifyProgram` says these things as issues, before.
+ */
+export function loadTables(program: TableProgram, surroundings: Omit<MatchSurroundings, "sets">): LoadedTables {
+  const chains = numberChains(program.families);
+  const last = chains.at(-1);
+  const slots = last === undefined ? 0 : last.start + last.rules.length + 1;
+  const matches = new MatchTable({ ...surroundings, sets: loadSets(program.sets) });
+  const reasons: DropReason[] = [];
+  const tables = {
+    sourceMask: new Int32Array(slots),
+    sourceValue: new Int32Array(slots),
+    destinationMask: new Int32Array(slots),
+    destinationValue: new Int32Array(slots),
+    protocol: new Uint8Array(slots),
+    matchStart: new Int32Array(slots),
+    matchEnd: new Int32Array(slots),
+    headStart: new Int32Array(slots),
+    action: new Uint8Array(slots),
+    a: new Int32Array(slots),
+    b: new Int32Array(slots),
+    matches,
+    chainOf: new Int32Array(slots),
+    chains,
+    reasons,
+    stackDepth: jumpDepth(chains),
+  };
+  const starts = new Map(chains.map((chain) => [chainKey(chain, chain.name), chain.start]));
+  for (const [index, chain] of chains.entries()) {
+    tables.chainOf.fill(index, chain.start, chain.start + chain.rules.length + 1);
+    for (const [offset, rule] of chain.rules.entries()) {
+      const slot = chain.start + offset;
+      loadMatches(tables, slot, rule);
+      const [action, a, b] = loadTarget(rule, (name) => starts.get(chainKey(chain, name)) ?? missing(chain, name));
+      tables.action[slot] = action;
+      tables.a[slot] = a;
+      tables.b[slot] = b;
+      reasons.push(dropReason(chain, rule));
+    }
+    const end = chain.start + chain.rules.length;
+    tables.headStart[end] = tables.matchStart[end] = tables.matchEnd[end] = matches.length;
+    tables.action[end] =
+      chain.policy === undefined ? ACTION.chainEnd : chain.policy === "drop" ? ACTION.policyDrop : ACTION.policyAccept;
+    reasons.push("chain-policy");
+  }
+  return tables;
+}
+
+/** The first slot of a built-in chain; undefined when the program has no such chain. */
+export function hookStart(tables: LoadedTables, family: Family, table: TableName, hook: Hook): number | undefined {
+  return tables.chains.find((chain) => chain.family === family && chain.table === table && chain.name === hook)?.start;
+}
+
+function numberChains(families: readonly FamilyTables[]): LoadedChain[] {
+  const chains: LoadedChain[] = [];
+  let start = 0;
+  for (const { family, tables } of families) {
+    for (const table of tables) {
+      for (const { name, policy, rules } of table.chains) {
+        chains.push({ family, table: table.name, name, policy, start, rules });
+        start += rules.length + 1;
+      }
+    }
+  }
+  return chains;
+}
+
+function chainKey(chain: LoadedChain, name: string): string {
+  return `${chain.family} ${chain.table} ${name}`;
+}
+
+function missing(chain: LoadedChain, name: string): never {
+  throw new Error(`chain ${chain.name} of table ${chain.table} jumps to ${name}, which is not there`);
+}
+
+/** Longest path of jumps from any chain, plus one; a goto takes no room. Throws when chains call each other in a loop. */
+function jumpDepth(chains: readonly LoadedChain[]): number {
+  const byKey = new Map(chains.map((chain) => [chainKey(chain, chain.name), chain]));
+  const depths = new Map<LoadedChain, number>();
+  const open = new Set<LoadedChain>();
+  const depthOf = (chain: LoadedChain): number => {
+    const known = depths.get(chain);
+    if (known !== undefined) return known;
+    if (open.has(chain)) throw new Error(`chains loop through ${chain.name} of table ${chain.table}`);
+    open.add(chain);
+    let depth = 0;
+    for (const { target } of chain.rules) {
+      if (target?.kind !== "jump" && target?.kind !== "goto") continue;
+      const callee = byKey.get(chainKey(chain, target.chain)) ?? missing(chain, target.chain);
+      depth = Math.max(depth, depthOf(callee) + (target.kind === "jump" ? 1 : 0));
+    }
+    open.delete(chain);
+    depths.set(chain, depth);
+    return depth;
+  };
+  return chains.reduce((deepest, chain) => Math.max(deepest, depthOf(chain)), 0) + 1;
+}
+
+/** The matches that belong to the IP header part of a rule, which the kernel tests before all others (ip_packet_match). */
+function isHeader(match: Match): boolean {
+  return (
+    match.kind === "address" || match.kind === "interface" || match.kind === "protocol" || match.kind === "fragment"
+  );
+}
+
+type HeadColumns = Pick<
+  LoadedTables,
+  "sourceMask" | "sourceValue" | "destinationMask" | "destinationValue" | "protocol"
+>;
+
+/**
+ * Puts a match into the columns of its slot when they can hold it. Returns whether that settles it: then the record of
+ * the match need not be tested again.
+ */
+function loadHead(columns: HeadColumns, slot: number, match: Match): "settled" | "not settled" {
+  if (match.kind === "protocol" && !match.negate && columns.protocol[slot] === 0) {
+    columns.protocol[slot] = match.protocol;
+    return "settled";
+  }
+  if (match.kind !== "address" || match.negate) return "not settled";
+  const { mask, value } = headWord(match.cidr);
+  const masks = match.side === "source" ? columns.sourceMask : columns.destinationMask;
+  const values = match.side === "source" ? columns.sourceValue : columns.destinationValue;
+  if (masks[slot] !== 0 || mask === 0) return "not settled";
+  masks[slot] = mask;
+  values[slot] = value;
+  return match.cidr.family === 4 ? "settled" : "not settled";
+}
+
+function headWord({ family, words, prefixLength }: Cidr): { readonly mask: number; readonly value: number } {
+  if (family === 4) return { mask: maskWord(prefixLength), value: words[0] ?? 0 };
+  return { mask: maskWord(prefixLength - 96), value: words[3] ?? 0 };
+}
+
+type MatchColumns = HeadColumns & Pick<LoadedTables, "headStart" | "matchStart" | "matchEnd" | "matches">;
+
+function loadMatches(columns: MatchColumns, slot: number, rule: Rule): void {
+  const { matches } = columns;
+  columns.headStart[slot] = matches.length;
+  const rest: (readonly [Match, number])[] = [];
+  for (const [index, match] of rule.matches.entries()) {
+    if (loadHead(columns, slot, match) === "settled") matches.add(match, index);
+    else rest.push([match, index]);
+  }
+  columns.matchStart[slot] = matches.length;
+  for (const [match, index] of rest) if (isHeader(match)) matches.add(match, index);
+  for (const [match, index] of rest) if (!isHeader(match)) matches.add(match, index);
+  columns.matchEnd[slot] = matches.length;
+}
+
+/** Action and operands of a rule. */
+function loadTarget(rule: Rule, startOf: (chain: string) => number): readonly [number, number, number] {
+  const { target } = rule;
+  if (rule.matches.some(({ kind }) => kind === "opaque")) {
+    const harmless = target === undefined || target.kind === "log";
+    return [harmless ? ACTION.unknownPass : ACTION.unknown, 0, 0];
+  }
+  return target === undefined ? [ACTION.pass, 0, 0] : targetAction(target, startOf);
+}
+
+function targetAction(target: Target, startOf: (chain: string) => number): readonly [number, number, number] {
+  switch (target.kind) {
+    case "accept":
+      return [ACTION.accept, 0, 0];
+    case "drop":
+      return [ACTION.drop, 0, 0];
+    case "reject":
+      return [ACTION.reject, 0, 0];
+    case "return":
+      return [ACTION.return, 0, 0];
+    case "jump":
+      return [ACTION.jump, startOf(target.chain), 0];
+    case "goto":
+      return [ACTION.goto, startOf(target.chain), 0];
+    case "mark":
+      return [ACTION.mark, target.value | 0, target.mask | 0];
+    case "connmark": {
+      const action = {
+        set: ACTION.connmarkSet,
+        save: ACTION.connmarkSave,
+        restore: ACTION.connmarkRestore,
+      }[target.operation];
+      return [action, target.value | 0, target.mask | 0];
+    }
+    case "notrack":
+      return [ACTION.notrack, 0, 0];
+    case "ctZone":
+      return [ACTION.ctZone, target.zone, 0];
+    case "log":
+      return [ACTION.pass, 0, 0];
+    case "nat":
+      return [ACTION.nat, 0, 0];
+    case "opaque":
+      return [ACTION.unknown, 0, 0];
+    default:
+      return assertNever(target);
+  }
+}
+
+/** Why a packet is gone when this rule dropped it. Read from what the rule tests, since names are the solutions' own. */
+function dropReason(chain: LoadedChain, rule: Rule): DropReason {
+  if (rule.matches.some((match) => match.kind === "rpfilter")) return "spoofed";
+  if (rule.matches.some((match) => match.kind === "ctState" && !match.negate && match.states.includes("invalid"))) {
+    return "invalid";
+  }
+  return endsInterfaceDispatch(chain, rule) ? "unknown-interface" : "policy";
+}
+
+/** An unconditional last rule after rules that all pick an interface: the packet came by none of them. */
+function endsInterfaceDispatch(chain: LoadedChain, rule: Rule): boolean {
+  if (chain.rules.at(-1) !== rule || chain.rules.length < 2) return false;
+  return (
+    rule.matches.every(({ kind }) => kind === "comment") &&
+    chain.rules.slice(0, -1).every(({ matches }) => matches.some(({ kind }) => kind === "interface"))
+  );
+}

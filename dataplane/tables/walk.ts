@@ -1,0 +1,434 @@
+/**
+ * The walk of a packet through the hooks of one node: netfilter's order of tables, its chains and its rules.
+ *
+ * One evaluator serves the fast run and the trace: with a sink it also says what it does. It is the readable meaning of
+ * a program, which every faster engine is compared with.
+ */
+
+import type { Family } from "../address.ts";
+import { assertNever } from "../assertNever.ts";
+import { type DeviceTable, NO_DEVICE } from "../devices.ts";
+import { createBatch, PATH, type PacketBatch } from "../packet.ts";
+import type { Hook, Match, TableName, TableProgram } from "../program.ts";
+import { createResults, DECISION, type DecisionMeaning, type ResultBatch } from "../result.ts";
+import type { NodeRoutes } from "../routes.ts";
+import type { TraceSink } from "../trace.ts";
+import { CT_STATE_CODE, type CtState, VERDICT_CODE } from "../verdict.ts";
+import { CurrentPacket } from "./current.ts";
+import { ACTION, hookStart, type LoadedTables, loadTables } from "./load.ts";
+
+/** A built-in chain on a packet's way. */
+interface HookCall {
+  readonly hook: Hook;
+  readonly table: TableName;
+  readonly start: number;
+}
+
+/** The built-in chains before and after connection tracking. */
+interface Way {
+  readonly before: readonly HookCall[];
+  readonly after: readonly HookCall[];
+}
+
+/**
+ * Which table a packet meets where, by `PATH`, in the order of the hooks' priorities (linux/netfilter_ipv4.h: raw -300,
+ * conntrack -200, mangle -150, destination NAT -100, filter 0, security 50, source NAT 100):
+ *
+ *     forward   PREROUTING raw | conntrack | mangle nat    FORWARD mangle filter security       POSTROUTING mangle nat
+ *     input     PREROUTING raw | conntrack | mangle nat    INPUT   mangle filter security nat
+ *     output    OUTPUT     raw | conntrack | mangle nat filter security                         POSTROUTING mangle nat
+ */
+const WAYS: readonly (readonly (readonly [Hook, readonly TableName[]])[])[] = [
+  [
+    ["PREROUTING", ["raw", "mangle", "nat"]],
+    ["FORWARD", ["mangle", "filter", "security"]],
+    ["POSTROUTING", ["mangle", "nat"]],
+  ],
+  [
+    ["PREROUTING", ["raw", "mangle", "nat"]],
+    ["INPUT", ["mangle", "filter", "security", "nat"]],
+  ],
+  [
+    ["OUTPUT", ["raw", "mangle", "nat", "filter", "security"]],
+    ["POSTROUTING", ["mangle", "nat"]],
+  ],
+];
+
+/** What the walk asks of connection tracking (conntrack.ts): one packet at a time, looked up, then kept or dropped. */
+export interface Connections {
+  /** Classifies a packet as nf_conntrack_in does, before any rule of mangle, nat or filter. */
+  lookup(batch: PacketBatch, row: number, zone: number): CtState;
+  /** Whether the packet looked up last would make a new entry. */
+  readonly isNewEntry: boolean;
+  /** CONNMARK of the connection of the packet looked up last; int32. */
+  mark: number;
+  /** Why the state is what it is, for people. */
+  lastWhy(): string;
+  /** The packet got through: a new entry is entered now. */
+  confirm(batch: PacketBatch, row: number): "confirmed" | "table-full";
+  /** The packet did not get through: a new entry is forgotten. */
+  abandon(): void;
+}
+
+/** What the walk of one node stands on. */
+export interface WalkSurroundings {
+  readonly devices: DeviceTable;
+  readonly routes: NodeRoutes;
+  readonly connections: Connections;
+}
+
+/** `failedRecord` of a rule that matched, and of one that failed in its head columns. */
+const MATCHED = -1;
+const FAILED_IN_HEAD = -2;
+
+/**
+ * Walks packets through a loaded table program. `attach` names the batch, the results and the listener; `run` then
+ * walks one row. Nothing is allocated per packet unless somebody listens.
+ */
+export class TableWalker {
+  readonly #node: string;
+  readonly #tables: LoadedTables;
+  readonly #connections: Connections;
+  readonly #ways: readonly [ipv4: readonly Way[], ipv6: readonly Way[]];
+  readonly #packet = new CurrentPacket();
+  /** Slots to go on at after the chains being walked. */
+  readonly #stack: Int32Array;
+  #batch: PacketBatch = createBatch(0);
+  #results: ResultBatch = createResults(0);
+  #sink: TraceSink | undefined;
+  #zone = 0;
+  /** Whether NOTRACK or CT has spoken: the first one counts (xt_ct_target). */
+  #trackingChosen = false;
+  #rules = 0;
+  #chains = 0;
+
+  constructor(program: TableProgram, surroundings: WalkSurroundings) {
+    this.#node = program.node;
+    this.#connections = surroundings.connections;
+    this.#tables = loadTables(program, surroundings);
+    this.#ways = [waysOf(this.#tables, 4), waysOf(this.#tables, 6)];
+    this.#stack = new Int32Array(this.#tables.stackDepth);
+  }
+
+  /** Names the columns to read and write until the next call, and who listens. */
+  attach(batch: PacketBatch, results: ResultBatch, sink: TraceSink | undefined): void {
+    this.#batch = batch;
+    this.#results = results;
+    this.#sink = sink;
+  }
+
+  /** Walks one row of the attached batch and writes its results. */
+  run(row: number): void {
+    const packet = this.#packet;
+    packet.load(this.#batch, row);
+    this.#results.conntrackLookups[row] = 0;
+    // Before conntrack has seen a packet it has no connection, which is what matches call invalid (conntrack_mt).
+    packet.ctState = CT_STATE_CODE.invalid;
+    packet.tracked = false;
+    this.#zone = 0;
+    this.#trackingChosen = false;
+    this.#rules = 0;
+    this.#chains = 0;
+    const way = this.#ways[packet.family === 4 ? 0 : 1][this.#batch.path[row] ?? PATH.forward];
+    if (way === undefined) throw new RangeError(`packet ${row} has path ${this.#batch.path[row]}`);
+    let slot = this.#callHooks(way.before, row, DECISION.none);
+    if (this.#passes(slot)) {
+      this.#track(row);
+      slot = this.#callHooks(way.after, row, slot);
+    } else {
+      packet.ctState = CT_STATE_CODE.untracked;
+    }
+    this.#finish(row, slot);
+  }
+
+  /** What a decision number of the results means. */
+  decision(slot: number): DecisionMeaning {
+    if (slot === DECISION.none) return { decision: undefined, reason: undefined };
+    if (slot === DECISION.tableFull) return { decision: undefined, reason: "table-full" };
+    const chain = this.#chainOf(slot);
+    const number = slot - chain.start + 1;
+    const origin = chain.rules[number - 1]?.origin;
+    return {
+      decision: { kind: "rule", node: this.#node, table: chain.table, chain: chain.name, rule: number, origin },
+      reason: this.#tables.reasons[slot],
+    };
+  }
+
+  /**
+   * Calls built-in chains in order until one does not let the packet pass. Returns the slot that decided: the one that
+   * ended the packet, else the one by which the filter table accepted, else (no filter table here) the last table's.
+   */
+  #callHooks(calls: readonly HookCall[], row: number, before: number): number {
+    let decided = before;
+    let decidedByFilter = false;
+    for (let index = 0; index < calls.length; index++) {
+      const call = calls[index];
+      if (call === undefined) break;
+      if (call.table === "nat" && !(this.#packet.tracked && this.#connections.isNewEntry)) continue;
+      this.#seeDevices(call.hook, row);
+      const slot = this.#walkChain(call.start);
+      if (!this.#passes(slot)) return slot;
+      if (decidedByFilter) continue;
+      decided = slot;
+      decidedByFilter = call.table === "filter";
+    }
+    return decided;
+  }
+
+  /** Whether a packet whose walk ended in the slot goes on to the next table. */
+  #passes(slot: number): boolean {
+    if (slot === DECISION.none) return true;
+    const action = this.#tables.action[slot];
+    return action === ACTION.accept || action === ACTION.policyAccept || action === ACTION.nat;
+  }
+
+  /** The devices that netfilter shows at a hook. A bridged packet has its ports from br_netfilter. */
+  #seeDevices(hook: Hook, row: number): void {
+    const packet = this.#packet;
+    const batch = this.#batch;
+    const physOut = batch.physOutDevice[row] ?? NO_DEVICE;
+    packet.inDevice = batch.inDevice[row] ?? NO_DEVICE;
+    packet.outDevice = batch.outDevice[row] ?? NO_DEVICE;
+    packet.physInDevice = batch.physInDevice[row] ?? NO_DEVICE;
+    packet.physOutDevice = physOut;
+    switch (hook) {
+      case "PREROUTING":
+      case "INPUT":
+        // Where it goes is not known yet, or is here.
+        packet.outDevice = NO_DEVICE;
+        packet.physOutDevice = NO_DEVICE;
+        return;
+      case "OUTPUT":
+        packet.inDevice = NO_DEVICE;
+        packet.physInDevice = NO_DEVICE;
+        packet.physOutDevice = NO_DEVICE;
+        return;
+      case "POSTROUTING":
+        // ip_output passes the device a forwarded packet came by; br_nf_post_routing passes none.
+        if (physOut !== NO_DEVICE) packet.inDevice = NO_DEVICE;
+        return;
+      case "FORWARD":
+        return;
+      default:
+        assertNever(hook);
+    }
+  }
+
+  /** Connection tracking between raw and the other tables. */
+  #track(row: number): void {
+    const packet = this.#packet;
+    if (packet.ctState === CT_STATE_CODE.untracked) {
+      this.#sink?.step({ kind: "conntrack", node: this.#node, state: "untracked", why: "a rule says NOTRACK" });
+      return;
+    }
+    const state = this.#connections.lookup(this.#batch, row, this.#zone);
+    packet.ctState = CT_STATE_CODE[state];
+    packet.tracked = state !== "invalid" && state !== "untracked";
+    packet.connmark = packet.tracked ? this.#connections.mark : 0;
+    this.#results.conntrackLookups[row] = 1;
+    this.#sink?.step({ kind: "conntrack", node: this.#node, state, why: this.#connections.lastWhy() });
+  }
+
+  /** Walks one built-in chain and returns the slot that ended it: a rule, or the chain's policy. */
+  #walkChain(start: number): number {
+    const { sourceMask, sourceValue, destinationMask, destinationValue, protocol } = this.#tables;
+    const { matchStart, matchEnd, matches, action, a, b } = this.#tables;
+    const packet = this.#packet;
+    const stack = this.#stack;
+    const tracing = this.#sink !== undefined;
+    const isIpv4 = packet.family === 4;
+    const source = isIpv4 ? packet.source0 : packet.source3;
+    const destination = isIpv4 ? packet.destination0 : packet.destination3;
+    const packetProtocol = packet.protocol;
+    const builtIn = this.#chainOf(start);
+    const policySlot = builtIn.start + builtIn.rules.length;
+    let depth = 0;
+    let rules = 0;
+    this.#chains++;
+    for (let slot = start; ; ) {
+      rules++;
+      const wantedProtocol = protocol[slot] ?? 0;
+      if (
+        (source & (sourceMask[slot] ?? 0)) !== sourceValue[slot] ||
+        (destination & (destinationMask[slot] ?? 0)) !== destinationValue[slot] ||
+        (wantedProtocol !== 0 && wantedProtocol !== packetProtocol)
+      ) {
+        if (tracing) this.#traceRule(slot, FAILED_IN_HEAD);
+        slot++;
+        continue;
+      }
+      let record = matchStart[slot] ?? 0;
+      const end = matchEnd[slot] ?? 0;
+      while (record < end && matches.test(record, packet)) record++;
+      if (record < end) {
+        if (tracing) this.#traceRule(slot, record);
+        slot++;
+        continue;
+      }
+      if (tracing) this.#traceRule(slot, MATCHED);
+      switch (action[slot]) {
+        case ACTION.pass:
+        case ACTION.unknownPass:
+          slot++;
+          continue;
+        case ACTION.jump:
+          stack[depth++] = slot + 1;
+          slot = a[slot] ?? 0;
+          this.#chains++;
+          continue;
+        case ACTION.goto: // leaves no place to come back to: the end of that chain goes on where this one would
+          slot = a[slot] ?? 0;
+          this.#chains++;
+          continue;
+        case ACTION.chainEnd:
+          rules--;
+          slot = depth === 0 ? policySlot : (stack[--depth] ?? 0);
+          continue;
+        case ACTION.return:
+          slot = depth === 0 ? policySlot : (stack[--depth] ?? 0);
+          continue;
+        case ACTION.mark:
+          packet.mark = (packet.mark & ~(b[slot] ?? 0)) ^ (a[slot] ?? 0);
+          slot++;
+          continue;
+        case ACTION.connmarkSet:
+        case ACTION.connmarkSave:
+        case ACTION.connmarkRestore:
+        case ACTION.notrack:
+        case ACTION.ctZone:
+          this.#applyToConnection(slot);
+          slot++;
+          continue;
+        case ACTION.policyAccept:
+        case ACTION.policyDrop:
+          this.#rules += rules - 1;
+          return slot;
+        case ACTION.accept:
+        case ACTION.drop:
+        case ACTION.reject:
+        case ACTION.nat:
+        case ACTION.unknown:
+          this.#rules += rules;
+          return slot;
+        default:
+          throw new Error(`slot ${slot} has action ${action[slot]}`);
+      }
+    }
+  }
+
+  /** CONNMARK, NOTRACK and CT: targets about the connection, after which the packet goes on. */
+  #applyToConnection(slot: number): void {
+    const packet = this.#packet;
+    const { action, a, b } = this.#tables;
+    const value = a[slot] ?? 0;
+    const mask = b[slot] ?? 0;
+    switch (action[slot]) {
+      case ACTION.notrack:
+        if (!this.#trackingChosen) packet.ctState = CT_STATE_CODE.untracked;
+        this.#trackingChosen = true;
+        return;
+      case ACTION.ctZone:
+        // The template that carries the zone is a connection to those who look (nf_ct_set(…, IP_CT_NEW)).
+        if (!this.#trackingChosen) packet.ctState = CT_STATE_CODE.new;
+        if (!this.#trackingChosen) this.#zone = value;
+        this.#trackingChosen = true;
+        return;
+      default:
+        if (packet.tracked) this.#applyConnmark(action[slot] ?? ACTION.connmarkSet, value, mask);
+    }
+  }
+
+  #applyConnmark(operation: number, value: number, mask: number): void {
+    const packet = this.#packet;
+    if (operation === ACTION.connmarkRestore) {
+      packet.mark = (packet.mark & ~mask) ^ (packet.connmark & mask);
+      return;
+    }
+    const added = operation === ACTION.connmarkSet ? value : packet.mark & mask;
+    packet.connmark = (packet.connmark & ~mask) ^ added;
+    this.#connections.mark = packet.connmark;
+  }
+
+  #finish(row: number, decided: number): void {
+    const packet = this.#packet;
+    const results = this.#results;
+    let decision = decided;
+    let verdict = this.#verdictOf(decided);
+    if (packet.tracked) {
+      if (verdict !== VERDICT_CODE.accept) {
+        this.#connections.abandon();
+      } else if (this.#connections.confirm(this.#batch, row) === "table-full") {
+        verdict = VERDICT_CODE.drop;
+        decision = DECISION.tableFull;
+      }
+    }
+    results.verdict[row] = verdict;
+    results.ctState[row] = packet.ctState;
+    results.decision[row] = decision;
+    results.rules[row] = this.#rules;
+    results.chains[row] = this.#chains;
+    results.setLookups[row] = packet.setLookups;
+    results.mapLookups[row] = 0;
+    results.trieLookups[row] = 0;
+  }
+
+  #verdictOf(slot: number): number {
+    if (this.#passes(slot)) return VERDICT_CODE.accept;
+    const action = this.#tables.action[slot];
+    if (action === ACTION.unknown) return VERDICT_CODE.unknown;
+    return action === ACTION.reject ? VERDICT_CODE.reject : VERDICT_CODE.drop;
+  }
+
+  #chainOf(slot: number) {
+    const chain = this.#tables.chains[this.#tables.chainOf[slot] ?? -1];
+    if (chain === undefined) throw new RangeError(`slot ${slot} is in no chain`);
+    return chain;
+  }
+
+  /** Tells the listener about a slot; `failedRecord` is the match record that did not hold. */
+  #traceRule(slot: number, failedRecord: number): void {
+    const sink = this.#sink;
+    if (sink === undefined) return;
+    if (failedRecord !== MATCHED && sink.detail === "matches") return;
+    const chain = this.#chainOf(slot);
+    const number = slot - chain.start + 1;
+    const place = { node: this.#node, table: chain.table, chain: chain.name, number };
+    const rule = chain.rules[number - 1];
+    if (rule === undefined) {
+      sink.step({ kind: "chainEnd", ...place, policy: chain.policy });
+      return;
+    }
+    const failed = this.#failedMatch(slot, failedRecord, rule.matches);
+    if (failed !== undefined && sink.detail === "matches") return;
+    sink.step({ kind: "rule", ...place, rule, failed, mark: this.#packet.mark >>> 0 });
+  }
+
+  #failedMatch(slot: number, failedRecord: number, ruleMatches: readonly Match[]): Match | undefined {
+    const { matches, headStart, action } = this.#tables;
+    if (failedRecord === MATCHED) {
+      if (action[slot] !== ACTION.unknownPass) return undefined;
+      return ruleMatches.find(({ kind }) => kind === "opaque");
+    }
+    let record = failedRecord;
+    // The columns say that the rule failed, not where: its header records do, which come first.
+    if (record === FAILED_IN_HEAD) {
+      for (record = headStart[slot] ?? 0; matches.test(record, this.#packet); record++);
+    }
+    return ruleMatches[matches.matchIndex(record)];
+  }
+}
+
+function waysOf(tables: LoadedTables, family: Family): readonly Way[] {
+  return WAYS.map((hooks) => {
+    const calls = hooks.flatMap(([hook, tableNames]) =>
+      tableNames.flatMap((table) => {
+        const start = hookStart(tables, family, table, hook);
+        return start === undefined ? [] : [{ hook, table, start }];
+      }),
+    );
+    return {
+      before: calls.filter(({ table }) => table === "raw"),
+      after: calls.filter(({ table }) => table !== "raw"),
+    };
+  });
+}
