@@ -41,6 +41,10 @@ export interface RuleContext extends PolicyContext {
 
 /** A way to read policies. `API_READING` is the API's; a solution changes the places where it differs. */
 export interface PolicyReading {
+  /** The policies that select the pod, whatever their types. */
+  policiesOf(cluster: ResolvedCluster, subject: Endpoint): readonly ResolvedPolicy[];
+  /** Whether the pod is isolated even when no policy says so. */
+  isolatedAnyway(cluster: ResolvedCluster, subject: Endpoint, direction: Direction): boolean;
   /** Whether the policy, which selects the subject, isolates it for the direction. */
   isolates(context: PolicyContext): boolean;
   /** Whether the policy's rules of the direction count for a subject that is isolated. */
@@ -54,6 +58,8 @@ export interface PolicyReading {
 }
 
 export const API_READING: PolicyReading = {
+  policiesOf: policiesSelecting,
+  isolatedAnyway: () => false,
   isolates: ({ policy, direction }) => policy.policy.types.includes(direction),
   counts: ({ policy, direction }) => policy.policy.types.includes(direction),
   rules: ({ policy, direction }) => policy[direction],
@@ -111,10 +117,12 @@ export function directionAllows(
   const [own, peer] = direction === "ingress" ? [ends.destination, ends.source] : [ends.source, ends.destination];
   const subject = own.pod;
   if (subject === undefined) return true;
-  const contexts = policiesSelecting(cluster, subject).map(
-    (policy): PolicyContext => ({ cluster, policy, direction, packet, ends, subject, peer }),
-  );
-  if (!contexts.some((context) => reading.isolates(context))) return true;
+  const contexts = reading
+    .policiesOf(cluster, subject)
+    .map((policy): PolicyContext => ({ cluster, policy, direction, packet, ends, subject, peer }));
+  const isolated =
+    reading.isolatedAnyway(cluster, subject, direction) || contexts.some((context) => reading.isolates(context));
+  if (!isolated) return true;
   return contexts.some(
     (context) =>
       reading.counts(context) &&

@@ -1,0 +1,58 @@
+/** ipBlocks as elements of one hash:net set: a rule has one for all its blocks (policy.go `evalIPBlockPeer`). */
+import {
+  type Cidr,
+  cidrContains,
+  type Family,
+  formatCidr,
+  type IpAddress,
+  parseCidr,
+} from "../../../dataplane/address.ts";
+import type { ResolvedPeer } from "../../resolve.ts";
+
+export type BlockPeer = Extract<ResolvedPeer, { readonly kind: "ipBlock" }>;
+
+/** An element; `nomatch` takes away from a wider one. */
+export interface BlockElement {
+  readonly cidr: Cidr;
+  readonly nomatch: boolean;
+}
+
+/** What stands for /0, which a set cannot hold: all of IPv4, and the parts of IPv6 that kube-router thinks of. */
+export const EVERYTHING = {
+  4: ["0.0.0.0/1", "128.0.0.0/1"].map(known),
+  6: ["2000::/3", "fd00::/8"].map(known),
+} as const satisfies Readonly<Record<Family, readonly Cidr[]>>;
+
+/** The elements of the blocks in the order they are added, those of one prefix folded into the last of them. */
+export function blockElements(
+  blocks: readonly BlockPeer[],
+  family: Family,
+  everything: readonly Cidr[] = EVERYTHING[family],
+): readonly BlockElement[] {
+  const elements = new Map<string, BlockElement>();
+  for (const { cidr: whole, except } of blocks) {
+    if (whole.family !== family) continue;
+    for (const [cidr, nomatch] of [[whole, false] as const, ...except.map((taken) => [taken, true] as const)]) {
+      for (const part of cidr.prefixLength === 0 ? everything : [cidr]) {
+        elements.set(formatCidr(part), { cidr: part, nomatch });
+      }
+    }
+  }
+  return [...elements.values()];
+}
+
+/** As the kernel answers (ip_set_hash_netX): the most specific element that holds the address decides. */
+export function elementsMatch(elements: readonly BlockElement[], address: IpAddress): boolean {
+  let best: BlockElement | undefined;
+  for (const element of elements) {
+    if (!cidrContains(element.cidr, address)) continue;
+    if (best === undefined || element.cidr.prefixLength > best.cidr.prefixLength) best = element;
+  }
+  return best !== undefined && !best.nomatch;
+}
+
+function known(text: string): Cidr {
+  const cidr = parseCidr(text);
+  if (cidr === undefined) throw new Error(`not a CIDR: ${text}`);
+  return cidr;
+}

@@ -1,0 +1,254 @@
+/**
+ * Romana: an ingress ladder for each policy over IPAM blocks, in front of a default drop.
+ *
+ *   FORWARD  -i pod -> ROMANA-FORWARD-OUT   destination on this host -> ROMANA-FORWARD-IN, else ACCEPT
+ *            -o pod -> ROMANA-FORWARD-IN    established ACCEPT -> ROMANA-OP -> one jump a policy -> DROP
+ *   ROMANA-P-x (target block?) -> _X (a peer?) -> _R (a port?) ACCEPT
+ *
+ * All peers and all ports of a policy pool in one _X and one _R, so what is allowed is their cross product. IPv4 only.
+ */
+import { parseProtocol } from "../../dataplane/packet.ts";
+import type { Attachment, Chain, IPSet, Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
+import { compareAge, compareText } from "../age.ts";
+import { sha1, toHex } from "../hash.ts";
+import type { Endpoint } from "../model.ts";
+import type { ResolvedCluster } from "../resolve.ts";
+import { type Block, blocksOf } from "./romana/blocks.ts";
+import { deviations } from "./romana/deviations.ts";
+import { listPolicies, targetOnHost } from "./romana/listener.ts";
+import { policyChain, type RomanaEndpoint, type RomanaPolicy, type RomanaRule, tenantSet } from "./romana/translate.ts";
+import type { LowerOptions, Strategy } from "./strategy.ts";
+
+/** Blocks of this host (agent/enforcer LocalBlockSetName). */
+const LOCAL_BLOCKS = "localBlocks";
+
+export const romana: Strategy = {
+  name: "romana",
+  summary: "Romana agent: IPAM blocks instead of addresses, ingress only, IPv4 only",
+  sources: [
+    "romana/core 6139692f listener/{translate,resources}.go",
+    "romana/core 6139692f agent/enforcer/{enforcer,base,helpers}.go, agent/policyhasher, pkg/policytools",
+    "romana/core 6139692f cni/divert_rules.go",
+  ],
+  unsupported: ["ipv6", "egress", "ip-block", "except", "named-port", "end-port", "sctp", "match-expressions"],
+  deviations,
+  denyVerdict: "drop",
+  options: [],
+  attach,
+  lower(cluster: ResolvedCluster, options: LowerOptions): TableProgram {
+    const blocks = blocksOf(cluster);
+    // The agent does nothing before IPAM has given it a block.
+    const started = blocks.length > 0;
+    return {
+      kind: "tables",
+      strategy: romana.name,
+      node: options.node,
+      sets: started ? sets(cluster, blocks, options.node) : [],
+      families: [
+        {
+          family: 4,
+          tables: [
+            {
+              name: "filter",
+              chains: [...divertChains(cluster, options.node), ...(started ? agentChains(cluster, options.node) : [])],
+            },
+          ],
+        },
+      ],
+      attachment: attach(cluster, options),
+    };
+  },
+};
+
+function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
+  return {
+    uplink: "eth0",
+    pods: byAge(cluster.podsOn(node)).map((pod) => ({
+      endpoint: pod.key,
+      addresses: pod.addresses,
+      interface: interfaceOf(pod),
+    })),
+    remotePodAddresses: [],
+    localAddresses: cluster.model.nodes.find(({ name }) => name === node)?.addresses ?? [],
+  };
+}
+
+/** The real name ends in eight digits of the pod's infra container, which no manifest knows. */
+function interfaceOf(pod: Endpoint): string {
+  return `romana-${toHex(sha1(pod.key)).slice(0, 8)}`;
+}
+
+/** The CNI plugin appends a pod's rules when it makes the pod. */
+function byAge(pods: readonly Endpoint[]): readonly Endpoint[] {
+  return [...pods].sort(compareAge);
+}
+
+function divertChains(cluster: ResolvedCluster, node: string): readonly Chain[] {
+  const pods = byAge(cluster.podsOn(node));
+  const divert = (pod: Endpoint, side: "in" | "out", chain: string): Rule => ({
+    matches: [{ kind: "interface", side, name: interfaceOf(pod), negate: false }],
+    target: { kind: "jump", chain },
+    origin: `pod ${pod.key}`,
+  });
+  return [
+    { name: "INPUT", policy: "accept", rules: pods.map((pod) => divert(pod, "in", "ROMANA-INPUT")) },
+    {
+      name: "FORWARD",
+      policy: "accept",
+      rules: pods.flatMap((pod) => [divert(pod, "in", "ROMANA-FORWARD-OUT"), divert(pod, "out", "ROMANA-FORWARD-IN")]),
+    },
+    { name: "OUTPUT", policy: "accept", rules: pods.map((pod) => divert(pod, "out", "ROMANA-OUTPUT")) },
+  ];
+}
+
+const accept: Target = { kind: "accept" };
+const drop: Target = { kind: "drop" };
+const jump = (chain: string): Target => ({ kind: "jump", chain });
+const comment = (text: string): Match => ({ kind: "comment", text });
+const inSet = (set: string, side: "source" | "destination"): Match => ({
+  kind: "set",
+  set,
+  sides: [side],
+  negate: false,
+});
+
+function agentChains(cluster: ResolvedCluster, node: string): readonly Chain[] {
+  const { policies, rendered } = listPolicies(cluster);
+  const onHost = rendered ? policies.filter((policy) => targetOnHost(policy, blocksOf(cluster), node)) : [];
+  const footer: Rule = { matches: [comment("POLICY_CHAIN_FOOTER")], target: { kind: "return" } };
+  const chains: Chain[] = [
+    {
+      name: "ROMANA-FORWARD-IN",
+      rules: [
+        {
+          matches: [
+            comment("Ingress"),
+            { kind: "ctState", states: ["related", "established"], extension: "state", negate: false },
+          ],
+          target: accept,
+        },
+        { matches: [], target: jump("ROMANA-OP") },
+        ...onHost.map(
+          (policy): Rule => ({
+            matches: [],
+            target: jump(policyChain(policy)),
+            origin: policy.origin,
+          }),
+        ),
+        { matches: [comment("DefaultDrop")], target: drop },
+      ],
+    },
+    {
+      name: "ROMANA-FORWARD-OUT",
+      rules: [
+        { matches: [inSet(LOCAL_BLOCKS, "destination")], target: jump("ROMANA-FORWARD-IN") },
+        { matches: [comment("Egress")], target: accept },
+      ],
+    },
+    { name: "ROMANA-INPUT", rules: [{ matches: [], target: accept }] },
+    { name: "ROMANA-OP", rules: [footer] },
+    // Never referred to, but always there.
+    { name: "ROMANA-OP-IN", rules: [footer] },
+    { name: "ROMANA-OUTPUT", rules: [{ matches: [], target: accept }] },
+    ...onHost.flatMap(ladder),
+  ];
+  return chains.sort((a, b) => compareText(a.name, b.name));
+}
+
+/** Target, peers, ports: three chains a policy. */
+function ladder(policy: RomanaPolicy): readonly Chain[] {
+  const name = policyChain(policy);
+  const { origin } = policy;
+  const peers = policy.ingress.flatMap(({ peers: some }) => some);
+  const ports = policy.ingress.flatMap(({ rules }) => rules);
+  return [
+    {
+      name,
+      rules: [
+        {
+          matches: [inSet(tenantSet(policy.target.tenant, policy.target.segment), "destination")],
+          target: jump(`${name}_X`),
+          origin,
+        },
+      ],
+    },
+    {
+      name: `${name}_X`,
+      rules: distinct(peers.map((peer): Rule => ({ matches: peerMatches(peer), target: jump(`${name}_R`), origin }))),
+    },
+    {
+      // The agent inserts after the last rule that is no plain verdict; here all are, so each goes to the top.
+      name: `${name}_R`,
+      rules: distinct(ports.flatMap((rule) => portRules(rule, origin))).reverse(),
+    },
+  ];
+}
+
+function peerMatches(peer: RomanaEndpoint): readonly Match[] {
+  return peer.peer === "any" ? [] : [inSet(tenantSet(peer.tenant, peer.segment), "source")];
+}
+
+function portRules({ protocol, port }: RomanaRule, origin: string): readonly Rule[] {
+  if (protocol === "any") return [{ matches: [], target: accept, origin }];
+  if (protocol !== "tcp" && protocol !== "udp") return []; // no rule is made for SCTP
+  const matches: Match[] = [{ kind: "protocol", protocol: parseProtocol(protocol) ?? 0, negate: false }];
+  if (port !== undefined) {
+    matches.push({
+      kind: "ports",
+      side: "destination",
+      ranges: [{ first: port, last: port }],
+      extension: protocol,
+      negate: false,
+    });
+  }
+  return [{ matches, target: accept, origin }];
+}
+
+/** A rule that the chain has already is not added again. */
+function distinct(rules: readonly Rule[]): Rule[] {
+  const seen = new Map(rules.map((rule) => [JSON.stringify([rule.matches, rule.target]), rule] as const).reverse());
+  return rules.filter((rule) => seen.get(JSON.stringify([rule.matches, rule.target])) === rule);
+}
+
+function sets(cluster: ResolvedCluster, blocks: readonly Block[], node: string): readonly IPSet[] {
+  const net = (name: string, members: readonly Block[], origin: string): IPSet => ({
+    name,
+    type: "hash:net",
+    family: 4,
+    members: members.map(({ cidr }) => ({ kind: "net", cidr })),
+    options: {},
+    origin,
+  });
+  const tenants = new Map<string, Set<string>>();
+  for (const { tenant, segment } of blocks) {
+    tenants.set(tenant, (tenants.get(tenant) ?? new Set()).add(segment));
+  }
+  return [
+    // For CIDR peers, which no NetworkPolicy becomes; made for every policy all the same.
+    ...listPolicies(cluster).policies.map((policy) => net(`${policyChain(policy)}_s`, [], policy.origin)),
+    ...[...tenants].flatMap(([tenant, segments]) =>
+      [...segments].map((segment) =>
+        net(
+          tenantSet(tenant, segment),
+          blocks.filter((block) => block.tenant === tenant && block.segment === segment),
+          `namespace ${tenant}`,
+        ),
+      ),
+    ),
+    net(
+      LOCAL_BLOCKS,
+      blocks.filter(({ host }) => host === node),
+      `node ${node}`,
+    ),
+    ...[...tenants].map(
+      ([tenant, segments]): IPSet => ({
+        name: tenantSet(tenant, ""),
+        type: "list:set",
+        family: 4,
+        members: [...segments].map((segment) => ({ kind: "set", set: tenantSet(tenant, segment) })),
+        options: {},
+        origin: `namespace ${tenant}`,
+      }),
+    ),
+  ];
+}

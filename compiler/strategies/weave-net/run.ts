@@ -1,0 +1,29 @@
+/** The events that bring weave-npc to the state of a cluster. */
+import { compareAge, compareText } from "../../age.ts";
+import type { NetworkPolicy } from "../../model.ts";
+import type { ResolvedCluster } from "../../resolve.ts";
+import { hasWeaveAddress, WeaveController } from "./controller.ts";
+
+type PolicyOrder = (a: NetworkPolicy, b: NetworkPolicy) => number;
+
+/**
+ * In a running cluster policies come as they are created, after a restart as etcd lists them, by name. The default is
+ * neither: uids give one order whatever things are called, and it is the order in which the recorded nodes were told.
+ */
+const ORDERS: ReadonlyMap<string, PolicyOrder> = new Map([
+  ["uid", (a, b) => compareText(a.uid, b.uid) || compareText(a.key, b.key)],
+  ["creation", compareAge],
+  ["name", (a, b) => compareText(a.key, b.key)],
+]);
+
+/** Announces the whole cluster: namespaces, pods, policies, as a starting weave-npc is told of them. */
+export function runController(cluster: ResolvedCluster, policyOrder = "uid"): WeaveController {
+  const order = ORDERS.get(policyOrder);
+  if (order === undefined)
+    throw new RangeError(`policy-order is one of ${[...ORDERS.keys()].join(", ")}, not ${policyOrder}`);
+  const controller = new WeaveController();
+  for (const namespace of cluster.model.namespaces) controller.addNamespace(namespace);
+  for (const pod of cluster.pods) if (hasWeaveAddress(pod)) controller.addPod(pod);
+  for (const policy of [...cluster.model.policies].sort(order)) controller.addPolicy(policy);
+  return controller;
+}
