@@ -52,15 +52,18 @@ enum operation {
 
 enum kind {
 	KIND_LOG = 0x1000,       /* nflog message of group 0: legacy TRACE */
-	KIND_INPUT = 0x1001,     /* nflog message of group INPUT_GROUP: accepted by INPUT */
+	KIND_INPUT = 0x1001,     /* nflog message of group INPUT_GROUP: a packet that INPUT let in */
 	KIND_TRACE = 0x1002,     /* nft trace message */
 	KIND_CONNTRACK = 0x1003, /* conntrack event */
 	KIND_OVERFLOW = 0x1004,  /* a netlink socket lost messages */
+	KIND_ANSWER = 0x1005,    /* nflog message of group ANSWER_GROUP: what the node says by itself, e.g. for REJECT */
 };
 
 enum {
 	MAX_DEVICES = 1024,
-	INPUT_GROUP = 1,         /* the nflog group that the driver's last INPUT rule logs to */
+	INPUT_GROUP = 1,         /* the nflog groups that rules of the driver log to */
+	ANSWER_GROUP = 2,
+	LOG_BYTES = 128,         /* of a logged packet: the headers */
 	MAX_REQUEST = 70000,
 	SOCKET_BYTES = 64 << 20, /* netlink receive buffer: drained after each packet, so never near full */
 };
@@ -176,14 +179,17 @@ static void ask(int fd, int subsystem, int type, int group, int attribute, const
 	}
 }
 
-/* Receives what the kernel logs to one nflog group: a copy of the metadata, one message per packet, at once. */
-static void open_log(uint16_t kind, int group) {
+/* Receives what the kernel logs to one nflog group: metadata and `bytes` of the packet, one message each, at once. */
+static void open_log(uint16_t kind, int group, int bytes) {
 	int fd = open_netlink(0);
 	struct nfulnl_msg_config_cmd bind_group = {.command = NFULNL_CFG_CMD_BIND};
-	struct nfulnl_msg_config_mode meta = {.copy_mode = NFULNL_COPY_META};
+	struct nfulnl_msg_config_mode mode = {
+		.copy_mode = bytes ? NFULNL_COPY_PACKET : NFULNL_COPY_META,
+		.copy_range = htonl(bytes),
+	};
 	uint32_t threshold = htonl(1);
 	ask(fd, NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG, group, NFULA_CFG_CMD, &bind_group, sizeof bind_group);
-	ask(fd, NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG, group, NFULA_CFG_MODE, &meta, sizeof meta);
+	ask(fd, NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG, group, NFULA_CFG_MODE, &mode, sizeof mode);
 	ask(fd, NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG, group, NFULA_CFG_QTHRESH, &threshold, sizeof threshold);
 	watch(fd, kind);
 }
@@ -291,8 +297,9 @@ int main(int argc, char **argv) {
 	int priority = 6;
 	if (raw4 >= 0) setsockopt(raw4, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority);
 	if (raw6 >= 0) setsockopt(raw6, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority);
-	open_log(KIND_INPUT, INPUT_GROUP);
-	if (legacy) open_log(KIND_LOG, 0);
+	open_log(KIND_INPUT, INPUT_GROUP, LOG_BYTES);
+	open_log(KIND_ANSWER, ANSWER_GROUP, LOG_BYTES);
+	if (legacy) open_log(KIND_LOG, 0, 0);
 	if (nft) join(open_netlink(KIND_TRACE), NFNLGRP_NFTRACE);
 	if (conntrack) open_conntrack();
 	append("\4\0\0\0\0\0\0\0", 8);

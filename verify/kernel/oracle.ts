@@ -21,7 +21,14 @@ export interface OracleOptions {
 const OPERATION = { inject: 1, send: 2, drain: 3, flush: 4 } as const;
 
 /** What an item of an answer is, as oracle.c numbers it; below `log` it is the number of a device. */
-export const ITEM = { log: 0x1000, input: 0x1001, trace: 0x1002, conntrack: 0x1003, overflow: 0x1004 } as const;
+export const ITEM = {
+  log: 0x1000,
+  input: 0x1001,
+  trace: 0x1002,
+  conntrack: 0x1003,
+  overflow: 0x1004,
+  answer: 0x1005,
+} as const;
 
 /** One thing that a packet caused: a packet that left by a device, or a netlink message. */
 export interface AnswerItem {

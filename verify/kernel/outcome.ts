@@ -1,7 +1,8 @@
 /** What the kernel did with one packet, read from everything the packet caused. */
 import type { RejectWith } from "../../dataplane/program.ts";
 import type { Verdict } from "../../dataplane/verdict.ts";
-import { type Answer, type AnswerItem, type Device, ITEM } from "./oracle.ts";
+import { messageAttributes } from "./netlink.ts";
+import { type Answer, type Device, ITEM } from "./oracle.ts";
 import { FRAME_BYTES } from "./topology.ts";
 
 export interface Outcome {
@@ -43,23 +44,30 @@ const REJECT6_CODES: ReadonlyMap<number, RejectWith> = new Map([
 
 const RST = 0x04;
 
+/** Attribute of an nflog message that holds the packet (linux/netfilter/nfnetlink_log.h). */
+const NFULA_PAYLOAD = 9;
+
+const NO_BYTES = new Uint8Array(0);
+
 /**
- * Accepted: the packet itself came out, or INPUT let it in. Rejected: an answer came out. Dropped: nothing did. A packet
- * is known by its identification, protocol and length together: an answer of the kernel's own has another length.
+ * Accepted: the packet itself came out of a device, or INPUT let it in. Rejected: the node had something to say about it.
+ * Dropped: neither. A packet is known by its identification, protocol and length together: forwarding leaves these
+ * alone, address translation does too, and an answer of the kernel's own has another length.
  */
 export function outcomeOf(answer: Answer, sent: SentPacket, devices: readonly Device[]): Outcome {
   let rejectedWith: RejectWith | undefined;
   let strays = 0;
-  for (const item of answer.items) {
-    if (item.kind === ITEM.input) return { verdict: "accept", rejectedWith: undefined, leftBy: undefined, strays };
-    if (item.kind === ITEM.overflow) throw new Error("a netlink socket of the kernel judge lost messages");
-    if (item.kind >= ITEM.log) continue;
-    const device = devices[item.kind];
+  for (const { kind, bytes } of answer.items) {
+    if (kind === ITEM.overflow) throw new Error("a netlink socket of the kernel judge lost messages");
+    const logged = kind === ITEM.input || kind === ITEM.answer;
+    if (kind >= ITEM.log && !logged) continue;
+    const device = devices[kind];
+    const packet = logged ? (messageAttributes(bytes).get(NFULA_PAYLOAD) ?? NO_BYTES) : bytes;
     const start = device?.kind === "tap" ? FRAME_BYTES : 0;
-    if (isSent(item, start, sent)) {
+    if (kind !== ITEM.answer && isSent(packet, start, sent)) {
       return { verdict: "accept", rejectedWith: undefined, leftBy: device?.name, strays };
     }
-    const refusal = refusalIn(item.bytes, start);
+    const refusal = refusalIn(packet, start);
     if (refusal === undefined) strays++;
     else rejectedWith = refusal;
   }
@@ -67,7 +75,7 @@ export function outcomeOf(answer: Answer, sent: SentPacket, devices: readonly De
   return { verdict, rejectedWith, leftBy: undefined, strays };
 }
 
-function isSent({ bytes }: AnswerItem, at: number, sent: SentPacket): boolean {
+function isSent(bytes: Uint8Array, at: number, sent: SentPacket): boolean {
   const byte = (index: number) => bytes[at + index] ?? 0;
   if (byte(0) >>> 4 === 4) {
     return (

@@ -28,50 +28,50 @@ function emptyTable(table: TableName): string {
 }
 
 /**
- * The judge's own table, in nftables beside whatever the variant uses, which rules of neither variant can see:
+ * The judge's own table, in nftables beside whatever the variant uses; rules of neither variant can see it.
  *
- * - It keeps connection tracking on, as it is on every real node, whether or not a rule of the program asks for it.
- * - It drops what the node says by itself when devices come up (IGMP, MLD), before anybody mistakes it for an answer.
- * - `accepted`, behind everything in INPUT, the connection's confirmation included: reports to the helper that the packet
- *   was let in, and ends it there, so that no socket answers (an answer would change the connection, and a RST from a
- *   closed port looks like REJECT).
- * - `trace` sets the trace bit on packets of ours, which both variants obey; so no rule number of the program shifts.
+ * - `answers` takes what the node says by itself (the RST or ICMP error of REJECT; also IGMP and MLD when devices come
+ *   up), reports it to the helper and ends it there. So the program's OUTPUT cannot refuse the answer and make REJECT
+ *   look like DROP, and no answer meets connection tracking. Packets of ours have priority 6 (oracle.c).
+ * - `tracking` asks for a connection state, which keeps connection tracking on, as it is on every real node, whether or not
+ *   a rule of the program asks.
+ * - `trace_*` set the trace bit, which both variants obey; so no rule of the program gets another number.
+ * - `accepted` comes after everything else in INPUT, the connection's confirmation included: it reports that the packet was
+ *   let in and ends it there, so that no socket answers (the RST of a closed port would look like REJECT).
  *
- * Equal priorities run in order of registration, so it is loaded anew after each program, tracking before `accepted`.
+ * Chains of equal priority run in the order in which they came, so the table is made anew after each program: tracking
+ * first, then `accepted`.
  */
 function judgeTable(trace: boolean): string {
-  const traced = trace
-    ? `chain trace_arriving {
-    type filter hook prerouting priority -2000; policy accept;
-    meta nftrace set 1
-  }
-  chain trace_sent {
-    type filter hook output priority -2000; policy accept;
-    meta priority 0:6 meta nftrace set 1
-  }`
-    : "";
   return `table inet chainwalk
 delete table inet chainwalk
 table inet chainwalk {
-  ${traced}
-  chain noise {
+  chain answers {
     type filter hook output priority -2001; policy accept;
-    meta priority != 0:6 ip protocol igmp drop
-    meta priority != 0:6 ip6 saddr :: drop
+    meta priority != 0:6 log group 2 drop
   }
   chain tracking {
     type filter hook output priority -2001; policy accept;
     ct state new
   }
-}
+${trace ? TRACE_CHAINS : ""}}
 `;
 }
+
+const TRACE_CHAINS = `  chain trace_arriving {
+    type filter hook prerouting priority -2000; policy accept;
+    meta nftrace set 1
+  }
+  chain trace_sent {
+    type filter hook output priority -2000; policy accept;
+    meta nftrace set 1
+  }
+`;
 
 const ACCEPTED = `table inet chainwalk {
   chain accepted {
     type filter hook input priority 2147483647; policy accept;
-    log group 1
-    drop
+    log group 1 drop
   }
 }
 `;

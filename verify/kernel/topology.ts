@@ -140,14 +140,21 @@ function setUpScript({ attachment, devices, pairs }: SetUp): string {
   const links: string[] = ["link set lo up"];
   const ports: string[] = [];
   const up = (name: string) =>
-    links.push(`link set ${name} addrgenmode none`, `link set ${name} txqueuelen 10000`, `link set ${name} up`);
+    links.push(
+      `link set dev ${name} addrgenmode none`,
+      `link set dev ${name} txqueuelen 10000`,
+      `link set dev ${name} up`,
+    );
   if (bridge !== undefined) {
-    links.push(`link add ${bridge} type bridge mcast_snooping 0`, `link set ${bridge} address ${macText(BRIDGE_MAC)}`);
+    links.push(
+      `link add name ${bridge} type bridge mcast_snooping 0`,
+      `link set dev ${bridge} address ${macText(BRIDGE_MAC)}`,
+    );
     up(bridge);
   }
   for (const { kind, name } of devices) {
     if (kind === "tap" && bridge !== undefined) {
-      links.push(`link set ${name} master ${bridge}`);
+      links.push(`link set dev ${name} master ${bridge}`);
       ports.push(`link set dev ${name} learning off flood off mcast_flood off`);
     }
     up(name);
