@@ -41,8 +41,13 @@ export function cidr(text: string): Cidr {
   return parsed;
 }
 
+/** In order of key, as the loader keeps them. */
 export function labels(record: LabelRecord): Labels {
-  return new Map(Object.entries(record));
+  return new Map(sortedEntries(record));
+}
+
+function sortedEntries(record: LabelRecord): readonly (readonly [key: string, value: string])[] {
+  return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 export function node(name: string, addresses: readonly string[], podCidrs: readonly string[] = []): ClusterNode {
@@ -103,8 +108,7 @@ export function containerPort(
 }
 
 export function selector(matchLabels: LabelRecord, matchExpressions: readonly LabelRequirement[] = []): LabelSelector {
-  const byKey = Object.entries(matchLabels).sort(([a], [b]) => (a < b ? -1 : 1));
-  return { matchLabels: byKey, matchExpressions };
+  return { matchLabels: sortedEntries(matchLabels), matchExpressions };
 }
 
 /** Selects everything. */

@@ -147,6 +147,8 @@ const podDraftArbitrary: fc.Arbitrary<PodDraft> = fc.record({
   ),
 });
 
+const CONTAINER_LISTS = ["container", "init", "sidecar"] as const;
+
 const PHASE: Readonly<Record<PodDraft["life"], PodPhase>> = {
   running: "Running",
   pending: "Pending",
@@ -166,7 +168,8 @@ function settle(drafts: readonly (PodDraft | null)[], stack: Stack): readonly En
     return [
       pod(`${draft.namespace}/pod-${index}`, addressesOf(draft, place, stack), {
         labels: draft.labels,
-        ports: draft.ports,
+        // As the loader reads a pod: its containers first, then the init containers and sidecars.
+        ports: CONTAINER_LISTS.flatMap((list) => draft.ports.filter((port) => port.container === list)),
         node: place.node,
         hostNetwork: draft.life === "host",
         phase: PHASE[draft.life],
