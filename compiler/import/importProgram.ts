@@ -46,11 +46,11 @@ export function importProgram(saves: NodeSaves): ImportedProgram {
   }
   const attachment = importAttachment(saves, issues);
   const { node, strategy } = saves;
-  const program: TableProgram = { kind: "tables", strategy, node, sets: sets.sets, families, attachment };
+  const program: TableProgram = { kind: "tables", strategy, node, sets: sets.sets(), families, attachment };
   return { program: hasErrors(issues) ? undefined : program, issues };
 }
 
-const NO_SETS: ImportedSets = { sets: [], status: () => "missing" };
+const NO_SETS: ImportedSets = { sets: () => [], status: () => "missing" };
 
 function importSets(file: SaveFile | undefined, all: Issue[]): ImportedSets {
   if (file === undefined) return NO_SETS;
@@ -71,7 +71,7 @@ function importTables(file: SaveFile, family: Family, sets: ImportedSets, all: I
       if (missing.has(name)) return;
       missing.add(name);
       const message = `set ${name} is in no ipset save given; a packet that is looked up in it has verdict unknown`;
-      issues.warning({ code: "missing-set", line, column: at.column, message, path: name });
+      issues.warning({ code: "missing-set", line, column: at.column, message });
     },
   });
   all.push(...issues.list());

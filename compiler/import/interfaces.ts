@@ -1,7 +1,7 @@
 /** The JSON of a node's interfaces: pod (`namespace/name`) -> the interface or bridge port behind which it is. */
 import type { Attachment } from "../../dataplane/program.ts";
 import { type ImportIssues, shorten } from "./importIssues.ts";
-import { linesOf, type SaveFile } from "./lines.ts";
+import type { SaveFile } from "./lines.ts";
 
 export interface PodInterface {
   readonly endpoint: string;
@@ -9,8 +9,6 @@ export interface PodInterface {
   readonly line: number;
   readonly column: number;
 }
-
-const TOKEN = /[ \t\r\n]*(?:("(?:[^"\\]|\\.)*")|([{}:,]))/y;
 
 /**
  * Reads one flat object of strings. Written out, because JSON.parse says neither where a mistake is nor where a name
@@ -70,11 +68,16 @@ function stringOf(token: string | undefined): string | undefined {
   }
 }
 
+const BLANK = /[ \t\r\n]*/y;
+const TOKEN = /"(?:[^"\\\n]|\\.)*"|[{}:,]/y;
+
 /** Tokens one after the other; `place` is that of the last. */
 class TokenReader {
   readonly #text: string;
-  #start = 0;
   #end = 0;
+  #line = 1;
+  #lineStart = 0;
+  #start = 0;
 
   constructor(text: string) {
     this.#text = text;
@@ -82,27 +85,31 @@ class TokenReader {
 
   /** A string with its quotes, a sign, or undefined for anything else and at the end. */
   next(): string | undefined {
-    this.#start = this.#end + (/^[ \t\r\n]*/.exec(this.#text.slice(this.#end))?.[0].length ?? 0);
+    this.#skipBlanks();
     TOKEN.lastIndex = this.#end;
-    const match = TOKEN.exec(this.#text);
-    if (match === null) return undefined;
-    this.#end = TOKEN.lastIndex;
-    return match[1] ?? match[2];
+    const token = TOKEN.exec(this.#text)?.[0];
+    this.#end += token?.length ?? 0;
+    return token;
   }
 
   atEnd(): boolean {
-    return this.#text.slice(this.#end).trim() === "";
+    this.#skipBlanks();
+    return this.#end >= this.#text.length;
   }
 
   place(): { readonly line: number; readonly column: number } {
-    let [line, column] = [1, 1];
-    let from = 0;
-    for (const each of linesOf(this.#text)) {
-      if (from > this.#start) break;
-      line = each.number;
-      column = this.#start - from + 1;
-      from += each.text.length + 1;
+    return { line: this.#line, column: this.#start - this.#lineStart + 1 };
+  }
+
+  /** Tokens hold no line ends, so that lines are counted here alone. */
+  #skipBlanks(): void {
+    BLANK.lastIndex = this.#end;
+    const blank = BLANK.exec(this.#text)?.[0] ?? "";
+    for (let at = blank.indexOf("\n"); at >= 0; at = blank.indexOf("\n", at + 1)) {
+      this.#line++;
+      this.#lineStart = this.#end + at + 1;
     }
-    return { line, column };
+    this.#end += blank.length;
+    this.#start = this.#end;
   }
 }

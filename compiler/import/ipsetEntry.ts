@@ -17,10 +17,9 @@ export interface EntryShape {
   readonly family: Family;
   /** The set keeps this many bits of each address. */
   readonly netmask: number | undefined;
+  /** The most entries that one line may stand for. */
+  readonly room: number;
 }
-
-/** Every port of one address, which is the widest range that makes sense. */
-const MAX_PER_LINE = 65_536;
 
 export type EntryReading =
   /** Several for a range. */
@@ -46,8 +45,8 @@ export function parseEntry(text: string, shape: EntryShape): EntryReading {
   // A range of addresses is as many entries in a set of addresses, a few prefixes in a set of prefixes.
   const byAddress = shape.type.startsWith("hash:ip") && shape.netmask === undefined;
   const nets = cidrs.reduce((sum, cidr) => sum + (byAddress ? addressCount(cidr) : 1), 0);
-  if (nets * (last - first + 1) > MAX_PER_LINE) {
-    return { kind: "wrong", wanted: `at most ${MAX_PER_LINE} entries in one line` };
+  if (nets * (last - first + 1) > shape.room) {
+    return { kind: "wrong", wanted: `no wide range: ${shape.room} more entries can come from ranges` };
   }
   const members: IPSetMember[] = [];
   for (const cidr of byAddress ? cidrs.flatMap(addressesIn) : cidrs) {
@@ -63,7 +62,7 @@ function addressCount({ family, prefixLength }: Cidr): number {
   return 2 ** (addressBits(family) - prefixLength);
 }
 
-/** Every address of a prefix; at most `MAX_PER_LINE` are asked for. */
+/** Every address of a prefix; at most `room` are asked for. */
 function addressesIn(cidr: Cidr): readonly Cidr[] {
   if (isHost(cidr)) return [cidr];
   const last = cidr.words.length - 1;

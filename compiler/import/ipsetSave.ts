@@ -17,7 +17,8 @@ import type { SetNames } from "./scope.ts";
 import { MAX_UINT32, parseNumber } from "./values.ts";
 
 export interface ImportedSets extends SetNames {
-  readonly sets: readonly IPSet[];
+  /** To be asked for when all rules were read: of which family an empty list is, only they say. */
+  sets(): readonly IPSet[];
 }
 
 /** Types of ipset(8) that the instruction set lacks. */
@@ -64,15 +65,15 @@ const ENTRY_OPTIONS: ReadonlyMap<string, number> = new Map([
 ]);
 
 /**
- * Ranges of ports are kept entry by entry, as in the kernel; a line can stand for 65,536. No set that a kernel saved
- * has any, so that this many from ranges are taken and no more.
+ * Ranges become entries one by one, as in the kernel. `ipset save` prints none, so that all ports of one address in the
+ * whole file are enough for what people write, and no text can fill the memory.
  */
-const MAX_FROM_RANGES = 262_144;
+const MAX_FROM_RANGES = 65_536;
 
 interface OpenSet {
   readonly name: string;
   readonly type: IPSetType;
-  /** Undefined for list:set, until a member has one. */
+  /** Undefined for list:set, until a member or a rule says it. */
   family: Family | undefined;
   readonly options: IPSetOptions;
   /** Bits of an address that the set keeps (`netmask`); undefined: all. */
@@ -99,8 +100,8 @@ class IpsetReader {
     let isSave = false;
     for (const line of linesOf(file.text)) {
       const split = splitWords(line.text, "ipset");
-      if (split.kind === "unclosed") {
-        this.#error(line, { column: split.column }, "unclosed-quote", "a quote that is not closed");
+      if (split.kind === "wrong") {
+        this.#error(line, split, "bad-line", split.message);
         continue;
       }
       const [verb, ...rest] = split.words;
@@ -114,14 +115,19 @@ class IpsetReader {
       }
       isSave = true;
     }
-    const known = [...this.#sets.values()].filter((set) => set !== "unsupported");
-    return {
-      sets: known.map((set) => this.#close(set)),
-      status: (name) => {
-        const set = this.#sets.get(name);
-        return set === undefined ? "missing" : set === "unsupported" ? "unsupported" : "known";
-      },
-    };
+    return { sets: () => this.#supported(), status: (name, family) => this.#status(name, family) };
+  }
+
+  #supported(): readonly IPSet[] {
+    return [...this.#sets.values()].filter((set) => set !== "unsupported").map((set) => this.#close(set));
+  }
+
+  #status(name: string, family: Family): ReturnType<SetNames["status"]> {
+    const set = this.#sets.get(name);
+    if (set === undefined) return "missing";
+    if (set === "unsupported") return "unsupported";
+    set.family ??= family;
+    return "known";
   }
 
   #create(line: Line, verb: Word, [name, type, ...options]: readonly Word[]): void {
@@ -219,12 +225,7 @@ class IpsetReader {
       this.#error(line, entry, "bad-entry", `nomatch: a ${set.type} set has no exceptions`);
       return;
     }
-    this.#fromRanges += reading.members.length - 1;
-    if (this.#fromRanges > MAX_FROM_RANGES) {
-      const message = `${shorten(entry.raw)}: ranges make more than ${MAX_FROM_RANGES} entries; ipset save prints none`;
-      this.#error(line, entry, "range-too-wide", message);
-      return;
-    }
+    this.#fromRanges += Math.max(0, reading.members.length - 1);
     this.#warnOfExpiry(line, set, given);
     for (const member of reading.members) {
       const key = entryKey(member);
@@ -242,7 +243,8 @@ class IpsetReader {
   }
 
   #hashEntry(set: OpenSet, entry: Word): EntryReading {
-    return parseEntry(entry.text, { type: set.type, family: set.family ?? 4, netmask: set.netmask });
+    const { type, family = 4, netmask } = set;
+    return parseEntry(entry.text, { type, family, netmask, room: 1 + MAX_FROM_RANGES - this.#fromRanges });
   }
 
   #listEntry(line: Line, list: OpenSet, entry: Word): EntryReading {
@@ -269,7 +271,6 @@ class IpsetReader {
       line: line.number,
       column: expiry.column,
       message,
-      path: set.name,
     });
   }
 
@@ -304,7 +305,7 @@ class IpsetReader {
 
   #unsupported(line: Line, at: Word, name: string, what: string): void {
     const message = `${what} of set ${name}: not represented; a packet that is looked up in it has verdict unknown`;
-    this.#issues.warning({ code: "not-represented", line: line.number, column: at.column, message, path: name });
+    this.#issues.warning({ code: "not-represented", line: line.number, column: at.column, message });
   }
 
   #error(line: Line, at: Pick<Word, "column">, code: string, message: string): void {

@@ -176,9 +176,8 @@ class SaveReader {
     const table = this.#table(line);
     if (table === undefined) return;
     const split = splitWords(line.text, "iptables");
-    if (split.kind === "unclosed") {
-      const message = "a quote that is not closed";
-      this.#issues.error({ code: "unclosed-quote", line: line.number, column: split.column, message });
+    if (split.kind === "wrong") {
+      this.#issues.error({ code: "bad-line", line: line.number, column: split.column, message: split.message });
       return;
     }
     const [first, ...rest] = split.words;

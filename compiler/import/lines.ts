@@ -28,8 +28,10 @@ export type Dialect = "iptables" | "ipset";
 
 export type Words =
   | { readonly kind: "words"; readonly words: readonly Word[] }
-  /** A quote that is never closed, and where it opens. */
-  | { readonly kind: "unclosed"; readonly column: number };
+  | { readonly kind: "wrong"; readonly column: number; readonly message: string };
+
+/** MAX_ARGC of iptables' xshared.h; ipset's own limit is lower. No save has a longer line. */
+const MAX_WORDS = 255;
 
 export function* linesOf(text: string): Generator<Line> {
   // A byte order mark is what some editors put before a file; it is no part of the first line.
@@ -75,11 +77,14 @@ export function splitWords(line: string, dialect: Dialect, from = 0): Words {
         }
         at++;
       }
-      if (at >= line.length) return { kind: "unclosed", column: opened + 1 };
+      if (at >= line.length) return { kind: "wrong", column: opened + 1, message: "a quote that is not closed" };
       text += line.slice(plain, at);
       at++;
     } else {
       text = line.slice(plain, at);
+    }
+    if (words.length === MAX_WORDS) {
+      return { kind: "wrong", column: start + 1, message: `more than ${MAX_WORDS} words in one line` };
     }
     words.push({ text, raw: line.slice(start, at), column: start + 1 });
   }

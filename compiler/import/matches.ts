@@ -170,7 +170,7 @@ const set: MatchModule = {
       scope.error(directions, "bad-value", `${shorten(directions.raw)}: want up to ${MAX_SIDES} of src, dst`);
       return [];
     }
-    const status = scope.sets.status(name);
+    const status = scope.sets.status(name, scope.family);
     if (status === "missing") scope.missingSet(valueAt(named), name);
     if (status !== "known") return [opaqueMatch("set", all)];
     return [{ kind: "set", set: name, sides: known, negate: named.negate }];

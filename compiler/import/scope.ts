@@ -17,8 +17,11 @@ export interface Given {
 
 /** How the sets that rules name are known from the ipset save. */
 export interface SetNames {
-  /** `missing`: in no save we have; `unsupported`: of a type that the instruction set lacks. */
-  status(name: string): "known" | "unsupported" | "missing";
+  /**
+   * What a rule of the family finds. `missing`: in no save we have; `unsupported`: of a type that the instruction set
+   * lacks.
+   */
+  status(name: string, family: Family): "known" | "unsupported" | "missing";
 }
 
 export interface RuleScope {
