@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { loadCluster } from "../../compiler/compile.ts";
+import { manifestsOf, manifestText } from "../../compiler/manifest/write.ts";
 import type { ClusterModel } from "../../compiler/model.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { clusterArbitrary } from "./cluster.ts";
-import { manifestsOf, manifestText } from "./manifests.ts";
 import { allPackets, concerns, packetArbitrary } from "./packet.ts";
 
 /** Without the places in the input, which differ. */

@@ -1,10 +1,10 @@
 /** What the readers of independent truth tables have in common: a cluster, and packets with known verdicts. */
 import { loadCluster } from "../../compiler/compile.ts";
 import { formatIssue } from "../../compiler/issue.ts";
+import { type Manifest, manifestText } from "../../compiler/manifest/write.ts";
 import type { ClusterModel, Direction } from "../../compiler/model.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import type { ReferenceVerdict } from "../../reference/evaluate.ts";
-import { type Manifest, manifestText } from "../arbitraries/manifests.ts";
 
 export interface ConformanceCase {
   /** The table's own name for it. */

@@ -10,10 +10,10 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { loadCluster } from "../../compiler/compile.ts";
 import { formatIssue } from "../../compiler/issue.ts";
+import { type Manifest, manifestText } from "../../compiler/manifest/write.ts";
 import type { ClusterModel } from "../../compiler/model.ts";
 import type { ReferenceVerdict } from "../../reference/evaluate.ts";
 import { packet } from "../arbitraries/builders.ts";
-import { type Manifest, manifestText } from "../arbitraries/manifests.ts";
 import { sharedPath } from "../shared.ts";
 import { type ConformanceCase, nodeManifest, type Probe, podManifest } from "./cases.ts";
 

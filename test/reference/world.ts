@@ -1,6 +1,7 @@
 /** Pods in one line each, policies as users write them, packets in the one-line form. */
 import { type LoadedCluster, loadCluster } from "../../compiler/compile.ts";
 import { formatIssue, type Issue } from "../../compiler/issue.ts";
+import { manifestsOf, manifestText } from "../../compiler/manifest/write.ts";
 import type { ClusterModel, Direction } from "../../compiler/model.ts";
 import type { IpAddress } from "../../dataplane/address.ts";
 import { parseAddress } from "../../dataplane/address.ts";
@@ -8,7 +9,6 @@ import type { Packet } from "../../dataplane/packet.ts";
 import { evaluate, type ReferenceVerdict } from "../../reference/evaluate.ts";
 import { isProblem, packetOf, parsePacketText, type TextProblem } from "../../traffic/transcript.ts";
 import { cluster } from "../arbitraries/builders.ts";
-import { manifestsOf, manifestText } from "../arbitraries/manifests.ts";
 
 /** Loads the parts and the YAML as one cluster; throws on an error, so that no test walks a cluster it did not mean. */
 export function world(parts: Partial<ClusterModel>, yaml = ""): ClusterModel {

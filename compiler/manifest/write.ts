@@ -1,4 +1,6 @@
-/** A ClusterModel written back as the manifests it could have come from. */
+/** write: ClusterModel -> the manifests it could have come from; the way back of parse, default and validate. */
+
+import { formatAddress, formatCidr } from "../../dataplane/address.ts";
 import type {
   ClusterModel,
   ClusterNode,
@@ -11,8 +13,7 @@ import type {
   PolicyPeer,
   PolicyPort,
   PolicyRule,
-} from "../../compiler/model.ts";
-import { formatAddress, formatCidr } from "../../dataplane/address.ts";
+} from "../model.ts";
 
 export type Manifest = Readonly<Record<string, unknown>>;
 
