@@ -1,35 +1,93 @@
 /** One node: a loaded program with its connection table. */
+
+import { assertNever } from "./assertNever.ts";
+import type { ConntrackOptions } from "./conntrack/options.ts";
+import { ConntrackTable } from "./conntrack.ts";
+import { DeviceTable } from "./devices.ts";
 import type { PacketBatch } from "./packet.ts";
 import type { Program } from "./program.ts";
-import type { Decision, ResultBatch } from "./result.ts";
+import type { DecisionMeaning, ResultBatch } from "./result.ts";
+import { NodeRoutes } from "./routes.ts";
+import { TableWalker, type WalkSurroundings } from "./tables/walk.ts";
 import type { TraceSink } from "./trace.ts";
-import type { DropReason } from "./verdict.ts";
+import { VERDICTS } from "./verdict.ts";
 
 export interface DataplaneOptions {
-  /** Conntrack settings, timeouts included; see conntrack/options.ts. */
-  readonly conntrack?: Readonly<Record<string, never>>;
+  /** Sysctls of connection tracking; absent: the kernel's defaults. */
+  readonly conntrack?: ConntrackOptions;
 }
 
+/** What executes one kind of program. `attach` names columns and listener; `run` decides one row of them. */
+export interface Evaluator {
+  attach(batch: PacketBatch, results: ResultBatch, sink: TraceSink | undefined): void;
+  run(row: number): void;
+  decision(index: number): DecisionMeaning;
+}
+
+/**
+ * A node with state: connections outlive the programs that `load` exchanges, as they do in a kernel. Device numbers in
+ * the batches pushed are those of `devices`, and stay valid as well.
+ */
 export class Dataplane {
   readonly node: string;
+  readonly devices = new DeviceTable();
+  readonly #conntrack: ConntrackTable;
+  #routes: NodeRoutes;
+  #evaluator: Evaluator;
 
-  constructor(program: Program, _options: DataplaneOptions = {}) {
+  /** Throws when the program is one that `verifyProgram` refuses. */
+  constructor(program: Program, options: DataplaneOptions = {}) {
     this.node = program.node;
-    throw new Error("Dataplane is not written yet");
+    this.#conntrack = new ConntrackTable(options.conntrack);
+    this.#routes = new NodeRoutes(program.attachment, this.devices);
+    this.#evaluator = createEvaluator(program, this.#surroundings());
+  }
+
+  /** Where addresses are, seen from this node. */
+  get routes(): NodeRoutes {
+    return this.#routes;
+  }
+
+  /** Replaces the program; decision numbers given out before lose their meaning, connections live on. */
+  load(program: Program): void {
+    if (program.node !== this.node) throw new Error(`program of node ${program.node} for node ${this.node}`);
+    this.#routes = new NodeRoutes(program.attachment, this.devices);
+    this.#evaluator = createEvaluator(program, this.#surroundings());
   }
 
   /** Pushes rows `from` (inclusive) to `to` (exclusive) through the node, in order. Path and devices must be set. */
-  push(_batch: PacketBatch, _results: ResultBatch, _from: number, _to: number, _sink?: TraceSink): void {
-    throw new Error("Dataplane is not written yet");
+  push(batch: PacketBatch, results: ResultBatch, from: number, to: number, sink?: TraceSink): void {
+    this.#evaluator.attach(batch, results, sink);
+    for (let row = from; row < to; row++) {
+      this.#evaluator.run(row);
+      if (sink === undefined) continue;
+      const verdict = VERDICTS[results.verdict[row] ?? 0] ?? "unknown";
+      sink.step({ kind: "verdict", node: this.node, verdict });
+    }
   }
 
   /** What `ResultBatch.decision` numbers mean. */
-  decision(_index: number): { readonly decision: Decision; readonly reason: DropReason | undefined } {
-    throw new Error("Dataplane is not written yet");
+  decision(index: number): DecisionMeaning {
+    return this.#evaluator.decision(index);
   }
 
   /** Forgets all connections. */
   flushConntrack(): void {
-    throw new Error("Dataplane is not written yet");
+    this.#conntrack.flush();
+  }
+
+  #surroundings(): WalkSurroundings {
+    return { devices: this.devices, routes: this.#routes, connections: this.#conntrack };
+  }
+}
+
+function createEvaluator(program: Program, surroundings: WalkSurroundings): Evaluator {
+  switch (program.kind) {
+    case "tables":
+      return new TableWalker(program, surroundings);
+    case "maps":
+      throw new Error("map programs are not written yet");
+    default:
+      return assertNever(program);
   }
 }

@@ -1,34 +1,279 @@
 /** Several nodes: the source's node, then the destination's, each with its own tables and connection tracking. */
-import type { Packet } from "./packet.ts";
+import type { IpAddress } from "./address.ts";
+import { AddressTable } from "./addressTable.ts";
+import { Dataplane, type DataplaneOptions } from "./dataplane.ts";
+import { NO_DEVICE } from "./devices.ts";
+import { appendPacket, createBatch, PATH, type Packet, type PacketBatch } from "./packet.ts";
 import type { Program } from "./program.ts";
-import type { PacketResult } from "./result.ts";
-import type { TraceSink } from "./trace.ts";
+import { createResults, DECISION, type Hop, type PacketResult, type ResultBatch } from "./result.ts";
+import { NodeRoutes } from "./routes.ts";
+import { type TraceSink, WalkRecorder } from "./trace.ts";
+import { addWork, CT_STATES, NO_WORK, VERDICT_CODE, VERDICTS, type Work } from "./verdict.ts";
 
-export interface FabricOptions {
-  /** Record the rules that matched in `Hop.walk`. */
+export interface FabricOptions extends DataplaneOptions {
+  /** Record the rules that matched in `Hop.walk`; `push` only. */
   readonly walk?: boolean;
+  /**
+   * Push every packet on the node of this name alone, whoever sent it: for a program read from a real node. Addresses
+   * the node does not know are behind its uplink.
+   */
+  readonly only?: string;
 }
 
+/** Most nodes a packet passes. */
+const MOST_HOPS = 2;
+
+/** The node of an address that belongs to no node. */
+const NOWHERE = -1;
+
+/** Results of a fabric as columns, row for row beside the `PacketBatch`. */
+export interface FabricResults {
+  /** `VERDICT_CODE` of the whole way. */
+  readonly verdict: Uint8Array;
+  /** How many nodes saw the packet: 0–2. */
+  readonly hopCount: Uint8Array;
+  /** What the first and the second node did; a row means something only where `hopCount` says so. */
+  readonly hops: readonly FabricHopResults[];
+}
+
+export interface FabricHopResults {
+  /** Index into `Fabric.nodes`. */
+  readonly node: Uint16Array;
+  readonly results: ResultBatch;
+}
+
+/** Results for batches of up to `capacity` packets. */
+export function createFabricResults(capacity: number): FabricResults {
+  return {
+    verdict: new Uint8Array(capacity),
+    hopCount: new Uint8Array(capacity),
+    hops: Array.from({ length: MOST_HOPS }, () => ({
+      node: new Uint16Array(capacity),
+      results: createResults(capacity),
+    })),
+  };
+}
+
+/**
+ * The nodes of a cluster and the way between them.
+ *
+ * A packet meets the node that has its source, then, if that one let it pass, the node that has its destination; once
+ * when they are one node, as on a real host. Addresses of no node are outside: only the other end's node sees such a
+ * packet. What a pod sends to its own address never leaves it (semantics of the NetworkPolicy API), what a node sends
+ * to itself neither.
+ */
 export class Fabric {
-  constructor(programs: readonly Program[], _options: FabricOptions = {}) {
-    throw new Error(`Fabric is not written yet (${programs.length} programs)`);
+  readonly #options: FabricOptions;
+  #nodes: readonly Dataplane[];
+  #owners4 = new AddressTable(4);
+  #owners6 = new AddressTable(6);
+  #only = NOWHERE;
+  /** Columns of `push`: batches of one. */
+  readonly #oneBatch = createBatch(1);
+  readonly #oneResult = createFabricResults(1);
+  /** Columns and listener at hand. */
+  #batch = this.#oneBatch;
+  #results = this.#oneResult;
+  #sink: TraceSink | undefined;
+
+  /** Throws when two programs are for one node, or `only` names none of them. */
+  constructor(programs: readonly Program[], options: FabricOptions = {}) {
+    this.#options = options;
+    this.#nodes = [];
+    this.load(programs);
   }
 
-  /** One packet through every node on its way; the connection tables remember it. */
-  push(_packet: Packet, _sink?: TraceSink): PacketResult {
-    throw new Error("Fabric is not written yet");
+  /** The nodes, in the order of the programs. */
+  get nodes(): readonly Dataplane[] {
+    return this.#nodes;
   }
 
   /**
    * The cluster changed: these programs take the place of the old ones. Connection tracking of a node lives on, as it
    * does in a kernel; a node that is new starts with none, one that is gone takes its connections along.
    */
-  load(_programs: readonly Program[]): void {
-    throw new Error("Fabric is not written yet");
+  load(programs: readonly Program[]): void {
+    const names = programs.map(({ node }) => node);
+    if (new Set(names).size !== names.length) throw new Error(`two programs for one node: ${names.join(", ")}`);
+    const before = new Map(this.#nodes.map((node) => [node.node, node]));
+    this.#nodes = programs.map((program) => {
+      const known = before.get(program.node);
+      if (known === undefined) return new Dataplane(program, this.#options);
+      known.load(program);
+      return known;
+    });
+    this.#owners4 = new AddressTable(4);
+    this.#owners6 = new AddressTable(6);
+    for (const [node, { attachment }] of programs.entries()) {
+      for (const address of attachment.localAddresses) this.#own(address, node);
+      for (const pod of attachment.pods) for (const address of pod.addresses) this.#own(address, node);
+    }
+    const { only } = this.#options;
+    if (only === undefined) return;
+    this.#only = names.indexOf(only);
+    if (this.#only === NOWHERE) throw new Error(`no program for node ${only}, only for ${names.join(", ")}`);
+  }
+
+  /** One packet through every node on its way; the connection tables remember it. */
+  push(packet: Packet, sink?: TraceSink): PacketResult {
+    const walks = this.#options.walk === true ? new WalkRecorder(sink) : undefined;
+    this.#batch = this.#oneBatch;
+    this.#results = this.#oneResult;
+    this.#sink = walks ?? sink;
+    this.#batch.length = 0;
+    this.#pushRow(appendPacket(this.#batch, packet));
+    const result = this.result(this.#results, 0);
+    if (walks === undefined) return result;
+    return { ...result, hops: result.hops.map((hop) => ({ ...hop, walk: walks.walkOn(hop.node) })) };
+  }
+
+  /** A batch of packets, in order, each through every node on its way. Path and device columns are overwritten. */
+  pushBatch(batch: PacketBatch, results: FabricResults): void {
+    this.#batch = batch;
+    this.#results = results;
+    this.#sink = undefined;
+    for (let row = 0; row < batch.length; row++) this.#pushRow(row);
+  }
+
+  /** A row of results as an object for people. Decisions are read from the programs, so read before `load`. */
+  result(results: FabricResults, row: number): PacketResult {
+    const hops: Hop[] = [];
+    for (const hop of results.hops.slice(0, results.hopCount[row])) {
+      const dataplane = this.#nodes[hop.node[row] ?? 0];
+      if (dataplane !== undefined) hops.push(hopAt(dataplane, hop.results, row));
+    }
+    const last = hops.at(-1);
+    return {
+      verdict: VERDICTS[results.verdict[row] ?? 0] ?? "unknown",
+      reason: last?.reason,
+      ctState: last?.ctState ?? "untracked",
+      decidedBy: last?.decidedBy,
+      hops,
+      work: hops.reduce((sum, { work }) => addWork(sum, work), NO_WORK),
+    };
   }
 
   /** Every node forgets all connections. */
   flushConntrack(): void {
-    throw new Error("Fabric is not written yet");
+    for (const node of this.#nodes) node.flushConntrack();
   }
+
+  #own(address: IpAddress, node: number): void {
+    const [word0 = 0, word1 = 0, word2 = 0, word3 = 0] = address.words;
+    if (address.family === 4) {
+      if (this.#owners4.find4(word0, 0) < 0) this.#owners4.set(address.words, 0, node);
+    } else if (this.#owners6.find6(word0, word1, word2, word3, 0) < 0) this.#owners6.set(address.words, 0, node);
+  }
+
+  /** Routes one row of the columns at hand through its nodes. */
+  #pushRow(row: number): void {
+    const { verdict, hopCount } = this.#results;
+    verdict[row] = VERDICT_CODE.accept;
+    hopCount[row] = 0;
+    if (isToItself(this.#batch, row)) return;
+    if (this.#only !== NOWHERE) {
+      this.#hop(row, this.#only);
+      return;
+    }
+    const first = this.#sourceNode(row);
+    const second = this.#destinationNode(row);
+    if (first !== NOWHERE) this.#hop(row, first);
+    if (second === NOWHERE || second === first || verdict[row] !== VERDICT_CODE.accept) return;
+    this.#hop(row, second);
+  }
+
+  #sourceNode(row: number): number {
+    const { family, source0, source1, source2, source3 } = this.#batch;
+    if (family[row] === 4) return this.#owners4.find4(source0[row] ?? 0, 0);
+    return this.#owners6.find6(source0[row] ?? 0, source1[row] ?? 0, source2[row] ?? 0, source3[row] ?? 0, 0);
+  }
+
+  #destinationNode(row: number): number {
+    const { family, destination0, destination1, destination2, destination3 } = this.#batch;
+    const word0 = destination0[row] ?? 0;
+    if (family[row] === 4) return this.#owners4.find4(word0, 0);
+    return this.#owners6.find6(word0, destination1[row] ?? 0, destination2[row] ?? 0, destination3[row] ?? 0, 0);
+  }
+
+  /** Pushes a row through one node, unless the node only talks to itself. */
+  #hop(row: number, node: number): void {
+    const { verdict, hopCount, hops } = this.#results;
+    const dataplane = this.#nodes[node];
+    const hop = hops[hopCount[row] ?? 0];
+    if (dataplane === undefined || hop === undefined) throw new RangeError(`hop ${hopCount[row]} on node ${node}`);
+    if (setPath(this.#batch, row, dataplane.routes) === "stays") return;
+    dataplane.push(this.#batch, hop.results, row, row + 1, this.#sink);
+    hop.node[row] = node;
+    hopCount[row] = (hopCount[row] ?? 0) + 1;
+    verdict[row] = hop.results.verdict[row] ?? 0;
+  }
+}
+
+/** Whether source and destination are one address. */
+function isToItself(batch: PacketBatch, row: number): boolean {
+  return (
+    batch.source0[row] === batch.destination0[row] &&
+    batch.source1[row] === batch.destination1[row] &&
+    batch.source2[row] === batch.destination2[row] &&
+    batch.source3[row] === batch.destination3[row]
+  );
+}
+
+/**
+ * Fills path and devices of a row as the node's routes have it. Says that it stays when both ends are the node itself:
+ * that is the loopback device's traffic, which no solution here has rules for.
+ *
+ *     pods with interfaces of their own   in = source's        out = destination's
+ *     both behind ports of the bridge     in = out = bridge    physin, physout = their ports: bridged
+ *     one behind a port                   in or out = bridge   physin = source's port; a physout is never known then
+ */
+function setPath(batch: PacketBatch, row: number, routes: NodeRoutes): "goes" | "stays" {
+  const source = routes.place(
+    batch.family[row] ?? 0,
+    batch.source0[row] ?? 0,
+    batch.source1[row] ?? 0,
+    batch.source2[row] ?? 0,
+    batch.source3[row] ?? 0,
+  );
+  const destination = routes.place(
+    batch.family[row] ?? 0,
+    batch.destination0[row] ?? 0,
+    batch.destination1[row] ?? 0,
+    batch.destination2[row] ?? 0,
+    batch.destination3[row] ?? 0,
+  );
+  const fromHere = source === NodeRoutes.LOCAL;
+  const toHere = destination === NodeRoutes.LOCAL;
+  if (fromHere && toHere) return "stays";
+  const physIn = routes.port(source);
+  batch.path[row] = fromHere ? PATH.output : toHere ? PATH.input : PATH.forward;
+  batch.inDevice[row] = routes.device(source);
+  batch.outDevice[row] = routes.device(destination);
+  batch.physInDevice[row] = physIn;
+  batch.physOutDevice[row] = physIn === NO_DEVICE ? NO_DEVICE : routes.port(destination);
+  return "goes";
+}
+
+function hopAt(dataplane: Dataplane, results: ResultBatch, row: number): Hop {
+  const verdict = VERDICTS[results.verdict[row] ?? 0] ?? "unknown";
+  const { decision, reason } = dataplane.decision(results.decision[row] ?? DECISION.none);
+  return {
+    node: dataplane.node,
+    verdict,
+    reason: verdict === "accept" ? undefined : verdict === "unknown" ? "opaque" : reason,
+    ctState: CT_STATES[results.ctState[row] ?? 0] ?? "invalid",
+    decidedBy: decision,
+    work: workAt(results, row),
+  };
+}
+
+function workAt(results: ResultBatch, row: number): Work {
+  return {
+    rules: results.rules[row] ?? 0,
+    chains: results.chains[row] ?? 0,
+    setLookups: results.setLookups[row] ?? 0,
+    mapLookups: results.mapLookups[row] ?? 0,
+    trieLookups: results.trieLookups[row] ?? 0,
+    conntrackLookups: results.conntrackLookups[row] ?? 0,
+  };
 }

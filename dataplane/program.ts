@@ -132,7 +132,10 @@ export type Match =
       readonly isIn?: boolean;
       readonly isOut?: boolean;
     }
-  /** `-m limit`: a counted no-op here (it only ever guards logging); `rate` as printed, e.g. `10/min`. */
+  /**
+   * `-m limit`: a bucket of `burst` packets that fills at `rate` (as printed: `10/min`), by the time in the packets. It
+   * decides which packets are logged, and shows in the rules that matched.
+   */
   | { readonly kind: "limit"; readonly rate: string; readonly burst: number }
   /** `-m rpfilter`: holds when a route back to the source leaves by the interface the packet came in on. */
   | {

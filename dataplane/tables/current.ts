@@ -3,7 +3,7 @@ import { PACKET_FLAG, type PacketBatch } from "../packet.ts";
 
 /**
  * One per evaluator, overwritten by each packet. Matches and sets read it; the walk writes the marks and the state.
- * Everything is an int32 (the mark too, so that all fields stay small integers to the JS engine).
+ * Everything but the time is an int32 (the mark too, so that fields stay small integers to the JS engine).
  */
 export class CurrentPacket {
   family = 4;
@@ -23,6 +23,8 @@ export class CurrentPacket {
   icmpCode = 0;
   /** 1 for second and later fragments, which carry no layer-4 header. */
   fragment = 0;
+  /** Seconds. */
+  time = 0;
   mark = 0;
   /** Mark of the connection; means something only while `tracked`. */
   connmark = 0;
@@ -56,6 +58,7 @@ export class CurrentPacket {
     this.icmpType = batch.icmpType[row] ?? 0;
     this.icmpCode = batch.icmpCode[row] ?? 0;
     this.fragment = (batch.flags[row] ?? 0) & PACKET_FLAG.fragment;
+    this.time = batch.time[row] ?? 0;
     this.mark = (batch.mark[row] ?? 0) | 0;
     this.setLookups = 0;
   }

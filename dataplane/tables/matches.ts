@@ -43,6 +43,7 @@ const CODE = {
   addressType: 19, // a = ADDRESS_TYPE_CODE, b = 1 for the source
   physdev: 20, // a = PHYSDEV bits asked for, b = those inverted, c = in pattern << 16 | out pattern
   rpfilter: 21, // a = 1 when loose
+  limit: 22, // a = index of burst, rate, credit and time in #buckets
 } as const;
 
 const ADDRESS_TYPE_CODE = {
@@ -65,7 +66,7 @@ export interface MatchSurroundings {
 
 /**
  * Grows while a program is loaded (`add`), then is only read (`test`).
- * `comment` and `limit` have no record: they always hold. Nor has `opaque`: what it means is the rule's business.
+ * `comment` has no record, since it always holds. Nor has `opaque`: what it means is the rule's business.
  */
 export class MatchTable {
   readonly #devices: DeviceTable;
@@ -75,6 +76,8 @@ export class MatchTable {
   readonly #sets: LoadedSet[] = [];
   readonly #ranges: number[] = [];
   readonly #words: number[] = [];
+  /** Per limit: burst, packets a second, credit in packets, time of the last packet. The only state of the matches. */
+  readonly #buckets: number[] = [];
   #records = new Int32Array(64 * RECORD);
   #length = 0;
 
@@ -162,7 +165,12 @@ export class MatchTable {
       case "rpfilter":
         this.#push([CODE.rpfilter, Number(match.invert), Number(match.loose), 0, 0, index]);
         return;
-      case "limit":
+      case "limit": {
+        const at = this.#buckets.length;
+        this.#buckets.push(match.burst, ratePerSecond(match.rate), match.burst, Number.NEGATIVE_INFINITY);
+        this.#push([CODE.limit, 0, at, 0, 0, index]);
+        return;
+      }
       case "comment":
       case "opaque":
         return;
@@ -288,6 +296,8 @@ export class MatchTable {
         return this.#physdev(packet, a, b, c);
       case CODE.rpfilter:
         return this.#routesBack(packet, a) !== negate;
+      case CODE.limit:
+        return this.#takeCredit(packet, a);
       default:
         throw new Error(`match record ${record} has code ${records[at]}`);
     }
@@ -364,4 +374,26 @@ export class MatchTable {
     if (place === NodeRoutes.LOCAL) return false;
     return loose === 1 || this.#routes.device(place) === packet.inDevice;
   }
+
+  /** limit_mt: a bucket of `burst` packets that fills at the rate; a packet that finds less than one is over the limit. */
+  #takeCredit(packet: CurrentPacket, at: number): boolean {
+    const buckets = this.#buckets;
+    const burst = buckets[at] ?? 0;
+    const passed = Math.max(0, packet.time - (buckets[at + 3] ?? 0));
+    const credit = Math.min(burst, (buckets[at + 2] ?? 0) + passed * (buckets[at + 1] ?? 0));
+    const holds = credit >= 1;
+    buckets[at + 2] = holds ? credit - 1 : credit;
+    buckets[at + 3] = packet.time;
+    return holds;
+  }
+}
+
+/** Seconds in the units that `--limit` takes: any beginning of these words (iptables-extensions(8)). */
+const RATE_UNITS = { second: 1, minute: 60, hour: 3600, day: 86_400 } as const;
+
+function ratePerSecond(rate: string): number {
+  const [, count, unit = ""] = /^(\d+)\/([a-z]+)$/.exec(rate) ?? [];
+  const seconds = Object.entries(RATE_UNITS).find(([name]) => name.startsWith(unit))?.[1];
+  if (count === undefined || seconds === undefined) throw new Error(`cannot read the limit ${rate}`);
+  return Number(count) / seconds;
 }

@@ -58,15 +58,19 @@ const WAYS: readonly (readonly (readonly [Hook, readonly TableName[]])[])[] = [
 export interface Connections {
   /** Classifies a packet as nf_conntrack_in does, before any rule of mangle, nat or filter. */
   lookup(batch: PacketBatch, row: number, zone: number): CtState;
-  /** Whether the packet looked up last would make a new entry. */
-  readonly isNewEntry: boolean;
-  /** CONNMARK of the connection of the packet looked up last; int32. */
+  /** Of the packet looked up last: whether it has an entry, */
+  readonly isTracked: boolean;
+  /** whether that entry is new with it and waits for `confirm`, */
+  readonly isPending: boolean;
+  /** or whether it found no room for one, and is dropped on the spot. */
+  readonly isFull: boolean;
+  /** CONNMARK of its entry. */
   mark: number;
-  /** Why the state is what it is, for people. */
+  /** Why its state is what it is, for people. */
   lastWhy(): string;
-  /** The packet got through: a new entry is entered now. */
-  confirm(batch: PacketBatch, row: number): "confirmed" | "table-full";
-  /** The packet did not get through: a new entry is forgotten. */
+  /** It got through: a new entry is in the table from now on. */
+  confirm(): void;
+  /** It did not get through: a new entry is forgotten. */
   abandon(): void;
 }
 
@@ -132,12 +136,9 @@ export class TableWalker {
     const way = this.#ways[packet.family === 4 ? 0 : 1][this.#batch.path[row] ?? PATH.forward];
     if (way === undefined) throw new RangeError(`packet ${row} has path ${this.#batch.path[row]}`);
     let slot = this.#callHooks(way.before, row, DECISION.none);
-    if (this.#passes(slot)) {
-      this.#track(row);
-      slot = this.#callHooks(way.after, row, slot);
-    } else {
-      packet.ctState = CT_STATE_CODE.untracked;
-    }
+    if (!this.#passes(slot)) packet.ctState = CT_STATE_CODE.untracked;
+    else if (this.#track(row) === "no room") slot = DECISION.tableFull;
+    else slot = this.#callHooks(way.after, row, slot);
     this.#finish(row, slot);
   }
 
@@ -164,7 +165,7 @@ export class TableWalker {
     for (let index = 0; index < calls.length; index++) {
       const call = calls[index];
       if (call === undefined) break;
-      if (call.table === "nat" && !(this.#packet.tracked && this.#connections.isNewEntry)) continue;
+      if (call.table === "nat" && !(this.#packet.tracked && this.#connections.isPending)) continue;
       this.#seeDevices(call.hook, row);
       const slot = this.#walkChain(call.start);
       if (!this.#passes(slot)) return slot;
@@ -215,18 +216,19 @@ export class TableWalker {
   }
 
   /** Connection tracking between raw and the other tables. */
-  #track(row: number): void {
+  #track(row: number): "done" | "no room" {
     const packet = this.#packet;
     if (packet.ctState === CT_STATE_CODE.untracked) {
       this.#sink?.step({ kind: "conntrack", node: this.#node, state: "untracked", why: "a rule says NOTRACK" });
-      return;
+      return "done";
     }
     const state = this.#connections.lookup(this.#batch, row, this.#zone);
     packet.ctState = CT_STATE_CODE[state];
-    packet.tracked = state !== "invalid" && state !== "untracked";
-    packet.connmark = packet.tracked ? this.#connections.mark : 0;
+    packet.tracked = this.#connections.isTracked;
+    packet.connmark = packet.tracked ? this.#connections.mark | 0 : 0;
     this.#results.conntrackLookups[row] = 1;
     this.#sink?.step({ kind: "conntrack", node: this.#node, state, why: this.#connections.lastWhy() });
+    return this.#connections.isFull ? "no room" : "done";
   }
 
   /** Walks one built-in chain and returns the slot that ended it: a rule, or the chain's policy. */
@@ -352,19 +354,14 @@ export class TableWalker {
   #finish(row: number, decided: number): void {
     const packet = this.#packet;
     const results = this.#results;
-    let decision = decided;
-    let verdict = this.#verdictOf(decided);
+    const verdict = this.#verdictOf(decided);
     if (packet.tracked) {
-      if (verdict !== VERDICT_CODE.accept) {
-        this.#connections.abandon();
-      } else if (this.#connections.confirm(this.#batch, row) === "table-full") {
-        verdict = VERDICT_CODE.drop;
-        decision = DECISION.tableFull;
-      }
+      if (verdict === VERDICT_CODE.accept) this.#connections.confirm();
+      else this.#connections.abandon();
     }
     results.verdict[row] = verdict;
     results.ctState[row] = packet.ctState;
-    results.decision[row] = decision;
+    results.decision[row] = decided;
     results.rules[row] = this.#rules;
     results.chains[row] = this.#chains;
     results.setLookups[row] = packet.setLookups;
