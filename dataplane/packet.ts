@@ -22,10 +22,18 @@ export interface Packet extends FiveTuple {
   readonly icmpCode: number;
   /** Echo identifier. */
   readonly icmpId: number;
-  /** TCP sequence and acknowledgment numbers, unsigned 32-bit. */
+  /**
+   * TCP sequence and acknowledgment numbers, unsigned 32-bit. `sequence` of an SCTP INIT or INIT ACK: the verification
+   * tag it asks the other side to use.
+   */
   readonly sequence: number;
   readonly acknowledgment: number;
   readonly window: number;
+  /**
+   * Shift count of a SYN's window scale option (RFC 7323), 0–14; absent: no such option. Without it connection tracking
+   * would take the windows of a captured connection for up to 16,384 times smaller than they are.
+   */
+  readonly windowScale?: number;
   /** Layer-4 payload, bytes. */
   readonly payloadBytes: number;
   /** First SCTP chunk type (`SCTP_CHUNK`), and the packet's verification tag. */
@@ -148,6 +156,8 @@ export interface PacketBatch {
   readonly sequence: Uint32Array;
   readonly acknowledgment: Uint32Array;
   readonly window: Uint16Array;
+  /** Shift count of the window scale option, plus 1; 0: no such option. */
+  readonly windowScale: Uint8Array;
   readonly payloadBytes: Uint32Array;
   readonly sctpChunk: Uint8Array;
   readonly verificationTag: Uint32Array;
@@ -189,6 +199,7 @@ export function createBatch(capacity: number): PacketBatch {
     sequence: new Uint32Array(capacity),
     acknowledgment: new Uint32Array(capacity),
     window: new Uint16Array(capacity),
+    windowScale: new Uint8Array(capacity),
     payloadBytes: new Uint32Array(capacity),
     sctpChunk: new Uint8Array(capacity),
     verificationTag: new Uint32Array(capacity),
@@ -229,6 +240,7 @@ export function appendPacket(batch: PacketBatch, packet: Packet): number {
   batch.sequence[row] = packet.sequence;
   batch.acknowledgment[row] = packet.acknowledgment;
   batch.window[row] = packet.window;
+  batch.windowScale[row] = packet.windowScale === undefined ? 0 : packet.windowScale + 1;
   batch.payloadBytes[row] = packet.payloadBytes;
   batch.sctpChunk[row] = packet.sctpChunk;
   batch.verificationTag[row] = packet.verificationTag;
