@@ -134,6 +134,16 @@ const quirks: readonly Quirk[] = [
     }),
   },
   {
+    name: "policy-types-ignored",
+    summary: "policyTypes is an unknown field: ingress rules of an egress-only policy allow all the same.",
+    source: `${SOURCE} listener/translate.go`,
+    scenario: "romana-policy-types-ignored",
+    apply: (reading) => ({
+      ...reading,
+      counts: (context) => (context.direction === "ingress" ? true : reading.counts(context)),
+    }),
+  },
+  {
     name: "one-empty-policy-stops-all",
     summary: "One policy without an ingress entry and no host renders any policy: every pod is closed.",
     source: `${SOURCE} pkg/policytools/iterator.go NewPolicyIterator; dumps romana-as-given`,
@@ -145,16 +155,6 @@ const quirks: readonly Quirk[] = [
         reading.isolatedAnyway(cluster, subject, direction),
       counts: (context) =>
         !(context.direction === "ingress" && !listPolicies(context.cluster).rendered) && reading.counts(context),
-    }),
-  },
-  {
-    name: "policy-types-ignored",
-    summary: "policyTypes is an unknown field: ingress rules of an egress-only policy allow all the same.",
-    source: `${SOURCE} listener/translate.go`,
-    scenario: "romana-policy-types-ignored",
-    apply: (reading) => ({
-      ...reading,
-      counts: (context) => (context.direction === "ingress" ? true : reading.counts(context)),
     }),
   },
   {
