@@ -1,5 +1,6 @@
 /** A node's IP sets as `ipset save` 7.17 prints them, for `ipset restore` to load. */
 import { addressBits, type Cidr, formatAddress, formatCidr } from "../../dataplane/address.ts";
+import { PROTOCOL } from "../../dataplane/packet.ts";
 import type { IPSet, IPSetMember, TableProgram } from "../../dataplane/program.ts";
 import { sha256, toHex } from "../hash.ts";
 import { SET_NAME_MAX_BYTES, withoutControls } from "../names.ts";
@@ -61,10 +62,16 @@ function memberText(member: IPSetMember): string {
     case "net":
       return netText(member.cidr);
     case "netPort":
-      return `${netText(member.cidr)},${protocolText(member.protocol)}:${member.port}`;
+      return `${netText(member.cidr)},${protocolText(member.protocol)}:${portText(member.protocol, member.port)}`;
     case "set":
       return word("set name", member.set, SET_NAME_MAX_BYTES);
   }
+}
+
+/** ICMP has type and code where others have a port (ipset(8), hash:ip,port). */
+function portText(protocol: number, port: number): string {
+  const isIcmp = protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6;
+  return isIcmp ? `${port >>> 8}/${port & 255}` : String(port);
 }
 
 /** A host without its prefix length. */

@@ -1,6 +1,6 @@
 /** What `ipset restore` and the kernel's set types refuse. */
 import { addressBits, type Cidr, formatCidr } from "../../dataplane/address.ts";
-import { hasPorts } from "../../dataplane/packet.ts";
+import { hasPorts, PROTOCOL } from "../../dataplane/packet.ts";
 import type { IPSet, IPSetMember, IPSetType } from "../../dataplane/program.ts";
 import { hasControls, SET_COMMENT_MAX_BYTES, SET_NAME_MAX_BYTES, unsafeName, utf8Bytes } from "../names.ts";
 
@@ -121,7 +121,9 @@ function verifyMember(set: IPSet, member: IPSetMember): string | undefined {
   if (member.kind === "net") return undefined;
   if (!inRange(member.protocol, 1, 255)) return "has no protocol";
   if (!inRange(member.port, 0, 65_535)) return "has no port";
-  if (!hasPorts(member.protocol) && member.port !== 0) return "has a port, its protocol has none";
+  // ICMP has type and code there (ip_set_getport.c).
+  const hasPort = hasPorts(member.protocol) || member.protocol === PROTOCOL.icmp || member.protocol === PROTOCOL.icmpv6;
+  if (!hasPort && member.port !== 0) return "has a port, its protocol has none";
   return undefined;
 }
 
