@@ -9,8 +9,8 @@ import {
   parseAddress,
   parseCidr,
 } from "../../dataplane/address.ts";
-import { parseProtocol } from "../../dataplane/packet.ts";
 import type { PortRange } from "../../dataplane/program.ts";
+import { parseProtocolText } from "../render/protocols.ts";
 
 /** As strtoul(3) with base 0, which the tools use: `0x10`, `010` (eight) and `10`. At most `maximum`. */
 export function parseNumber(text: string, maximum: number): number | undefined {
@@ -58,64 +58,11 @@ export function isServiceName(text: string): boolean {
   return /^[A-Za-z][A-Za-z0-9+_.-]*$/.test(text);
 }
 
-/**
- * Names that the tools print from protocols(5) (Debian netbase) and from their own table, beyond those of
- * `parseProtocol`. Note that `ipip` is 94; IP in IP proper is `ipencap`.
- */
-const PROTOCOL_NAMES: ReadonlyMap<string, number> = new Map(
-  Object.entries({
-    igmp: 2,
-    ggp: 3,
-    st: 5,
-    egp: 8,
-    igp: 9,
-    pup: 12,
-    hmp: 20,
-    "xns-idp": 22,
-    rdp: 27,
-    "iso-tp4": 29,
-    xtp: 36,
-    ddp: 37,
-    "idpr-cmtp": 38,
-    "ipv6-route": 43,
-    "ipv6-frag": 44,
-    idrp: 45,
-    rsvp: 46,
-    skip: 57,
-    "ipv6-icmp": 58,
-    "ipv6-nonxt": 59,
-    "ipv6-opts": 60,
-    rspf: 73,
-    vmtp: 81,
-    eigrp: 88,
-    ospf: 89,
-    "ax.25": 93,
-    ipip: 94,
-    etherip: 97,
-    encap: 98,
-    pim: 103,
-    ipcomp: 108,
-    vrrp: 112,
-    l2tp: 115,
-    isis: 124,
-    fc: 133,
-    "mobility-header": 135,
-    "ipv6-mh": 135,
-    "mpls-in-ip": 137,
-    manet: 138,
-    hip: 139,
-    shim6: 140,
-    wesp: 141,
-    rohc: 142,
-    ethernet: 143,
-  }),
-);
-
 /** A protocol's number; `all`, `ip` and `hopopt` are 0, as for the tools. */
 export function parseProtocolName(text: string): number | undefined {
   const name = text.toLowerCase();
   if (name === "all" || name === "ip" || name === "hopopt") return 0;
-  return PROTOCOL_NAMES.get(name) ?? parseProtocol(name);
+  return parseProtocolText(name);
 }
 
 export type PrefixReading =

@@ -1,5 +1,5 @@
 /** Protocols by the names of netbase's /etc/protocols, which the tools print and read. */
-import { PROTOCOL, protocolName } from "../../dataplane/packet.ts";
+import { PROTOCOL, parseProtocol, protocolName } from "../../dataplane/packet.ts";
 
 const MORE_NAMES: ReadonlyMap<number, string> = new Map([
   [2, "igmp"],
@@ -50,4 +50,15 @@ const MORE_NAMES: ReadonlyMap<number, string> = new Map([
 /** `tcp`, `ipv6-icmp`, … or the number. */
 export function protocolText(protocol: number): string {
   return MORE_NAMES.get(protocol) ?? protocolName(protocol);
+}
+
+const MORE_NUMBERS: ReadonlyMap<string, number> = new Map(
+  [...MORE_NAMES].map(([number, name]): [string, number] => [name, number]),
+);
+
+/** The inverse of `protocolText`, in any case, with the second names that the tools read. Undefined: no protocol. */
+export function parseProtocolText(text: string): number | undefined {
+  const name = text.toLowerCase();
+  if (name === "ipv6-mh") return MORE_NUMBERS.get("mobility-header"); // xtables.c `xtables_chain_protos`
+  return MORE_NUMBERS.get(name) ?? parseProtocol(name);
 }

@@ -71,13 +71,19 @@ export function programArbitrary(choices: ProgramChoices = {}): fc.Arbitrary<Tab
             kind: "tables",
             strategy: "random",
             node: PROGRAM_NODE,
-            sets: setsOfFamilies.flat(),
+            sets: listsLast(setsOfFamilies.flat()),
             families: programmed,
             attachment: choices.attachment ?? ATTACHMENT,
           }),
         ),
     ),
   );
+}
+
+/** As `ipset save` has them. */
+function listsLast(sets: readonly IPSet[]): readonly IPSet[] {
+  const isList = ({ type }: IPSet) => type === "list:set";
+  return [...sets.filter((set) => !isList(set)), ...sets.filter(isList)];
 }
 
 interface FamilyShape {
@@ -93,8 +99,11 @@ function familyArbitrary({ family, tables, sets }: FamilyShape): fc.Arbitrary<Fa
     .map((programmed) => ({ family, tables: programmed }));
 }
 
-/** Chains of the user, in the order in which they may jump: to later ones only, so that no program loops. */
-const USER_CHAINS = ["CHAIN-A", "cali-pi-_b.c/d", "KUBE-C", "weave~d|{x}"] as const;
+/**
+ * Chains of the user in the order of the save commands, which is by name. Each may jump to later ones only, so that no
+ * program loops.
+ */
+const USER_CHAINS = ["CHAIN-A", "KUBE-B", "cali-pi-_c.d/e", "weave~f|{x}"] as const;
 
 function tableArbitrary(table: TableName, family: Family, sets: readonly IPSet[]): fc.Arbitrary<Table> {
   const hooks: readonly Hook[] = BUILT_IN_CHAINS[table];
