@@ -47,6 +47,15 @@ export interface StrategyOption {
   readonly summary: string;
 }
 
+/** A value for one of a strategy's options that the strategy cannot take: the user's mistake, not ours. */
+export class InvalidSetting extends Error {
+  constructor(name: string, value: string, allowed: string) {
+    super(`${name} ${JSON.stringify(value)}: want ${allowed}`);
+    this.name = "InvalidSetting";
+  }
+}
+
+/** The value given, or the default. */
 export function settingOf(strategy: Pick<Strategy, "options">, options: LowerOptions, name: string): string {
   const declared = strategy.options.find((option) => option.name === name);
   if (declared === undefined) throw new Error(`strategy has no option ${name}`);

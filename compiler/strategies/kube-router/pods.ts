@@ -1,0 +1,166 @@
+/**
+ * One chain for each pod of the node, for both directions, and the jumps that bring its packets there (pod.go
+ * `syncPodFirewallChains`). A packet between two pods of the node passes both chains, the order of the pods decides which
+ * first. Where it passes, a chain only marks; it accepts nothing but what COMMON and the node itself may.
+ */
+import type { Family, IpAddress } from "../../../dataplane/address.ts";
+import type { Chain, Match, RejectWith, Rule } from "../../../dataplane/program.ts";
+import type { Direction, Endpoint } from "../../model.ts";
+import type { ResolvedCluster, ResolvedPolicy } from "../../resolve.ts";
+import { ACCEPT, comment, host, jumpTo, marked, notMarked, setMark } from "../../ruleParts.ts";
+import { ALLOWED_MARK, PASSED_MARK } from "./marks.ts";
+import {
+  COMMON_CHAIN,
+  DEFAULT_CHAIN,
+  identityComment,
+  podChainName,
+  policyChainName,
+  TAIL_CHAIN,
+  type TOP_LEVEL,
+} from "./names.ts";
+import type { Settings } from "./settings.ts";
+
+/** A pod of the node with an address of the family: who gets a chain. */
+export interface LocalPod {
+  readonly pod: Endpoint;
+  readonly address: IpAddress;
+}
+
+/** In the order in which they are visited. */
+export function localPods(cluster: ResolvedCluster, settings: Settings, family: Family): readonly LocalPod[] {
+  return settings
+    .podOrder(cluster.podsOn(settings.node), ({ key }) => key)
+    .flatMap((pod) => {
+      const address = pod.addresses.find((one) => one.family === family);
+      return address === undefined ? [] : [{ pod, address }];
+    });
+}
+
+/** `--reject-with` of a plain `-j REJECT`, for TCP too. */
+export const REJECT_WITH = {
+  4: "icmp-port-unreachable",
+  6: "icmp6-port-unreachable",
+} as const satisfies Readonly<Record<Family, RejectWith>>;
+
+export function podChain(cluster: ResolvedCluster, settings: Settings, { pod, address }: LocalPod): Chain {
+  const { family } = address;
+  const policies = selecting(cluster, settings, pod);
+  const origin = policies.map(({ policy }) => policy.key).join(", ") || `pod ${pod.key}`;
+  const isolated = (direction: Direction) => policies.some(({ policy }) => policy.types.includes(direction));
+  const openTo = (direction: Direction): readonly Rule[] =>
+    isolated(direction)
+      ? []
+      : [
+          {
+            matches: [sideOf(direction, address), comment(`default ${direction}`)],
+            target: jumpTo(DEFAULT_CHAIN),
+            origin: `pod ${pod.key}`,
+          },
+        ];
+  const refused = notMarked(ALLOWED_MARK, ALLOWED_MARK);
+  return {
+    name: podChainName(pod, settings.version),
+    rules: [
+      { matches: [comment("common netpol rules")], target: jumpTo(COMMON_CHAIN) },
+      {
+        matches: [
+          comment("from local node"),
+          { kind: "addressType", side: "source", type: "LOCAL", negate: false },
+          host("destination", address),
+        ],
+        target: ACCEPT,
+      },
+      ...openTo("egress"),
+      ...openTo("ingress"),
+      // Each is inserted before the one visited earlier.
+      ...policies.toReversed().map(({ policy }): Rule => {
+        const [only] = policy.types.length === 1 ? policy.types : [];
+        return {
+          matches: [...(only === undefined ? [] : [sideOf(only, address)]), comment(identityComment(policy, "policy"))],
+          target: jumpTo(policyChainName(policy, settings.version, family)),
+          origin: policy.key,
+        };
+      }),
+      {
+        matches: [comment(identityComment(pod, "log-drop")), refused, { kind: "limit", rate: "10/min", burst: 10 }],
+        target: { kind: "log", target: "NFLOG", text: "--nflog-group 100" },
+        origin,
+      },
+      {
+        matches: [comment(identityComment(pod, "reject")), refused],
+        target: { kind: "reject", with: REJECT_WITH[family] },
+        origin,
+      },
+      { matches: [], target: setMark(0, ALLOWED_MARK) },
+      { matches: [comment("set netpol-ok mark")], target: setMark(PASSED_MARK, PASSED_MARK) },
+    ],
+  };
+}
+
+/** Every policy that selects the pod, in the order in which policies are visited. */
+function selecting(cluster: ResolvedCluster, settings: Settings, pod: Endpoint): readonly ResolvedPolicy[] {
+  const found = new Set([...cluster.policiesFor(pod, "ingress"), ...cluster.policiesFor(pod, "egress")]);
+  return settings.policyOrder(inClusterOrder(cluster, found), ({ policy }) => policy.key);
+}
+
+function inClusterOrder(cluster: ResolvedCluster, policies: ReadonlySet<ResolvedPolicy>): readonly ResolvedPolicy[] {
+  if (policies.size <= 1) return [...policies];
+  const rank = ranks(cluster);
+  return [...policies].sort((a, b) => (rank.get(a) ?? 0) - (rank.get(b) ?? 0));
+}
+
+const RANKS = new WeakMap<ResolvedCluster, ReadonlyMap<ResolvedPolicy, number>>();
+
+function ranks(cluster: ResolvedCluster): ReadonlyMap<ResolvedPolicy, number> {
+  let known = RANKS.get(cluster);
+  if (known === undefined) {
+    known = new Map(cluster.policies.map((policy, index) => [policy, index]));
+    RANKS.set(cluster, known);
+  }
+  return known;
+}
+
+/** The pod's own side of a packet of the direction. */
+function sideOf(direction: Direction, address: IpAddress): Match {
+  return host(direction === "ingress" ? "destination" : "source", address);
+}
+
+/** The rules of KUBE-ROUTER-INPUT, -FORWARD or -OUTPUT for the pods, and the two that end each. */
+export function topLevelRules(
+  hook: keyof typeof TOP_LEVEL,
+  pods: readonly LocalPod[],
+  version: string,
+): readonly Rule[] {
+  return [
+    ...pods.flatMap((local) => podJumps(hook, local, version)),
+    {
+      matches: [comment("rule to explicitly handle traffic for network policies ACCEPT/REJECT decision")],
+      target: jumpTo(TAIL_CHAIN),
+    },
+    {
+      matches: [
+        comment("rule to explicitly ACCEPT traffic that comply to network policies"),
+        marked(PASSED_MARK, PASSED_MARK),
+      ],
+      target: ACCEPT,
+    },
+  ];
+}
+
+function podJumps(hook: keyof typeof TOP_LEVEL, { pod, address }: LocalPod, version: string): readonly Rule[] {
+  const rule = (side: "in" | "out", bridged: readonly Match[]): Rule => ({
+    matches: [sideOf(side === "in" ? "ingress" : "egress", address), ...bridged, comment(identityComment(pod, side))],
+    target: jumpTo(podChainName(pod, version)),
+    origin: `pod ${pod.key}`,
+  });
+  switch (hook) {
+    case "INPUT":
+      return [rule("out", [])];
+    case "OUTPUT":
+      return [rule("in", []), rule("out", [])];
+    case "FORWARD":
+      return [rule("in", []), rule("in", [BRIDGED]), rule("out", []), rule("out", [BRIDGED])];
+  }
+}
+
+const BRIDGED: Match = { kind: "physdev", isBridged: true };

@@ -1,0 +1,233 @@
+/**
+ * One chain for each policy of the cluster, and the sets its rules ask (policy.go `syncNetworkPolicyChains`). A rule of
+ * the policy becomes, in this order, entries for its pods (numbered ports, then named ones), for everybody, and for its
+ * blocks; an entry is two rules with equal matches: one marks the packet, the other returns with it.
+ */
+import { type Family, hostCidr } from "../../../dataplane/address.ts";
+import { PROTOCOL } from "../../../dataplane/packet.ts";
+import type { Chain, IPSet, IPSetMember, Match, Rule } from "../../../dataplane/program.ts";
+import { DIRECTIONS, type Direction, type Endpoint, type PolicyPort, peerPath, rulePath } from "../../model.ts";
+import type { ResolvedCluster, ResolvedPolicy, ResolvedRule } from "../../resolve.ts";
+import { comment, inSet, marked, ofProtocol, RETURN, setMark, toPorts } from "../../ruleParts.ts";
+import { type BlockPeer, blockElements } from "./blocks.ts";
+import { ALLOWED_MARK } from "./marks.ts";
+import { indexNamedPorts, type NamedPort, type NamedPortIndex, resolvePorts } from "./namedPorts.ts";
+import { identityComment, namedPortSetName, peerSetName, policyChainName, targetSetName } from "./names.ts";
+import { SetStore } from "./sets.ts";
+import type { Settings } from "./settings.ts";
+
+export interface LoweredPolicies {
+  readonly chains: readonly Chain[];
+  readonly sets: readonly IPSet[];
+}
+
+export function lowerPolicies(cluster: ResolvedCluster, settings: Settings, family: Family): LoweredPolicies {
+  const sets = new SetStore(family);
+  const members = new MemberLists(family);
+  const chains = settings.policyOrder(cluster.policies, keyOf).map((policy): Chain => {
+    const rules: Rule[] = [];
+    for (const direction of DIRECTIONS) {
+      if (!policy.policy.types.includes(direction)) continue;
+      const target = targetSetName(policy.policy, direction, family);
+      sets.refresh(target, {
+        type: "hash:ip",
+        members: members.all(policy.subjects),
+        origin: policy.policy.key,
+      });
+      const scope: PolicyScope = { cluster, settings, family, sets, members, policy, direction, target };
+      const subjects = indexNamedPorts(ingressVisits(scope));
+      for (const rule of policy[direction]) {
+        const index = direction === "ingress" ? subjects : indexNamedPorts(egressVisits(scope, rule));
+        rules.push(...lowerRule(scope, rule, index));
+      }
+    }
+    return { name: policyChainName(policy.policy, settings.version, family), rules };
+  });
+  return { chains, sets: sets.list() };
+}
+
+interface PolicyScope {
+  readonly cluster: Pick<ResolvedCluster, "pods">;
+  readonly settings: Pick<Settings, "podOrder">;
+  readonly family: Family;
+  readonly sets: SetStore;
+  readonly members: MemberLists;
+  readonly policy: ResolvedPolicy;
+  readonly direction: Direction;
+  /** The set of the pods that the policy selects. */
+  readonly target: string;
+}
+
+type Visiting = Pick<PolicyScope, "cluster" | "settings" | "policy">;
+
+/** Ingress: one index for the policy, over the pods it selects. */
+export function ingressVisits({ settings, policy }: Visiting): readonly Endpoint[] {
+  return policy.ingress.some(hasNamedPorts) ? settings.podOrder(policy.subjects, podKey) : [];
+}
+
+/** Egress: an index for each rule, over the pods it names; over the policy's namespace where it names nobody. */
+export function egressVisits({ cluster, settings, policy }: Visiting, rule: ResolvedRule): readonly Endpoint[] {
+  if (!hasNamedPorts(rule)) return [];
+  if (rule.peers.length > 0) return podPeers(rule).flatMap(({ members }) => settings.podOrder(members, podKey));
+  const { namespace } = policy.policy;
+  return settings.podOrder(
+    cluster.pods.filter((pod) => pod.namespace === namespace),
+    podKey,
+  );
+}
+
+function hasNamedPorts({ ports }: ResolvedRule): boolean {
+  return ports.some(({ port }) => typeof port === "string");
+}
+
+export function podPeers(rule: ResolvedRule) {
+  return rule.peers.filter((peer) => peer.kind === "pods");
+}
+
+export function blockPeers(rule: ResolvedRule): readonly BlockPeer[] {
+  return rule.peers.filter((peer) => peer.kind === "ipBlock");
+}
+
+/** What an entry asks of a packet besides its comment. */
+interface Entry {
+  /** `pods`, `any` or `cidr`, with ` np` for a named port. */
+  readonly kind: string;
+  readonly source: string | undefined;
+  readonly destination: string | undefined;
+  readonly port: PolicyPort | NamedPort | undefined;
+  readonly origin: string;
+}
+
+function lowerRule(scope: PolicyScope, rule: ResolvedRule, index: NamedPortIndex): readonly Rule[] {
+  const { policy, direction, family, sets, members, target } = scope;
+  const identity = policy.policy;
+  const place = { direction, index: rule.index };
+  const origin = rulePath(identity, direction, rule.index);
+  const everyPort = rule.ports.length === 0;
+  const { numeric, named } = resolvePorts(rule.ports, index);
+  const entries: Entry[] = [];
+
+  /** An entry between the policy's pods and a set of peers; undefined stands for everybody. */
+  const between = (kind: string, peers: string | undefined, port: Entry["port"], from: string) => {
+    const [source, destination] = direction === "ingress" ? [peers, target] : [target, peers];
+    entries.push({ kind, source, destination, port, origin: from });
+  };
+  /** An entry for a named port: its set takes the place of the destination. */
+  const toNamed = (kind: string, source: string | undefined, port: NamedPort, from: string) => {
+    const destination = namedPortSetName(identity, place, named.indexOf(port), family);
+    // Only what has blocks alone asks for hash:net, and the first to ask decides.
+    const type = kind === "cidr" ? "hash:net" : "hash:ip";
+    sets.refresh(destination, { type, members: members.all([...port.pods]), origin });
+    entries.push({ kind: `${kind} np`, source, destination, port, origin: from });
+  };
+
+  const pods = podPeers(rule);
+  if (pods.some((peer) => peer.members.length > 0)) {
+    const peers = peerSetName(identity, place, "pod", family);
+    const from = onlyOne(pods.map((peer) => peerPath(identity, direction, rule.index, peer.index))) ?? origin;
+    sets.refresh(peers, {
+      type: "hash:ip",
+      members: members.firsts(unionOf(pods.map((peer) => peer.members))),
+      origin,
+    });
+    for (const port of numeric) between("pods", peers, port, from);
+    for (const port of named) toNamed("pods", direction === "ingress" ? peers : target, port, from);
+    // Also when there were ports and none resolved: then every port is open.
+    if (numeric.length === 0 && named.length === 0) between("pods", peers, undefined, from);
+  }
+  if (rule.peers.length === 0) {
+    for (const port of numeric) between("any", undefined, port, origin);
+    for (const port of named) {
+      if (direction === "ingress") toNamed("any", undefined, port, origin);
+      else entries.push({ kind: "any np", source: target, destination: undefined, port, origin });
+    }
+    if (everyPort) between("any", undefined, undefined, origin);
+  }
+  const blocks = blockPeers(rule).filter(({ cidr }) => cidr.family === family);
+  if (blocks.length > 0) {
+    const peers = peerSetName(identity, place, "ipblock", family);
+    const from = onlyOne(blocks.map((peer) => peerPath(identity, direction, rule.index, peer.index))) ?? origin;
+    const elements = blockElements(blocks, family).map(
+      ({ cidr, nomatch }): IPSetMember => ({ kind: "net", cidr, ...(nomatch && { nomatch }) }),
+    );
+    sets.refresh(peers, { type: "hash:net", members: elements, origin });
+    for (const port of numeric) between("cidr", peers, port, from);
+    if (direction === "ingress") for (const port of named) toNamed("cidr", peers, port, from);
+    if (everyPort) between("cidr", peers, undefined, from);
+  }
+  return entries.flatMap((entry) => entryRules(scope, entry));
+}
+
+function entryRules({ policy, direction }: PolicyScope, entry: Entry): readonly Rule[] {
+  const matches: Match[] = [comment(identityComment(policy.policy, `${direction} ${entry.kind}`))];
+  if (entry.source !== undefined) matches.push(inSet(entry.source, "source"));
+  if (entry.destination !== undefined) matches.push(inSet(entry.destination, "destination"));
+  if (entry.port !== undefined) {
+    const { protocol, port } = entry.port;
+    const name = PROTOCOL_NAMES[protocol];
+    matches.push(ofProtocol(PROTOCOL[name]));
+    if (typeof port === "number") {
+      const last = "endPort" in entry.port ? (entry.port.endPort ?? port) : port;
+      matches.push(toPorts(name, { first: port, last }));
+    }
+  }
+  return [
+    { matches, target: setMark(ALLOWED_MARK, ALLOWED_MARK), origin: entry.origin },
+    { matches: [...matches, marked(ALLOWED_MARK, ALLOWED_MARK)], target: RETURN, origin: entry.origin },
+  ];
+}
+
+const PROTOCOL_NAMES = { TCP: "tcp", UDP: "udp", SCTP: "sctp" } as const;
+
+/** Addresses of pods as members of sets. Equal selections share one array, so each is made once. */
+class MemberLists {
+  readonly #family: Family;
+  readonly #all = new Map<readonly Endpoint[], readonly IPSetMember[]>();
+  readonly #firsts = new Map<readonly Endpoint[], readonly IPSetMember[]>();
+
+  constructor(family: Family) {
+    this.#family = family;
+  }
+
+  /** Every address of each pod. */
+  all(pods: readonly Endpoint[]): readonly IPSetMember[] {
+    return this.#list(this.#all, pods, Number.POSITIVE_INFINITY);
+  }
+
+  /** The first address of each pod: `getIPsFromPods`. */
+  firsts(pods: readonly Endpoint[]): readonly IPSetMember[] {
+    return this.#list(this.#firsts, pods, 1);
+  }
+
+  #list(made: Map<readonly Endpoint[], readonly IPSetMember[]>, pods: readonly Endpoint[], most: number) {
+    let members = made.get(pods);
+    if (members === undefined) {
+      members = pods.flatMap(({ addresses }) =>
+        addresses
+          .filter(({ family }) => family === this.#family)
+          .slice(0, most)
+          .map((address): IPSetMember => ({ kind: "net", cidr: hostCidr(address) })),
+      );
+      made.set(pods, members);
+    }
+    return members;
+  }
+}
+
+/** The pods of all lists, each once; one list alone stays the array it is. */
+function unionOf(lists: readonly (readonly Endpoint[])[]): readonly Endpoint[] {
+  const [first = []] = lists;
+  return lists.length === 1 ? first : [...new Set(lists.flat())];
+}
+
+function onlyOne(paths: readonly string[]): string | undefined {
+  return paths.length === 1 ? paths[0] : undefined;
+}
+
+function keyOf({ policy }: ResolvedPolicy): string {
+  return policy.key;
+}
+
+function podKey(pod: Endpoint): string {
+  return pod.key;
+}
