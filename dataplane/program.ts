@@ -198,7 +198,10 @@ export type Target =
   | { readonly kind: "ctZone"; readonly zone: number }
   /** Counted no-ops; `text` is the options as printed. */
   | { readonly kind: "log"; readonly target: PassingTarget; readonly text: string }
-  /** nat table: ends the walk of the table. The translation itself is not modelled; `text` is the options as printed. */
+  /**
+   * nat table: ends the walk of the table. The translation itself is not modelled: after MASQUERADE and SNAT no rule of
+   * the node would see it; DNAT and REDIRECT make the verdict unknown. `text` is the options as printed.
+   */
   | { readonly kind: "nat"; readonly target: "MASQUERADE" | "SNAT" | "DNAT" | "REDIRECT"; readonly text: string }
   /** What the importer cannot represent. `text` is the target with its options as they stood: `-j NFQUEUE --queue-num 1`. */
   | { readonly kind: "opaque"; readonly text: string };

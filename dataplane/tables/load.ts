@@ -89,8 +89,7 @@ export interface LoadedTables {
  */
 export function loadTables(program: TableProgram, surroundings: Omit<MatchSurroundings, "sets">): LoadedTables {
   const chains = numberChains(program.families);
-  const last = chains.at(-1);
-  const slots = last === undefined ? 0 : last.start + last.rules.length + 1;
+  const slots = chains.reduce((end, { start, rules }) => Math.max(end, start + rules.length + 1), 0);
   const matches = new MatchTable({ ...surroundings, sets: loadSets(program.sets) });
   const reasons: DropReason[] = [];
   const tables = {
@@ -112,12 +111,15 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
     stackDepth: jumpDepth(chains),
   };
   const starts = new Map(chains.map((chain) => [chainKey(chain, chain.name), chain.start]));
+  const last = lastChains(chains);
   for (const [index, chain] of chains.entries()) {
+    const consequence = last.has(chain) ? "none" : "some";
     tables.chainOf.fill(index, chain.start, chain.start + chain.rules.length + 1);
     for (const [offset, rule] of chain.rules.entries()) {
       const slot = chain.start + offset;
       loadMatches(tables, slot, rule);
-      const [action, a, b] = loadTarget(rule, (name) => starts.get(chainKey(chain, name)) ?? missing(chain, name));
+      const startOf = (name: string) => starts.get(chainKey(chain, name)) ?? missing(chain, name);
+      const [action, a, b] = loadTarget(rule, startOf, consequence);
       tables.action[slot] = action;
       tables.a[slot] = a;
       tables.b[slot] = b;
@@ -159,27 +161,68 @@ function missing(chain: LoadedChain, name: string): never {
   throw new Error(`chain ${chain.name} of table ${chain.table} jumps to ${name}, which is not there`);
 }
 
-/** Longest path of jumps from any chain, plus one; a goto takes no room. Throws when chains call each other in a loop. */
+/** What a rule may send a packet to, with the room that takes on the stack: a goto takes none. */
+function callees(
+  chain: LoadedChain,
+  byKey: ReadonlyMap<string, LoadedChain>,
+): readonly (readonly [LoadedChain, 0 | 1])[] {
+  return chain.rules.flatMap(({ target }) => {
+    if (target?.kind !== "jump" && target?.kind !== "goto") return [];
+    const callee = byKey.get(chainKey(chain, target.chain)) ?? missing(chain, target.chain);
+    return [[callee, target.kind === "jump" ? 1 : 0] as const];
+  });
+}
+
+/**
+ * Longest path of jumps from any chain, plus one. Throws when chains call each other in a loop. Depth first with a path
+ * of its own instead of recursion: programs read from a node may nest as deep as they like.
+ */
 function jumpDepth(chains: readonly LoadedChain[]): number {
   const byKey = new Map(chains.map((chain) => [chainKey(chain, chain.name), chain]));
   const depths = new Map<LoadedChain, number>();
   const open = new Set<LoadedChain>();
-  const depthOf = (chain: LoadedChain): number => {
-    const known = depths.get(chain);
-    if (known !== undefined) return known;
-    if (open.has(chain)) throw new Error(`chains loop through ${chain.name} of table ${chain.table}`);
-    open.add(chain);
-    let depth = 0;
-    for (const { target } of chain.rules) {
-      if (target?.kind !== "jump" && target?.kind !== "goto") continue;
-      const callee = byKey.get(chainKey(chain, target.chain)) ?? missing(chain, target.chain);
-      depth = Math.max(depth, depthOf(callee) + (target.kind === "jump" ? 1 : 0));
+  for (const first of chains) {
+    const path = [{ chain: first, calls: callees(first, byKey), next: 0, depth: 0 }];
+    for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
+      const call = depths.has(top.chain) ? undefined : top.calls[top.next];
+      if (call === undefined) {
+        if (!depths.has(top.chain)) depths.set(top.chain, top.depth);
+        open.delete(top.chain);
+        path.pop();
+        continue;
+      }
+      open.add(top.chain);
+      const [callee, room] = call;
+      const known = depths.get(callee);
+      if (known !== undefined) {
+        top.depth = Math.max(top.depth, known + room);
+        top.next++;
+      } else if (open.has(callee)) throw new Error(`chains loop through ${callee.name} of table ${callee.table}`);
+      else path.push({ chain: callee, calls: callees(callee, byKey), next: 0, depth: 0 });
     }
-    open.delete(chain);
-    depths.set(chain, depth);
-    return depth;
-  };
-  return chains.reduce((deepest, chain) => Math.max(deepest, depthOf(chain)), 0) + 1;
+  }
+  return chains.reduce((deepest, chain) => Math.max(deepest, depths.get(chain) ?? 0), 0) + 1;
+}
+
+/**
+ * Chains in which nothing a rule does can change what becomes of a packet: those of the nat table that only INPUT and
+ * POSTROUTING lead to, where nat is the last table on every way. Not if something there drops (no tool lets one write
+ * that) or marks the connection, which its next packet would show.
+ */
+function lastChains(chains: readonly LoadedChain[]): ReadonlySet<LoadedChain> {
+  const byKey = new Map(chains.map((chain) => [chainKey(chain, chain.name), chain]));
+  const early = new Set<LoadedChain>();
+  const open = chains.filter(({ table, name }) => table === "nat" && (name === "PREROUTING" || name === "OUTPUT"));
+  for (let chain = open.pop(); chain !== undefined; chain = open.pop()) {
+    if (early.has(chain)) continue;
+    early.add(chain);
+    for (const [callee] of callees(chain, byKey)) open.push(callee);
+  }
+  const last = chains.filter((chain) => chain.table === "nat" && !early.has(chain));
+  const matters = ({ policy, rules }: LoadedChain) =>
+    policy === "drop" ||
+    rules.some(({ target }) => target !== undefined && ["drop", "reject", "connmark", "opaque"].includes(target.kind));
+  return new Set(last.some(matters) ? [] : last);
 }
 
 /** The matches that belong to the IP header part of a rule, which the kernel tests before all others (ip_packet_match). */
@@ -235,10 +278,14 @@ function loadMatches(columns: MatchColumns, slot: number, rule: Rule): void {
 }
 
 /** Action and operands of a rule. */
-function loadTarget(rule: Rule, startOf: (chain: string) => number): readonly [number, number, number] {
+function loadTarget(
+  rule: Rule,
+  startOf: (chain: string) => number,
+  consequence: "none" | "some",
+): readonly [number, number, number] {
   const { target } = rule;
   if (rule.matches.some(({ kind }) => kind === "opaque")) {
-    const harmless = target === undefined || target.kind === "log";
+    const harmless = consequence === "none" || target === undefined || target.kind === "log";
     return [harmless ? ACTION.unknownPass : ACTION.unknown, 0, 0];
   }
   return target === undefined ? [ACTION.pass, 0, 0] : targetAction(target, startOf);
@@ -274,8 +321,11 @@ function targetAction(target: Target, startOf: (chain: string) => number): reado
       return [ACTION.ctZone, target.zone, 0];
     case "log":
       return [ACTION.pass, 0, 0];
-    case "nat":
-      return [ACTION.nat, 0, 0];
+    case "nat": {
+      // A new destination is what every later rule would see, and we do not know it. A new source is seen by none here.
+      const newDestination = target.target === "DNAT" || target.target === "REDIRECT";
+      return [newDestination ? ACTION.unknown : ACTION.nat, 0, 0];
+    }
     case "opaque":
       return [ACTION.unknown, 0, 0];
     default:
