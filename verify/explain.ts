@@ -1,8 +1,10 @@
 /** Why, in words: what the policies say about a packet, beside what the strategy did with it. */
+import { DIRECTIONS, type Direction } from "../compiler/model.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Strategy } from "../compiler/strategies/strategy.ts";
 import type { Packet } from "../dataplane/packet.ts";
 import type { PacketResult } from "../dataplane/result.ts";
+import type { Verdict } from "../dataplane/verdict.ts";
 import { evaluate, type ReferenceAnswer } from "../reference/evaluate.ts";
 import { quote, SENTENCES } from "../reference/sentences.ts";
 import type { Answer } from "./lane.ts";
@@ -20,6 +22,7 @@ export function explain(options: ExplainOptions): readonly string[] {
   const { by } = options.answer;
   switch (by.kind) {
     case "reference":
+      if (by.result.ctState !== "new") return [carried(by.result.ctState)];
       return telling(by.result, by.result.verdict === "accept").map(withoutSentence);
     case "fabric":
       return explainFabric(options, by.result);
@@ -48,13 +51,7 @@ function explainFabric(options: ExplainOptions, result: PacketResult): readonly 
   if (result.hops.length === 0) return ["no node of the cluster sees this packet, so no policy is asked"];
   const meant = evaluate(cluster.model, packet);
   if (result.ctState === "established" || result.ctState === "related") {
-    if (accepted) {
-      return [
-        result.ctState === "established"
-          ? "part of a connection that was allowed"
-          : "an ICMP error about a connection that was allowed",
-      ];
-    }
+    if (accepted) return [carried(result.ctState)];
     return [
       "the connection lives, but the policies are asked again for this packet",
       ...telling(meant, false).map(withoutSentence),
@@ -62,14 +59,26 @@ function explainFabric(options: ExplainOptions, result: PacketResult): readonly 
   }
   if ((meant.verdict === "accept") === accepted) return telling(meant, accepted).map(withoutSentence);
   return [
-    ...deviationLines(strategy, cluster, packet),
+    deviationLine({ strategy, cluster, packet, verdict: result.verdict }),
     ...telling(meant, !accepted).map((line) => `the API text says ${meant.verdict}: ${withoutSentence(line)}`),
   ];
 }
 
-/** Of both directions when the packet passes, else of those that refuse. */
+function carried(ctState: "established" | "related"): string {
+  switch (ctState) {
+    case "established":
+      return "part of a connection that was allowed";
+    case "related":
+      return "an ICMP error about a connection that was allowed";
+  }
+}
+
+/** When the packet passes both directions, first what a rule allowed; else the directions that refuse. */
 function telling(answer: ReferenceAnswer, accepted: boolean): readonly string[] {
-  if (accepted || answer.because.length !== 2) return answer.because;
+  if (accepted || answer.because.length !== 2) {
+    const isAllowed = (because: string) => because.endsWith(quote(SENTENCES.allowed));
+    return [...answer.because.filter(isAllowed), ...answer.because.filter((because) => !isAllowed(because))];
+  }
   const [egress = "", ingress = ""] = answer.because;
   return [
     ...(answer.directions.egress === "drop" ? [egress] : []),
@@ -84,9 +93,21 @@ function withoutSentence(because: string): string {
   return tail === undefined ? because : because.slice(0, -tail.length);
 }
 
-function deviationLines(strategy: Strategy | undefined, cluster: ResolvedCluster, packet: Packet): readonly string[] {
-  const deviation = strategy?.deviations.find((candidate) => candidate.verdict(cluster, packet) !== undefined);
-  if (deviation !== undefined)
-    return [`${strategy?.name} deviates from the API (${deviation.name}): ${deviation.summary}`];
-  return [`${strategy?.name} deviates from the API, and no declared deviation says why`];
+interface DeviationOptions {
+  readonly strategy: Strategy | undefined;
+  readonly cluster: ResolvedCluster;
+  readonly packet: Packet;
+  readonly verdict: Verdict;
+}
+
+function deviationLine({ strategy, cluster, packet, verdict }: DeviationOptions): string {
+  const deviation = strategy?.deviations.find((candidate) => candidate.verdict(cluster, packet) === verdict);
+  if (deviation === undefined) return `${strategy?.name} deviates from the API, and no declared deviation says why`;
+  return `${strategy?.name} deviates from the API (${deviation.name}): ${deviation.summary}`;
+}
+
+/** The directions in which the policies refuse the first packet of a connection. */
+export function refusedDirections(cluster: ResolvedCluster, packet: Packet): readonly Direction[] {
+  const { directions } = evaluate(cluster.model, packet);
+  return DIRECTIONS.filter((direction) => directions[direction] === "drop");
 }

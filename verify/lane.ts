@@ -62,9 +62,16 @@ export function strategyLane(cluster: ResolvedCluster, strategy: Strategy, optio
   return new FabricLane({ strategy, programs: compile(cluster), compile, walk: options.walk === true });
 }
 
-/** Programs that come from elsewhere, an import: they stay as they are when the cluster changes. */
-export function programsLane(programs: readonly Program[], strategy: Strategy, options: LaneOptions): Lane {
-  return new FabricLane({ strategy, programs, compile: () => programs, walk: options.walk === true });
+/** A program that was read from a real node: every packet meets that node alone, whatever becomes of the cluster. */
+export function importedLane(program: Program, strategy: Strategy, options: Pick<LaneOptions, "walk">): Lane {
+  const programs = [program];
+  return new FabricLane({
+    strategy,
+    programs,
+    compile: () => programs,
+    walk: options.walk === true,
+    only: program.node,
+  });
 }
 
 export function referenceLane(cluster: ResolvedCluster): Lane {
@@ -88,6 +95,7 @@ interface FabricLaneOptions {
   readonly programs: readonly Program[];
   readonly compile: (cluster: ResolvedCluster) => readonly Program[];
   readonly walk: boolean;
+  readonly only?: string;
 }
 
 class FabricLane implements Lane {
@@ -96,11 +104,11 @@ class FabricLane implements Lane {
   readonly #compile: (cluster: ResolvedCluster) => readonly Program[];
   #programs: readonly Program[];
 
-  constructor({ strategy, programs, compile, walk }: FabricLaneOptions) {
+  constructor({ strategy, programs, compile, ...fabric }: FabricLaneOptions) {
     this.strategy = strategy;
     this.#programs = programs;
     this.#compile = compile;
-    this.#fabric = new Fabric(programs, { walk });
+    this.#fabric = new Fabric(programs, fabric);
   }
 
   get name(): string {

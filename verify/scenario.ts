@@ -26,7 +26,15 @@ import {
   scenarioSchema,
 } from "./scenarioSchema.ts";
 
-export interface Scenario {
+/** For whom something exists. */
+export interface Scope {
+  /** Strategies (or the reference) for which alone it exists, with the reason; undefined: all. */
+  readonly only: ReadonlyMap<string, string> | undefined;
+  /** Strategies (or the reference) for which it does not exist, with the reason. */
+  readonly except: ReadonlyMap<string, string>;
+}
+
+export interface Scenario extends Scope {
   /** The file, as it is shown in issues. */
   readonly file: string;
   readonly description: string;
@@ -35,17 +43,13 @@ export interface Scenario {
 
 export type ScenarioStep = PacketStep | ChangeStep;
 
-interface StepPlace {
+interface StepPlace extends Scope {
   /** From 1. */
   readonly number: number;
   readonly line: number;
   readonly column: number;
   /** Seconds. */
   readonly time: number;
-  /** Strategies for which alone the step exists, with the reason; undefined: all. */
-  readonly only: ReadonlyMap<string, string> | undefined;
-  /** Strategies for which the step does not exist, with the reason. */
-  readonly except: ReadonlyMap<string, string>;
 }
 
 export interface PacketStep extends StepPlace {
@@ -85,9 +89,11 @@ export interface ParsedScenario {
   readonly issues: readonly Issue[];
 }
 
-/** Whether the step exists for the strategy (or the reference). */
-export function existsFor(step: ScenarioStep, strategy: string): boolean {
-  return (step.only === undefined || step.only.has(strategy)) && !step.except.has(strategy);
+/** Why a scenario or a step does not exist for the strategy (or the reference); undefined: it exists. */
+export function absence({ only, except }: Scope, strategy: string): string | undefined {
+  const reason = except.get(strategy);
+  if (reason !== undefined || only === undefined || only.has(strategy)) return reason;
+  return `only for ${[...only].map(([name, why]) => `${name} (${why})`).join(", ")}`;
 }
 
 /**
@@ -183,7 +189,8 @@ function readScenario(
     steps.push(step);
     time = step.time;
   }
-  return { file: complaints.file, description: outline.description, steps };
+  const scope = scopeOf({ complaints, strategies, at: [] }, outline);
+  return { file: complaints.file, description: outline.description, ...scope, steps };
 }
 
 /** Stands for steps that are checked elsewhere. */
@@ -221,19 +228,35 @@ function placeOf(
 ): StepPlace {
   const time = step.time ?? earliest;
   if (time < earliest) complaints.add([...at, "time"], `time never decreases: found ${time} after ${earliest}`);
-  for (const key of ["only", "except"] as const) {
-    for (const name of Object.keys(step[key] ?? {})) {
-      if (!strategies.includes(name)) {
-        complaints.add([...at, key], `unknown strategy ${name}; there are ${strategies.join(", ")}`, name);
-      }
-    }
-  }
   return {
     number: index + 1,
     ...document.positionOf(at),
     time,
-    only: step.only === undefined ? undefined : new Map(Object.entries(step.only)),
-    except: new Map(Object.entries(step.except ?? {})),
+    ...scopeOf({ complaints, strategies, at }, step),
+  };
+}
+
+interface ScopeInput {
+  readonly complaints: Complaints;
+  readonly strategies: readonly string[];
+  readonly at: Path;
+}
+
+interface ScopeText {
+  readonly only?: Readonly<Record<string, string>> | undefined;
+  readonly except?: Readonly<Record<string, string>> | undefined;
+}
+
+function scopeOf({ complaints, strategies, at }: ScopeInput, text: ScopeText): Scope {
+  for (const key of ["only", "except"] as const) {
+    for (const name of Object.keys(text[key] ?? {})) {
+      if (strategies.includes(name)) continue;
+      complaints.add([...at, key], `unknown strategy ${name}; there are ${strategies.join(", ")}`, name);
+    }
+  }
+  return {
+    only: text.only === undefined ? undefined : new Map(Object.entries(text.only)),
+    except: new Map(Object.entries(text.except ?? {})),
   };
 }
 

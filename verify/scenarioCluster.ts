@@ -45,8 +45,12 @@ function isKnown(kind: string): boolean {
   return KINDS.some((known) => known === kind);
 }
 
-function missing({ kind, namespace, name }: ObjectName): string {
-  return `there is no ${kind} ${namespace === "" ? name : `${namespace}/${name}`}`;
+function missing(object: ObjectName): string {
+  return `there is no ${objectText(object)}`;
+}
+
+function objectText({ kind, namespace, name }: ObjectName): string {
+  return `${kind} ${namespace === "" ? name : `${namespace}/${name}`}`;
 }
 
 function nameOf({ kind, value }: Pick<ParsedObject, "kind" | "value">): ObjectName {
@@ -78,4 +82,18 @@ export function stepIssue(
   message: string,
 ): Issue {
   return { code: "scenario", severity: "error", message, file, line: step.line, column: step.column, path: "" };
+}
+
+/** `apply NetworkPolicy default/db-policy`, for people. */
+export function describeChange(change: ClusterChange): string {
+  switch (change.kind) {
+    case "apply": {
+      const { kind } = change.value;
+      return `apply ${objectText(nameOf({ kind: String(kind), value: change.value }))}`;
+    }
+    case "delete":
+      return `delete ${objectText(change.object)}`;
+    case "setAddress":
+      return `${objectText(change.object)} now has ${change.addresses.join(" and ")}`;
+  }
 }

@@ -8,15 +8,15 @@ import { TraceRecorder, type TraceStep } from "../dataplane/trace.ts";
 import { isProblem, packetOf, type Resolve } from "../traffic/transcript.ts";
 import { explain } from "./explain.ts";
 import type { Answer, Lane } from "./lane.ts";
-import { type ChangeStep, existsFor, type PacketStep, type Scenario, type ScenarioStep } from "./scenario.ts";
+import { absence, type ChangeStep, type PacketStep, type Scenario, type ScenarioStep } from "./scenario.ts";
 import { changeObjects, loadChanged, stepIssue } from "./scenarioCluster.ts";
 import { resolverOf } from "./who.ts";
 
 export type ScenarioEvent =
   | { readonly kind: "packet"; readonly step: PacketStep; readonly outcome: PacketOutcome }
   | { readonly kind: "change"; readonly step: ChangeStep; readonly cluster: ResolvedCluster }
-  /** The step does not exist for the lane's strategy. */
-  | { readonly kind: "absent"; readonly step: ScenarioStep }
+  /** The step does not exist for the lane's strategy, and why. */
+  | { readonly kind: "absent"; readonly step: ScenarioStep; readonly reason: string }
   /** The step cannot be carried out: a name nobody has, a change that makes no valid cluster. The run ends here. */
   | { readonly kind: "invalid"; readonly step: ScenarioStep; readonly issues: readonly Issue[] };
 
@@ -40,6 +40,8 @@ export interface ScenarioRunOptions {
   readonly lane: Lane;
   /** Of names without one. */
   readonly namespace?: string;
+  /** Every packet meets empty connection tracking. */
+  readonly fresh?: boolean;
 }
 
 /** One event a step, in order; lazily, so that several lanes can be walked abreast. */
@@ -48,12 +50,14 @@ export function* runScenario(options: ScenarioRunOptions): Generator<ScenarioEve
   let { objects, cluster } = options;
   let resolve = resolverOf(cluster.model, namespace);
   for (const step of scenario.steps) {
-    if (!existsFor(step, lane.name)) {
-      yield { kind: "absent", step };
+    const absent = absence(scenario, lane.name) ?? absence(step, lane.name);
+    if (absent !== undefined) {
+      yield { kind: "absent", step, reason: absent };
       continue;
     }
     switch (step.kind) {
       case "packet": {
+        if (options.fresh === true) lane.flush();
         const event = pushStep({ step, cluster, lane, resolve, file: scenario.file });
         yield event;
         if (event.kind === "invalid") return;

@@ -20,6 +20,16 @@ const scope = {
   }),
 };
 
+const fileScope = {
+  only: reasons.optional().meta({
+    description: "Strategies (or reference) under which the scenario means something, each with the reason.",
+  }),
+  except: reasons.optional().meta({
+    description:
+      "Strategies (or reference) under which the scenario means nothing, each with the reason: a solution that lacks the very feature it is about.",
+  }),
+};
+
 const port = z.int().min(0).max(65_535);
 const byte = z.int().min(0).max(255);
 const word = z.int().min(0).max(0xffff_ffff);
@@ -128,6 +138,7 @@ const addressStep = z
 export const scenarioSchema = z
   .strictObject({
     description: z.string().min(1).meta({ description: "The one idea of the scenario, for people." }),
+    ...fileScope,
     steps: z
       .array(z.union([packetStepSchema, applyStep, deleteStep, addressStep]))
       .min(1)

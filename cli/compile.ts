@@ -1,0 +1,90 @@
+/** `compile`: the program of one node, as a synced node prints it. */
+import type { Command } from "commander";
+import { compileNode, resolvePolicies } from "../compiler/compile.ts";
+import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { Program } from "../dataplane/program.ts";
+import { addInputFlags, addOutputFlag, addStrategyFlags, type InputFlags, type StrategyFlags } from "./flags.ts";
+import { programJson, programSummary } from "./format/program.ts";
+import { loadModel } from "./input.ts";
+import { UsageError } from "./io.ts";
+import { ownSettings, settingsOf, strategiesOf } from "./lanes.ts";
+import type { Session } from "./session.ts";
+
+const FORMATS = ["iptables-save", "ip6tables-save", "ipset-save", "maps", "json", "summary"] as const;
+
+interface CompileFlags extends InputFlags, StrategyFlags {
+  readonly node?: string;
+  readonly origins?: boolean;
+  readonly output: (typeof FORMATS)[number];
+}
+
+export function define(command: Command, session: Session): void {
+  addOutputFlag(addStrategyFlags(addInputFlags(command)), FORMATS)
+    .option("--node <NAME>", "the node; may be left out when there is one, and for a summary of all")
+    .option("--origins", "before each rule and set, a # line with what caused it")
+    .action((flags: CompileFlags) => compile(flags, session));
+}
+
+async function compile(flags: CompileFlags, session: Session): Promise<void> {
+  const strategies = strategiesOf(flags);
+  const settings = settingsOf(flags);
+  const cluster = resolvePolicies(await loadModel(session, flags.filename));
+  const nodes = nodesOf(flags, cluster);
+  const programs = strategies.flatMap((strategy) =>
+    nodes.map((node) => compileNode(cluster, strategy, { node, settings: ownSettings(strategy, settings) })),
+  );
+  if (flags.output === "summary") {
+    for (const line of programSummary(programs, session.paint)) await session.out.line(line);
+    return;
+  }
+  for (const program of programs) {
+    if (programs.length > 1 && flags.output !== "json")
+      await session.out.line(`# ${program.strategy} on ${program.node}`);
+    await session.out.text(await render(program, flags));
+  }
+}
+
+function nodesOf(flags: CompileFlags, { model }: ResolvedCluster): readonly string[] {
+  const names = model.nodes.map(({ name }) => name);
+  if (flags.node !== undefined) {
+    if (!names.includes(flags.node)) throw new UsageError(`unknown node "${flags.node}"; there are ${listed(names)}`);
+    return [flags.node];
+  }
+  if (flags.output === "summary") return names;
+  if (names.length === 1) return names;
+  throw new UsageError(`--node is needed: there are ${listed(names)}`);
+}
+
+function listed(names: readonly string[]): string {
+  return names.length === 0 ? "no nodes" : names.join(", ");
+}
+
+async function render(program: Program, flags: CompileFlags): Promise<string> {
+  switch (flags.output) {
+    case "json":
+      return `${programJson(program)}\n`;
+    case "maps": {
+      if (program.kind !== "maps") throw wrongKind(program, "no maps", "iptables-save, ip6tables-save or ipset-save");
+      const { renderMapDump } = await import("../compiler/render/mapDump.ts");
+      return renderMapDump(program);
+    }
+    case "ipset-save": {
+      if (program.kind !== "tables") throw wrongKind(program, "no IP sets", "maps");
+      const { renderIpsetSave } = await import("../compiler/render/ipsetSave.ts");
+      return renderIpsetSave(program, flags.origins === true ? { origins: "before sets" } : {});
+    }
+    case "iptables-save":
+    case "ip6tables-save": {
+      if (program.kind !== "tables") throw wrongKind(program, "no tables", "maps");
+      const { renderIptablesSave } = await import("../compiler/render/iptablesSave.ts");
+      const family = flags.output === "iptables-save" ? 4 : 6;
+      return renderIptablesSave(program, family, flags.origins === true ? { origins: "before rules" } : {});
+    }
+    case "summary":
+      throw new Error("a summary is of all programs together");
+  }
+}
+
+function wrongKind(program: Program, has: string, instead: string): UsageError {
+  return new UsageError(`${program.strategy} makes ${has}; use -o ${instead}, json or summary`);
+}

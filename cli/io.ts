@@ -1,0 +1,119 @@
+/** What a command may touch of the world, handed in, so that tests run whole commands in their own process. */
+
+export interface Io {
+  readonly stdin: AsyncIterable<Uint8Array | string>;
+  readonly stdout: Writer;
+  readonly stderr: Writer;
+  /** The whole file as UTF-8; rejects as `node:fs` does. */
+  readFile(path: string): Promise<string>;
+  /** The file piece by piece, for what may not fit into memory. */
+  readStream(path: string): AsyncIterable<Uint8Array | string>;
+  /** Every entry of a folder, not recursive. */
+  readdir(path: string): Promise<readonly FolderEntry[]>;
+  /** Undefined: there is nothing of that name. */
+  kindOf(path: string): Promise<"file" | "folder" | undefined>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Set when the user pressed Ctrl-C: finish the line at hand, flush, end with 130. */
+  readonly interrupted: AbortSignal;
+  /** Milliseconds of a monotonic clock, for progress lines only. */
+  now(): number;
+  /** Of this package. */
+  version(): string;
+}
+
+export interface FolderEntry {
+  readonly name: string;
+  readonly kind: "file" | "folder";
+}
+
+export interface Writer {
+  /** Resolves when more may be written, so that a slow reader slows the command instead of filling memory. */
+  write(text: string): Promise<void>;
+  readonly isTerminal: boolean;
+  /** Width of the terminal; undefined when there is none. */
+  readonly columns: number | undefined;
+}
+
+/** The exit codes of the public contract. */
+export const EXIT = {
+  fine: 0,
+  /** A difference, a failed expectation, a mismatch. */
+  findings: 1,
+  /** Usage or invalid input. */
+  invalid: 2,
+  /** Evidence incomplete: a verdict is unknown. */
+  incomplete: 3,
+  /** The machine lacks a capability that was asked for. */
+  incapable: 4,
+  interrupted: 130,
+} as const;
+
+/** The user asked for something that cannot be done; `message` says what is allowed. Ends the command with 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** Input was bad and its issues are already written to stderr. Ends the command with 2. */
+export class InvalidInput extends Error {
+  override readonly name = "InvalidInput";
+}
+
+/** Lines of a stream of bytes, without their ends; holds one line and one piece at a time. */
+export async function* linesOf(stream: AsyncIterable<Uint8Array | string>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const piece of stream) {
+    rest += typeof piece === "string" ? piece : decoder.decode(piece, { stream: true });
+    let start = 0;
+    for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n", start)) {
+      yield rest.slice(start, rest[end - 1] === "\r" ? end - 1 : end);
+      start = end + 1;
+    }
+    rest = rest.slice(start);
+  }
+  rest += decoder.decode();
+  if (rest !== "") yield rest;
+}
+
+/** The whole stream as text. */
+export async function textOf(stream: AsyncIterable<Uint8Array | string>): Promise<string> {
+  const decoder = new TextDecoder();
+  const pieces: string[] = [];
+  for await (const piece of stream) {
+    pieces.push(typeof piece === "string" ? piece : decoder.decode(piece, { stream: true }));
+  }
+  return pieces.join("") + decoder.decode();
+}
+
+/** Collects short lines into writes of this many characters: one system call each, and memory stays flat. */
+const CHUNK_CHARACTERS = 65_536;
+
+/** A buffer in front of a writer. Whoever writes must `flush` at the end. */
+export class LineWriter {
+  readonly #writer: Writer;
+  #pending: string[] = [];
+  #length = 0;
+
+  constructor(writer: Writer) {
+    this.#writer = writer;
+  }
+
+  async line(text: string): Promise<void> {
+    await this.text(`${text}\n`);
+  }
+
+  /** Text that has its own line ends. */
+  async text(text: string): Promise<void> {
+    this.#pending.push(text);
+    this.#length += text.length;
+    if (this.#length >= CHUNK_CHARACTERS) await this.flush();
+  }
+
+  async flush(): Promise<void> {
+    if (this.#length === 0) return;
+    const text = this.#pending.join("");
+    this.#pending = [];
+    this.#length = 0;
+    await this.#writer.write(text);
+  }
+}

@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+/** The process: streams, files, environment and signals in, exit code out. Everything else takes them as `Io`. */
+import { createReadStream } from "node:fs";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { EXIT, type Io, type Writer } from "./io.ts";
+import { runCli } from "./run.ts";
+
+/** The reader of our output went away (`chainwalk … | head`): nothing is left to say to it. */
+function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(EXIT.fine);
+    throw error;
+  });
+}
+
+function writerOf(stream: NodeJS.WriteStream): Writer {
+  return {
+    write: (text) =>
+      new Promise((resolve) => {
+        if (stream.write(text)) resolve();
+        else stream.once("drain", resolve);
+      }),
+    isTerminal: stream.isTTY === true,
+    columns: stream.isTTY === true ? stream.columns : undefined,
+  };
+}
+
+const interruption = new AbortController();
+
+const io: Io = {
+  stdin: process.stdin,
+  stdout: writerOf(process.stdout),
+  stderr: writerOf(process.stderr),
+  readFile: (path) => readFile(path, "utf8"),
+  readStream: (path) => createReadStream(path),
+  readdir: async (path) =>
+    (await readdir(path, { withFileTypes: true })).map((entry) => ({
+      name: entry.name,
+      kind: entry.isDirectory() ? "folder" : "file",
+    })),
+  kindOf: async (path) => {
+    const found = await stat(path).catch(() => undefined);
+    if (found === undefined) return undefined;
+    return found.isDirectory() ? "folder" : "file";
+  },
+  env: process.env,
+  interrupted: interruption.signal,
+  now: () => performance.now(),
+  version: () => {
+    // By the package's own name, since the way to package.json is not the same from cli/ and dist/cli/.
+    const { version }: { version: string } = createRequire(import.meta.url)("chainwalk/package.json");
+    return version;
+  },
+};
+
+endQuietlyOnClosedPipe(process.stdout);
+endQuietlyOnClosedPipe(process.stderr);
+
+process.on("SIGINT", () => {
+  // The second Ctrl-C means it; the first lets the command flush what is done.
+  if (interruption.signal.aborted) process.exit(EXIT.interrupted);
+  interruption.abort();
+  process.stdin.destroy();
+});
+
+process.exitCode = await runCli(process.argv.slice(2), io);
+// A command that read only part of standard input must not wait for the rest of it.
+process.stdin.destroy();

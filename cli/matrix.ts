@@ -1,0 +1,148 @@
+/** `matrix`: what becomes of the first packet between every two pods. */
+import { type Command, Option } from "commander";
+import { resolvePolicies } from "../compiler/compile.ts";
+import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { Family, IpAddress } from "../dataplane/address.ts";
+import { hasPorts, makePacket, parseProtocol, protocolName } from "../dataplane/packet.ts";
+import type { Lane } from "../verify/lane.ts";
+import { addInputFlags, addOutputFlag, addStrategyFlags, type InputFlags, type StrategyFlags } from "./flags.ts";
+import { type Cell, formatMatrix, type Matrix } from "./format/matrix.ts";
+import { loadModel } from "./input.ts";
+import { EXIT, UsageError } from "./io.ts";
+import { lanesOf } from "./lanes.ts";
+import type { Progress, Session } from "./session.ts";
+
+interface MatrixFlags extends InputFlags, StrategyFlags {
+  readonly port?: string;
+  readonly family?: "4" | "6";
+  readonly output: "table" | "json" | "md";
+}
+
+export function define(command: Command, session: Session): void {
+  addOutputFlag(addStrategyFlags(addInputFlags(command)), ["table", "json", "md"])
+    .option("--port <PROTO/PORT,…>", "which ports; when left out, those that pods declare and policies name")
+    .addOption(new Option("--family <FAMILY>", "which addresses of the pods").choices(["4", "6"]))
+    .action((flags: MatrixFlags) => matrix(flags, session));
+}
+
+/** One column of questions: a protocol and a destination port. */
+interface MatrixPort {
+  readonly protocol: number;
+  readonly port: number;
+}
+
+interface MatrixPod {
+  readonly key: string;
+  readonly address: IpAddress;
+}
+
+async function matrix(flags: MatrixFlags, session: Session): Promise<void> {
+  const cluster = resolvePolicies(await loadModel(session, flags.filename));
+  const pods = await podsOf(flags, cluster, session);
+  const ports = flags.port === undefined ? portsOf(cluster) : parsePorts(flags.port);
+  const lanes = lanesOf(flags, cluster, {});
+  const progress = session.progress("packets", lanes.length * ports.length * pods.length ** 2);
+  for (const [index, lane] of lanes.entries()) {
+    const answered = await fill({ lane, pods, ports, progress });
+    await progress.done();
+    if (answered === undefined) return;
+    if (answered.verdicts.some(({ rows }) => rows.some((row) => row.includes("?")))) session.end(EXIT.incomplete);
+    if (index > 0 && flags.output !== "json") await session.out.line("");
+    for (const line of formatMatrix(answered, flags.output, session.paint)) await session.out.line(line);
+  }
+}
+
+/** The pods that can send and receive; `-n` restricts to one namespace, as in kubectl. */
+async function podsOf(flags: MatrixFlags, cluster: ResolvedCluster, session: Session): Promise<readonly MatrixPod[]> {
+  const { namespace } = flags;
+  const family = familyOf(flags, cluster);
+  const chosen =
+    flags.allNamespaces === true || namespace === undefined
+      ? cluster.pods
+      : cluster.pods.filter((pod) => pod.namespace === namespace);
+  const found = chosen.flatMap((pod) => {
+    const address = pod.addresses.find((candidate) => candidate.family === family);
+    return address === undefined ? [] : [{ key: pod.key, address }];
+  });
+  if (found.length === 0) throw new UsageError(`no pod with an IPv${family} address there: a matrix needs pods`);
+  if (found.length < chosen.length) {
+    await session.note(`${chosen.length - found.length} pods without IPv${family} address are left out`);
+  }
+  return found;
+}
+
+/** IPv4 unless no pod has such an address: a packet has one family, so a table has one. */
+function familyOf({ family }: MatrixFlags, { pods }: ResolvedCluster): Family {
+  if (family !== undefined) return family === "4" ? 4 : 6;
+  return pods.some(({ addresses }) => addresses.some((address) => address.family === 4)) ? 4 : 6;
+}
+
+/** What the cluster itself speaks of: container ports, and the numbers in policies. */
+function portsOf({ pods, model }: ResolvedCluster): readonly MatrixPort[] {
+  const found = new Map<string, MatrixPort>();
+  const add = (name: string, port: number) => {
+    const protocol = parseProtocol(name);
+    if (protocol !== undefined) found.set(`${protocol}/${port}`, { protocol, port });
+  };
+  for (const pod of pods) for (const { protocol, port } of pod.ports) add(protocol, port);
+  for (const policy of model.policies) {
+    for (const { protocol, port, endPort } of [...policy.ingress, ...policy.egress].flatMap(({ ports }) => ports)) {
+      if (typeof port === "number") add(protocol, port);
+      if (endPort !== undefined) add(protocol, endPort);
+    }
+  }
+  if (found.size === 0) add("tcp", 80);
+  return [...found.values()].sort((a, b) => a.protocol - b.protocol || a.port - b.port);
+}
+
+function parsePorts(text: string): readonly MatrixPort[] {
+  return text.split(",").map((part) => {
+    const [name = "", number, ...rest] = part.split("/");
+    const protocol = parseProtocol(name);
+    const port = Number(number ?? 0);
+    const isPort =
+      number === undefined ? protocol !== undefined && !hasPorts(protocol) : /^\d{1,5}$/.test(number) && port <= 65_535;
+    if (protocol === undefined || !isPort || rest.length > 0) {
+      throw new UsageError(`--port takes PROTO/PORT,… as in tcp/80,udp/53 (or icmp), found "${part}"`);
+    }
+    return { protocol, port };
+  });
+}
+
+function portText({ protocol, port }: MatrixPort): string {
+  return hasPorts(protocol) ? `${protocolName(protocol)}/${port}` : protocolName(protocol);
+}
+
+interface FillOptions {
+  readonly lane: Lane;
+  readonly pods: readonly MatrixPod[];
+  readonly ports: readonly MatrixPort[];
+  readonly progress: Progress;
+}
+
+/** The truth table of one lane; undefined: the user does not want to wait for it. */
+async function fill({ lane, pods, ports, progress }: FillOptions): Promise<Matrix | undefined> {
+  const verdicts: { port: string; rows: string[] }[] = [];
+  for (const port of ports) {
+    const rows: string[] = [];
+    for (const source of pods) {
+      let row = "";
+      // Tuples of one source do not meet each other; a flush before each source keeps the table of connections small.
+      lane.flush();
+      for (const destination of pods) {
+        row += source === destination ? "#" : cellOf(lane, source, destination, port);
+        if (!(await progress.step())) return undefined;
+      }
+      rows.push(row);
+    }
+    verdicts.push({ port: portText(port), rows });
+  }
+  return { strategy: lane.name, pods: pods.map(({ key }) => key), verdicts };
+}
+
+const CELL = { accept: ".", drop: "X", reject: "R", unknown: "?" } as const;
+
+function cellOf(lane: Lane, from: MatrixPod, to: MatrixPod, { protocol, port }: MatrixPort): Cell {
+  const packet = makePacket({ protocol, source: from.address, destination: to.address, destinationPort: port });
+  return CELL[lane.push(packet).verdict];
+}

@@ -1,0 +1,66 @@
+/** The command line as a function: arguments and the world in, exit code out. */
+import { Command, CommanderError } from "commander";
+import { EXIT, InvalidInput, type Io, UsageError } from "./io.ts";
+import { Session } from "./session.ts";
+import { VERBS } from "./verbs.ts";
+
+/** Width of help where there is no terminal to ask. */
+const HELP_COLUMNS = 100;
+
+/**
+ * Runs one command. Usage errors and bad input end in a message on stderr and exit code 2; anything else that is thrown
+ * is a broken invariant of ours and is thrown on.
+ */
+export async function runCli(argv: readonly string[], io: Io): Promise<number> {
+  const session = new Session(io);
+  // Commander writes while it parses, and does not wait; its text is held back and written in order.
+  const held: { readonly to: "stdout" | "stderr"; readonly text: string }[] = [];
+  const program = new Command("chainwalk").configureOutput({
+    writeOut: (text) => held.push({ to: "stdout", text }),
+    writeErr: (text) => held.push({ to: "stderr", text }),
+    getOutHelpWidth: () => io.stdout.columns ?? HELP_COLUMNS,
+    getErrHelpWidth: () => io.stderr.columns ?? HELP_COLUMNS,
+    getOutHasColors: () => false,
+    getErrHasColors: () => false,
+  });
+  declareVerbs(program, session);
+  let code: number;
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    await session.out.flush();
+    code = session.exitCode;
+  } catch (error) {
+    await session.out.flush();
+    code = EXIT.invalid;
+    if (error instanceof CommanderError) code = error.exitCode === 0 ? EXIT.fine : EXIT.invalid;
+    else if (error instanceof UsageError) await session.error(error.message);
+    else if (!(error instanceof InvalidInput)) throw error;
+  }
+  for (const { to, text } of held) await io[to].write(text);
+  return io.interrupted.aborted ? EXIT.interrupted : code;
+}
+
+function declareVerbs(program: Command, session: Session): void {
+  program
+    .description("Walk a packet through your NetworkPolicies.")
+    .exitOverride()
+    .helpCommand("help [verb]", "what a verb does, and its flags")
+    .option("--version", "print the version")
+    .action(async (flags: { readonly version?: boolean }) => {
+      if (flags.version !== true) program.help({ error: true });
+      const { printVersion } = await import("./version.ts");
+      await printVersion(session);
+    });
+  for (const { name, summary } of VERBS) program.command(name).description(summary);
+  program.hook("preSubcommand", async (_program, command) => {
+    const verb = VERBS.find(({ name }) => name === command.name());
+    if (verb === undefined) return;
+    const { define } = await verb.load();
+    define(command, session);
+    command.showHelpAfterError(`'chainwalk ${verb.name} --help' lists what is allowed`);
+  });
+  program.hook("preAction", (_program, command) => session.settle(command.opts()));
+  program.showHelpAfterError(
+    `allowed: ${VERBS.map(({ name }) => name).join(", ")}; 'chainwalk --help' says what they do`,
+  );
+}

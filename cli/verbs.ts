@@ -1,0 +1,25 @@
+/** The verbs. A verb's module is loaded when the verb is used, so that none pays for the others' start-up. */
+import type { Command } from "commander";
+import type { Session } from "./session.ts";
+
+export interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  load(): Promise<VerbModule>;
+}
+
+export interface VerbModule {
+  /** Gives the command its flags and its action. */
+  define(command: Command, session: Session): void;
+}
+
+export const VERBS: readonly Verb[] = [
+  { name: "validate", summary: "every issue of the manifests, all at once", load: () => import("./validate.ts") },
+  { name: "trace", summary: "walk one packet, or many, and say what decided", load: () => import("./trace.ts") },
+  { name: "matrix", summary: "the truth table of all pod pairs", load: () => import("./matrix.ts") },
+  { name: "compile", summary: "print the program of one node", load: () => import("./compile.ts") },
+  { name: "test", summary: "run scenarios", load: () => import("./test.ts") },
+  { name: "strategies", summary: "list the network solutions", load: () => import("./strategies.ts") },
+  { name: "completion", summary: "print a completion script for a shell", load: () => import("./completion.ts") },
+  { name: "version", summary: "print the version", load: () => import("./version.ts") },
+];
