@@ -18,6 +18,7 @@ import {
   type PolicyPort,
   type PolicyRule,
 } from "../../compiler/model.ts";
+import type { Feature } from "../../compiler/strategies/strategy.ts";
 import { formatAddress } from "../../dataplane/address.ts";
 import {
   blockPeer,
@@ -43,6 +44,7 @@ import {
   PORT_PROTOCOLS,
   PORTS,
 } from "./domain.ts";
+import { withoutFeatures } from "./features.ts";
 
 /** Which families the pods of a cluster have. */
 export type Stack = "ipv4" | "dual";
@@ -52,6 +54,8 @@ export interface ClusterChoices {
   readonly stack?: Stack;
   /** At most so many policies; default 4. */
   readonly maxPolicies?: number;
+  /** Parts of the API that no cluster uses; default none. */
+  readonly without?: readonly Feature[];
 }
 
 /** Random clusters: two nodes, three namespaces, up to six pods, up to four policies. */
@@ -78,7 +82,8 @@ export function clusterArbitrary(choices: ClusterChoices = {}): fc.Arbitrary<Clu
         endpoints: settle(drafts, stack),
         policies: policies.map((draft, index) => named(draft, index)),
       }),
-    );
+    )
+    .map((model) => withoutFeatures(model, choices.without ?? []));
 }
 
 const labelValueArbitrary = fc.oneof(
@@ -109,11 +114,11 @@ interface PodDraft {
 }
 
 const containerPortArbitrary: fc.Arbitrary<ContainerPort> = fc.record({
-  name: fc.constantFrom(...PORT_NAMES, ""),
+  name: fc.constantFrom(...PORT_NAMES, ...PORT_NAMES, ""),
   port: fc.constantFrom(...PORTS),
   protocol: fc.constantFrom(...PORT_PROTOCOLS),
   container: fc.oneof(
-    { weight: 8, arbitrary: fc.constant("container" as const) },
+    { weight: 3, arbitrary: fc.constant("container" as const) },
     { weight: 1, arbitrary: fc.constantFrom("sidecar" as const, "init" as const) },
   ),
 });
@@ -265,7 +270,7 @@ export const portArbitrary: fc.Arbitrary<PolicyPort> = fc
       { weight: 1, arbitrary: fc.constantFrom(...PORT_PROTOCOLS) },
     ),
     port: fc.oneof(
-      { weight: 3, arbitrary: fc.constantFrom(...PORTS) },
+      { weight: 2, arbitrary: fc.constantFrom(...PORTS) },
       { weight: 1, arbitrary: fc.constantFrom(undefined, ...PORT_NAMES) },
     ),
     endPort: fc.option(fc.constantFrom(...PORTS), { freq: 3, nil: undefined }),

@@ -1,0 +1,75 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { ClusterModel } from "../../compiler/model.ts";
+import { STRATEGIES } from "../../compiler/strategies/registry.ts";
+import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import { clusterArbitrary } from "../arbitraries/cluster.ts";
+import { concerns, packetArbitrary } from "../arbitraries/packet.ts";
+import { hasShared } from "../shared.ts";
+import type { ConformanceCase } from "./cases.ts";
+import { cyclonusCases } from "./cyclonus.ts";
+import { illuminatioCases } from "./illuminatio.ts";
+import { kubeNetworkPoliciesCases } from "./kubeNetworkPolicies.ts";
+import { recipeCases } from "./recipes.ts";
+import { compareWithReference, refusedFeatures } from "./strategyKit.ts";
+
+/** Compares every packet of the cases, each distinct cluster compiled once; returns how many packets were pushed. */
+function conforms(strategy: Strategy, cases: readonly ConformanceCase[]): number {
+  let count = 0;
+  for (const [model, sharing] of casesByModel(cases)) {
+    if (refusedFeatures(strategy, model).length > 0) continue;
+    const packets = sharing.flatMap(({ probes }) => probes.map(({ packet }) => packet));
+    const { packetCount, disagreements } = compareWithReference(strategy, model, packets);
+    if (disagreements.length > 0) {
+      expect({ name: sharing[0]?.name, disagreements: disagreements.slice(0, 3) }).toBe("agreement");
+    }
+    count += packetCount;
+  }
+  return count;
+}
+
+function casesByModel(cases: readonly ConformanceCase[]): ReadonlyMap<ClusterModel, readonly ConformanceCase[]> {
+  const grouped = new Map<ClusterModel, ConformanceCase[]>();
+  for (const one of cases) {
+    const sharing = grouped.get(one.model);
+    if (sharing === undefined) grouped.set(one.model, [one]);
+    else sharing.push(one);
+  }
+  return grouped;
+}
+
+describe.each(STRATEGIES)(
+  "$name: verdict = reference, except where a declared deviation says otherwise",
+  (strategy) => {
+    test("over random clusters and packets", () => {
+      let pushed = 0;
+      fc.assert(
+        fc.property(
+          clusterArbitrary({ without: strategy.unsupported }),
+          fc.array(packetArbitrary, { minLength: 30, maxLength: 60, size: "max" }),
+          (model, packets) => {
+            if (refusedFeatures(strategy, model).length > 0) return;
+            const asked = packets.filter((packet) => concerns(model, packet));
+            const { disagreements, packetCount } = compareWithReference(strategy, model, asked);
+            pushed += packetCount;
+            expect(disagreements).toEqual([]);
+          },
+        ),
+        { numRuns: 200 },
+      );
+      // A generator that misses, or a strategy that refuses everything, would pass in silence.
+      expect(pushed).toBeGreaterThan(200);
+    });
+
+    describe.runIf(hasShared)("over independent tables", () => {
+      test.each([
+        ["cyclonus", cyclonusCases],
+        ["kube-network-policies", kubeNetworkPoliciesCases],
+        ["the policy recipes", recipeCases],
+        ["illuminatio", illuminatioCases],
+      ])("%s", (_table, read) => {
+        expect(conforms(strategy, read())).toBeGreaterThan(0);
+      });
+    });
+  },
+);
