@@ -107,6 +107,12 @@ export function resolvePolicies(model: ClusterModel): ResolvedCluster {
 
 const EVERYTHING: LabelSelector = { matchLabels: [], matchExpressions: [] };
 
+/** How many selectors over pods stand in the policies; each is asked in one namespace, in some, or in all. */
+function selectorCount(model: ClusterModel): number {
+  const rules = model.policies.flatMap((policy) => [...policy.ingress, ...policy.egress]);
+  return model.policies.length + rules.reduce((count, rule) => count + rule.peers.length, 0);
+}
+
 /**
  * Answers selectors with lists of pods.
  *
@@ -122,10 +128,15 @@ class PodIndex {
   readonly #namespaces: readonly Namespace[];
   readonly #byNamespace = new Map<string, NamespacePods>();
   readonly #byNode = new Map<string, Endpoint[]>();
-  readonly #members = new LRUCache<string, readonly Endpoint[]>({ max: MEMBER_CACHE_ENTRIES });
-  readonly #selected = new LRUCache<string, readonly string[]>({ max: MEMBER_CACHE_ENTRIES });
+  readonly #members: LRUCache<string, readonly Endpoint[]>;
+  readonly #selected: LRUCache<string, readonly string[]>;
 
   constructor(model: ClusterModel) {
+    // lru-cache takes room for `max` entries at once, ten milliseconds for 50,000: no more than can ever be asked for.
+    const asked = selectorCount(model) * (model.namespaces.length + 1);
+    const max = Math.max(1, Math.min(MEMBER_CACHE_ENTRIES, asked));
+    this.#members = new LRUCache({ max });
+    this.#selected = new LRUCache({ max });
     this.#namespaces = model.namespaces;
     this.pods = model.endpoints.filter(isOnPodNetwork);
     for (const pod of this.pods) {
