@@ -161,7 +161,7 @@ export function trackSctp(flow: Flow, batch: PacketBatch, row: number): Outcome 
   const newState = transition(direction, chunk, oldState);
   if (newState === INVALID) return invalid(flow, `chunk ${chunk} does not go with ${SCTP_STATE_NAMES[oldState]}`);
   if (chunk === SCTP_CHUNK.INIT) {
-    noteInit(flow, batch.sequence[row] ?? 0);
+    noteInit(flow, { tag: (batch.sequence[row] ?? 0) | 0, isFirst: oldState === SCTP_STATE.none });
     // As with a repeated SYN: a tuple used again and again must not live for ever.
     keepsDeadline = isConfirmed(flow) && oldState === SCTP_STATE.closed && newState === SCTP_STATE.closed;
   }
@@ -233,13 +233,16 @@ function checkHeartbeat(flow: Flow, batch: PacketBatch, row: number): boolean {
   return true;
 }
 
-/** An INIT says which tag the other side shall use. */
-function noteInit(flow: Flow, tag: number): void {
+/** An INIT says which tag the other side shall use. One that repeats what is known opens nothing (a late duplicate). */
+function noteInit(flow: Flow, init: { readonly tag: number; readonly isFirst: boolean }): void {
   const { bytes, words, at, direction } = flow;
   const pending = at * 4 + SCTP_BYTE.initPending;
-  if (bytes[pending + direction] === 1 && bytes[pending + 1 - direction] === 1) bytes[pending + 1 - direction] = 0;
-  bytes[pending + direction] = 1;
-  words[at + TAGS + 1 - direction] = tag;
+  const other = at + TAGS + 1 - direction;
+  if (init.isFirst || words[other] !== init.tag) {
+    if (bytes[pending + direction] === 1) bytes[pending + 1 - direction] = 0;
+    bytes[pending + direction] = 1;
+  }
+  words[other] = init.tag;
 }
 
 /** An INIT ACK does too. False: it collides with what is known. */

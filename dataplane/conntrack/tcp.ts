@@ -306,7 +306,7 @@ function judgeReset(flow: Flow, batch: PacketBatch, row: number): Reset {
     return followsItsData ? RESET.check : RESET.keepState;
   }
   const passedUnbelieved =
-    ((status & STATUS.seenReply) !== 0 && lastSegment === SEGMENT.syn) ||
+    ((status & STATUS.seenReply) !== 0 && lastSegment === SEGMENT.syn && lastDirection !== direction) ||
     ((status & STATUS.assured) === 0 && lastSegment === SEGMENT.ack);
   if (passedUnbelieved && ((batch.acknowledgment[row] ?? 0) | 0) === words[at + LAST.end]) return RESET.accept;
   const answersChallenge =
