@@ -1,10 +1,11 @@
 /** The one list of strategies. Command line, bench, docs and every conformance test iterate it. */
+import { calicoIptables } from "./calico-iptables.ts";
 import { kubeRouter } from "./kube-router.ts";
 import { romana } from "./romana.ts";
 import type { Strategy } from "./strategy.ts";
 import { weaveNet } from "./weave-net.ts";
 
-export const STRATEGIES: readonly Strategy[] = [kubeRouter, weaveNet, romana];
+export const STRATEGIES: readonly Strategy[] = [kubeRouter, calicoIptables, weaveNet, romana];
 
 export function strategyNamed(name: string): Strategy | undefined {
   return STRATEGIES.find((strategy) => strategy.name === name);

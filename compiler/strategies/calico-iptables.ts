@@ -1,0 +1,231 @@
+/**
+ * calico-iptables: Felix in iptables mode, as an ordinary Kubernetes install runs it (one tier, namespace and service
+ * account profiles, no host endpoints).
+ *
+ *   FORWARD -> cali-FORWARD  -i cali+ -> from-wl-dispatch -> cali-fw-X: policies of the source's egress
+ *                            -o cali+ -> to-wl-dispatch   -> cali-tw-X: policies of the destination's ingress
+ *           at the bottom:   mark Accept -> ACCEPT
+ *
+ * An endpoint's chain returns with the Accept mark or drops; nothing is accepted before both ends agree, but for
+ * established connections, which the first chain accepts.
+ */
+import type { Cidr, Family, IpAddress } from "../../dataplane/address.ts";
+import { cidrOf, hostCidr, parseAddress, parseCidr } from "../../dataplane/address.ts";
+import { parseProtocol } from "../../dataplane/packet.ts";
+import type { Attachment, IPSet, IPSetMember, TableProgram } from "../../dataplane/program.ts";
+import { DIRECTIONS, type Endpoint } from "../model.ts";
+import type { ResolvedCluster } from "../resolve.ts";
+import { deviations } from "./calico-iptables/deviations.ts";
+import { endpointChains } from "./calico-iptables/endpointChains.ts";
+import { interfaceName, setName } from "./calico-iptables/names.ts";
+import { type CalicoRule, calicoRules, ruleSets } from "./calico-iptables/policyRules.ts";
+import {
+  type EndpointToHostAction,
+  filterTable,
+  mangleTable,
+  natTable,
+  rawTable,
+} from "./calico-iptables/staticChains.ts";
+import { type LowerOptions, type Strategy, type StrategyOption, settingOf } from "./strategy.ts";
+
+/** MaxIPSetSize of the Felix configuration. */
+const SET_OPTIONS = { maxElements: 1_048_576 };
+
+const options: readonly StrategyOption[] = [
+  {
+    name: "endpoint-to-host",
+    default: "ACCEPT",
+    summary: "DefaultEndpointToHostAction: ACCEPT (as the manifests set it), DROP or RETURN",
+  },
+  {
+    name: "ip-pools",
+    default: "auto",
+    summary: "CIDRs of the IP pools, comma separated; auto: the /16 (IPv4) and /32 (IPv6) around the first pod",
+  },
+  { name: "ipv6", default: "auto", summary: "on, off, or auto: on when the cluster mentions IPv6" },
+];
+
+export const calicoIptables: Strategy = {
+  name: "calico-iptables",
+  summary: "Calico's Felix in iptables mode: a chain per endpoint, direction and policy; shared selector sets",
+  sources: [
+    "projectcalico/calico 87c15906 felix/rules/{policy,endpoints,dispatch,static}.go",
+    "projectcalico/calico 87c15906 felix/iptables/{match_builder,actions,renderer}.go, felix/generictables/rules.go",
+    "projectcalico/calico 87c15906 libcalico-go/lib/backend/k8s/conversion/conversion.go, felix/calc/rule_scanner.go",
+  ],
+  unsupported: [],
+  deviations,
+  denyVerdict: "drop",
+  options,
+  attach,
+  lower(cluster: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
+    const { node } = lowerOptions;
+    const pods = cluster.podsOn(node);
+    const pools = ipPools(cluster, settingOf(calicoIptables, lowerOptions, "ip-pools"));
+    const endpointToHost = hostAction(settingOf(calicoIptables, lowerOptions, "endpoint-to-host"));
+    const ipv6 = settingOf(calicoIptables, lowerOptions, "ipv6");
+    const families: readonly Family[] = ipv6 === "on" || (ipv6 === "auto" && mentionsIpv6(cluster)) ? [4, 6] : [4];
+    return {
+      kind: "tables",
+      strategy: calicoIptables.name,
+      node,
+      sets: families.flatMap((family) => sets(cluster, { node, family, pools })),
+      families: families.map((family) => {
+        const host = { family, endpointToHost, masquerade: family === 4 && pools.length > 0 ? "on" : "off" } as const;
+        return {
+          family,
+          tables: [
+            rawTable(),
+            mangleTable(host),
+            natTable(host),
+            filterTable(host, endpointChains(cluster, pods, family)),
+          ],
+        };
+      }),
+      attachment: attach(cluster, lowerOptions),
+    };
+  },
+};
+
+function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
+  return {
+    uplink: "eth0",
+    pods: cluster.podsOn(node).map((pod) => ({
+      endpoint: pod.key,
+      addresses: pod.addresses,
+      interface: interfaceName(pod),
+    })),
+    remotePodAddresses: [],
+    localAddresses: nodeAddresses(cluster, node),
+  };
+}
+
+function nodeAddresses(cluster: ResolvedCluster, node: string): readonly IpAddress[] {
+  return cluster.model.nodes.find(({ name }) => name === node)?.addresses ?? [];
+}
+
+function hostAction(text: string): EndpointToHostAction {
+  if (text === "ACCEPT" || text === "DROP" || text === "RETURN") return text;
+  throw new RangeError(`endpoint-to-host is ACCEPT, DROP or RETURN, not ${text}`);
+}
+
+function mentionsIpv6({ model }: ResolvedCluster): boolean {
+  return (
+    model.endpoints.some(({ addresses }) => addresses.some(({ family }) => family === 6)) ||
+    model.policies.some(({ ingress, egress }) =>
+      [...ingress, ...egress].some(({ peers }) =>
+        peers.some((peer) => peer.kind === "ipBlock" && peer.cidr.family === 6),
+      ),
+    )
+  );
+}
+
+/** The pools are not in any manifest of Kubernetes; an install has one a family around all pods. */
+function ipPools(cluster: ResolvedCluster, setting: string): readonly Cidr[] {
+  if (setting !== "auto") {
+    return setting.split(",").map((text) => {
+      const cidr = parseCidr(text.trim());
+      if (cidr === undefined) throw new RangeError(`ip-pools: ${text} is not a CIDR`);
+      return cidr;
+    });
+  }
+  const addresses = cluster.pods.flatMap((pod) => pod.addresses);
+  return ([4, 6] as const).flatMap((family) => {
+    const first = addresses.find((address) => address.family === family);
+    return first === undefined ? [] : [cidrOf(first, family === 4 ? 16 : 32)];
+  });
+}
+
+interface SetContext {
+  readonly node: string;
+  readonly family: Family;
+  readonly pools: readonly Cidr[];
+}
+
+function sets(cluster: ResolvedCluster, { node, family, pools }: SetContext): readonly IPSet[] {
+  const net = (id: string, cidrs: readonly Cidr[], origin: string): IPSet => ({
+    name: setName(family, id),
+    type: "hash:net",
+    family,
+    members: cidrs.filter((cidr) => cidr.family === family).map((cidr) => ({ kind: "net", cidr })),
+    options: SET_OPTIONS,
+    origin,
+  });
+  const own = [...nodeAddresses(cluster, node), ...LOOPBACK].filter((address) => address.family === family);
+  return [
+    {
+      name: setName(family, "this-host"),
+      type: "hash:ip",
+      family,
+      members: own.map((address) => ({ kind: "net", cidr: hostCidr(address) })),
+      options: SET_OPTIONS,
+      origin: `node ${node}`,
+    },
+    net("network-ip-pools", pools, "IP pools"),
+    net("masq-ipam-pools", family === 4 ? pools : [], "IP pools that are masqueraded"),
+    net("dscp-src-net", [], "endpoints with a DSCP mark"),
+    ...policySets(cluster, node, family),
+  ];
+}
+
+const LOOPBACK = ["127.0.0.0", "127.0.0.1", "::1"].flatMap((text) => parseAddress(text) ?? []);
+
+/** The sets of every policy that selects an endpoint of this node; equal selectors share one. */
+function policySets(cluster: ResolvedCluster, node: string, family: Family): readonly IPSet[] {
+  const local = new Set(cluster.podsOn(node));
+  const found = new Map<string, IPSet>();
+  const add = (id: string, type: IPSet["type"], rule: CalicoRule, members: () => readonly IPSetMember[]) => {
+    const name = setName(family, id);
+    if (found.has(name)) return;
+    found.set(name, { name, type, family, members: members(), options: SET_OPTIONS, origin: rule.origin });
+  };
+  for (const resolved of cluster.policies) {
+    if (!resolved.subjects.some((pod) => local.has(pod))) continue;
+    for (const direction of DIRECTIONS) {
+      for (const rule of calicoRules(resolved, direction)) {
+        const { selectorId, namedPortIds } = ruleSets(rule, direction);
+        const members = rule.peer?.kind === "pods" ? rule.peer.members : [];
+        if (selectorId !== undefined) add(selectorId, "hash:net", rule, () => addressMembers(members, family));
+        const destinations = direction === "egress" && rule.peer?.kind === "pods" ? members : cluster.pods;
+        for (const [index, id] of namedPortIds.entries()) {
+          const port = rule.names[index] ?? "";
+          add(id, "hash:ip,port", rule, () =>
+            portMembers(destinations, { family, port, protocol: rule.protocol ?? "" }),
+          );
+        }
+      }
+    }
+  }
+  return [...found.values()];
+}
+
+function addressMembers(pods: readonly Endpoint[], family: Family): readonly IPSetMember[] {
+  return pods.flatMap(({ addresses }) =>
+    addresses
+      .filter((address) => address.family === family)
+      .map((address): IPSetMember => ({ kind: "net", cidr: hostCidr(address) })),
+  );
+}
+
+/** Ports of init containers count as well (libcalico-go workload endpoint conversion). */
+function portMembers(
+  pods: readonly Endpoint[],
+  { family, port, protocol }: { readonly family: Family; readonly port: string; readonly protocol: string },
+): readonly IPSetMember[] {
+  const members = new Map<string, IPSetMember>();
+  for (const { addresses, ports, key } of pods) {
+    for (const declared of ports) {
+      if (declared.name !== port || declared.protocol.toLowerCase() !== protocol) continue;
+      for (const address of addresses) {
+        if (address.family !== family) continue;
+        members.set(`${key} ${address.words.join(".")} ${declared.port}`, {
+          kind: "netPort",
+          cidr: hostCidr(address),
+          protocol: parseProtocol(protocol) ?? 0,
+          port: declared.port,
+        });
+      }
+    }
+  }
+  return [...members.values()];
+}

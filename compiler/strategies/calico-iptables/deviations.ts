@@ -1,0 +1,72 @@
+/** Where Felix's enforcement differs from the API text. */
+import { type Packet, PROTOCOL, protocolName } from "../../../dataplane/packet.ts";
+import { deviationsOf, type Quirk } from "../../deviation.ts";
+import { directionAllows, type RuleContext } from "../../policyReading.ts";
+
+const VXLAN_PORT = 4789;
+
+function isTunnel({ protocol, destinationPort }: Packet): boolean {
+  return protocol === PROTOCOL.ipencap || (protocol === PROTOCOL.udp && destinationPort === VXLAN_PORT);
+}
+
+/** A named port of the rule that only an init container of the destination declares. */
+function initPortMatches({ rule, packet, ends }: RuleContext): boolean {
+  const protocol = protocolName(packet.protocol).toUpperCase();
+  return rule.ports.some(
+    (wanted) =>
+      wanted.protocol === protocol &&
+      ends.destination.pod?.ports.some(
+        ({ container, name, protocol: declared, port }) =>
+          container === "init" &&
+          name === wanted.port &&
+          declared === wanted.protocol &&
+          port === packet.destinationPort,
+      ),
+  );
+}
+
+const quirks: readonly Quirk[] = [
+  {
+    name: "init-container-ports",
+    summary: "A named port is also looked up on init containers, which have ended when traffic comes.",
+    source:
+      "projectcalico/calico 87c15906 libcalico-go workload endpoint conversion; dumps/calico/NOTES.md (2.2 named)",
+    scenario: "calico-init-container-ports",
+    apply: (reading) => ({
+      ...reading,
+      portsMatch: (context) => reading.portsMatch(context) || initPortMatches(context),
+    }),
+  },
+  {
+    name: "tunnels-from-pods-dropped",
+    summary: "VXLAN (UDP 4789) and IP-in-IP from a pod are dropped whatever policy says.",
+    source:
+      "projectcalico/calico 87c15906 felix/rules/endpoints.go (FELIX_ALLOWVXLANPACKETSFROMWORKLOADS, default false)",
+    scenario: "calico-tunnels-from-pods-dropped",
+    apply: (reading) => ({
+      ...reading,
+      shortcut: (cluster, packet, ends) => {
+        const toItself = ends.source.pod !== undefined && ends.source.pod === ends.destination.pod;
+        if (ends.source.pod !== undefined && !toItself && isTunnel(packet)) return "drop";
+        return reading.shortcut(cluster, packet, ends);
+      },
+    }),
+  },
+  {
+    name: "own-node-behind-egress",
+    summary: "What a pod sends to its own node passes its egress policies first.",
+    source: "projectcalico/calico 87c15906 felix/rules/static.go (cali-wl-to-host); dumps/calico extra/live",
+    scenario: "calico-own-node-behind-egress",
+    apply: (reading) => ({
+      ...reading,
+      shortcut: (cluster, packet, ends) => {
+        const { source, destination } = ends;
+        const early = reading.shortcut(cluster, packet, ends);
+        if (early !== "accept" || source.pod === undefined || destination.node !== source.pod.node) return early;
+        return directionAllows(reading, { cluster, packet, ends }, "egress") ? "accept" : "drop";
+      },
+    }),
+  },
+];
+
+export const deviations = deviationsOf(quirks, "drop");

@@ -1,0 +1,218 @@
+/**
+ * The chains of the local endpoints in the filter table: dispatch by interface, then per endpoint and direction its
+ * policies, group by group, and its profiles.
+ *
+ * Source: projectcalico/calico felix/rules/{dispatch,endpoints}.go.
+ */
+import type { Family } from "../../../dataplane/address.ts";
+import { PROTOCOL } from "../../../dataplane/packet.ts";
+import type { Chain } from "../../../dataplane/program.ts";
+import { compareText } from "../../age.ts";
+import { DIRECTIONS, type Direction, type Endpoint } from "../../model.ts";
+import type { ResolvedCluster, ResolvedPolicy } from "../../resolve.ts";
+import { action, type FelixRule, felixChain, match } from "./felixRule.ts";
+import { MARK } from "./marks.ts";
+import { endpointChain, groupChain, interfaceName, policyChain, profileChain } from "./names.ts";
+import { policyChainRules, withComment } from "./policyRules.ts";
+import { policySelector } from "./selector.ts";
+
+const ROOT: Readonly<Record<Direction, string>> = {
+  ingress: "cali-to-wl-dispatch",
+  egress: "cali-from-wl-dispatch",
+};
+
+/** FELIX_VXLANPORT's default. */
+const VXLAN_PORT = 4789;
+/** Policies of a group between two looks at the verdict (felix/rules/endpoints.go returnStride). */
+const GROUP_STRIDE = 5;
+
+/** Every chain that the endpoints need, once each. */
+export function endpointChains(cluster: ResolvedCluster, pods: readonly Endpoint[], family: Family): readonly Chain[] {
+  const chains = new Map<string, Chain>();
+  const add = (name: string, rules: () => readonly FelixRule[]) => {
+    if (!chains.has(name)) chains.set(name, felixChain(name, rules()));
+  };
+  for (const direction of DIRECTIONS) {
+    addDispatch(pods, direction, add);
+    for (const pod of pods) {
+      const groups = policyGroups(cluster, pod, direction);
+      add(endpointChain(direction, pod), () => endpointRules(pod, direction, groups));
+      for (const group of groups) {
+        if (group.policies.length > 1) add(groupName(group, direction), () => groupRules(group, direction));
+        for (const resolved of group.policies) {
+          add(policyChain(direction, resolved.policy), () => policyChainRules(resolved, direction, family));
+        }
+      }
+      for (const profile of profilesOf(pod)) {
+        add(profileChain(direction, profile.name), () => profileRules(profile, direction));
+      }
+    }
+  }
+  return [...chains.values()];
+}
+
+type AddChain = (name: string, rules: () => readonly FelixRule[]) => void;
+
+/**
+ * Two levels: interfaces that share the character after the common beginning of all names go to a chain of their own,
+ * by goto, so that each chain must end in the drop itself.
+ */
+function addDispatch(pods: readonly Endpoint[], direction: Direction, add: AddChain): void {
+  const side = direction === "ingress" ? "out" : "in";
+  const byInterface = new Map(pods.map((pod) => [interfaceName(pod), pod]));
+  const names = [...byInterface.keys()].sort(compareText);
+  const common = commonPrefix(names);
+  const unknown: FelixRule = { matches: [], action: action.drop, comments: ["Unknown interface"] };
+  const toEndpoint = (name: string): FelixRule => {
+    const pod = byInterface.get(name);
+    if (pod === undefined) throw new Error(`no pod behind ${name}`);
+    return {
+      matches: [match.interface(side, name)],
+      action: action.goto(endpointChain(direction, pod)),
+      origin: `pod ${pod.key}`,
+    };
+  };
+  const bins = new Map<string, string[]>();
+  for (const name of names) {
+    const prefix = name.slice(0, common.length + 1);
+    bins.set(prefix, [...(bins.get(prefix) ?? []), name]);
+  }
+  const root: FelixRule[] = [];
+  for (const [prefix, members] of bins) {
+    const [only] = members;
+    if (members.length === 1 && only !== undefined) {
+      root.push(toEndpoint(only));
+      continue;
+    }
+    const child = `${ROOT[direction]}-${prefix.slice(common.length)}`;
+    root.push({ matches: [match.interface(side, `${prefix}+`)], action: action.goto(child) });
+    add(child, () => [...members.map(toEndpoint), unknown]);
+  }
+  add(ROOT[direction], () => [...root, unknown]);
+}
+
+function commonPrefix(names: readonly string[]): string {
+  const [first = "", ...rest] = names;
+  let length = first.length;
+  for (const name of rest) {
+    let shared = 0;
+    while (shared < length && name[shared] === first[shared]) shared++;
+    length = shared;
+  }
+  return first.slice(0, length);
+}
+
+interface PolicyGroup {
+  readonly selector: string;
+  readonly policies: readonly ResolvedPolicy[];
+}
+
+/** The endpoint's policies in order of name, those that follow each other with one selector together. */
+function policyGroups(cluster: ResolvedCluster, pod: Endpoint, direction: Direction): readonly PolicyGroup[] {
+  const order = ({ policy }: ResolvedPolicy) => `${policy.name}/${policy.namespace}/KubernetesNetworkPolicy`;
+  const sorted = [...cluster.policiesFor(pod, direction)].sort((a, b) => compareText(order(a), order(b)));
+  const groups: { selector: string; policies: ResolvedPolicy[] }[] = [];
+  for (const resolved of sorted) {
+    const selector = policySelector(resolved.policy);
+    const last = groups.at(-1);
+    if (last?.selector === selector) last.policies.push(resolved);
+    else groups.push({ selector, policies: [resolved] });
+  }
+  return groups;
+}
+
+function groupName({ selector, policies }: PolicyGroup, direction: Direction): string {
+  return groupChain(
+    direction,
+    selector,
+    policies.map(({ policy }) => policy),
+  );
+}
+
+function groupRules({ policies }: PolicyGroup, direction: Direction): readonly FelixRule[] {
+  return policies.flatMap(({ policy }, index): readonly FelixRule[] => {
+    const first = index % GROUP_STRIDE === 0;
+    const jump: FelixRule = {
+      matches: first ? [] : [match.markClear(MARK.pass | MARK.accept)],
+      action: action.jump(policyChain(direction, policy)),
+      origin: policy.key,
+    };
+    if (!first || index === 0) return [jump];
+    const verdict: FelixRule = {
+      matches: [match.markNotClear(MARK.pass | MARK.accept)],
+      action: action.return,
+      comments: ["Return on verdict"],
+    };
+    return [verdict, jump];
+  });
+}
+
+function endpointRules(pod: Endpoint, direction: Direction, groups: readonly PolicyGroup[]): readonly FelixRule[] {
+  const origin = `pod ${pod.key}`;
+  const rules: FelixRule[] = [
+    { matches: [match.ctState("related", "established")], action: action.accept },
+    { matches: [match.ctState("invalid")], action: action.drop },
+    { matches: [], action: action.clearMark(MARK.accept | MARK.pass) },
+  ];
+  if (direction === "egress") {
+    rules.push(
+      {
+        matches: [match.protocol(PROTOCOL.udp), match.toPorts([{ first: VXLAN_PORT, last: VXLAN_PORT }])],
+        action: action.drop,
+        comments: ["Drop VXLAN encapped packets originating in workloads"],
+      },
+      {
+        matches: [match.protocol(PROTOCOL.ipencap)],
+        action: action.drop,
+        comments: ["Drop IPinIP encapped packets originating in workloads"],
+      },
+    );
+  }
+  if (groups.length > 0) {
+    rules.push({ matches: [], action: action.clearMark(MARK.pass), comments: ["Start of tier default"] });
+    for (const group of groups) {
+      const [single] = group.policies;
+      const inlined = group.policies.length === 1 && single !== undefined;
+      rules.push(
+        {
+          matches: [match.markClear(MARK.pass)],
+          action: action.jump(inlined ? policyChain(direction, single.policy) : groupName(group, direction)),
+          origin: group.policies.map(({ policy }) => policy.key).join(", "),
+        },
+        { matches: [match.markSet(MARK.accept)], action: action.return, comments: ["Return if policy accepted"] },
+      );
+    }
+    rules.push({
+      matches: [match.markClear(MARK.pass)],
+      action: action.drop,
+      comments: ["End of tier default. Drop if no policies passed packet"],
+      origin: `${origin} ${direction}`,
+    });
+  }
+  for (const profile of profilesOf(pod)) {
+    rules.push(
+      { matches: [], action: action.jump(profileChain(direction, profile.name)), origin },
+      { matches: [match.markSet(MARK.accept)], action: action.return, comments: ["Return if profile accepted"] },
+    );
+  }
+  rules.push({ matches: [], action: action.drop, comments: ["Drop if no profiles matched"], origin });
+  return rules;
+}
+
+interface Profile {
+  readonly name: string;
+  /** Namespaces allow everything, service accounts say nothing. */
+  readonly allows: "everything" | "nothing";
+}
+
+function profilesOf(pod: Endpoint): readonly Profile[] {
+  const namespace: Profile = { name: `kns.${pod.namespace}`, allows: "everything" };
+  if (pod.serviceAccount === "") return [namespace];
+  return [namespace, { name: `ksa.${pod.namespace}.${pod.serviceAccount}`, allows: "nothing" }];
+}
+
+function profileRules({ name, allows }: Profile, direction: Direction): readonly FelixRule[] {
+  const rules: readonly FelixRule[] =
+    allows === "everything" ? [{ matches: [], action: action.setMark(MARK.accept), origin: `profile ${name}` }] : [];
+  return withComment(rules, `Profile ${name} ${direction}`, `profile ${name}`);
+}
