@@ -1,7 +1,7 @@
 /** The bytes of IP as packets: what comes out of the kernel judge and what a capture holds. */
 import type { IpAddress } from "../dataplane/address.ts";
 import { type FiveTuple, hasPorts, makePacket, type Packet, PROTOCOL, SCTP_CHUNK } from "../dataplane/packet.ts";
-import { hasIcmpId, IPV6_FRAGMENT, isIcmpError, OPAQUE_HEADER_BYTES, sctpChunkLength } from "./wire.ts";
+import { IPV6_FRAGMENT, isIcmpError, OPAQUE_HEADER_BYTES, sctpChunkLength, TCP_OPTION } from "./wire.ts";
 
 /** What `decodePacket` reads: the packet, and the header fields a `Packet` has no room for. */
 export interface DecodedPacket {
@@ -78,6 +78,8 @@ function decodeTransport(view: DataView, network: NetworkFields): Packet | undef
   switch (network.protocol) {
     case PROTOCOL.tcp: {
       if (length < 20) return undefined;
+      const header = Math.min(length, Math.max(20, 4 * (view.getUint8(12) >>> 4)));
+      const windowScale = windowScaleIn(view, header);
       return makePacket({
         ...network,
         ...portsAt(view),
@@ -85,7 +87,8 @@ function decodeTransport(view: DataView, network: NetworkFields): Packet | undef
         acknowledgment: view.getUint32(8),
         tcpFlags: view.getUint8(13),
         window: view.getUint16(14),
-        payloadBytes: Math.max(0, length - 4 * (view.getUint8(12) >>> 4)),
+        ...(windowScale === undefined ? {} : { windowScale }),
+        payloadBytes: length - header,
       });
     }
     case PROTOCOL.udp:
@@ -109,6 +112,23 @@ function decodeTransport(view: DataView, network: NetworkFields): Packet | undef
   }
 }
 
+/** The shift count of a window scale option among the options that end at `end`; at most 14 (RFC 7323 section 2.3). */
+function windowScaleIn(view: DataView, end: number): number | undefined {
+  for (let at = 20; at < end; ) {
+    const kind = view.getUint8(at);
+    if (kind === TCP_OPTION.end) return undefined;
+    if (kind === TCP_OPTION.noOperation) {
+      at++;
+      continue;
+    }
+    const length = at + 1 < end ? view.getUint8(at + 1) : 0;
+    if (length < 2 || at + length > end) return undefined;
+    if (kind === TCP_OPTION.windowScale && length === 3) return Math.min(14, view.getUint8(at + 2));
+    at += length;
+  }
+  return undefined;
+}
+
 function decodeSctp(view: DataView, network: NetworkFields): Packet | undefined {
   if (view.byteLength < 16) return undefined;
   const sctpChunk = view.getUint8(12);
@@ -128,8 +148,7 @@ function decodeIcmp(view: DataView, network: NetworkFields): Packet | undefined 
   const icmpType = view.getUint8(0);
   const found = { ...network, icmpType, icmpCode: view.getUint8(1) };
   if (!isIcmpError(network.protocol, icmpType)) {
-    const icmpId = hasIcmpId(found) ? view.getUint16(4) : 0;
-    return makePacket({ ...found, icmpId, payloadBytes: view.byteLength - 8 });
+    return makePacket({ ...found, icmpId: view.getUint16(4), payloadBytes: view.byteLength - 8 });
   }
   const quoted = decodeQuoted(new DataView(view.buffer, view.byteOffset + 8, view.byteLength - 8));
   if (quoted === undefined) return makePacket({ ...found, payloadBytes: view.byteLength - 8 });

@@ -6,7 +6,14 @@
  */
 import { type FiveTuple, hasPorts, makePacket, type Packet, PROTOCOL, SCTP_CHUNK } from "../dataplane/packet.ts";
 import { crc32c, inetChecksum } from "./checksum.ts";
-import { FRAGMENT_OFFSET_BYTES, hasIcmpId, IPV6_FRAGMENT, OPAQUE_HEADER_BYTES, sctpChunkLength } from "./wire.ts";
+import {
+  FRAGMENT_OFFSET_BYTES,
+  IPV6_FRAGMENT,
+  OPAQUE_HEADER_BYTES,
+  sctpChunkLength,
+  TCP_OPTION,
+  TCP_WINDOW_SCALE_BYTES,
+} from "./wire.ts";
 
 export interface EncodeOptions {
   /** IPv4 identification, or IPv6 flow label (20 bits): a name for the packet that forwarding leaves alone. Default 0. */
@@ -34,7 +41,7 @@ export function packetLength(packet: Packet): number {
  * Writes the packet as an IP datagram at `offset` of `bytes` and returns its length.
  *
  * A field that the protocol has no place for is not written: `decodePacket` gives the defaults back. `fragment` makes a
- * last fragment at offset 1480. `sequence` of an SCTP INIT or INIT ACK is the tag it asks the other side to use. An ICMP error quotes the packet of `quoted` as far as RFC 792 asks: IP header and 8 bytes;
+ * last fragment at offset 1480. An ICMP error quotes the packet of `quoted` as far as RFC 792 asks: IP header and 8 bytes;
  * a quoted ICMP packet is an echo request with the identifier `icmpId` of the error.
  */
 export function encodePacket(packet: Packet, bytes: Uint8Array, offset: number, options: EncodeOptions = {}): number {
@@ -51,6 +58,7 @@ function transportLength(packet: Packet): number {
   if (packet.fragment) return Math.max(OPAQUE_HEADER_BYTES, packet.payloadBytes);
   switch (packet.protocol) {
     case PROTOCOL.tcp:
+      return 20 + tcpOptionsLength(packet) + packet.payloadBytes;
     case PROTOCOL.dccp:
       return 20 + packet.payloadBytes;
     case PROTOCOL.udp:
@@ -64,6 +72,11 @@ function transportLength(packet: Packet): number {
     default:
       return OPAQUE_HEADER_BYTES + packet.payloadBytes;
   }
+}
+
+/** The window scale option, padded to a whole word in front. */
+function tcpOptionsLength(packet: Packet): number {
+  return packet.windowScale === undefined ? 0 : 4;
 }
 
 function writeIp(packet: Packet, bytes: Uint8Array, at: number, options: EncodeOptions & { length: number }): number {
@@ -102,9 +115,15 @@ function writeTransport(packet: Packet, datagram: Datagram): void {
       putPorts(packet, bytes, header);
       put32(bytes, header + 4, packet.sequence);
       put32(bytes, header + 8, packet.acknowledgment);
-      bytes[header + 12] = 0x50;
+      bytes[header + 12] = ((20 + tcpOptionsLength(packet)) / 4) << 4;
       bytes[header + 13] = packet.tcpFlags;
       put16(bytes, header + 14, packet.window);
+      if (packet.windowScale !== undefined) {
+        bytes.set(
+          [TCP_OPTION.noOperation, TCP_OPTION.windowScale, TCP_WINDOW_SCALE_BYTES, packet.windowScale],
+          header + 20,
+        );
+      }
       putChecksum(packet, datagram, 16);
       return;
     case PROTOCOL.udp:
@@ -132,7 +151,7 @@ function writeTransport(packet: Packet, datagram: Datagram): void {
       bytes[header] = packet.icmpType;
       bytes[header + 1] = packet.icmpCode;
       if (packet.quoted !== undefined) writeQuoted(packet.quoted, packet.icmpId, bytes, header + 8);
-      else if (hasIcmpId(packet)) put16(bytes, header + 4, packet.icmpId);
+      else put16(bytes, header + 4, packet.icmpId);
       putChecksum(packet, datagram, 2);
       return;
     default:

@@ -2,7 +2,7 @@
  * Packet formats that encoding and decoding share. Sources: RFC 791, 8200 (IP), 9293 (TCP), 768 (UDP), 9260 (SCTP), 792 and
  * 4443 (ICMP), 3828 (UDP-Lite), 4340 (DCCP).
  */
-import { type Packet, PROTOCOL, SCTP_CHUNK } from "../dataplane/packet.ts";
+import { PROTOCOL, SCTP_CHUNK } from "../dataplane/packet.ts";
 
 /** Protocol number of IPv6's fragment header. */
 export const IPV6_FRAGMENT = 44;
@@ -16,11 +16,11 @@ export const FRAGMENT_OFFSET_BYTES = 1480;
 /** Shortest layer-4 part of a protocol without a format of its own here: an ICMP error quotes 8 bytes (RFC 792). */
 export const OPAQUE_HEADER_BYTES = 8;
 
-/** Echo, timestamp, information and address mask messages carry an identifier (RFC 792, 950, 4443). */
-export function hasIcmpId({ protocol, icmpType }: Pick<Packet, "protocol" | "icmpType">): boolean {
-  if (protocol === PROTOCOL.icmpv6) return icmpType === 128 || icmpType === 129;
-  return icmpType === 0 || icmpType === 8 || (icmpType >= 13 && icmpType <= 18);
-}
+/** Kinds of TCP options (RFC 9293 section 3.2, RFC 7323). */
+export const TCP_OPTION = { end: 0, noOperation: 1, windowScale: 3 } as const;
+
+/** Kind, length and shift count. */
+export const TCP_WINDOW_SCALE_BYTES = 3;
 
 /** Whether the message reports a problem with the packet that it quotes. */
 export function isIcmpError(protocol: number, type: number): boolean {

@@ -46,7 +46,17 @@ const packetArbitrary: fc.Arbitrary<Packet> = tupleArbitrary.chain((tuple) => {
   switch (tuple.protocol) {
     case PROTOCOL.tcp:
       return fc
-        .record({ tcpFlags: fc.nat(255), sequence: uint32, acknowledgment: uint32, window: port, payloadBytes })
+        .record(
+          {
+            tcpFlags: fc.nat(255),
+            sequence: uint32,
+            acknowledgment: uint32,
+            window: port,
+            windowScale: fc.nat(14),
+            payloadBytes,
+          },
+          { requiredKeys: ["tcpFlags", "sequence", "acknowledgment", "window", "payloadBytes"] },
+        )
         .map((fields) => makePacket({ ...tuple, ...fields }));
     case PROTOCOL.sctp:
       return fc

@@ -163,9 +163,10 @@ export class Oracle {
   }
 
   /** Runs a shell script inside the namespace and returns what it printed. Throws with its words when it fails. */
-  run(script: string, input = ""): string {
-    const result = spawnSync("nsenter", [`--net=/proc/${this.pid}/ns/net`, "sh", "-ec", script], {
-      input,
+  run(script: string): string {
+    // On standard input, because an argument may not be longer than 128 KiB.
+    const result = spawnSync("nsenter", [`--net=/proc/${this.pid}/ns/net`, "sh", "-e"], {
+      input: script,
       encoding: "utf8",
       maxBuffer: 1 << 28,
       // The lock of the legacy tools is one file for the whole machine; ours keeps judges from waiting for the host.
@@ -173,7 +174,7 @@ export class Oracle {
     });
     if (result.error !== undefined) throw new Error(`nsenter: ${result.error.message}`);
     if (result.status !== 0) {
-      throw new Error(`in the namespace: ${result.stderr.trim() || `status ${result.status}`}\n${numbered(input)}`);
+      throw new Error(`in the namespace: ${result.stderr.trim() || `status ${result.status}`}\n${shortened(script)}`);
     }
     return result.stdout;
   }
@@ -235,8 +236,8 @@ function readAnswer(bytes: Uint8Array, view: DataView, start: number): Answer {
   return { error: view.getUint16(start, LITTLE_ENDIAN), items };
 }
 
-/** Lines with their numbers, because the restore commands name the line they refuse. */
-function numbered(text: string): string {
-  const lines = text.split("\n").map((line, index) => `${index + 1}: ${line}`);
-  return lines.length > 60 ? [...lines.slice(0, 60), "…"].join("\n") : lines.join("\n");
+/** Enough of a script to recognise it. */
+function shortened(script: string): string {
+  const lines = script.split("\n");
+  return lines.length > 200 ? [...lines.slice(0, 200), `… ${lines.length - 200} more lines`].join("\n") : script;
 }

@@ -30,9 +30,10 @@ function emptyTable(table: TableName): string {
 /**
  * The judge's own table, in nftables beside whatever the variant uses; rules of neither variant can see it.
  *
- * - `answers` takes what the node says by itself (the RST or ICMP error of REJECT; also IGMP and MLD when devices come
- *   up), reports it to the helper and ends it there. So the program's OUTPUT cannot refuse the answer and make REJECT
- *   look like DROP, and no answer meets connection tracking. Packets of ours have priority 6 (oracle.c).
+ * - `answers` takes what the node says by itself, the RST or ICMP error of REJECT, reports it to the helper and ends it
+ *   there. So the program's OUTPUT cannot refuse the answer and make REJECT look like DROP, and no answer meets connection
+ *   tracking. Packets of ours have priority 6 (oracle.c). IGMP and MLD, which the node says whenever a timer wakes it, are
+ *   nobody's answer.
  * - `tracking` asks for a connection state, which keeps connection tracking on, as it is on every real node, whether or not
  *   a rule of the program asks.
  * - `trace_*` set the trace bit, which both variants obey; so no rule of the program gets another number.
@@ -48,7 +49,10 @@ delete table inet chainwalk
 table inet chainwalk {
   chain answers {
     type filter hook output priority -2001; policy accept;
-    meta priority != 0:6 log group 2 drop
+    meta priority 0:6 accept
+    ip protocol igmp drop
+    ip6 saddr :: drop
+    log group 2 drop
   }
   chain tracking {
     type filter hook output priority -2001; policy accept;
