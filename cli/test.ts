@@ -6,6 +6,7 @@ import { formatPacket } from "../traffic/transcript.ts";
 import type { Lane } from "../verify/lane.ts";
 import { type PacketStep, parseScenario, type Scenario } from "../verify/scenario.ts";
 import { type PacketOutcome, runScenario } from "../verify/scenarioRun.ts";
+import { scenarioJsonSchema } from "../verify/scenarioSchema.ts";
 import { namerOf } from "../verify/who.ts";
 import { addMannerFlags, addOutputFlag, addStrategyFlags, type MannerFlags, type StrategyFlags } from "./flags.ts";
 import { formatAnswer } from "./format/answer.ts";
@@ -20,15 +21,22 @@ const FORMATS = ["tap", "junit", "md", "json", "table"] as const;
 
 interface TestFlags extends MannerFlags, StrategyFlags {
   readonly output: (typeof FORMATS)[number];
+  readonly schema?: boolean;
 }
 
 export function define(command: Command, session: Session): void {
   addOutputFlag(addMannerFlags(addStrategyFlags(command)), FORMATS)
-    .argument("<PATH...>", "scenario folders, or folders of them")
+    .argument("[PATH...]", "scenario folders, or folders of them")
+    .option("--schema", "print the JSON Schema of scenario.yaml, and run nothing")
     .action((paths: readonly string[], flags: TestFlags) => test(paths, flags, session));
 }
 
 async function test(paths: readonly string[], flags: TestFlags, session: Session): Promise<void> {
+  if (flags.schema === true) {
+    await session.out.line(JSON.stringify(scenarioJsonSchema(), undefined, 2));
+    return;
+  }
+  if (paths.length === 0) throw new UsageError("name scenario folders, or folders of them");
   const folders: string[] = [];
   for (const path of paths) folders.push(...(await scenarioFolders(session.io, path)));
   const tests: ScenarioTest[] = [];

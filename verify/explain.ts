@@ -6,7 +6,7 @@ import type { Packet } from "../dataplane/packet.ts";
 import type { PacketResult } from "../dataplane/result.ts";
 import type { Verdict } from "../dataplane/verdict.ts";
 import { evaluate, type ReferenceAnswer } from "../reference/evaluate.ts";
-import { quote, SENTENCES } from "../reference/sentences.ts";
+import { quote, SENTENCES, type Sentence } from "../reference/sentences.ts";
 import type { Answer } from "./lane.ts";
 
 export interface ExplainOptions {
@@ -23,7 +23,7 @@ export function explain(options: ExplainOptions): readonly string[] {
   switch (by.kind) {
     case "reference":
       if (by.result.ctState !== "new") return [carried(by.result.ctState)];
-      return telling(by.result, by.result.verdict === "accept").map(withoutSentence);
+      return telling(by.result, by.result.verdict === "accept");
     case "fabric":
       return explainFabric(options, by.result);
   }
@@ -52,15 +52,12 @@ function explainFabric(options: ExplainOptions, result: PacketResult): readonly 
   const meant = evaluate(cluster.model, packet);
   if (result.ctState === "established" || result.ctState === "related") {
     if (accepted) return [carried(result.ctState)];
-    return [
-      "the connection lives, but the policies are asked again for this packet",
-      ...telling(meant, false).map(withoutSentence),
-    ];
+    return ["the connection lives, but the policies are asked again for this packet", ...telling(meant, false)];
   }
-  if ((meant.verdict === "accept") === accepted) return telling(meant, accepted).map(withoutSentence);
+  if ((meant.verdict === "accept") === accepted) return telling(meant, accepted);
   return [
     deviationLine({ strategy, cluster, packet, verdict: result.verdict }),
-    ...telling(meant, !accepted).map((line) => `the API text says ${meant.verdict}: ${withoutSentence(line)}`),
+    ...telling(meant, !accepted).map((line) => `the API text says ${meant.verdict}: ${line}`),
   ];
 }
 
@@ -73,24 +70,38 @@ function carried(ctState: "established" | "related"): string {
   }
 }
 
-/** When the packet passes both directions, first what a rule allowed; else the directions that refuse. */
-function telling(answer: ReferenceAnswer, accepted: boolean): readonly string[] {
-  if (accepted || answer.because.length !== 2) {
-    const isAllowed = (because: string) => because.endsWith(quote(SENTENCES.allowed));
-    return [...answer.because.filter(isAllowed), ...answer.because.filter((because) => !isAllowed(because))];
-  }
-  const [egress = "", ingress = ""] = answer.because;
-  return [
-    ...(answer.directions.egress === "drop" ? [egress] : []),
-    ...(answer.directions.ingress === "drop" ? [ingress] : []),
-  ];
+/** What a direction of the reference's answer ends with. */
+function isSaid(because: string, sentence: Sentence): boolean {
+  return because.endsWith(`: ${quote(sentence)}`);
 }
 
-const QUOTES: readonly string[] = Object.values(SENTENCES).map((sentence) => `: ${quote(sentence)}`);
+/**
+ * When the packet passes, both directions, first what a rule allowed; an end that no policy can govern only when there
+ * is nothing else to say. When it does not, the directions that refuse.
+ */
+function telling({ because, directions }: ReferenceAnswer, accepted: boolean): readonly string[] {
+  const [egress = "", ingress = ""] = because;
+  if (!accepted) {
+    return [...(directions.egress === "drop" ? [egress] : []), ...(directions.ingress === "drop" ? [ingress] : [])].map(
+      inWords,
+    );
+  }
+  const ungoverned = (line: string) => isSaid(line, SENTENCES.outside) || isSaid(line, SENTENCES.node);
+  const governed = because.filter((line) => !ungoverned(line));
+  const lines = governed.length > 0 ? governed : because.slice(0, 1);
+  const isAllowed = (line: string) => isSaid(line, SENTENCES.allowed);
+  return [...lines.filter(isAllowed), ...lines.filter((line) => !isAllowed(line))].map(inWords);
+}
 
-function withoutSentence(because: string): string {
-  const tail = QUOTES.find((text) => because.endsWith(text));
-  return tail === undefined ? because : because.slice(0, -tail.length);
+/** Sentences whose meaning the line before them already has. */
+const IMPLIED: readonly Sentence[] = [SENTENCES.notIsolated, SENTENCES.allowed, SENTENCES.isolated];
+
+/** The reference's line without the quotation; the sentence itself where the line says nothing without it. */
+function inWords(because: string): string {
+  const sentence = Object.values(SENTENCES).find((candidate) => isSaid(because, candidate));
+  if (sentence === undefined) return because;
+  const line = because.slice(0, -`: ${quote(sentence)}`.length);
+  return IMPLIED.includes(sentence) ? line : `${line}: ${sentence.text}`;
 }
 
 interface DeviationOptions {
