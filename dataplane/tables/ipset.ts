@@ -79,7 +79,6 @@ class HashSet implements LoadedSet {
   readonly name: string;
   readonly #family: Family;
   readonly #hasPorts: boolean;
-  readonly #refusesZero: boolean;
   readonly #table: AddressTable;
   /** Prefix lengths that occur, longest first. */
   readonly #lengths: Uint8Array;
@@ -88,7 +87,6 @@ class HashSet implements LoadedSet {
     this.name = set.name;
     this.#family = set.family;
     this.#hasPorts = set.type === "hash:ip,port" || set.type === "hash:net,port";
-    this.#refusesZero = set.type === "hash:ip";
     this.#table = new AddressTable(set.family);
     const lengths = new Set<number>();
     for (const member of set.members) {
@@ -124,7 +122,6 @@ class HashSet implements LoadedSet {
 
   #test4(packet: CurrentPacket, sides: SetSides, extra: number): boolean {
     const word = sides & FIRST_IS_SOURCE ? packet.source0 : packet.destination0;
-    if (word === 0 && this.#refusesZero) return false;
     for (let index = 0; index < this.#lengths.length; index++) {
       const length = this.#lengths[index] ?? 0;
       const found = this.#table.find4(word & maskWord(length), extra | length);
@@ -139,7 +136,6 @@ class HashSet implements LoadedSet {
     const word1 = fromSource ? packet.source1 : packet.destination1;
     const word2 = fromSource ? packet.source2 : packet.destination2;
     const word3 = fromSource ? packet.source3 : packet.destination3;
-    if (this.#refusesZero && (word0 | word1 | word2 | word3) === 0) return false;
     for (let index = 0; index < this.#lengths.length; index++) {
       const length = this.#lengths[index] ?? 0;
       const found = this.#table.find6(

@@ -43,7 +43,7 @@ const CODE = {
   addressType: 19, // a = ADDRESS_TYPE_CODE, b = 1 for the source
   physdev: 20, // a = PHYSDEV bits asked for, b = those inverted, c = in pattern << 16 | out pattern
   rpfilter: 21, // a = 1 when loose
-  limit: 22, // a = index of burst, rate, credit and time in #buckets
+  limit: 22, // a = index of four numbers in #buckets
 } as const;
 
 const ADDRESS_TYPE_CODE = {
@@ -76,7 +76,7 @@ export class MatchTable {
   readonly #sets: LoadedSet[] = [];
   readonly #ranges: number[] = [];
   readonly #words: number[] = [];
-  /** Per limit: burst, packets a second, credit in packets, time of the last packet. The only state of the matches. */
+  /** Per limit, in ticks: cost of a packet, most credit, credit, time of the last packet. The only state of matches. */
   readonly #buckets: number[] = [];
   #records = new Int32Array(64 * RECORD);
   #length = 0;
@@ -167,7 +167,8 @@ export class MatchTable {
         return;
       case "limit": {
         const at = this.#buckets.length;
-        this.#buckets.push(match.burst, ratePerSecond(match.rate), match.burst, Number.NEGATIVE_INFINITY);
+        const cost = ticksPerPacket(match.rate);
+        this.#buckets.push(cost, cost * match.burst, cost * match.burst, 0);
         this.#push([CODE.limit, 0, at, 0, 0, index]);
         return;
       }
@@ -375,25 +376,29 @@ export class MatchTable {
     return loose === 1 || this.#routes.device(place) === packet.inDevice;
   }
 
-  /** limit_mt: a bucket of `burst` packets that fills at the rate; a packet that finds less than one is over the limit. */
+  /** limit_mt: credit grows with time up to the burst; a packet that cannot pay is over the limit. */
   #takeCredit(packet: CurrentPacket, at: number): boolean {
     const buckets = this.#buckets;
-    const burst = buckets[at] ?? 0;
-    const passed = Math.max(0, packet.time - (buckets[at + 3] ?? 0));
-    const credit = Math.min(burst, (buckets[at + 2] ?? 0) + passed * (buckets[at + 1] ?? 0));
-    const holds = credit >= 1;
-    buckets[at + 2] = holds ? credit - 1 : credit;
-    buckets[at + 3] = packet.time;
+    const cost = buckets[at] ?? 0;
+    const now = Math.round(packet.time * TICKS_PER_SECOND);
+    const passed = Math.max(0, now - (buckets[at + 3] ?? 0));
+    const credit = Math.min(buckets[at + 1] ?? 0, (buckets[at + 2] ?? 0) + passed);
+    const holds = credit >= cost;
+    buckets[at + 2] = holds ? credit - cost : credit;
+    buckets[at + 3] = now;
     return holds;
   }
 }
 
+/** XT_LIMIT_SCALE: limits count in tenths of milliseconds, whole ones, so that credit adds up exactly. */
+const TICKS_PER_SECOND = 10_000;
+
 /** Seconds in the units that `--limit` takes: any beginning of these words (iptables-extensions(8)). */
 const RATE_UNITS = { second: 1, minute: 60, hour: 3600, day: 86_400 } as const;
 
-function ratePerSecond(rate: string): number {
+function ticksPerPacket(rate: string): number {
   const [, count, unit = ""] = /^(\d+)\/([a-z]+)$/.exec(rate) ?? [];
   const seconds = Object.entries(RATE_UNITS).find(([name]) => name.startsWith(unit))?.[1];
   if (count === undefined || seconds === undefined) throw new Error(`cannot read the limit ${rate}`);
-  return Number(count) / seconds;
+  return Math.floor((TICKS_PER_SECOND * seconds) / Number(count));
 }

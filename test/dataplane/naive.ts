@@ -330,7 +330,6 @@ class Run {
     const [first = "source", second] = sides;
     const address = this.side(first);
     if (set.family !== address.family) return false;
-    if (set.type === "hash:ip" && address.words.every((word) => word === 0)) return false;
     const withPort = set.type.endsWith(",port");
     if (withPort && second === undefined) return false;
     let port = 0;
