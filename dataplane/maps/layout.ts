@@ -1,0 +1,109 @@
+/**
+ * Keys and values of the eBPF-style maps, byte for byte. Numbers are little-endian as on the hosts Cilium runs on, apart
+ * from what stands in a packet (ports, addresses), which is in network order.
+ *
+ * Source: cilium v1.19.7 bpf/lib/policy.h, bpf/lib/eps.h, pkg/maps/policymap/policymap.go; dumps/cilium endpoints.json.
+ */
+import type { Cidr } from "../address.ts";
+
+/*
+ * cilium_policy_v2_<endpoint>: LPM trie. The order of the trie data is deliberate: identity and direction come first and
+ * are always whole, so that only protocol and port can be left out, from the right.
+ *
+ *   key    0        4         8     9        10        12
+ *          | prefix | identity | dir | protocol | port BE |        dir: 1 = egress
+ *          | length |          |     |          |         |
+ *   prefix length    32 ......... 40 ... 48 .... 48 + n     of the bytes after itself
+ *
+ *   value  0          2       3      4            8        12
+ *          | proxy BE | flags | auth | precedence | cookie |       flags: deny 0x01, prefix length of protocol and port << 3
+ */
+export const POLICY_KEY_BYTES = 12;
+export const POLICY_VALUE_BYTES = 12;
+/** Bits of the key that every entry fixes: identity and direction. */
+export const POLICY_STATIC_BITS = 40;
+const PROTOCOL_BITS = 8;
+
+/** Precedence of a plain allow: priority 0, low byte 1. */
+export const ALLOW_PRECEDENCE = 0xffffff01;
+
+export interface PolicyMapKey {
+  readonly direction: "ingress" | "egress";
+  /** 0 stands for every identity, by the second look-up; the trie itself never leaves it out. */
+  readonly identity: number;
+  /** 0: every protocol. */
+  readonly protocol: number;
+  readonly port: number;
+  /** Leading bits of `port` that count, 0–16. */
+  readonly portBits: number;
+}
+
+/** Bits of protocol and port that the entry fixes: 0, 8 or 8 + n. */
+export function policyPortPrefix({ protocol, portBits }: PolicyMapKey): number {
+  return protocol === 0 ? 0 : PROTOCOL_BITS + portBits;
+}
+
+export function encodePolicyKey(key: PolicyMapKey): Uint8Array {
+  const bytes = new Uint8Array(POLICY_KEY_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, POLICY_STATIC_BITS + policyPortPrefix(key), true);
+  view.setUint32(4, key.identity, true);
+  view.setUint8(8, key.direction === "egress" ? 1 : 0);
+  view.setUint8(9, key.protocol);
+  view.setUint16(10, key.port, false);
+  return bytes;
+}
+
+export function encodePolicyAllow(key: PolicyMapKey): Uint8Array {
+  const bytes = new Uint8Array(POLICY_VALUE_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(2, policyPortPrefix(key) << 3);
+  view.setUint32(4, ALLOW_PRECEDENCE, true);
+  return bytes;
+}
+
+export interface PolicyMapValue {
+  readonly deny: boolean;
+  /** Bits of protocol and port that the entry fixed. */
+  readonly portPrefix: number;
+  readonly precedence: number;
+}
+
+export function decodePolicyValue(bytes: Uint8Array): PolicyMapValue {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const flags = view.getUint8(2);
+  return { deny: (flags & 1) === 1, portPrefix: flags >> 3, precedence: view.getUint32(4, true) };
+}
+
+/*
+ * cilium_ipcache_v2: LPM trie.
+ *
+ *   key    0               4         6     7        8          24
+ *          | prefix length | cluster | pad | family | address  |   family: 1 IPv4 (first 4 address bytes), 2 IPv6
+ *
+ *   value  0          4                 20    22    23      24
+ *          | identity | tunnel endpoint | pad | key | flags |
+ */
+export const IPCACHE_KEY_BYTES = 24;
+export const IPCACHE_VALUE_BYTES = 24;
+/** Bits of the key before the address. */
+export const IPCACHE_STATIC_BITS = 32;
+
+export function encodeIpcacheKey(cidr: Cidr): Uint8Array {
+  const bytes = new Uint8Array(IPCACHE_KEY_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, IPCACHE_STATIC_BITS + cidr.prefixLength, true);
+  view.setUint8(7, cidr.family === 4 ? 1 : 2);
+  for (const [index, word] of cidr.words.entries()) view.setInt32(8 + 4 * index, word, false);
+  return bytes;
+}
+
+export function encodeIpcacheValue(identity: number): Uint8Array {
+  const bytes = new Uint8Array(IPCACHE_VALUE_BYTES);
+  new DataView(bytes.buffer).setUint32(0, identity, true);
+  return bytes;
+}
+
+export function decodeIpcacheIdentity(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0, true);
+}
