@@ -14,27 +14,33 @@ export interface Quirk extends Omit<Deviation, "verdict"> {
   apply(reading: PolicyReading): PolicyReading;
 }
 
-/** One deviation a quirk, for `Strategy.deviations`. `deny` is how the solution ends what it refuses. */
+/**
+ * One deviation a quirk, for `Strategy.deviations`. `deny` is how the solution ends what it refuses.
+ *
+ * A quirk has a say where leaving it out changes the verdict, or where it alone does. When several groups of quirks each
+ * suffice but no single one does, neither test names any: then the first quirk speaks, so that the list stays complete.
+ */
 export function deviationsOf(quirks: readonly Quirk[], deny: "drop" | "reject"): readonly Deviation[] {
   const reading = (applied: readonly Quirk[]) =>
     applied.reduce<PolicyReading>((changed, quirk) => quirk.apply(changed), API_READING);
   const real = reading(quirks);
-  return quirks.map((quirk) => {
-    const alone = reading([quirk]);
-    const without = reading(quirks.filter((other) => other !== quirk));
-    const { name, summary, source, scenario } = quirk;
-    return {
-      name,
-      summary,
-      source,
-      scenario,
-      verdict(cluster: ResolvedCluster, packet: Packet): Verdict | undefined {
-        const asked = (by: PolicyReading) => readingVerdict(by, cluster, packet, deny);
-        const given = asked(real);
-        const meant = asked(API_READING);
-        if (given === meant) return undefined;
-        return asked(without) !== given || asked(alone) !== meant ? given : undefined;
-      },
-    };
-  });
+  const tests = quirks.map((quirk) => ({
+    alone: reading([quirk]),
+    without: reading(quirks.filter((other) => other !== quirk)),
+  }));
+  return quirks.map(({ name, summary, source, scenario }, index) => ({
+    name,
+    summary,
+    source,
+    scenario,
+    verdict(cluster: ResolvedCluster, packet: Packet): Verdict | undefined {
+      const asked = (by: PolicyReading) => readingVerdict(by, cluster, packet, deny);
+      const given = asked(real);
+      const meant = asked(API_READING);
+      if (given === meant) return undefined;
+      const hasSay = ({ alone, without }: (typeof tests)[number]) => asked(without) !== given || asked(alone) !== meant;
+      const own = tests.slice(index, index + 1).some(hasSay);
+      return own || (index === 0 && !tests.some(hasSay)) ? given : undefined;
+    },
+  }));
 }
