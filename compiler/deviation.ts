@@ -25,22 +25,25 @@ export function deviationsOf(quirks: readonly Quirk[], deny: "drop" | "reject"):
     applied.reduce<PolicyReading>((changed, quirk) => quirk.apply(changed), API_READING);
   const real = reading(quirks);
   const tests = quirks.map((quirk) => ({
+    quirk,
     alone: reading([quirk]),
     without: reading(quirks.filter((other) => other !== quirk)),
   }));
-  return quirks.map(({ name, summary, source, scenario }, index) => ({
-    name,
-    summary,
-    source,
-    scenario,
-    verdict(cluster: ResolvedCluster, packet: Packet): Verdict | undefined {
-      const asked = (by: PolicyReading) => readingVerdict(by, cluster, packet, deny);
-      const given = asked(real);
-      const meant = asked(API_READING);
-      if (given === meant) return undefined;
-      const hasSay = ({ alone, without }: (typeof tests)[number]) => asked(without) !== given || asked(alone) !== meant;
-      const own = tests.slice(index, index + 1).some(hasSay);
-      return own || (index === 0 && !tests.some(hasSay)) ? given : undefined;
-    },
-  }));
+  return tests.map((own, index) => {
+    const { name, summary, source, scenario } = own.quirk;
+    return {
+      name,
+      summary,
+      source,
+      scenario,
+      verdict(cluster: ResolvedCluster, packet: Packet): Verdict | undefined {
+        const asked = (by: PolicyReading) => readingVerdict(by, cluster, packet, deny);
+        const given = asked(real);
+        const meant = asked(API_READING);
+        if (given === meant) return undefined;
+        const hasSay = ({ alone, without }: typeof own) => asked(without) !== given || asked(alone) !== meant;
+        return hasSay(own) || (index === 0 && !tests.some(hasSay)) ? given : undefined;
+      },
+    };
+  });
 }
