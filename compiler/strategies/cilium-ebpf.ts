@@ -1,0 +1,119 @@
+/**
+ * cilium-ebpf: policy as maps. An address becomes an identity in the ipcache (longest prefix), and the endpoint's policy
+ * map is asked for that identity and then for identity 0: two look-ups, whatever the number of rules.
+ *
+ * Layouts of v1.19.7; see dataplane/maps/layout.ts.
+ */
+import { formatCidr } from "../../dataplane/address.ts";
+import {
+  encodeIpcacheKey,
+  encodeIpcacheValue,
+  encodePolicyAllow,
+  encodePolicyKey,
+  IPCACHE_KEY_BYTES,
+  IPCACHE_VALUE_BYTES,
+  POLICY_KEY_BYTES,
+  POLICY_VALUE_BYTES,
+} from "../../dataplane/maps/layout.ts";
+import type { Attachment, AttachPoint, MapProgram, MapSpec } from "../../dataplane/program.ts";
+import { sha1, toHex } from "../hash.ts";
+import { DIRECTIONS, type Endpoint } from "../model.ts";
+import type { ResolvedCluster } from "../resolve.ts";
+import { deviations } from "./cilium-ebpf/deviations.ts";
+import { ipcacheOf } from "./cilium-ebpf/identities.ts";
+import { policyEntries } from "./cilium-ebpf/policyEntries.ts";
+import type { LowerOptions, Strategy } from "./strategy.ts";
+
+const IPCACHE = "cilium_ipcache_v2";
+/** pkg/maps/ipcache MaxEntries. */
+const IPCACHE_MAX_ENTRIES = 512_000;
+/** bpf-policy-map-max. */
+const POLICY_MAX_ENTRIES = 16_384;
+
+export const ciliumEbpf: Strategy = {
+  name: "cilium-ebpf",
+  summary: "Cilium: identities, an ipcache by longest prefix, a policy map for each endpoint",
+  sources: [
+    "cilium v1.19.7 pkg/k8s/network_policy.go, pkg/policy/{l4,mapstate,selectorcache}.go",
+    "cilium v1.19.7 bpf/lib/{policy,eps,conntrack}.h, bpf/bpf_lxc.c, pkg/maps/policymap",
+    "cilium v1.19.7 pkg/labelsfilter/filter.go",
+  ],
+  unsupported: [],
+  deviations,
+  denyVerdict: "drop",
+  options: [],
+  attach,
+  lower(cluster: ResolvedCluster, options: LowerOptions): MapProgram {
+    const numbers = endpointIds(cluster);
+    const pods = cluster.podsOn(options.node);
+    const policyMap = (pod: Endpoint) => `cilium_policy_v2_${String(numbers.get(pod) ?? 0).padStart(5, "0")}`;
+    return {
+      kind: "maps",
+      strategy: ciliumEbpf.name,
+      node: options.node,
+      maps: [ipcache(cluster, options.node), ...pods.map((pod) => policy(cluster, pod, policyMap(pod)))],
+      attachPoints: pods.flatMap((pod) =>
+        DIRECTIONS.map(
+          (direction): AttachPoint => ({
+            endpoint: pod.key,
+            direction,
+            plan: { kind: "identity", ipcache: IPCACHE, policy: policyMap(pod) },
+          }),
+        ),
+      ),
+      attachment: attach(cluster, options),
+    };
+  },
+};
+
+/** An agent numbers its endpoints as they come; here by name over the whole cluster. */
+function endpointIds({ pods }: ResolvedCluster): ReadonlyMap<Endpoint, number> {
+  return new Map(pods.map((pod, index) => [pod, index + 1]));
+}
+
+function ipcache(cluster: ResolvedCluster, node: string): MapSpec {
+  return {
+    name: IPCACHE,
+    type: "lpm-trie",
+    keyBytes: IPCACHE_KEY_BYTES,
+    valueBytes: IPCACHE_VALUE_BYTES,
+    maxEntries: IPCACHE_MAX_ENTRIES,
+    entries: ipcacheOf(cluster, node).map(({ cidr, identity, origin }) => ({
+      key: encodeIpcacheKey(cidr),
+      value: encodeIpcacheValue(identity),
+      origin: `${formatCidr(cidr)}: ${origin}`,
+    })),
+  };
+}
+
+function policy(cluster: ResolvedCluster, pod: Endpoint, name: string): MapSpec {
+  return {
+    name,
+    type: "lpm-trie",
+    keyBytes: POLICY_KEY_BYTES,
+    valueBytes: POLICY_VALUE_BYTES,
+    maxEntries: POLICY_MAX_ENTRIES,
+    entries: DIRECTIONS.flatMap((direction) =>
+      policyEntries(cluster, pod, direction).map(({ key, origin }) => ({
+        key: encodePolicyKey(key),
+        value: encodePolicyAllow(key),
+        origin,
+      })),
+    ),
+    origin: `pod ${pod.key}`,
+  };
+}
+
+function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
+  return {
+    uplink: "eth0",
+    pods: cluster.podsOn(node).map((pod) => ({
+      endpoint: pod.key,
+      addresses: pod.addresses,
+      // The real name has random letters.
+      interface: `lxc${toHex(sha1(pod.key)).slice(0, 12)}`,
+    })),
+    remotePodAddresses: [],
+    localAddresses: cluster.model.nodes.find(({ name }) => name === node)?.addresses ?? [],
+  };
+}

@@ -1,0 +1,169 @@
+/**
+ * Security identities: a number for each set of labels that pods share, and for each CIDR that a policy names. Policy maps
+ * hold these numbers, never addresses; the ipcache says which address has which.
+ *
+ * A real cluster hands numbers out as pods appear; here they follow the order of the labels, so that equal clusters have
+ * equal numbers.
+ *
+ * Source: cilium v1.19.7 pkg/identity, pkg/labelsfilter/filter.go, pkg/ipcache; dumps/cilium.
+ */
+import {
+  type Cidr,
+  compareCidrs,
+  type Family,
+  formatAddress,
+  formatCidr,
+  hostCidr,
+} from "../../../dataplane/address.ts";
+import { compareText } from "../../age.ts";
+import type { ClusterModel, Endpoint, Labels } from "../../model.ts";
+import type { ResolvedCluster } from "../../resolve.ts";
+
+/** Reserved identities (pkg/identity/numericidentity.go). */
+export const RESERVED = { host: 1, world: 2, remoteNode: 6, worldIpv4: 9, worldIpv6: 10 } as const;
+
+/** The first number of a cluster-wide identity, and of one that only this node knows. */
+const FIRST_CLUSTER_IDENTITY = 256;
+const FIRST_LOCAL_IDENTITY = 16_777_217;
+
+export interface PodIdentity {
+  readonly number: number;
+  /** `k8s:key=value`, sorted. */
+  readonly labels: readonly string[];
+  readonly pods: readonly Endpoint[];
+}
+
+export interface CidrIdentity {
+  readonly number: number;
+  readonly cidr: Cidr;
+}
+
+export interface Identities {
+  readonly pods: readonly PodIdentity[];
+  readonly cidrs: readonly CidrIdentity[];
+  readonly ofPod: ReadonlyMap<Endpoint, PodIdentity>;
+  /** The families that are on: IPv6 when the cluster has any. */
+  readonly families: readonly Family[];
+}
+
+const KNOWN = new WeakMap<ResolvedCluster, Identities>();
+
+/** The identities of a cluster; the same object for the same cluster. */
+export function identitiesOf(cluster: ResolvedCluster): Identities {
+  let identities = KNOWN.get(cluster);
+  if (identities === undefined) {
+    identities = allocate(cluster);
+    KNOWN.set(cluster, identities);
+  }
+  return identities;
+}
+
+function allocate({ model, pods }: ResolvedCluster): Identities {
+  const namespaceLabels = new Map(model.namespaces.map(({ name, labels }) => [name, labels]));
+  const groups = new Map<string, { readonly labels: readonly string[]; readonly pods: Endpoint[] }>();
+  for (const pod of pods) {
+    const labels = securityLabels(pod, namespaceLabels.get(pod.namespace) ?? new Map());
+    const key = labels.join(";");
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, { labels, pods: [pod] });
+    else group.pods.push(pod);
+  }
+  const podIdentities = [...groups.entries()]
+    .sort(([a], [b]) => compareText(a, b))
+    .map(([, group], index) => ({ number: FIRST_CLUSTER_IDENTITY + index, ...group }));
+  const families = familiesOf(model);
+  const prefixes = namedPrefixes(model).filter(
+    ({ prefixLength, family }) => prefixLength > 0 && families.includes(family),
+  );
+  return {
+    pods: podIdentities,
+    cidrs: prefixes.map((cidr, index) => ({ number: FIRST_LOCAL_IDENTITY + index, cidr })),
+    ofPod: new Map(podIdentities.flatMap((identity) => identity.pods.map((pod) => [pod, identity]))),
+    families,
+  };
+}
+
+/** Every block and except of every policy, once, in order of address. */
+function namedPrefixes({ policies }: ClusterModel): readonly Cidr[] {
+  const prefixes = new Map<string, Cidr>();
+  for (const { ingress, egress } of policies) {
+    for (const { peers } of [...ingress, ...egress]) {
+      for (const peer of peers) {
+        if (peer.kind !== "ipBlock") continue;
+        for (const cidr of [peer.cidr, ...peer.except]) prefixes.set(formatCidr(cidr), cidr);
+      }
+    }
+  }
+  return [...prefixes.values()].sort(compareCidrs);
+}
+
+function familiesOf({ endpoints, policies }: ClusterModel): readonly Family[] {
+  const ipv6 =
+    endpoints.some(({ addresses }) => addresses.some(({ family }) => family === 6)) ||
+    policies.some(({ ingress, egress }) =>
+      [...ingress, ...egress].some(({ peers }) =>
+        peers.some((peer) => peer.kind === "ipBlock" && peer.cidr.family === 6),
+      ),
+    );
+  return ipv6 ? [4, 6] : [4];
+}
+
+function securityLabels(pod: Endpoint, namespaceLabels: Labels): readonly string[] {
+  const own = [...pod.labels].filter(([key]) => isIdentityLabel(key));
+  const labels: (readonly [string, string])[] = [
+    ...own,
+    ...[...namespaceLabels].map(([key, value]) => [`io.cilium.k8s.namespace.labels.${key}`, value] as const),
+    ["io.cilium.k8s.policy.cluster", "default"],
+    ["io.cilium.k8s.policy.serviceaccount", pod.serviceAccount],
+    ["io.kubernetes.pod.namespace", pod.namespace],
+  ];
+  return labels.map(([key, value]) => `k8s:${key}=${value}`).sort(compareText);
+}
+
+/**
+ * Labels that the default filter keeps out of identities, since they tell replicas apart (pkg/labelsfilter/filter.go).
+ * `app.kubernetes.io/…` stays in.
+ */
+const IGNORED_LABELS =
+  /^(?:io\.kubernetes|kubernetes\.io|statefulset\.kubernetes\.io\/pod-name|apps\.kubernetes\.io\/pod-index|batch\.kubernetes\.io\/(?:job-completion-index|controller-uid)|.*beta\.kubernetes\.io|k8s\.io|pod-template-generation|pod-template-hash|controller-revision-hash|annotation|controller-uid|etcd_node)/;
+
+export function isIdentityLabel(key: string): boolean {
+  return key.startsWith("app.kubernetes.io") || !IGNORED_LABELS.test(key);
+}
+
+/** What an address has as identity on a node. */
+export interface IpcacheEntry {
+  readonly cidr: Cidr;
+  readonly identity: number;
+  readonly origin: string;
+}
+
+/** The ipcache of a node: its own addresses are the host, other nodes are remote; pods win over blocks of one address. */
+export function ipcacheOf(cluster: ResolvedCluster, node: string): readonly IpcacheEntry[] {
+  const { pods, cidrs, families } = identitiesOf(cluster);
+  const entries = new Map<string, IpcacheEntry>();
+  const put = (cidr: Cidr, identity: number, origin: string) => {
+    if (families.includes(cidr.family)) entries.set(formatCidr(cidr), { cidr, identity, origin });
+  };
+  for (const family of families) {
+    const everything: Cidr = { family, words: family === 4 ? [0] : [0, 0, 0, 0], prefixLength: 0 };
+    put(everything, worldIdentity(families, family), "world");
+  }
+  for (const { cidr, number } of cidrs) put(cidr, number, "a policy's block");
+  for (const { name, addresses } of cluster.model.nodes) {
+    const identity = name === node ? RESERVED.host : RESERVED.remoteNode;
+    for (const address of addresses) put(hostCidr(address), identity, `node ${name}`);
+  }
+  for (const { number, pods: members } of pods) {
+    for (const pod of members) {
+      for (const address of pod.addresses) put(hostCidr(address), number, `pod ${pod.key} ${formatAddress(address)}`);
+    }
+  }
+  return [...entries.values()].sort((a, b) => compareCidrs(a.cidr, b.cidr));
+}
+
+/** Everything outside: one identity, or one for each family when both are on. */
+export function worldIdentity(families: readonly Family[], family: Family): number {
+  if (families.length === 1) return RESERVED.world;
+  return family === 4 ? RESERVED.worldIpv4 : RESERVED.worldIpv6;
+}
