@@ -84,7 +84,14 @@ export function extensionMatchesArbitrary(
   seat: RuleSeat,
   protocol: number | undefined,
 ): fc.Arbitrary<readonly Match[]> {
-  return fc.array(fc.oneof(...anyProtocolMatches(seat), ...protocolMatches(protocol)), { maxLength: 3 });
+  const others = fc.array(fc.oneof(...anyProtocolMatches(seat), ...protocolMatches(protocol)), { maxLength: 3 });
+  return fc.tuple(headerOfProtocol(protocol), others).map(([first, rest]) => [...first, ...rest.filter(standsOnce)]);
+}
+
+/** iptables loses count of `--mark` when `mark` and `connmark` stand in a rule more than once. */
+function standsOnce({ kind }: Match, index: number, all: readonly Match[]): boolean {
+  if (kind !== "mark" && kind !== "connmark") return true;
+  return all.findIndex((each) => each.kind === kind) === index;
 }
 
 const port = fc.constantFrom(0, ...PORTS, 65_535);
@@ -94,20 +101,52 @@ const range: fc.Arbitrary<PortRange> = fc
   .map(([a, b]) => ({ first: Math.min(a, b), last: Math.max(a, b) }))
   .filter(({ first, last }) => first > 0 || last < 65_535);
 
-const PORT_EXTENSIONS = ["tcp", "udp", "udplite", "dccp", "sctp"] as const;
+/** Not udplite: iptables has no module of that name to load, multiport is the way to ask. */
+const PORT_EXTENSIONS = ["tcp", "udp", "dccp", "sctp"] as const;
+const MULTIPORT_PROTOCOLS: readonly number[] = [PROTOCOL.udplite, ...PORT_EXTENSIONS.map((name) => PROTOCOL[name])];
 
-function protocolMatches(protocol: number | undefined): readonly fc.Arbitrary<Match>[] {
-  const matches: fc.Arbitrary<Match>[] = [];
+/**
+ * `-m tcp` and its like: each option once, in the order of the save commands. Given twice, the legacy tools keep both,
+ * the nft ones mix them up (1.8.9).
+ */
+function headerOfProtocol(protocol: number | undefined): fc.Arbitrary<readonly Match[]> {
   const extension = PORT_EXTENSIONS.find((name) => PROTOCOL[name] === protocol);
-  if (extension !== undefined) {
-    matches.push(
-      fc.record({
+  if (extension === undefined) return fc.constant([]);
+  const portsOf = (of: Side): fc.Arbitrary<Match> =>
+    fc
+      .record({
         kind: fc.constant("ports"),
-        side,
+        side: fc.constant(of),
         ranges: fc.tuple(range),
         extension: fc.constant(extension),
         negate,
-      }),
+      })
+      // The nft tools print `! --dport 0:80` as what it comes to, `--dport 81:65535`.
+      .map((match) => ({
+        ...match,
+        negate: match.negate && (match.ranges[0].first > 0 || match.ranges[0].last === 0),
+      }));
+  const bits = TCP_FLAG.F | TCP_FLAG.S | TCP_FLAG.R | TCP_FLAG.P | TCP_FLAG.A | TCP_FLAG.U;
+  const flags: fc.Arbitrary<Match> = fc.record({
+    kind: fc.constant("tcpFlags"),
+    mask: fc.integer({ min: 1, max: bits }), // what asks for no flag at all is not printed
+    compare: fc.nat(bits),
+    negate,
+  });
+  const maybe = (arbitrary: fc.Arbitrary<Match>, freq: number) => fc.option(arbitrary, { freq, nil: undefined });
+  return fc
+    .tuple(
+      maybe(portsOf("source"), 1),
+      maybe(portsOf("destination"), 2),
+      extension === "tcp" ? maybe(flags, 1) : fc.constant(undefined),
+    )
+    .map((matches) => matches.filter((match) => match !== undefined));
+}
+
+function protocolMatches(protocol: number | undefined): readonly fc.Arbitrary<Match>[] {
+  const matches: fc.Arbitrary<Match>[] = [];
+  if (protocol !== undefined && MULTIPORT_PROTOCOLS.includes(protocol)) {
+    matches.push(
       fc.record({
         kind: fc.constant("ports"),
         side: fc.constantFrom<Side | "either">("source", "destination", "either"),
@@ -116,10 +155,6 @@ function protocolMatches(protocol: number | undefined): readonly fc.Arbitrary<Ma
         negate,
       }),
     );
-  }
-  if (protocol === PROTOCOL.tcp) {
-    const flags = fc.nat(TCP_FLAG.F | TCP_FLAG.S | TCP_FLAG.R | TCP_FLAG.P | TCP_FLAG.A | TCP_FLAG.U);
-    matches.push(fc.record({ kind: fc.constant("tcpFlags"), mask: flags, compare: flags, negate }));
   }
   if (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) {
     const family: Family = protocol === PROTOCOL.icmp ? 4 : 6;
@@ -139,7 +174,11 @@ function protocolMatches(protocol: number | undefined): readonly fc.Arbitrary<Ma
 
 /** In the order in which the kernel's tools print them. */
 const CT_STATES: readonly CtStateFlag[] = ["invalid", "new", "related", "established", "untracked", "snat", "dnat"];
-const ADDRESS_TYPES: readonly AddressType[] = ["LOCAL", "UNICAST", "BROADCAST", "MULTICAST", "ANYCAST", "BLACKHOLE"];
+/** IPv6 knows fewer (addrtype_mt_checkentry_v1). */
+const ADDRESS_TYPES: Readonly<Record<Family, readonly AddressType[]>> = {
+  4: ["LOCAL", "UNICAST", "BROADCAST", "MULTICAST", "ANYCAST", "BLACKHOLE"],
+  6: ["LOCAL", "UNICAST", "MULTICAST", "ANYCAST"],
+};
 
 /** Text that needs quotes and escapes as often as not, but no control characters. */
 const comment = fc.oneof(
@@ -156,7 +195,7 @@ const comment = fc.oneof(
   fc.string({ minLength: 1, maxLength: 30 }).filter((text) => !/\p{Cc}/u.test(text)),
 );
 
-function anyProtocolMatches({ table, chain, sets }: RuleSeat): readonly fc.Arbitrary<Match>[] {
+function anyProtocolMatches({ table, family, chain, sets }: RuleSeat): readonly fc.Arbitrary<Match>[] {
   const states = (known: readonly CtStateFlag[]) => fc.subarray([...known], { minLength: 1 });
   const bits = { value: uint32, mask: uint32, negate };
   const matches: fc.Arbitrary<Match>[] = [
@@ -174,10 +213,10 @@ function anyProtocolMatches({ table, chain, sets }: RuleSeat): readonly fc.Arbit
       extension: fc.constant("state"),
       negate,
     }),
-    fc.record({ kind: fc.constant("addressType"), side, type: fc.constantFrom(...ADDRESS_TYPES), negate }),
+    fc.record({ kind: fc.constant("addressType"), side, type: fc.constantFrom(...ADDRESS_TYPES[family]), negate }),
     fc.record({
       kind: fc.constant("limit"),
-      rate: fc.constantFrom("1/sec", "10/min", "3/hour", "2/day"),
+      rate: fc.constantFrom("1/sec", "10/min", "3/hour"),
       burst: fc.constantFrom(5, 10),
     }),
     comment.map((text): Match => ({ kind: "comment", text })),
