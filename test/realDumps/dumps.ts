@@ -18,7 +18,8 @@ import type { Verdict } from "../../dataplane/verdict.ts";
 import { isProblem, packetOf, parsePacketLine } from "../../traffic/transcript.ts";
 import { hasShared, sharedPath } from "../shared.ts";
 
-const CARRIED = join(import.meta.dirname, "..", "real");
+/** The selection of them that the project carries. */
+export const CARRIED = join(import.meta.dirname, "..", "real");
 
 /** A path below `dumps`. */
 export function dumpPath(...parts: readonly string[]): string {
@@ -33,7 +34,15 @@ export const NODES = ["node-a", "node-b"] as const;
 
 /** The clusters recorded under a solution. */
 export function clustersOf(solution: Solution): readonly string[] {
-  const folder = dumpPath(solution);
+  return clustersIn(dumpPath(solution));
+}
+
+/** Those of them that every clone has. */
+export function carriedClusters(solution: Solution): readonly string[] {
+  return clustersIn(join(CARRIED, solution));
+}
+
+function clustersIn(folder: string): readonly string[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder).filter((name) => existsSync(join(folder, name, "verdicts.jsonl")));
 }

@@ -89,7 +89,9 @@ export function setLines(sets: ReadonlyMap<string, SavedSet>, names: Renames): r
     .map(([name, set]) => ({ ...set, name: names.get(name) ?? name }))
     .sort((a, b) => compareText(a.name, b.name))
     .flatMap(({ name, header, members }) => {
-      const listed = header.startsWith("list:set") ? members.map((member) => renamed(member, names)) : members.toSorted();
+      const listed = header.startsWith("list:set")
+        ? members.map((member) => renamed(member, names))
+        : members.toSorted();
       return [`${name} ${header}`, ...listed.map((member) => `  ${member}`)];
     });
 }

@@ -37,7 +37,8 @@ function chainNames(chains: SavedChains): Map<string, string> {
   return names;
 }
 
-const NAMED_PORT = /--comment "(\S+ \S+) \S+ np" (?:-m set --match-set (\S+) src )?-m set --match-set (\S+) dst -m (\w+ --dport \d+)/;
+const NAMED_PORT =
+  /--comment "(\S+ \S+) \S+ np" (?:-m set --match-set (\S+) src )?-m set --match-set (\S+) dst -m (\w+ --dport \d+)/;
 
 /**
  * The numbers of one named port come in random order, and their place in it is hashed into the names of their sets, which
