@@ -26,7 +26,7 @@ import {
   natTable,
   rawTable,
 } from "./calico-iptables/staticChains.ts";
-import { type LowerOptions, type Strategy, type StrategyOption, settingOf } from "./strategy.ts";
+import { InvalidSetting, type LowerOptions, type Strategy, type StrategyOption, settingOf } from "./strategy.ts";
 
 /** MaxIPSetSize of the Felix configuration. */
 const SET_OPTIONS = { maxElements: 1_048_576 };
@@ -63,8 +63,7 @@ export const calicoIptables: Strategy = {
     const pods = cluster.podsOn(node);
     const pools = ipPools(cluster, settingOf(calicoIptables, lowerOptions, "ip-pools"));
     const endpointToHost = hostAction(settingOf(calicoIptables, lowerOptions, "endpoint-to-host"));
-    const ipv6 = settingOf(calicoIptables, lowerOptions, "ipv6");
-    const families: readonly Family[] = ipv6 === "on" || (ipv6 === "auto" && mentionsIpv6(cluster)) ? [4, 6] : [4];
+    const families = familiesOn(cluster, settingOf(calicoIptables, lowerOptions, "ipv6"));
     return {
       kind: "tables",
       strategy: calicoIptables.name,
@@ -106,7 +105,13 @@ function nodeAddresses(cluster: ResolvedCluster, node: string): readonly IpAddre
 
 function hostAction(text: string): EndpointToHostAction {
   if (text === "ACCEPT" || text === "DROP" || text === "RETURN") return text;
-  throw new RangeError(`endpoint-to-host is ACCEPT, DROP or RETURN, not ${text}`);
+  throw new InvalidSetting("endpoint-to-host", text, "ACCEPT, DROP or RETURN");
+}
+
+function familiesOn(cluster: ResolvedCluster, setting: string): readonly Family[] {
+  if (setting !== "on" && setting !== "off" && setting !== "auto")
+    throw new InvalidSetting("ipv6", setting, "on, off or auto");
+  return setting === "on" || (setting === "auto" && mentionsIpv6(cluster)) ? [4, 6] : [4];
 }
 
 function mentionsIpv6({ model }: ResolvedCluster): boolean {
@@ -125,7 +130,7 @@ function ipPools(cluster: ResolvedCluster, setting: string): readonly Cidr[] {
   if (setting !== "auto") {
     return setting.split(",").map((text) => {
       const cidr = parseCidr(text.trim());
-      if (cidr === undefined) throw new RangeError(`ip-pools: ${text} is not a CIDR`);
+      if (cidr === undefined) throw new InvalidSetting("ip-pools", text, "address prefixes such as 10.10.0.0/16");
       return cidr;
     });
   }

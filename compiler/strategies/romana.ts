@@ -15,9 +15,9 @@ import type { Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { type Block, blocksOf } from "./romana/blocks.ts";
 import { deviations } from "./romana/deviations.ts";
-import { listPolicies, targetOnHost } from "./romana/listener.ts";
+import { listPolicies, orderedPolicies, targetOnHost } from "./romana/listener.ts";
 import { policyChain, type RomanaEndpoint, type RomanaPolicy, type RomanaRule, tenantSet } from "./romana/translate.ts";
-import type { LowerOptions, Strategy } from "./strategy.ts";
+import { type LowerOptions, type Strategy, settingOf } from "./strategy.ts";
 
 /** Blocks of this host (agent/enforcer LocalBlockSetName). */
 const LOCAL_BLOCKS = "localBlocks";
@@ -33,7 +33,14 @@ export const romana: Strategy = {
   unsupported: ["ipv6", "egress", "ip-block", "except", "named-port", "end-port", "sctp", "match-expressions"],
   deviations,
   denyVerdict: "drop",
-  options: [],
+  options: [
+    {
+      name: "policy-order",
+      default: "uid",
+      summary:
+        "order of the policies' jumps (random in Romana): `uid`, or `namespace/policy` names separated by commas, the others behind them",
+    },
+  ],
   attach,
   lower(cluster: ResolvedCluster, options: LowerOptions): TableProgram {
     const blocks = blocksOf(cluster);
@@ -50,7 +57,7 @@ export const romana: Strategy = {
           tables: [
             {
               name: "filter",
-              chains: [...divertChains(cluster, options.node), ...(started ? agentChains(cluster, options.node) : [])],
+              chains: [...divertChains(cluster, options.node), ...(started ? agentChains(cluster, options) : [])],
             },
           ],
         },
@@ -112,8 +119,10 @@ const inSet = (set: string, side: "source" | "destination"): Match => ({
   negate: false,
 });
 
-function agentChains(cluster: ResolvedCluster, node: string): readonly Chain[] {
-  const { policies, rendered } = listPolicies(cluster);
+function agentChains(cluster: ResolvedCluster, options: LowerOptions): readonly Chain[] {
+  const { node } = options;
+  const { policies: listed, rendered } = listPolicies(cluster);
+  const policies = orderedPolicies(listed, settingOf(romana, options, "policy-order"));
   const onHost = rendered ? policies.filter((policy) => targetOnHost(policy, blocksOf(cluster), node)) : [];
   const footer: Rule = { matches: [comment("POLICY_CHAIN_FOOTER")], target: { kind: "return" } };
   const chains: Chain[] = [

@@ -155,6 +155,11 @@ export interface RecordedWalk {
   readonly walk: readonly string[];
 }
 
+/** Whether walks were recorded: they were not with Romana's clusters as given. */
+export function hasWalks(solution: Solution, cluster: string): boolean {
+  return existsSync(dumpPath(solution, cluster, "walks.jsonl"));
+}
+
 export function walksOf(solution: Solution, cluster: string): readonly RecordedWalk[] {
   return jsonLines(dumpPath(solution, cluster, "walks.jsonl")).map(({ value }) => value as RecordedWalk);
 }

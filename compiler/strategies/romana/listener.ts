@@ -28,6 +28,14 @@ export function listPolicies(cluster: ResolvedCluster): PolicyList {
   return list;
 }
 
+/** The list in the order of a setting: `uid`, or `namespace/policy` names separated by commas, the others behind them. */
+export function orderedPolicies(policies: readonly RomanaPolicy[], setting: string): readonly RomanaPolicy[] {
+  if (setting === "uid") return policies;
+  const rank = new Map(setting.split(",").map((name, index) => [name.trim(), index]));
+  const rankOf = ({ origin }: RomanaPolicy) => rank.get(origin) ?? rank.size;
+  return policies.toSorted((a, b) => rankOf(a) - rankOf(b));
+}
+
 /** A policy is rendered where its target has a block. */
 export function targetOnHost({ target }: RomanaPolicy, blocks: readonly Block[], host: string): boolean {
   return blocks.some(

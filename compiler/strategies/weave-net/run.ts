@@ -2,6 +2,7 @@
 import { compareAge, compareText } from "../../age.ts";
 import type { NetworkPolicy } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
+import { InvalidSetting } from "../strategy.ts";
 import { hasWeaveAddress, WeaveController } from "./controller.ts";
 
 type PolicyOrder = (a: NetworkPolicy, b: NetworkPolicy) => number;
@@ -19,8 +20,7 @@ const ORDERS: ReadonlyMap<string, PolicyOrder> = new Map([
 /** Announces the whole cluster: namespaces, pods, policies, as a starting weave-npc is told of them. */
 export function runController(cluster: ResolvedCluster, policyOrder = "uid"): WeaveController {
   const order = ORDERS.get(policyOrder);
-  if (order === undefined)
-    throw new RangeError(`policy-order is one of ${[...ORDERS.keys()].join(", ")}, not ${policyOrder}`);
+  if (order === undefined) throw new InvalidSetting("policy-order", policyOrder, [...ORDERS.keys()].join(", "));
   const controller = new WeaveController();
   for (const namespace of cluster.model.namespaces) controller.addNamespace(namespace);
   for (const pod of cluster.pods) if (hasWeaveAddress(pod)) controller.addPod(pod);
