@@ -132,14 +132,26 @@ function rulesArbitrary(seat: RuleSeat): fc.Arbitrary<readonly Rule[]> {
 
 /** One rule for its place in the program. */
 export function ruleArbitrary(seat: RuleSeat): fc.Arbitrary<Rule> {
+  // What can follow a header depends on its protocol alone; made once for each, since making it costs more than drawing.
+  const rests = new Map<number | undefined, ReturnType<typeof restArbitrary>>();
+  const restFor = (protocol: number | undefined) => {
+    const known = rests.get(protocol) ?? restArbitrary(seat, protocol);
+    rests.set(protocol, known);
+    return known;
+  };
   return headerArbitrary(seat).chain(({ matches: header, protocol }) =>
-    fc
-      .record({ extensions: extensionMatchesArbitrary(seat, protocol), target: targetArbitrary(seat, protocol) })
-      .map(({ extensions, target }): Rule => {
-        // A rate limit means something to us only where the packet goes on in any case.
-        const passing = target === undefined || target.kind === "log";
-        const matches = [...header, ...extensions.filter(({ kind }) => passing || kind !== "limit")];
-        return { matches, ...(target !== undefined && { target }) };
-      }),
+    restFor(protocol).map(({ extensions, target }): Rule => {
+      // A rate limit means something to us only where the packet goes on in any case.
+      const passing = target === undefined || target.kind === "log";
+      const matches = [...header, ...extensions.filter(({ kind }) => passing || kind !== "limit")];
+      return { matches, ...(target !== undefined && { target }) };
+    }),
   );
+}
+
+function restArbitrary(seat: RuleSeat, protocol: number | undefined) {
+  return fc.record({
+    extensions: extensionMatchesArbitrary(seat, protocol),
+    target: targetArbitrary(seat, protocol),
+  });
 }

@@ -36,6 +36,11 @@ export function hostArbitrary(family: Family): fc.Arbitrary<Cidr> {
   return fc.constantFrom(...[...PLACES, ...NODES].map((place) => hostCidr(address(place[name]))));
 }
 
+/** Seldom enough that packets get through a rule. */
+function oneIn(count: number, arbitrary: fc.Arbitrary<Match>): fc.Arbitrary<Match | undefined> {
+  return fc.oneof({ weight: count - 1, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary });
+}
+
 interface Header {
   readonly matches: readonly Match[];
   /** That `-p` demands. */
@@ -44,7 +49,6 @@ interface Header {
 
 /** `-s -d -i -o -p -f`, in the order of the save commands. */
 export function headerArbitrary({ family, chain }: RuleSeat): fc.Arbitrary<Header> {
-  const sometimes = (arbitrary: fc.Arbitrary<Match>) => fc.option(arbitrary, { freq: 4, nil: undefined });
   const addressMatch = (of: Side) =>
     fc.record({ kind: fc.constant("address"), side: fc.constant(of), cidr: prefixArbitrary(family), negate });
   const interfaceMatch = (of: "in" | "out") =>
@@ -65,12 +69,12 @@ export function headerArbitrary({ family, chain }: RuleSeat): fc.Arbitrary<Heade
   const fragment = fc.record({ kind: fc.constant("fragment"), negate });
   return fc
     .tuple(
-      sometimes(addressMatch("source")),
-      sometimes(addressMatch("destination")),
-      comesIn ? sometimes(interfaceMatch("in")) : fc.constant(undefined),
-      goesOut ? sometimes(interfaceMatch("out")) : fc.constant(undefined),
-      fc.option(protocol, { freq: 2, nil: undefined }),
-      family === 4 ? fc.option(fragment, { freq: 30, nil: undefined }) : fc.constant(undefined),
+      oneIn(4, addressMatch("source")),
+      oneIn(4, addressMatch("destination")),
+      comesIn ? oneIn(6, interfaceMatch("in")) : fc.constant(undefined),
+      goesOut ? oneIn(6, interfaceMatch("out")) : fc.constant(undefined),
+      oneIn(2, protocol),
+      family === 4 ? oneIn(30, fragment) : fc.constant(undefined),
     )
     .map((parts) => {
       const matches = parts.filter((part) => part !== undefined);
@@ -133,12 +137,11 @@ function headerOfProtocol(protocol: number | undefined): fc.Arbitrary<readonly M
     compare: fc.nat(bits),
     negate,
   });
-  const maybe = (arbitrary: fc.Arbitrary<Match>, freq: number) => fc.option(arbitrary, { freq, nil: undefined });
   return fc
     .tuple(
-      maybe(portsOf("source"), 1),
-      maybe(portsOf("destination"), 2),
-      extension === "tcp" ? maybe(flags, 1) : fc.constant(undefined),
+      oneIn(6, portsOf("source")),
+      oneIn(2, portsOf("destination")),
+      extension === "tcp" ? oneIn(6, flags) : fc.constant(undefined),
     )
     .map((matches) => matches.filter((match) => match !== undefined));
 }
