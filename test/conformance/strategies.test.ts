@@ -1,8 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ClusterModel } from "../../compiler/model.ts";
+import { resolvePolicies } from "../../compiler/resolve.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import { strategyLane } from "../../verify/lane.ts";
+import { replyTo } from "../arbitraries/builders.ts";
 import { clusterArbitrary } from "../arbitraries/cluster.ts";
 import { concerns, packetArbitrary } from "../arbitraries/packet.ts";
 import { hasShared } from "../shared.ts";
@@ -12,6 +15,22 @@ import { illuminatioCases } from "./illuminatio.ts";
 import { kubeNetworkPoliciesCases } from "./kubeNetworkPolicies.ts";
 import { recipeCases } from "./recipes.ts";
 import { compareWithReference, refusedFeatures } from "./strategyKit.ts";
+
+/** Each is read when the first strategy asks for it. */
+const TABLES = [
+  ["cyclonus", once(cyclonusCases)],
+  ["kube-network-policies", once(kubeNetworkPoliciesCases)],
+  ["the policy recipes", once(recipeCases)],
+  ["illuminatio", once(illuminatioCases)],
+] as const;
+
+function once<T>(read: () => T): () => T {
+  let kept: { readonly value: T } | undefined;
+  return () => {
+    kept ??= { value: read() };
+    return kept.value;
+  };
+}
 
 /** Compares every packet of the cases, each distinct cluster compiled once; returns how many packets were pushed. */
 function conforms(strategy: Strategy, cases: readonly ConformanceCase[]): number {
@@ -61,14 +80,31 @@ describe.each(STRATEGIES)(
       expect(pushed).toBeGreaterThan(200);
     });
 
+    test("what answers an accepted packet is accepted, whatever the policies say in its direction", () => {
+      let answered = 0;
+      fc.assert(
+        fc.property(
+          clusterArbitrary({ without: strategy.unsupported }),
+          fc.array(packetArbitrary, { minLength: 30, maxLength: 60, size: "max" }),
+          (model, packets) => {
+            const lane = strategyLane(resolvePolicies(model), strategy, {});
+            for (const packet of packets.filter((one) => concerns(model, one))) {
+              lane.flush();
+              if (lane.push(packet).verdict !== "accept") continue;
+              const { verdict, ctState } = lane.push(replyTo(packet));
+              expect({ packet, verdict, ctState }).toEqual({ packet, verdict: "accept", ctState: "established" });
+              answered++;
+            }
+          },
+        ),
+        { numRuns: 60 },
+      );
+      expect(answered).toBeGreaterThan(500);
+    });
+
     describe.runIf(hasShared)("over independent tables", () => {
-      test.each([
-        ["cyclonus", cyclonusCases],
-        ["kube-network-policies", kubeNetworkPoliciesCases],
-        ["the policy recipes", recipeCases],
-        ["illuminatio", illuminatioCases],
-      ])("%s", (_table, read) => {
-        expect(conforms(strategy, read())).toBeGreaterThan(0);
+      test.each(TABLES)("%s", (_table, cases) => {
+        expect(conforms(strategy, cases())).toBeGreaterThan(0);
       });
     });
   },
