@@ -107,16 +107,11 @@ const STRATEGY_OF: Readonly<Record<Solution, string>> = {
   "romana-as-given": "romana",
 };
 
-/** How pods hung on the nodes: the strategy's word, or, while Calico has none, what dumps/README.md says. */
+/** How pods hung on the nodes; the names of their interfaces are in `interfaces.json`, where rules name them. */
 export function attachmentOf(solution: Solution, cluster: ResolvedCluster, node: string): Attachment {
   const strategy = strategyNamed(STRATEGY_OF[solution]);
-  if (strategy !== undefined) return strategy.attach(cluster, { node });
-  return {
-    uplink: "eth0",
-    pods: cluster.podsOn(node).map(({ key, addresses }) => ({ endpoint: key, addresses, interface: "?" })),
-    remotePodAddresses: [],
-    localAddresses: cluster.model.nodes.find(({ name }) => name === node)?.addresses ?? [],
-  };
+  if (strategy === undefined) throw new Error(`no strategy ${STRATEGY_OF[solution]}`);
+  return strategy.attach(cluster, { node });
 }
 
 export interface RecordedHop {
