@@ -1,0 +1,249 @@
+/**
+ * bpf-hash: what a first eBPF firewall would do, kept for comparison. Each endpoint and direction has an exact hash map of
+ * (peer address, protocol, port) and a prefix map of blocks; there are no identities, so every member of every peer and
+ * every port of every range is an entry of its own. The number of entries is the point.
+ *
+ * The maps are asked in this order, and the first `accept` decides: (peer, protocol, port), (peer, protocol, any),
+ * (peer, any), then the blocks likewise. See dataplane/maps/layout.ts.
+ */
+import { type Cidr, cidrContains, compareCidrs, formatCidr, hostCidr } from "../../dataplane/address.ts";
+import {
+  BLOCK_KEY_BYTES,
+  encodeBlockKey,
+  encodeTupleKey,
+  encodeTupleValue,
+  TUPLE_KEY_BYTES,
+  TUPLE_VALUE_BYTES,
+  type TupleMapKey,
+} from "../../dataplane/maps/layout.ts";
+import { parseProtocol } from "../../dataplane/packet.ts";
+import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
+import { sha1, toHex } from "../hash.ts";
+import { DIRECTIONS, type Direction, type Endpoint, type PolicyPort, peerPath, rulePath } from "../model.ts";
+import type { ResolvedCluster, ResolvedPolicy, ResolvedRule } from "../resolve.ts";
+import type { LowerOptions, Strategy } from "./strategy.ts";
+
+/** Room for ranges of ports over many peers; beyond it the program is refused, where a real one would fail to load. */
+const EXACT_MAX_ENTRIES = 4_194_304;
+const BLOCK_MAX_ENTRIES = 1_048_576;
+
+export const bpfHash: Strategy = {
+  name: "bpf-hash",
+  summary: "plain eBPF layout for comparison: an exact hash map and a prefix map for each endpoint and direction",
+  sources: ["chainwalk's own; no network solution programs this"],
+  unsupported: [],
+  deviations: [],
+  denyVerdict: "drop",
+  options: [],
+  attach,
+  lower(cluster: ResolvedCluster, options: LowerOptions): MapProgram {
+    const numbers = new Map(cluster.pods.map((pod, index) => [pod, String(index + 1).padStart(5, "0")]));
+    const points = cluster.podsOn(options.node).flatMap((pod) =>
+      DIRECTIONS.map((direction) => {
+        const suffix = `${direction === "ingress" ? "in" : "eg"}_${numbers.get(pod) ?? ""}`;
+        const layout = lowerDirection(cluster, pod, direction);
+        return { pod, direction, exact: `exact_${suffix}`, blocks: `block_${suffix}`, layout };
+      }),
+    );
+    return {
+      kind: "maps",
+      strategy: bpfHash.name,
+      node: options.node,
+      maps: points.flatMap(({ pod, exact, blocks, layout }): MapSpec[] => [
+        {
+          name: exact,
+          type: "hash",
+          keyBytes: TUPLE_KEY_BYTES,
+          valueBytes: TUPLE_VALUE_BYTES,
+          maxEntries: EXACT_MAX_ENTRIES,
+          entries: layout.exact,
+          origin: `pod ${pod.key}`,
+        },
+        {
+          name: blocks,
+          type: "lpm-trie",
+          keyBytes: BLOCK_KEY_BYTES,
+          valueBytes: TUPLE_VALUE_BYTES,
+          maxEntries: BLOCK_MAX_ENTRIES,
+          entries: layout.blocks,
+          origin: `pod ${pod.key}`,
+        },
+      ]),
+      attachPoints: points.map(
+        ({ pod, direction, exact, blocks }): AttachPoint => ({
+          endpoint: pod.key,
+          direction,
+          plan: { kind: "tuple", exact, blocks },
+        }),
+      ),
+      attachment: attach(cluster, options),
+    };
+  },
+};
+
+function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
+  return {
+    uplink: "eth0",
+    pods: cluster.podsOn(node).map((pod) => ({
+      endpoint: pod.key,
+      addresses: pod.addresses,
+      interface: `veth${toHex(sha1(pod.key)).slice(0, 11)}`,
+    })),
+    remotePodAddresses: [],
+    localAddresses: cluster.model.nodes.find(({ name }) => name === node)?.addresses ?? [],
+  };
+}
+
+/** Protocol 0 is every protocol, port 0 every port of the protocol. */
+interface PortKey {
+  readonly protocol: number;
+  readonly port: number;
+}
+
+const EVERY_PORT: PortKey = { protocol: 0, port: 0 };
+const EVERYTHING: readonly Cidr[] = [
+  { family: 4, words: [0], prefixLength: 0 },
+  { family: 6, words: [0, 0, 0, 0], prefixLength: 0 },
+];
+
+interface Block {
+  readonly cidr: Cidr;
+  readonly except: readonly Cidr[];
+  readonly origin: string;
+}
+
+/** The entries of an endpoint's direction, while they are collected. */
+class DirectionMaps {
+  readonly #exact = new Map<string, MapEntry & { readonly at: TupleMapKey }>();
+  readonly #blocks = new Map<string, { readonly port: PortKey; readonly blocks: Block[] }>();
+
+  allowPeer(peer: Cidr, port: PortKey, origin: string): void {
+    const text = `${formatCidr(peer)} ${port.protocol} ${port.port}`;
+    if (this.#exact.has(text)) return;
+    const at = { peer, ...port };
+    this.#exact.set(text, { at, key: encodeTupleKey(at), value: encodeTupleValue("accept"), origin });
+  }
+
+  allowBlock(block: Block, port: PortKey): void {
+    const text = `${block.cidr.family} ${port.protocol} ${port.port}`;
+    const group = this.#blocks.get(text) ?? { port, blocks: [] };
+    this.#blocks.set(text, group);
+    group.blocks.push(block);
+  }
+
+  get exact(): readonly MapEntry[] {
+    return [...this.#exact.values()]
+      .sort((a, b) => compareCidrs(a.at.peer, b.at.peer) || a.at.protocol - b.at.protocol || a.at.port - b.at.port)
+      .map(({ key, value, origin }) => ({ key, value, ...(origin === undefined ? {} : { origin }) }));
+  }
+
+  /**
+   * A trie answers with the longest prefix alone, so that a hole of one block would hide another block around it. Every
+   * prefix that any block of the port mentions becomes an entry that says what holds there for all of them together.
+   */
+  get blocks(): readonly MapEntry[] {
+    return [...this.#blocks.values()]
+      .sort((a, b) => a.port.protocol - b.port.protocol || a.port.port - b.port.port)
+      .flatMap(({ port, blocks }) => {
+        const prefixes = new Map<string, Cidr>();
+        for (const { cidr, except } of blocks) for (const one of [cidr, ...except]) prefixes.set(formatCidr(one), one);
+        return [...prefixes.values()].sort(compareCidrs).map((peer): MapEntry => {
+          const allowing = blocks.find(
+            ({ cidr, except }) => inside(peer, cidr) && !except.some((hole) => inside(peer, hole)),
+          );
+          return {
+            key: encodeBlockKey({ peer, ...port }),
+            value: encodeTupleValue(allowing === undefined ? "hole" : "accept"),
+            ...(allowing === undefined ? {} : { origin: allowing.origin }),
+          };
+        });
+      });
+  }
+}
+
+function inside(inner: Cidr, outer: Cidr): boolean {
+  return inner.prefixLength >= outer.prefixLength && cidrContains(outer, inner);
+}
+
+function lowerDirection(cluster: ResolvedCluster, pod: Endpoint, direction: Direction): DirectionMaps {
+  const maps = new DirectionMaps();
+  const node = cluster.model.nodes.find(({ name }) => name === pod.node);
+  for (const address of node?.addresses ?? []) maps.allowPeer(hostCidr(address), EVERY_PORT, "the pod's own node");
+  const policies = cluster.policiesFor(pod, direction);
+  if (policies.length === 0) {
+    const origin = `${pod.key} is not isolated for ${direction}`;
+    for (const cidr of EVERYTHING) maps.allowBlock({ cidr, except: [], origin }, EVERY_PORT);
+  }
+  for (const resolved of policies) {
+    for (const rule of resolved[direction]) addRule(maps, cluster, { pod, direction, resolved, rule });
+  }
+  return maps;
+}
+
+interface RuleInput {
+  readonly pod: Endpoint;
+  readonly direction: Direction;
+  readonly resolved: ResolvedPolicy;
+  readonly rule: ResolvedRule;
+}
+
+function addRule(maps: DirectionMaps, cluster: ResolvedCluster, { pod, direction, resolved, rule }: RuleInput): void {
+  const { policy } = resolved;
+  const addPods = (members: readonly Endpoint[], portsOf: (peer: Endpoint) => readonly PortKey[], origin: string) => {
+    for (const peer of members) {
+      for (const port of portsOf(peer)) {
+        for (const address of peer.addresses) maps.allowPeer(hostCidr(address), port, origin);
+      }
+    }
+  };
+  const addBlock = (block: Block, ports: readonly PolicyPort[]) => {
+    // Names resolve on the destination: the pod itself on ingress, whichever pod is in the block on egress.
+    const numbers = ports.filter((port) => typeof port.port !== "string");
+    const named = ports.filter((port) => typeof port.port === "string");
+    const own = direction === "ingress" ? named.flatMap((port) => portKeys(port, pod)) : [];
+    const keys = ports.length === 0 ? [EVERY_PORT] : [...numbers.flatMap((port) => portKeys(port, undefined)), ...own];
+    for (const port of keys) maps.allowBlock(block, port);
+    if (direction === "ingress" || named.length === 0) return;
+    for (const peer of cluster.pods) {
+      const addresses = peer.addresses.filter(
+        (address) => cidrContains(block.cidr, address) && !block.except.some((hole) => cidrContains(hole, address)),
+      );
+      for (const address of addresses) {
+        for (const port of named.flatMap((wanted) => portKeys(wanted, peer))) {
+          maps.allowPeer(hostCidr(address), port, block.origin);
+        }
+      }
+    }
+  };
+  if (rule.peers.length === 0) {
+    const origin = rulePath(policy, direction, rule.index);
+    for (const cidr of EVERYTHING) addBlock({ cidr, except: [], origin }, rule.ports);
+  }
+  for (const peer of rule.peers) {
+    const origin = peerPath(policy, direction, rule.index, peer.index);
+    if (peer.kind === "ipBlock") addBlock({ cidr: peer.cidr, except: peer.except, origin }, rule.ports);
+    else {
+      const portsOf = (other: Endpoint) =>
+        rule.ports.length === 0
+          ? [EVERY_PORT]
+          : rule.ports.flatMap((port) => portKeys(port, direction === "ingress" ? pod : other));
+      addPods(peer.members, portsOf, origin);
+    }
+  }
+}
+
+/** Every port of an entry as a key; a name is looked up on the destination's containers. */
+function portKeys(wanted: PolicyPort, destination: Endpoint | undefined): readonly PortKey[] {
+  const protocol = parseProtocol(wanted.protocol) ?? 0;
+  const { port, endPort } = wanted;
+  if (port === undefined) return [{ protocol, port: 0 }];
+  if (typeof port === "number") {
+    return Array.from({ length: (endPort ?? port) - port + 1 }, (_, offset) => ({ protocol, port: port + offset }));
+  }
+  return (destination?.ports ?? [])
+    .filter(
+      ({ container, name, protocol: declared }) =>
+        container !== "init" && name === port && declared === wanted.protocol,
+    )
+    .map((declared) => ({ protocol, port: declared.port }));
+}
