@@ -79,7 +79,7 @@ interface OpenSet {
   /** Bits of an address that the set keeps (`netmask`); undefined: all. */
   readonly netmask: number | undefined;
   readonly members: IPSetMember[];
-  readonly keys: Set<string>;
+  readonly keys: Set<string | number>;
   expires: boolean;
 }
 
@@ -99,13 +99,15 @@ class IpsetReader {
   read(file: SaveFile): ImportedSets {
     let isSave = false;
     for (const line of linesOf(file.text)) {
+      // Skipped before it is split: a quote in it opens nothing (ipset.c `ipset_parse_stream`).
+      if (/^\s*#/.test(line.text)) continue;
       const split = splitWords(line.text, "ipset");
       if (split.kind === "wrong") {
         this.#error(line, split, "bad-line", split.message);
         continue;
       }
       const [verb, ...rest] = split.words;
-      if (verb === undefined || verb.text.startsWith("#")) continue;
+      if (verb === undefined) continue;
       if (verb.text === "create") this.#create(line, verb, rest);
       else if (verb.text === "add") this.#add(line, verb, rest);
       else {
