@@ -4,6 +4,8 @@ import { assertNever } from "./assertNever.ts";
 import type { ConntrackOptions } from "./conntrack/options.ts";
 import { ConntrackTable } from "./conntrack.ts";
 import { DeviceTable } from "./devices.ts";
+import { FlowMap } from "./maps/flowMap.ts";
+import { type MapSurroundings, MapWalker } from "./maps/mapWalker.ts";
 import type { PacketBatch } from "./packet.ts";
 import type { Program } from "./program.ts";
 import type { DecisionMeaning, ResultBatch } from "./result.ts";
@@ -31,7 +33,9 @@ export interface Evaluator {
 export class Dataplane {
   readonly node: string;
   readonly devices = new DeviceTable();
+  /** Connections of table programs, and those of map programs. */
   readonly #conntrack: ConntrackTable;
+  readonly #flows = new FlowMap();
   #routes: NodeRoutes;
   #evaluator: Evaluator;
 
@@ -74,19 +78,20 @@ export class Dataplane {
   /** Forgets all connections. */
   flushConntrack(): void {
     this.#conntrack.flush();
+    this.#flows.flush();
   }
 
-  #surroundings(): WalkSurroundings {
-    return { devices: this.devices, routes: this.#routes, connections: this.#conntrack };
+  #surroundings(): WalkSurroundings & MapSurroundings {
+    return { devices: this.devices, routes: this.#routes, connections: this.#conntrack, flows: this.#flows };
   }
 }
 
-function createEvaluator(program: Program, surroundings: WalkSurroundings): Evaluator {
+function createEvaluator(program: Program, surroundings: WalkSurroundings & MapSurroundings): Evaluator {
   switch (program.kind) {
     case "tables":
       return new TableWalker(program, surroundings);
     case "maps":
-      throw new Error("map programs are not written yet");
+      return new MapWalker(program, surroundings);
     default:
       return assertNever(program);
   }

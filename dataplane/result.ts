@@ -17,7 +17,7 @@ export type Decision =
       readonly kind: "map";
       readonly node: string;
       readonly map: string;
-      /** Hex of the key bytes looked up. */
+      /** Hex of the key bytes of the entry that decided; empty when the map had none for the packet. */
       readonly key: string;
       readonly origin: string | undefined;
     };
@@ -34,6 +34,8 @@ export const DECISION = {
   none: -1,
   /** The connection table had no room for the new connection. */
   tableFull: -2,
+  /** A protocol whose connections the program cannot track, and that it therefore drops. */
+  untrackable: -3,
 } as const;
 
 /** Where a walk went: a rule whose matches all held (table, chain, number), or a map consulted (map, key, 0). */

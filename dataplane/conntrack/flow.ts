@@ -89,7 +89,8 @@ export interface Flow {
   bytes: Uint8Array;
   /** Index of the entry's first word. */
   at: number;
-  direction: typeof ORIGINAL | typeof REPLY;
+  /** `ORIGINAL` or `REPLY`. */
+  direction: number;
   /** Milliseconds, wrapping int32. */
   now: number;
   /** Milliseconds by `TIMEOUT_SLOT`. */

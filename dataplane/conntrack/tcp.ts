@@ -6,7 +6,7 @@
  * nothing, because only the answer will tell who is right (a SYN in an established connection; then a SYN-ACK brings the
  * entry back in step, a RST removes it).
  */
-import { type PacketBatch, TCP_FLAG } from "../packet.ts";
+import type { PacketBatch } from "../packet.ts";
 import {
   addStatus,
   BYTE,
@@ -27,11 +27,13 @@ import {
   addFlags,
   before,
   flagsAt,
-  flagsOfBoth,
+  HEAD_WORD,
   LAST,
   LAST_FLAG,
+  ofBoth,
   SEGMENT,
   SIDE,
+  SIDES_WORD,
   scaleAt,
   segmentEnd,
   segmentOf,
@@ -62,7 +64,7 @@ const CODES: Readonly<Record<string, number>> = {
 };
 
 const STATES = 10;
-const SEGMENTS = 6;
+const SEGMENTS = 5;
 
 /**
  * Where a segment leads, by direction, segment and present state; `--` invalid, `..` ignored.
@@ -78,14 +80,12 @@ const TRANSITIONS = transitions([
   /* fin     */ "   -- -- FW FW LA LA LA TW CL --",
   /* ack     */ "   ES -- ES ES CW CW TW TW CL --",
   /* rst     */ "   -- CL CL CL CL CL CL CL CL CL",
-  /* none    */ "   -- -- -- -- -- -- -- -- -- --",
   /* reply          no SS SR ES FW CW LA TW CL S2 */
   /* syn     */ "   -- S2 -- -- -- -- -- SS -- S2",
   /* syn-ack */ "   -- SR .. .. .. .. .. .. .. SR",
   /* fin     */ "   -- -- FW FW LA LA LA TW CL --",
   /* ack     */ "   -- .. SR ES CW CW TW TW CL ..",
   /* rst     */ "   -- CL CL CL CL CL CL CL CL CL",
-  /* none    */ "   -- -- -- -- -- -- -- -- -- --",
 ]);
 
 function transitions(rows: readonly string[]): Uint8Array {
@@ -96,26 +96,10 @@ function transition(direction: number, segment: number, state: number): number {
   return TRANSITIONS[(direction * SEGMENTS + segment) * STATES + state] ?? INVALID;
 }
 
-/** Flags that say nothing about whether a segment makes sense. */
-const ALWAYS_VALID = TCP_FLAG.P | TCP_FLAG.E | TCP_FLAG.C;
-
-/** All combinations of the other flags that a sane stack sends (tcp_valid_flags). */
-const VALID_FLAGS: Uint8Array = validFlags(["S", "SU", "SA", "R", "RA", "FA", "FAU", "A", "AU"]);
-
-function validFlags(combinations: readonly string[]): Uint8Array {
-  const valid = new Uint8Array(256);
-  for (const letters of combinations) {
-    let flags = 0;
-    for (const letter of letters) flags |= TCP_FLAG[letter as keyof typeof TCP_FLAG];
-    valid[flags] = 1;
-  }
-  return valid;
-}
-
 /** A RST or FIN that does not fit shortens a lifetime only if it is at least that long (nf_tcp_handle_invalid). */
 const LONG_LIFE_MS = 120_000;
 
-const SEGMENT_NAMES = ["SYN", "SYN-ACK", "FIN", "ACK", "RST", "segment without flags"];
+const SEGMENT_NAMES = ["SYN", "SYN-ACK", "FIN", "ACK", "RST"];
 
 /** What to tell of a segment that does not go with the state of its connection. */
 const MISFITS = SEGMENT_NAMES.map((segment) => TCP_STATE_NAMES.map((state) => misfit(segment, state)));
@@ -127,9 +111,8 @@ function misfit(segment: string, state: string): string {
 /** Lets the segment of `row` change its entry, or says that it belongs to none. */
 export function trackTcp(flow: Flow, batch: PacketBatch, row: number): Outcome {
   const { bytes, at, direction } = flow;
-  const flags = batch.tcpFlags[row] ?? 0;
-  if (VALID_FLAGS[flags & ~ALWAYS_VALID] !== 1) return invalid(flow, "TCP flags that no stack sends together");
-  const segment = segmentOf(flags);
+  const segment = segmentOf(batch.tcpFlags[row] ?? 0);
+  if (segment === SEGMENT.impossible) return invalid(flow, "TCP flags that no stack sends together");
   if (!isConfirmed(flow) && !begin(flow, batch, row)) return OUTCOME.invalid;
 
   let oldState = bytes[at * 4 + BYTE.state] ?? 0;
@@ -181,7 +164,8 @@ export function trackTcp(flow: Flow, batch: PacketBatch, row: number): Outcome {
     shortenLife(flow, segment);
     return OUTCOME.invalid;
   }
-  return settle(flow, segment, { oldState, newState });
+  bytes[at * 4 + BYTE.state] = oldState;
+  return settle(flow, segment, newState);
 }
 
 /** First packet of an entry that does not exist yet. False, and `why`: it cannot start one. */
@@ -203,8 +187,8 @@ function begin(flow: Flow, batch: PacketBatch, row: number): boolean {
 
 /** Whether a SYN for a closed tuple is believed: the side that closed, or that was reset, may open again (RFC 1122 4.2.2.13). */
 function mayReopen(flow: Flow): boolean {
-  if ((flagsOfBoth(flow) & SIDE.closeInit) !== 0) return true;
-  const { bytes, at } = flow;
+  const { bytes, words, at } = flow;
+  if (((words[at + SIDES_WORD] ?? 0) & ofBoth(SIDE.closeInit)) !== 0) return true;
   return (
     bytes[at * 4 + TCP_BYTE.lastDirection] === flow.direction && bytes[at * 4 + TCP_BYTE.lastSegment] === SEGMENT.rst
   );
@@ -341,48 +325,41 @@ function shortenLife(flow: Flow, segment: number): void {
   }
 }
 
-interface StateChange {
-  readonly oldState: number;
-  readonly newState: number;
-}
-
 /** The segment is believed: state, lifetime and status follow. */
-function settle(flow: Flow, segment: number, { oldState, newState }: StateChange): Outcome {
-  const { bytes, at, direction } = flow;
-  bytes[at * 4 + TCP_BYTE.lastSegment] = segment;
-  bytes[at * 4 + TCP_BYTE.lastDirection] = direction;
-  bytes[at * 4 + BYTE.state] = newState;
+function settle(flow: Flow, segment: number, newState: number): Outcome {
+  const { words, at, direction } = flow;
+  const head = words[at + HEAD_WORD] ?? 0;
+  const status = head & 0xff;
+  const oldState = (head >>> 8) & 0xff;
+  words[at + HEAD_WORD] = status | (newState << 8) | (segment << 16) | (direction << 24);
   if (oldState !== newState && newState === TCP_STATE.finWait) addFlags(flow, direction, SIDE.closeInit);
   let lifetime = lifetimeSlot(flow, segment, newState);
-  const status = statusOf(flow);
   if ((status & STATUS.seenReply) === 0) {
     if (segment === SEGMENT.rst) return OUTCOME.destroy; // if the only answer is a RST there was no connection
     // A repeated SYN keeps its deadline: else a port that is used again and again would keep the entry for ever.
     if (segment === SEGMENT.syn && oldState === TCP_STATE.synSent) return OUTCOME.accept;
     if (newState === TCP_STATE.established) lifetime = shorter(flow, lifetime, TIMEOUT_SLOT.tcpUnacknowledged);
-  } else if (
-    (status & STATUS.assured) === 0 &&
-    (oldState === TCP_STATE.synRecv || oldState === TCP_STATE.established) &&
-    newState === TCP_STATE.established
-  ) {
-    addStatus(flow, STATUS.assured);
+  } else if (newState === TCP_STATE.established && (status & STATUS.assured) === 0) {
+    if (oldState === TCP_STATE.synRecv || oldState === TCP_STATE.established) addStatus(flow, STATUS.assured);
   }
   refresh(flow, lifetime);
   return OUTCOME.accept;
 }
 
+/** The timeout of the state, or a shorter one when the other side does not seem to hear. */
 function lifetimeSlot(flow: Flow, segment: number, state: number): number {
   const { bytes, words, at, settings } = flow;
   const ofState = TIMEOUT_SLOT.tcp + state;
-  const repeated = bytes[at * 4 + TCP_BYTE.retransmissions] ?? 0;
-  const afterRepeats = shorter(flow, ofState, TIMEOUT_SLOT.tcpMaxRetransmissions);
-  if (repeated >= settings.tcpMaxRetransmissions && afterRepeats !== ofState) return afterRepeats;
-  if (segment === SEGMENT.rst) return TIMEOUT_SLOT.tcp + TCP_STATE.close;
-  if ((flagsOfBoth(flow) & SIDE.dataUnacknowledged) !== 0) {
-    const whileUnacknowledged = shorter(flow, ofState, TIMEOUT_SLOT.tcpUnacknowledged);
-    if (whileUnacknowledged !== ofState) return whileUnacknowledged;
+  const isRepeated = (bytes[at * 4 + TCP_BYTE.retransmissions] ?? 0) >= settings.tcpMaxRetransmissions;
+  if (isRepeated && shorter(flow, ofState, TIMEOUT_SLOT.tcpMaxRetransmissions) !== ofState) {
+    return TIMEOUT_SLOT.tcpMaxRetransmissions;
   }
-  return words[at + LAST.window] === 0 ? afterRepeats : ofState;
+  if (segment === SEGMENT.rst) return TIMEOUT_SLOT.tcp + TCP_STATE.close;
+  const isUnacknowledged = ((words[at + SIDES_WORD] ?? 0) & ofBoth(SIDE.dataUnacknowledged)) !== 0;
+  if (isUnacknowledged && shorter(flow, ofState, TIMEOUT_SLOT.tcpUnacknowledged) !== ofState) {
+    return TIMEOUT_SLOT.tcpUnacknowledged;
+  }
+  return words[at + LAST.window] === 0 ? shorter(flow, ofState, TIMEOUT_SLOT.tcpMaxRetransmissions) : ofState;
 }
 
 /** Whichever slot has the shorter timeout; `slot` if they are equal. */

@@ -1,6 +1,6 @@
 /** What an entry remembers of a TCP connection, and the words for it; tcp.ts and tcpWindow.ts decide with it. */
 import { type PacketBatch, TCP_FLAG } from "../packet.ts";
-import { type Flow, ORIGINAL } from "./flow.ts";
+import type { Flow } from "./flow.ts";
 
 /**
  * States of nf_conntrack_proto_tcp.c with the kernel's numbers. They are those of a man in the middle: what was seen,
@@ -42,22 +42,49 @@ export const TCP_STATE_NAMES = [
   "SYN_SENT2",
 ] as const;
 
-/** What the state machine sees in a segment: its most telling flag. Numbers are the kernel's. */
-export const SEGMENT = { syn: 0, synAck: 1, fin: 2, ack: 3, rst: 4, none: 5 } as const;
+/**
+ * What the state machine sees in a segment: its most telling flag. `none`: no segment yet; `impossible`: a combination of
+ * flags that no stack sends.
+ */
+export const SEGMENT = { syn: 0, synAck: 1, fin: 2, ack: 3, rst: 4, none: 5, impossible: 6 } as const;
 
-export function segmentOf(flags: number): number {
+/** Flags that say nothing about whether a segment makes sense. */
+const ALWAYS_VALID = TCP_FLAG.P | TCP_FLAG.E | TCP_FLAG.C;
+
+/** All combinations of the other flags that a sane stack sends (tcp_valid_flags). */
+const VALID_COMBINATIONS: ReadonlySet<number> = new Set([
+  TCP_FLAG.S,
+  TCP_FLAG.S | TCP_FLAG.A,
+  TCP_FLAG.R,
+  TCP_FLAG.R | TCP_FLAG.A,
+  TCP_FLAG.F | TCP_FLAG.A,
+  TCP_FLAG.A,
+  TCP_FLAG.S | TCP_FLAG.U,
+  TCP_FLAG.F | TCP_FLAG.A | TCP_FLAG.U,
+  TCP_FLAG.A | TCP_FLAG.U,
+]);
+
+/** `SEGMENT` by flags byte. */
+const SEGMENTS_BY_FLAGS = Uint8Array.from({ length: 256 }, (_, flags) => {
+  if (!VALID_COMBINATIONS.has(flags & ~ALWAYS_VALID)) return SEGMENT.impossible;
   if ((flags & TCP_FLAG.R) !== 0) return SEGMENT.rst;
   if ((flags & TCP_FLAG.S) !== 0) return (flags & TCP_FLAG.A) !== 0 ? SEGMENT.synAck : SEGMENT.syn;
-  if ((flags & TCP_FLAG.F) !== 0) return SEGMENT.fin;
-  return (flags & TCP_FLAG.A) !== 0 ? SEGMENT.ack : SEGMENT.none;
+  return (flags & TCP_FLAG.F) !== 0 ? SEGMENT.fin : SEGMENT.ack;
+});
+
+export function segmentOf(flags: number): number {
+  return SEGMENTS_BY_FLAGS[flags] ?? SEGMENT.impossible;
 }
 
 /** One past the last sequence number that the segment takes; SYN and FIN take one each. Wrapping int32. */
 export function segmentEnd(batch: PacketBatch, row: number): number {
   const flags = batch.tcpFlags[row] ?? 0;
-  const phantom = ((flags & TCP_FLAG.S) !== 0 ? 1 : 0) + ((flags & TCP_FLAG.F) !== 0 ? 1 : 0);
+  const phantom = ((flags >> 1) & 1) + (flags & 1); // SYN is bit 1, FIN bit 0
   return ((batch.sequence[row] ?? 0) + (batch.payloadBytes[row] ?? 0) + phantom) | 0;
 }
+
+/** Status, state, segment and direction at once, from the lowest byte up (`BYTE`, `TCP_BYTE`). */
+export const HEAD_WORD = 7;
 
 /** Bytes of an entry, counted from its first. */
 export const TCP_BYTE = {
@@ -72,6 +99,15 @@ export const TCP_BYTE = {
 } as const;
 
 const SIDE_BYTES = 2;
+
+/** The flags and scales of both directions at once: those of a direction start at bit `direction * SIDE_BITS`. */
+export const SIDES_WORD = TCP_BYTE.flags / 4;
+export const SIDE_BITS = 8 * SIDE_BYTES;
+
+/** Bits of both directions in that word. */
+export function ofBoth(flags: number): number {
+  return flags | (flags << SIDE_BITS);
+}
 
 /**
  * Words of one direction's window, counted from its first. All are sequence numbers in an int32 but `maxWindow`, a size.
@@ -118,19 +154,9 @@ export function scaleAt(flow: Flow, direction: number): number {
   return flow.at * 4 + TCP_BYTE.scale + direction * SIDE_BYTES;
 }
 
-/** Flags of both directions, or-ed. */
-export function flagsOfBoth(flow: Flow): number {
-  return (flow.bytes[flagsAt(flow, ORIGINAL)] ?? 0) | (flow.bytes[flagsAt(flow, 1 - ORIGINAL)] ?? 0);
-}
-
 export function addFlags(flow: Flow, direction: number, flags: number): void {
   const at = flagsAt(flow, direction);
   flow.bytes[at] = (flow.bytes[at] ?? 0) | flags;
-}
-
-export function dropFlags(flow: Flow, direction: number, flags: number): void {
-  const at = flagsAt(flow, direction);
-  flow.bytes[at] = (flow.bytes[at] ?? 0) & ~flags;
 }
 
 /** Whether sequence number `a` lies before `b`, modulo 2^32 (RFC 9293 section 3.4). */

@@ -19,11 +19,12 @@ import { BYTE, type Flow, REPLY } from "./flow.ts";
 import {
   addFlags,
   before,
-  dropFlags,
   flagsAt,
   LAST,
   SEGMENT,
   SIDE,
+  SIDE_BITS,
+  SIDES_WORD,
   scaleAt,
   segmentEnd,
   segmentOf,
@@ -61,76 +62,62 @@ export function openWindow(flow: Flow, batch: PacketBatch, row: number): void {
   addFlags(flow, 1 - flow.direction, SIDE.beLiberal);
 }
 
-/** Judges a segment of a known connection and, when it fits, moves the windows. */
+/**
+ * Judges a segment of a known connection and, when it fits, moves the windows.
+ *
+ * Every packet of every connection comes through here, so it is one straight line for a segment that fits: the packed
+ * flags of both sides are read and written once, and the four bounds are one comparison (a bound is kept if a difference
+ * modulo 2^32 is not negative, so all are kept if the sign bit of none is set).
+ */
 export function checkWindow(flow: Flow, batch: PacketBatch, row: number): InWindow {
-  const { words, bytes, direction } = flow;
+  const { words, at, direction } = flow;
   const flags = batch.tcpFlags[row] ?? 0;
   const isSyn = (flags & TCP_FLAG.S) !== 0;
   const isAck = (flags & TCP_FLAG.A) !== 0;
   const sender = windowAt(flow, direction);
   const receiver = windowAt(flow, 1 - direction);
-  const state = bytes[flow.at * 4 + BYTE.state] ?? 0;
+  if ((isSyn || words[sender + WINDOW.maxWindow] === 0) && hearSender(flow, batch, row)) return IN_WINDOW.accept;
+
+  const receiverEnd = words[receiver + WINDOW.end] ?? 0;
+  const senderEnd = words[sender + WINDOW.end] ?? 0;
   let sequence = (batch.sequence[row] ?? 0) | 0;
   let acknowledgment = (batch.acknowledgment[row] ?? 0) | 0;
   let end = segmentEnd(batch, row);
-
-  if (words[sender + WINDOW.maxWindow] === 0) {
-    if (isSyn) {
-      restartSender(flow, batch, row);
-      if (!isAck) return IN_WINDOW.accept; // simultaneous open
-    } else {
-      joinSender(flow, batch, row);
-    }
-  } else if (
-    isSyn &&
-    before(words[sender + WINDOW.end] ?? 0, end) &&
-    (state === TCP_STATE.synSent || state === TCP_STATE.synRecv)
-  ) {
-    // A reinitialised TCP need not wait, if its numbers are larger than those lately used (RFC 9293 section 3.4.3).
-    restartSender(flow, batch, row);
-    if (direction === REPLY && !isAck) return IN_WINDOW.accept;
+  if (!isAck) acknowledgment = receiverEnd; // nothing acknowledged: as if all was
+  if ((flags & TCP_FLAG.R) !== 0) {
+    if (acknowledgment === 0) acknowledgment = receiverEnd; // broken stacks set ACK with nothing in it
+    // A RST that answers a SYN knows no number.
+    if (sequence === 0 && flow.bytes[at * 4 + BYTE.state] === TCP_STATE.synSent) sequence = end = senderEnd;
   }
 
-  const receiverEnd = words[receiver + WINDOW.end] ?? 0;
-  const isZeroAckRst = isAck && (flags & TCP_FLAG.R) !== 0 && acknowledgment === 0;
-  // Nothing acknowledged (or by a broken stack, which sets ACK with nothing in it): as if all was.
-  if (!isAck || isZeroAckRst) acknowledgment = receiverEnd;
-  if ((flags & TCP_FLAG.R) !== 0 && sequence === 0 && state === TCP_STATE.synSent) {
-    sequence = end = words[sender + WINDOW.end] ?? 0; // a RST that answers a SYN knows no number
-  }
-
-  const senderEnd = words[sender + WINDOW.end] ?? 0;
   const senderMaxEnd = words[sender + WINDOW.maxEnd] ?? 0;
-  const receiverMaxWindow = (words[receiver + WINDOW.maxWindow] ?? 0) >>> 0;
   const senderMaxWindow = (words[sender + WINDOW.maxWindow] ?? 0) >>> 0;
-  const oldestAck = (receiverEnd - Math.max(senderMaxWindow, LEAST_ACK_WINDOW)) | 0;
-  const aboveOldest = !before(acknowledgment, oldestAck);
-  const ackedUnsent = before(receiverEnd, acknowledgment);
-  const isRecent = !before(end, (senderEnd - receiverMaxWindow) | 0);
-
-  if (before(senderMaxEnd, sequence)) {
-    const overshot = (end - senderMaxEnd + 1) >>> 0;
-    const overshootOnly = receiverMaxWindow !== 0 && isRecent && aboveOldest && !ackedUnsent;
-    if (overshootOnly && overshot <= receiverMaxWindow) {
-      // Some stacks send more than they are allowed to. Should the other side acknowledge it, it is not unsent.
-      words[sender + WINDOW.end] = end;
-      addFlags(flow, direction, SIDE.dataUnacknowledged);
-      return unless(flow, IN_WINDOW.ignore, "data a little beyond the window of the receiver");
-    }
-    return unless(flow, IN_WINDOW.invalid, "sequence number beyond the window of the receiver");
+  const receiverMaxWindow = (words[receiver + WINDOW.maxWindow] ?? 0) >>> 0;
+  const aboveRoom = senderMaxEnd - sequence;
+  const aboveSent = receiverEnd - acknowledgment;
+  const belowData = receiverMaxWindow === 0 ? 0 : end - ((senderEnd - receiverMaxWindow) | 0);
+  const belowAck = acknowledgment - ((receiverEnd - Math.max(senderMaxWindow, LEAST_ACK_WINDOW)) | 0);
+  if ((aboveRoom | aboveSent | belowData | belowAck) < 0) {
+    return judgeMisfit(flow, { end, aboveRoom, aboveSent, belowData, belowAck });
   }
-  if (ackedUnsent) return unless(flow, IN_WINDOW.invalid, "acknowledges data that was not seen");
-  if (receiverMaxWindow !== 0 && !isRecent) return unless(flow, IN_WINDOW.ignore, "data that was acknowledged before");
-  if (!aboveOldest) return unless(flow, IN_WINDOW.ignore, "acknowledgment that is long outdated");
 
-  const announcedWindow = batch.window[row] ?? 0;
-  const window = isSyn ? announcedWindow : announcedWindow << (bytes[scaleAt(flow, direction)] ?? 0);
+  const shift = direction * SIDE_BITS;
+  const otherShift = SIDE_BITS - shift;
+  let sides = words[at + SIDES_WORD] ?? 0;
+  const stated = batch.window[row] ?? 0;
+  const window = isSyn ? stated : stated << ((sides >>> (shift + 8)) & 0xff);
   if (senderMaxWindow < window) words[sender + WINDOW.maxWindow] = window;
   if (before(senderEnd, end)) {
     words[sender + WINDOW.end] = end;
-    addFlags(flow, direction, SIDE.dataUnacknowledged);
+    sides |= SIDE.dataUnacknowledged << shift;
   }
-  if (isAck) noteAcknowledgment(flow, acknowledgment);
+  if (isAck) {
+    const isFirst = (sides & (SIDE.maxAckSet << shift)) === 0;
+    if (isFirst || before(words[sender + WINDOW.maxAck] ?? 0, acknowledgment)) {
+      words[sender + WINDOW.maxAck] = acknowledgment;
+      sides |= SIDE.maxAckSet << shift;
+    }
+  }
   if (receiverMaxWindow !== 0 && before(senderMaxEnd, end)) {
     words[receiver + WINDOW.maxWindow] = (receiverMaxWindow + (end - senderMaxEnd)) | 0;
   }
@@ -138,10 +125,59 @@ export function checkWindow(flow: Flow, batch: PacketBatch, row: number): InWind
   if (!before(room, words[receiver + WINDOW.maxEnd] ?? 0)) {
     words[receiver + WINDOW.maxEnd] = window === 0 ? (room + 1) | 0 : room;
   }
-  if (acknowledgment === words[receiver + WINDOW.end]) dropFlags(flow, 1 - direction, SIDE.dataUnacknowledged);
-  if (segmentOf(flags) === SEGMENT.ack)
-    countRepetition(flow, { sequence, acknowledgment, end, window: announcedWindow });
+  if (acknowledgment === receiverEnd) sides &= ~(SIDE.dataUnacknowledged << otherShift);
+  words[at + SIDES_WORD] = sides;
+  if ((flags & (TCP_FLAG.S | TCP_FLAG.F | TCP_FLAG.R)) !== 0) return IN_WINDOW.accept;
+
+  // The same ACK again and again means that the other side does not hear.
+  const difference =
+    ((words[at + LAST.sequence] ?? 0) ^ sequence) |
+    ((words[at + LAST.acknowledgment] ?? 0) ^ acknowledgment) |
+    ((words[at + LAST.end] ?? 0) ^ end) |
+    ((words[at + LAST.window] ?? 0) ^ stated) |
+    ((flow.bytes[at * 4 + TCP_BYTE.lastDirection] ?? 0) ^ direction);
+  const count = at * 4 + TCP_BYTE.retransmissions;
+  if (difference === 0) {
+    flow.bytes[count] = (flow.bytes[count] ?? 0) + 1; // a byte that wraps
+    return IN_WINDOW.accept;
+  }
+  flow.bytes[count] = 0;
+  flow.bytes[at * 4 + TCP_BYTE.lastDirection] = direction;
+  words[at + LAST.sequence] = sequence;
+  words[at + LAST.acknowledgment] = acknowledgment;
+  words[at + LAST.end] = end;
+  words[at + LAST.window] = stated;
   return IN_WINDOW.accept;
+}
+
+/** Distances to the four bounds as wrapping differences: negative is outside. */
+interface Misfit {
+  readonly end: number;
+  readonly aboveRoom: number;
+  readonly aboveSent: number;
+  readonly belowData: number;
+  readonly belowAck: number;
+}
+
+/** A segment out of window: of no connection, or a late one that changes nothing. */
+function judgeMisfit(flow: Flow, { end, aboveRoom, aboveSent, belowData, belowAck }: Misfit): InWindow {
+  const { words, direction } = flow;
+  const sender = windowAt(flow, direction);
+  if ((aboveRoom | 0) < 0) {
+    const receiverMaxWindow = (words[windowAt(flow, 1 - direction) + WINDOW.maxWindow] ?? 0) >>> 0;
+    const overshot = (end - (words[sender + WINDOW.maxEnd] ?? 0) + 1) >>> 0;
+    const isOnlyTooMuch = (aboveSent | belowData | belowAck) >= 0 && receiverMaxWindow !== 0;
+    if (isOnlyTooMuch && overshot <= receiverMaxWindow) {
+      // Some stacks send more than they are allowed to. Should the other side acknowledge it, it is not unsent.
+      words[sender + WINDOW.end] = end;
+      addFlags(flow, direction, SIDE.dataUnacknowledged);
+      return unless(flow, IN_WINDOW.ignore, "data a little beyond the window of the receiver");
+    }
+    return unless(flow, IN_WINDOW.invalid, "sequence number beyond the window of the receiver");
+  }
+  if ((aboveSent | 0) < 0) return unless(flow, IN_WINDOW.invalid, "acknowledges data that was not seen");
+  if ((belowData | 0) < 0) return unless(flow, IN_WINDOW.ignore, "data that was acknowledged before");
+  return unless(flow, IN_WINDOW.ignore, "acknowledgment that is long outdated");
 }
 
 /** Out of window: what `verdict` says, unless this table or this direction is told to be liberal. */
@@ -150,6 +186,29 @@ function unless(flow: Flow, verdict: InWindow, why: string): InWindow {
   if (isLiberal || flow.settings.tcpBeLiberal) return IN_WINDOW.accept;
   flow.why = why;
   return verdict;
+}
+
+/**
+ * A side that was not heard yet, or a SYN of one that was: its window may have to start over. True if the segment is
+ * thereby believed, which a SYN without ACK is.
+ */
+function hearSender(flow: Flow, batch: PacketBatch, row: number): boolean {
+  const { words, bytes, at, direction } = flow;
+  const flags = batch.tcpFlags[row] ?? 0;
+  const isSyn = (flags & TCP_FLAG.S) !== 0;
+  const isLoneSyn = isSyn && (flags & TCP_FLAG.A) === 0;
+  const sender = windowAt(flow, direction);
+  if (words[sender + WINDOW.maxWindow] === 0) {
+    if (isSyn) restartSender(flow, batch, row);
+    else joinSender(flow, batch, row);
+    return isLoneSyn; // simultaneous open
+  }
+  const state = bytes[at * 4 + BYTE.state];
+  const isOpening = state === TCP_STATE.synSent || state === TCP_STATE.synRecv;
+  if (!isOpening || !before(words[sender + WINDOW.end] ?? 0, segmentEnd(batch, row))) return false;
+  // A reinitialised TCP need not wait, if its numbers are larger than those lately used (RFC 9293 section 3.4.3).
+  restartSender(flow, batch, row);
+  return direction === REPLY && isLoneSyn;
 }
 
 /** The window field, at least 1: a window of 0 stands for a side that was not heard yet. */
@@ -201,42 +260,4 @@ function readScale(flow: Flow, batch: PacketBatch, row: number): void {
   const at = flagsAt(flow, flow.direction);
   flow.bytes[scaleAt(flow, flow.direction)] = Math.min(stated - 1, MAX_SCALE);
   flow.bytes[at] = ((flow.bytes[at] ?? 0) & SIDE.beLiberal) | SIDE.windowScale;
-}
-
-function noteAcknowledgment(flow: Flow, acknowledgment: number): void {
-  const { words, bytes, direction } = flow;
-  const at = windowAt(flow, direction) + WINDOW.maxAck;
-  const flags = bytes[flagsAt(flow, direction)] ?? 0;
-  if ((flags & SIDE.maxAckSet) !== 0 && !before(words[at] ?? 0, acknowledgment)) return;
-  words[at] = acknowledgment;
-  bytes[flagsAt(flow, direction)] = flags | SIDE.maxAckSet;
-}
-
-interface Acknowledgment {
-  readonly sequence: number;
-  readonly acknowledgment: number;
-  readonly end: number;
-  readonly window: number;
-}
-
-/** The same ACK again and again means that the other side does not hear. The count is a byte that wraps. */
-function countRepetition(flow: Flow, ack: Acknowledgment): void {
-  const { words, bytes, at, direction } = flow;
-  const count = at * 4 + TCP_BYTE.retransmissions;
-  const isRepeated =
-    bytes[at * 4 + TCP_BYTE.lastDirection] === direction &&
-    words[at + LAST.sequence] === ack.sequence &&
-    words[at + LAST.acknowledgment] === ack.acknowledgment &&
-    words[at + LAST.end] === ack.end &&
-    words[at + LAST.window] === ack.window;
-  if (isRepeated) {
-    bytes[count] = (bytes[count] ?? 0) + 1;
-    return;
-  }
-  bytes[at * 4 + TCP_BYTE.lastDirection] = direction;
-  words[at + LAST.sequence] = ack.sequence;
-  words[at + LAST.acknowledgment] = ack.acknowledgment;
-  words[at + LAST.end] = ack.end;
-  words[at + LAST.window] = ack.window;
-  bytes[count] = 0;
 }

@@ -107,3 +107,87 @@ export function encodeIpcacheValue(identity: number): Uint8Array {
 export function decodeIpcacheIdentity(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0, true);
 }
+
+/*
+ * Keys as the evaluator holds them: the bytes behind a prefix length, four at a time, read in network order, so that a
+ * prefix is a mask from the left. An IPv4 address fills one word, an IPv6 address four, as in a packet's columns.
+ *
+ *   policy    | identity, bytes swapped | dir · protocol · port |
+ *   ipcache   | cluster · pad · family | address | … | … | … |
+ *   tuple     | address | … | … | … | family · protocol · port |
+ *   block     | family · protocol · port | address | … | … | … |
+ */
+
+/** First word of a policy key. */
+export function policyIdentityWord(identity: number): number {
+  return (identity << 24) | ((identity << 8) & 0xff0000) | ((identity >>> 8) & 0xff00) | (identity >>> 24);
+}
+
+/** Second word of a policy key. */
+export function policyPortWord(direction: PolicyMapKey["direction"], protocol: number, port: number): number {
+  return ((direction === "egress" ? 1 : 0) << 24) | (protocol << 16) | port;
+}
+
+/** First word of an ipcache key. */
+export function ipcacheFamilyWord(family: number): number {
+  return family === 4 ? 1 : 2;
+}
+
+/*
+ * The plain layout (bpf-hash): an exact hash map and a trie for blocks for each endpoint and direction, no identities.
+ *
+ *   exact key   0              16       17         18        20
+ *               | peer address | family | protocol | port BE |        family: 4 (first 4 address bytes) or 6
+ *
+ *   blocks key  0        4        5          6         8              24
+ *               | prefix | family | protocol | port BE | peer address |
+ *               | length |        |          |         |              |
+ *   prefix length        32 fixed ...................... + bits of the block
+ *
+ *   value       0         4
+ *               | verdict |      1: accept, 0: a hole in a wider block, look on
+ *
+ * Port 0 stands for every port of the protocol, protocol 0 (with port 0) for every protocol: no rule names these.
+ */
+export const TUPLE_KEY_BYTES = 20;
+export const BLOCK_KEY_BYTES = 24;
+export const TUPLE_VALUE_BYTES = 4;
+/** Bits of a block key that every entry fixes: family, protocol, port. */
+export const BLOCK_STATIC_BITS = 32;
+
+export interface TupleMapKey {
+  readonly peer: Cidr;
+  readonly protocol: number;
+  readonly port: number;
+}
+
+/** `peer` is a host prefix. */
+export function encodeTupleKey({ peer, protocol, port }: TupleMapKey): Uint8Array {
+  const bytes = new Uint8Array(TUPLE_KEY_BYTES);
+  const view = new DataView(bytes.buffer);
+  for (const [index, word] of peer.words.entries()) view.setInt32(4 * index, word, false);
+  view.setInt32(16, tuplePortWord(peer.family, protocol, port), false);
+  return bytes;
+}
+
+export function encodeBlockKey({ peer, protocol, port }: TupleMapKey): Uint8Array {
+  const bytes = new Uint8Array(BLOCK_KEY_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, BLOCK_STATIC_BITS + peer.prefixLength, true);
+  view.setInt32(4, tuplePortWord(peer.family, protocol, port), false);
+  for (const [index, word] of peer.words.entries()) view.setInt32(8 + 4 * index, word, false);
+  return bytes;
+}
+
+export function encodeTupleValue(meaning: "accept" | "hole"): Uint8Array {
+  return Uint8Array.of(meaning === "accept" ? 1 : 0, 0, 0, 0);
+}
+
+export function isTupleAccept(bytes: Uint8Array): boolean {
+  return bytes[0] === 1;
+}
+
+/** The word of family, protocol and port in tuple and block keys. */
+export function tuplePortWord(family: number, protocol: number, port: number): number {
+  return (family << 24) | (protocol << 16) | port;
+}

@@ -1,9 +1,9 @@
 /** IP sets as the kernel tests them (ipset(8); net/netfilter/ipset/ip_set_hash_*.c and ip_set_list_set.c). */
 import { type Family, maskWord } from "../address.ts";
 import { AddressTable } from "../addressTable.ts";
+import type { CurrentPacket } from "../currentPacket.ts";
 import { PROTOCOL } from "../packet.ts";
 import type { IPSet, IPSetMember, Side } from "../program.ts";
-import type { CurrentPacket } from "./current.ts";
 
 /**
  * `--match-set NAME src,dst` as bits: bit 0 is set when the first dimension reads the source, bit 1 for the second;

@@ -10,12 +10,12 @@
 
 import { maskWord } from "../address.ts";
 import { assertNever } from "../assertNever.ts";
+import type { CurrentPacket } from "../currentPacket.ts";
 import type { DeviceTable } from "../devices.ts";
 import { hasPorts, PROTOCOL } from "../packet.ts";
 import type { AddressType, Match } from "../program.ts";
 import { NodeRoutes } from "../routes.ts";
 import { CT_STATE_CODE } from "../verdict.ts";
-import type { CurrentPacket } from "./current.ts";
 import { type LoadedSet, packSides } from "./ipset.ts";
 
 const RECORD = 6;

@@ -7,6 +7,7 @@
 
 import type { Family } from "../address.ts";
 import { assertNever } from "../assertNever.ts";
+import { CurrentPacket } from "../currentPacket.ts";
 import { type DeviceTable, NO_DEVICE } from "../devices.ts";
 import { createBatch, PATH, type PacketBatch } from "../packet.ts";
 import type { Hook, Match, TableName, TableProgram } from "../program.ts";
@@ -14,7 +15,6 @@ import { createResults, DECISION, type DecisionMeaning, type ResultBatch } from 
 import type { NodeRoutes } from "../routes.ts";
 import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, type CtState, VERDICT_CODE } from "../verdict.ts";
-import { CurrentPacket } from "./current.ts";
 import { ACTION, hookStart, type LoadedTables, loadTables } from "./load.ts";
 
 /** A built-in chain on a packet's way. */

@@ -1,5 +1,5 @@
 /** The packet under evaluation: one row of a batch in local fields, and what the walk learns about it. */
-import { PACKET_FLAG, type PacketBatch } from "../packet.ts";
+import { PACKET_FLAG, type PacketBatch } from "./packet.ts";
 
 /**
  * One per evaluator, overwritten by each packet. Matches and sets read it; the walk writes the marks and the state.
@@ -21,6 +21,7 @@ export class CurrentPacket {
   tcpFlags = 0;
   icmpType = 0;
   icmpCode = 0;
+  icmpId = 0;
   /** 1 for second and later fragments, which carry no layer-4 header. */
   fragment = 0;
   /** Seconds. */
@@ -57,6 +58,7 @@ export class CurrentPacket {
     this.tcpFlags = batch.tcpFlags[row] ?? 0;
     this.icmpType = batch.icmpType[row] ?? 0;
     this.icmpCode = batch.icmpCode[row] ?? 0;
+    this.icmpId = batch.icmpId[row] ?? 0;
     this.fragment = (batch.flags[row] ?? 0) & PACKET_FLAG.fragment;
     this.time = batch.time[row] ?? 0;
     this.mark = (batch.mark[row] ?? 0) | 0;
