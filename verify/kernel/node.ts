@@ -16,6 +16,10 @@ export interface KernelNodeOptions {
   readonly walks: boolean;
   /** Report connection-tracking events. */
   readonly events?: boolean;
+  /** `endless`: connections outlive every test, for packets that all carry one time. Default: the kernel's timeouts. */
+  readonly timeouts?: "endless";
+  /** As in `OracleOptions`. */
+  readonly checksums?: "verify";
   /** Settings below `/proc/sys/net` of the namespace, path to value. */
   readonly sysctls?: ReadonlyMap<string, string>;
 }
@@ -29,6 +33,11 @@ export interface KernelResult extends Outcome {
 
 /** Identifications go from 1 to here and begin anew: 16 bits in IPv4, and 0 means "none". */
 const MAX_IDENTIFICATION = 0xffff;
+
+/** A day each, where the shortest is 3 seconds (SCTP). */
+const ENDLESS_TIMEOUTS_SCRIPT = `for timeout in /proc/sys/net/netfilter/nf_conntrack_*_timeout*; do
+  echo 86400 > $timeout
+done`;
 
 /**
  * A node of its own in the kernel. Rules are loaded with `load`, connections live until `flush`, everything ends with
@@ -55,10 +64,17 @@ export class KernelNode {
       devices: topology.devices,
       ...(options.walks ? { trace: options.variant } : {}),
       ...(options.events ? { events: true } : {}),
+      ...(options.checksums === undefined ? {} : { checksums: options.checksums }),
     });
     try {
       const settings = [...(options.sysctls ?? [])].map(([path, value]) => `echo '${value}' > /proc/sys/net/${path}`);
-      oracle.run([topology.script, ...(options.walks ? [LEGACY_TRACE_SCRIPT] : []), ...settings].join("\n"));
+      const steps = [
+        topology.script,
+        ...(options.walks ? [LEGACY_TRACE_SCRIPT] : []),
+        ...(options.timeouts === "endless" ? [ENDLESS_TIMEOUTS_SCRIPT] : []),
+        ...settings,
+      ];
+      oracle.run(steps.join("\n"));
       return new KernelNode(oracle, topology, options);
     } catch (error) {
       await oracle.close();

@@ -1,15 +1,16 @@
 /*
  * oracle: asks the Linux kernel what it does with packets, one after another.
  *
- *   oracle [-l] [-n] [-c] DEVICE...      DEVICE = tun:NAME | tap:NAME, numbered from 0
+ *   oracle [-lncv] DEVICE...      DEVICE = tun:NAME | tap:NAME, numbered from 0
+ *     -l legacy rule traces   -n nft rule traces   -c conntrack events   -v the kernel verifies checksums itself
  *
  * It makes a network namespace of its own, creates the devices in it and then does what standard input says. Rules,
  * routes and addresses are loaded from outside (`nsenter -t PID -n iptables-restore`). When it ends, for whatever
  * reason, the kernel deletes the namespace with everything in it; it ends when standard input closes, so a killed
  * driver leaves nothing behind.
  *
- * Why no timeouts and no guessing: a write() to a TUN or TAP device (without NAPI) runs the whole receive path in the
- * writer's context: PREROUTING, routing, FORWARD, POSTROUTING, transmit. When write() returns, everything the packet
+ * Why no timeouts and no guessing: a write to a TUN or TAP device (without NAPI) runs the whole receive path in the
+ * writer's context: PREROUTING, routing, FORWARD, POSTROUTING, transmit. When it returns, everything the packet
  * caused is already queued: what came out on the device descriptors, rule traces and connection-tracking events on the
  * netlink sockets. Write one packet, drain everything: that belongs to that packet. The same holds for send() on a raw
  * socket, which stands for the node's own packets (OUTPUT).
@@ -26,11 +27,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netfilter/nfnetlink_log.h>
 #include <linux/netlink.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -41,6 +44,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum operation {
@@ -75,6 +79,7 @@ struct source {
 };
 static struct source sources[MAX_DEVICES + 4];
 static int source_count, device_count, poller, raw4, raw6;
+static char is_tap[MAX_DEVICES];
 
 static void die(const char *what) {
 	fprintf(stderr, "%s: %s\n", what, strerror(errno));
@@ -118,8 +123,8 @@ static void watch(int fd, uint16_t kind) {
 
 static void open_device(const char *spec) {
 	struct ifreq request = {0};
-	if (!strncmp(spec, "tun:", 4)) request.ifr_flags = IFF_TUN | IFF_NO_PI;
-	else if (!strncmp(spec, "tap:", 4)) request.ifr_flags = IFF_TAP | IFF_NO_PI;
+	if (!strncmp(spec, "tun:", 4)) request.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
+	else if (!strncmp(spec, "tap:", 4)) request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 	if (!request.ifr_flags || strlen(spec + 4) >= IFNAMSIZ || device_count == MAX_DEVICES) {
 		fprintf(stderr, "bad device %s\n", spec);
 		exit(2);
@@ -128,6 +133,9 @@ static void open_device(const char *spec) {
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0) die("/dev/net/tun");
 	if (ioctl(fd, TUNSETIFF, &request) < 0) die(spec);
+	/* Whoever gets the packet would make the missing checksum, so that the kernel does not, over what we compare. */
+	if (ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM) < 0) die("TUNSETOFFLOAD");
+	is_tap[device_count] = request.ifr_flags & IFF_TAP;
 	watch(fd, device_count++);
 }
 
@@ -226,7 +234,8 @@ static void drain(const struct source *source) {
 		if (count < 0 && errno == ENOBUFS) add_item(KIND_OVERFLOW, "", 0);
 		if (count < 0) return;
 		if (source->kind < KIND_LOG) {
-			add_item(source->kind, buffer, count);
+			size_t header = sizeof(struct virtio_net_hdr);
+			if ((size_t)count > header) add_item(source->kind, buffer + header, count - header);
 			return; /* rarely more than one: asking epoll again is cheaper than a read that fails */
 		}
 		for (struct nlmsghdr *m = (struct nlmsghdr *)buffer; NLMSG_OK(m, count); m = NLMSG_NEXT(m, count))
@@ -241,7 +250,24 @@ static void drain_all(void) {
 		for (int i = 0; i < count; i++) drain(&sources[ready[i].data.u32]);
 }
 
-static int send_as_node(const char *packet, size_t length) {
+/*
+ * Every packet on a device has a virtio header in front. Unless told otherwise it says what the veth of a pod says: the
+ * checksum of layer 4 is still to be made, by hardware. So the kernel takes it for right, in every protocol.
+ */
+static int verify_checksums;
+
+static ssize_t inject(const struct source *device, const char *packet, size_t length) {
+	struct virtio_net_hdr header = {0};
+	size_t ip = is_tap[device->kind] ? ETH_HLEN : 0;
+	if (!verify_checksums && length > ip) {
+		header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		header.csum_start = ip + (packet[ip] >> 4 == 4 ? (packet[ip] & 15) * 4 : 40);
+	}
+	struct iovec parts[] = {{&header, sizeof header}, {(void *)packet, length}};
+	return writev(device->fd, parts, 2);
+}
+
+static ssize_t send_as_node(const char *packet, size_t length) {
 	if (packet[0] >> 4 == 4) {
 		struct sockaddr_in to = {.sin_family = AF_INET};
 		memcpy(&to.sin_addr, packet + 16, 4);
@@ -267,7 +293,7 @@ static void serve(const char *request, size_t length) {
 	append("\0\0\0\0\0\0\0\0", 8);
 	items = errno = 0;
 	if (operation == FLUSH) flush_connections();
-	ssize_t taken = operation == INJECT ? write(sources[device].fd, packet, length)
+	ssize_t taken = operation == INJECT ? inject(&sources[device], packet, length)
 	              : operation == SEND   ? send_as_node(packet, length)
 	                                    : 0;
 	uint16_t error = taken < 0 ? errno : 0;
@@ -282,10 +308,11 @@ static void serve(const char *request, size_t length) {
 
 int main(int argc, char **argv) {
 	int option, legacy = 0, nft = 0, conntrack = 0;
-	while ((option = getopt(argc, argv, "lnc")) > 0) switch (option) {
+	while ((option = getopt(argc, argv, "lncv")) > 0) switch (option) {
 		case 'l': legacy = 1; break;
 		case 'n': nft = 1; break;
 		case 'c': conntrack = 1; break;
+		case 'v': verify_checksums = 1; break;
 		default: return 2;
 		}
 	if (unshare(CLONE_NEWNET)) die("unshare");

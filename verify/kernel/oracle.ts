@@ -15,6 +15,8 @@ export interface OracleOptions {
   /** Listen to rule traces (legacy TRACE or nft), and to connection-tracking events. */
   readonly trace?: "legacy" | "nft";
   readonly events?: boolean;
+  /** `verify`: the kernel looks at checksums itself. Default: it takes them for verified, as from a veth. */
+  readonly checksums?: "verify";
 }
 
 /** Operations of oracle.c. */
@@ -128,6 +130,7 @@ export class Oracle {
   private constructor(options: OracleOptions) {
     const flags = [...(options.trace === undefined ? [] : [options.trace === "legacy" ? "-l" : "-n"])];
     if (options.events) flags.push("-c");
+    if (options.checksums === "verify") flags.push("-v");
     const devices = options.devices.map((device) => `${device.kind}:${device.name}`);
     this.devices = options.devices;
     this.#child = spawn(helperPath(), [...flags, ...devices], { stdio: "pipe" });

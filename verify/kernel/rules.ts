@@ -28,7 +28,23 @@ function emptyTable(table: TableName): string {
 }
 
 /**
- * The judge's own table, in nftables beside whatever the variant uses; rules of neither variant can see it.
+ * The judge's own rules, in nftables beside whatever the variant uses; rules of neither variant can see them.
+ *
+ * `accepted` comes after everything else in INPUT, the confirmation of the connection included: it reports that the packet
+ * was let in and ends it there, so that no socket answers (the RST of a closed port would look like REJECT). Priorities
+ * end where the confirmation has its own, and of chains with one priority the last one made runs first
+ * (nf_hook_entries_grow). So this one is made before anything asks for connection tracking, and stays.
+ */
+const ACCEPTED = `table inet chainwalk_accepted {
+  chain accepted {
+    type filter hook input priority 2147483647; policy accept;
+    log group 1 drop
+  }
+}
+`;
+
+/**
+ * What is made anew with each program.
  *
  * - `answers` takes what the node says by itself, the RST or ICMP error of REJECT, reports it to the helper and ends it
  *   there. So the program's OUTPUT cannot refuse the answer and make REJECT look like DROP, and no answer meets connection
@@ -37,11 +53,6 @@ function emptyTable(table: TableName): string {
  * - `tracking` asks for a connection state, which keeps connection tracking on, as it is on every real node, whether or not
  *   a rule of the program asks.
  * - `trace_*` set the trace bit, which both variants obey; so no rule of the program gets another number.
- * - `accepted` comes after everything else in INPUT, the connection's confirmation included: it reports that the packet was
- *   let in and ends it there, so that no socket answers (the RST of a closed port would look like REJECT).
- *
- * Chains of equal priority run in the order in which they came, so the table is made anew after each program: tracking
- * first, then `accepted`.
  */
 function judgeTable(trace: boolean): string {
   return `table inet chainwalk
@@ -72,14 +83,6 @@ const TRACE_CHAINS = `  chain trace_arriving {
   }
 `;
 
-const ACCEPTED = `table inet chainwalk {
-  chain accepted {
-    type filter hook input priority 2147483647; policy accept;
-    log group 1 drop
-  }
-}
-`;
-
 export interface LoadOptions {
   readonly variant: Variant;
   /** Whether packets carry the trace bit. */
@@ -91,6 +94,7 @@ export class RuleLoader {
   readonly #oracle: Oracle;
   readonly #touched = new Map<string, { variant: Variant; family: Family; table: TableName }>();
   #hasSets = false;
+  #isFirst = true;
 
   constructor(oracle: Oracle) {
     this.#oracle = oracle;
@@ -98,11 +102,12 @@ export class RuleLoader {
 
   /** Replaces whatever was loaded. Throws with the tool's words when the kernel or the tool refuses the text. */
   load(text: RuleText, options: LoadOptions): void {
-    const steps: string[] = [];
+    const steps: string[] = this.#isFirst ? [feed("nft -f -", ACCEPTED)] : [];
+    this.#isFirst = false;
     for (const { variant, family, table } of this.#touched.values()) {
       steps.push(feed(restoreCommand(variant, family), emptyTable(table)));
     }
-    if (this.#hasSets) steps.push("ipset destroy");
+    if (this.#hasSets) steps.push("ipset flush", "ipset destroy"); // a set on a list is in use until the list is empty
     this.#touched.clear();
     this.#hasSets = text.sets !== undefined && text.sets.trim() !== "";
     if (this.#hasSets) steps.push(feed("ipset restore", text.sets ?? ""));
@@ -116,7 +121,7 @@ export class RuleLoader {
         this.#touched.set(`${options.variant} ${family} ${table}`, { variant: options.variant, family, table });
       }
     }
-    steps.push(feed("nft -f -", judgeTable(options.trace)), feed("nft -f -", ACCEPTED));
+    steps.push(feed("nft -f -", judgeTable(options.trace)));
     this.#oracle.run(steps.join("\n"));
   }
 

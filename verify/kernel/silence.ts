@@ -1,0 +1,31 @@
+/** When a REJECT says nothing: the rule matched and the packet is gone, but the sender hears no more than of a DROP. */
+import { type Packet, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
+import type { RejectWith } from "../../dataplane/program.ts";
+import { isIcmpError } from "../../traffic/wire.ts";
+
+/** Highest type of the kernel's table of ICMP messages; nothing is answered above (icmp_pointers of net/ipv4/icmp.c). */
+const NR_ICMP_TYPES = 18;
+
+/**
+ * Whether the kernel may send nothing for this packet: no RST for a RST (RFC 9293 section 3.10.7.1), no ICMP error for an
+ * ICMP error (RFC 1122 section 3.2.2, RFC 4443 section 2.4) nor for ICMP it does not know, neither for a later fragment.
+ *
+ * Before it answers, REJECT looks whether the packet is intact. A packet that arrived is taken for intact (oracle.c); in
+ * one that the node sends, it reads every protocol it has no idea of as if it carried an Internet checksum
+ * (nf_reject_verify_csum), so there anything may follow. Sources: nf_reject_ipv4.c, nf_reject_ipv6.c, icmp_send, icmp6_send.
+ */
+export function rejectIsSilent(packet: Packet, how: RejectWith, origin: "arrived" | "sent"): boolean {
+  if (packet.fragment) return true;
+  if (how === "tcp-reset") return (packet.tcpFlags & TCP_FLAG.R) !== 0;
+  switch (packet.protocol) {
+    case PROTOCOL.icmp:
+      return packet.icmpType > NR_ICMP_TYPES || isIcmpError(PROTOCOL.icmp, packet.icmpType);
+    case PROTOCOL.icmpv6:
+      return packet.icmpType < 128;
+    case PROTOCOL.tcp:
+    case PROTOCOL.udp:
+      return false;
+    default:
+      return origin === "sent";
+  }
+}
