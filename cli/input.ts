@@ -1,6 +1,7 @@
 /** Manifests from files, folders and standard input. */
 import { loadObjects } from "../compiler/compile.ts";
-import { type ManifestFile, type ParsedObject, parseManifests } from "../compiler/manifest/parse.ts";
+import { type ParsedObject, parseManifests } from "../compiler/manifest/objects.ts";
+import type { ManifestFile } from "../compiler/manifest/parse.ts";
 import type { ClusterModel } from "../compiler/model.ts";
 import { InvalidInput, type Io, textOf, UsageError } from "./io.ts";
 import type { Session } from "./session.ts";

@@ -2,7 +2,8 @@
 import type { Program } from "../dataplane/program.ts";
 import { hasErrors, type Issue } from "./issue.ts";
 import { applyDefaults } from "./manifest/defaults.ts";
-import { type ManifestFile, type ParsedManifests, parseManifests } from "./manifest/parse.ts";
+import { type ParsedManifests, parseManifests } from "./manifest/objects.ts";
+import type { ManifestFile } from "./manifest/parse.ts";
 import { validateCluster } from "./manifest/validate.ts";
 import type { ClusterModel } from "./model.ts";
 import { type ResolvedCluster, resolvePolicies } from "./resolve.ts";

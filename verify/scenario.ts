@@ -1,15 +1,8 @@
 /** Scenarios as data: `scenario.yaml` read and checked, every problem with its place. */
 import type { Issue } from "../compiler/issue.ts";
-import {
-  describe,
-  formatPath,
-  isRecord,
-  type ManifestFile,
-  type Path,
-  type Position,
-  parseYamlDocuments,
-  type YamlDocument,
-} from "../compiler/manifest/parse.ts";
+import { type ManifestFile, parseYamlDocuments, type YamlDocument } from "../compiler/manifest/parse.ts";
+import type { Position } from "../compiler/manifest/plain/lines.ts";
+import { describe, formatPath, isRecord, type Path } from "../compiler/manifest/values.ts";
 import type { CtState, Verdict } from "../dataplane/verdict.ts";
 import {
   isProblem,

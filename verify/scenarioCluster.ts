@@ -1,7 +1,8 @@
 /** The cluster of a scenario: API objects that come, go and move, and what they make together. */
 import { type LoadedCluster, loadObjects } from "../compiler/compile.ts";
 import type { Issue } from "../compiler/issue.ts";
-import { isRecord, type ParsedObject } from "../compiler/manifest/parse.ts";
+import type { ParsedObject } from "../compiler/manifest/objects.ts";
+import { isRecord } from "../compiler/manifest/values.ts";
 import type { ClusterChange, ObjectName } from "./scenario.ts";
 
 /** The kinds that say something about network policy. */

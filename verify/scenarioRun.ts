@@ -1,7 +1,7 @@
 /** Scenarios executed: the steps in order down one lane, each packet held against what the scenario expects. */
 import { resolvePolicies } from "../compiler/compile.ts";
 import type { Issue } from "../compiler/issue.ts";
-import type { ParsedObject } from "../compiler/manifest/parse.ts";
+import type { ParsedObject } from "../compiler/manifest/objects.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Packet } from "../dataplane/packet.ts";
 import { TraceRecorder, type TraceStep } from "../dataplane/trace.ts";
@@ -93,7 +93,10 @@ function changeCluster(before: readonly ParsedObject[], step: ChangeStep, file: 
     objects = changed.objects;
   }
   const { model, issues } = loadChanged(objects);
-  if (model === undefined) return { kind: "invalid", issues: issues.filter(({ severity }) => severity === "error") };
+  if (model === undefined) {
+    const errors = issues.filter(({ severity }) => severity === "error");
+    return { kind: "invalid", issues: [stepIssue(step, file, "this change leaves no valid cluster:"), ...errors] };
+  }
   return { kind: "changed", objects, cluster: resolvePolicies(model) };
 }
 

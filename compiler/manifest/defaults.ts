@@ -3,7 +3,8 @@
  *
  * Source: k8s.io/kubernetes pkg/apis/networking/v1/defaults.go, pkg/apis/core/v1/defaults.go.
  */
-import { isRecord, type ParsedManifests, type ParsedObject } from "./parse.ts";
+import type { ParsedManifests, ParsedObject } from "./objects.ts";
+import { isRecord } from "./values.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 

@@ -2,7 +2,8 @@
 import type { Issue, Severity, SourceRef } from "../issue.ts";
 import type { Labels } from "../model.ts";
 import { didYouMean, labelKeyProblem, labelValueProblem, NO_HOST_NAMES } from "./formats.ts";
-import { describe, formatPath, isRecord, type ParsedObject, type Path, quote } from "./parse.ts";
+import type { ParsedObject } from "./objects.ts";
+import { describe, formatPath, isRecord, type Path, quote } from "./values.ts";
 
 export type Fields = Readonly<Record<string, unknown>>;
 

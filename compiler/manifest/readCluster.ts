@@ -10,8 +10,8 @@ import {
 import type { ClusterNode, ContainerPort, Endpoint, Namespace, PodPhase } from "../model.ts";
 import { type FieldReader, type Fields, isAbsent } from "./fields.ts";
 import { dnsSubdomainProblem, looksLikeHostName, portNameProblem, portNumberProblem } from "./formats.ts";
-import { describe, isRecord, type Path, quote } from "./parse.ts";
 import { type ObjectIdentity, readProtocol } from "./readPolicy.ts";
+import { describe, isRecord, type Path, quote } from "./values.ts";
 
 const PHASES = ["Pending", "Running", "Succeeded", "Failed", "Unknown"] as const satisfies readonly PodPhase[];
 

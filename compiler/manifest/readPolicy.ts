@@ -16,7 +16,7 @@ import type {
 } from "../model.ts";
 import { type FieldReader, type Fields, isAbsent } from "./fields.ts";
 import { looksLikeHostName, NO_HOST_NAMES, portNameProblem, portNumberProblem } from "./formats.ts";
-import { describe, type Path, quote } from "./parse.ts";
+import { describe, type Path, quote } from "./values.ts";
 
 export interface ObjectIdentity {
   readonly namespace: string;

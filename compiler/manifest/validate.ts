@@ -16,7 +16,7 @@ import {
 import { NAMESPACE_NAME_LABEL } from "./defaults.ts";
 import { FieldReader, isAbsent } from "./fields.ts";
 import { dnsLabelProblem, dnsSubdomainProblem } from "./formats.ts";
-import type { ParsedManifests, ParsedObject } from "./parse.ts";
+import type { ParsedManifests, ParsedObject } from "./objects.ts";
 import { readNamespace, readNode, readPod } from "./readCluster.ts";
 import { type ObjectIdentity, readPolicy } from "./readPolicy.ts";
 
