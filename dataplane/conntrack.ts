@@ -83,12 +83,11 @@ export class ConntrackTable {
   #hold: (typeof HOLD)[keyof typeof HOLD] = HOLD.nothing;
   #isReply = false;
   #isFull = false;
-  /** Rows of `#aheadBatch` up to here were read ahead. */
-  #aheadTo = 0;
+  /** Rows of this batch up to here were read ahead, as long as rows are looked up one after the other. */
   #aheadBatch: PacketBatch | undefined;
+  #aheadTo = 0;
+  #lastRow = 0;
   readonly #aheadSlots = new Int32Array(ROWS_AHEAD);
-  /** Keeps the reads ahead from being optimised away. */
-  #aheadSum = 0;
   /** Second from which the garbage collector makes room, if it has to. */
   #pressureFrom = Number.POSITIVE_INFINITY;
 
@@ -176,9 +175,7 @@ export class ConntrackTable {
       const state = this.#lookupMessage(batch, row, zone);
       if (state !== UNDECIDED) return state;
     }
-    if (this.#store.live > ENTRIES_WORTH_IT && (row >= this.#aheadTo || batch !== this.#aheadBatch)) {
-      this.#readAhead(batch, row);
-    }
+    if (this.#store.live > ENTRIES_WORTH_IT) this.#readAhead(batch, row);
     this.#tuple.load(batch, row, zone);
     const slot = this.#find(this.#tuple);
     if (slot === NONE) return this.#begin(batch, row);
@@ -303,6 +300,9 @@ export class ConntrackTable {
    * million. It is a hint only; what it finds may be outdated by the time its row comes.
    */
   #readAhead(batch: PacketBatch, row: number): void {
+    const isRead = batch === this.#aheadBatch && row > this.#lastRow && row < this.#aheadTo;
+    this.#lastRow = row;
+    if (isRead) return;
     const rows = Math.min(ROWS_AHEAD, batch.length - row);
     this.#aheadBatch = batch;
     this.#aheadTo = row + Math.max(1, rows);
@@ -319,7 +319,7 @@ export class ConntrackTable {
       const at = Math.max(0, (slots[ahead] ?? 0) - 1) * FLOW_WORDS;
       sum ^= (words[at] ?? 0) ^ (words[at + FLOW_WORDS - 1] ?? 0);
     }
-    this.#aheadSum = sum;
+    slots[0] = sum; // so that the reads are not optimised away
   }
 
   /** Errors belong to the entry of the packet they quote, if they go to whoever sent that packet. */
