@@ -26,10 +26,12 @@ export type EntryReading =
   | { readonly kind: "members"; readonly members: readonly IPSetMember[] }
   | { readonly kind: "wrong"; readonly wanted: string };
 
-/** What tells two entries of a set apart. */
-export function entryKey(member: IPSetMember): string {
+/** What tells two entries of a set apart. A number for IPv4 prefixes, of which sets are full. */
+export function entryKey(member: IPSetMember): string | number {
   if (member.kind === "set") return member.set;
-  const net = `${member.cidr.words.join(".")}/${member.cidr.prefixLength}`;
+  const { words, family, prefixLength } = member.cidr;
+  if (member.kind === "net" && family === 4) return ((words[0] ?? 0) >>> 0) * 64 + prefixLength;
+  const net = `${words.join(".")}/${prefixLength}`;
   return member.kind === "net" ? net : `${net},${member.protocol}:${member.port}`;
 }
 

@@ -58,6 +58,8 @@ class SaveReader {
   /** A line was seen that only a save has; before that, one bad line says that the text is something else. */
   #isSave = false;
   #lastLine = 1;
+  /** Rules that give packets a new destination, and the first of them. */
+  #destinations: { readonly line: number; readonly path: string; count: number } | undefined;
 
   constructor(context: SaveContext) {
     this.#context = context;
@@ -70,6 +72,7 @@ class SaveReader {
       if (!this.#line(line)) break;
     }
     this.#unterminated(this.#lastLine);
+    this.#warnOfDestinations();
     return { family: this.#context.family, tables: [...this.#tables.values()] };
   }
 
@@ -203,6 +206,10 @@ class SaveReader {
     });
     if (rule === undefined) return;
     chain.rules.push(rule);
+    if (rule.target?.kind === "nat" && (rule.target.target === "DNAT" || rule.target.target === "REDIRECT")) {
+      this.#destinations ??= { line: line.number, path, count: 0 };
+      this.#destinations.count++;
+    }
     if (rule.target?.kind === "jump" || rule.target?.kind === "goto") {
       table.jumps.push({ from: chain.name, to: rule.target.chain, line: line.number, column: name.column });
     }
@@ -215,6 +222,15 @@ class SaveReader {
       this.#error(line, "outside-table", `${shorten(line.text.trim())}: outside of a table; want *table before it`);
     }
     return this.#open;
+  }
+
+  /** A service proxy writes such rules by the thousand; the first stands for all. */
+  #warnOfDestinations(): void {
+    if (this.#destinations === undefined) return;
+    const { line, path, count } = this.#destinations;
+    const rules = count === 1 ? "a rule gives" : `this and ${count - 1} more rules give`;
+    const message = `${rules} packets a new destination, which is not modelled: there the verdict is unknown`;
+    this.#issues.warning({ code: "translation", line, column: 1, message, path });
   }
 
   #unterminated(at: number): void {

@@ -7,7 +7,6 @@ import {
   hostCidr,
   maskWord,
   parseAddress,
-  parseCidr,
 } from "../../dataplane/address.ts";
 import type { PortRange } from "../../dataplane/program.ts";
 import { parseProtocolText } from "../render/protocols.ts";
@@ -79,9 +78,12 @@ export function parsePrefix(text: string): PrefixReading {
   const address = parseAddress(slash < 0 ? text : text.slice(0, slash));
   if (address === undefined) return WRONG;
   if (slash < 0) return { kind: "cidr", cidr: hostCidr(address) };
-  const cidr = parseCidr(text);
-  if (cidr !== undefined) return { kind: "cidr", cidr };
-  const mask = parseAddress(text.slice(slash + 1));
+  const after = text.slice(slash + 1);
+  if (/^(?:0|[1-9]\d{0,2})$/.test(after)) {
+    const length = Number(after);
+    return length > addressBits(address.family) ? WRONG : { kind: "cidr", cidr: cidrOf(address, length) };
+  }
+  const mask = parseAddress(after);
   if (mask === undefined || mask.family !== address.family) return WRONG;
   const length = prefixLengthOf(mask.words);
   return length === undefined ? { kind: "mask" } : { kind: "cidr", cidr: cidrOf(address, length) };

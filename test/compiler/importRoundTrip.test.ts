@@ -106,16 +106,8 @@ function headerFirst(matches: readonly Match[]): readonly Match[] {
 }
 
 describe("a program rendered and imported", () => {
-  it("random programs are sound", () => {
-    fc.assert(
-      fc.property(programArbitrary(), (program) => {
-        expect(verifyProgram(program)).toEqual([]);
-      }),
-    );
-  });
-
   it("random programs say everything that can be said", () => {
-    const rules = fc.sample(programArbitrary({ families: [4, 6] }), { numRuns: 200, seed: 1 }).flatMap(rulesOf);
+    const rules = fc.sample(programArbitrary({ families: [4, 6] }), { numRuns: 100, seed: 1 }).flatMap(rulesOf);
     const matches = new Set(rules.flatMap((rule) => rule.matches.map(({ kind }) => kind)));
     const targets = new Set(rules.flatMap(({ target }) => target?.kind ?? []));
     expect([...matches].sort()).toEqual(drawn(MATCH_KINDS));
@@ -125,6 +117,7 @@ describe("a program rendered and imported", () => {
   it("is the same program, whatever the instruction set can say", () => {
     fc.assert(
       fc.property(programArbitrary(), (program) => {
+        expect(verifyProgram(program)).toEqual([]);
         expect(throughText(program)).toEqual({ program, issues: [] });
       }),
       { numRuns: 200 },
