@@ -57,6 +57,21 @@ describe("hash:ip", () => {
     expect(held).toBe(10_000);
   });
 
+  it("of IPv6 finds each of two thousand addresses and nothing beside them", () => {
+    const lines = ["create S hash:ip family inet6 hashsize 1024 maxelem 65536"];
+    for (let index = 0; index < 2_000; index++)
+      lines.push(`add S 2001:db8:${(index % 7).toString(16)}::${(index * 2).toString(16)}`);
+    const node = new NodeUnderTest({
+      family: 6,
+      sets: lines.join("\n"),
+      rules: "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m set --match-set S src -j DROP",
+    });
+    for (let index = 0; index < 4_000; index++) {
+      const source = `2001:db8:${((index >> 1) % 7).toString(16)}::${index.toString(16)}`;
+      expect(node.push(`udp [${source}]:1 > [fd00:1::10]:53`).verdict).toBe(index % 2 === 0 ? "drop" : "accept");
+    }
+  });
+
   it("of IPv6 holds addresses of four words", () => {
     const six = `create S hash:ip family inet6 hashsize 1024 maxelem 65536
       add S fd00:1::10
