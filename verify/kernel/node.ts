@@ -137,7 +137,8 @@ export class KernelNode {
     const arrival = this.topology.arrivalOf(packet.source, packet.destination);
     const sent = { identification, protocol: packet.protocol, length };
     if (arrival.kind === "node") {
-      encodePacket(packet, requests.bytes, requests.send(length), { identification });
+      const at = requests.send(length);
+      encodePacket(packet, requests.bytes, at, { identification });
       return sent;
     }
     const header = arrival.frame === undefined ? 0 : FRAME_BYTES;

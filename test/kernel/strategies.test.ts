@@ -1,0 +1,87 @@
+/** Random clusters under every strategy: what we say of a packet is what the kernel does with it. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { STRATEGIES } from "../../compiler/strategies/registry.ts";
+import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import {
+  addReports,
+  type ClusterCase,
+  EMPTY_REPORT,
+  judgePrograms,
+  programsOf,
+  shrinkCluster,
+} from "../../verify/kernel/campaign.ts";
+import type { JudgeOptions, JudgeReport } from "../../verify/kernel/judge.ts";
+import { clusterArbitrary } from "../arbitraries/cluster.ts";
+import { packetsOf, SEED } from "./budget.ts";
+import { hasKernel } from "./kernel.ts";
+import { clusterFinding } from "./report.ts";
+
+/** Enough to meet each rule of two small nodes several times; more clusters tell more than more packets. */
+const PACKETS_PER_CLUSTER = 3000;
+
+/** Clusters without a policy or a pod load in no time and tell nothing. */
+const interesting = clusterArbitrary().filter(
+  ({ policies, endpoints }) => policies.length > 0 && endpoints.filter(({ hostNetwork }) => !hostNetwork).length > 1,
+);
+
+async function judgeRandomClusters(strategy: Strategy, options: JudgeOptions, packets: number): Promise<JudgeReport> {
+  let report = EMPTY_REPORT;
+  const perCluster = Math.min(PACKETS_PER_CLUSTER, Math.ceil(packets / 5));
+  const drawn = Math.ceil(packets / perCluster) * 2;
+  const models = fc.sample(interesting, { numRuns: drawn, seed: SEED }).values();
+  while (report.packets < packets) {
+    const model = models.next().value;
+    if (model === undefined) throw new Error(`${drawn} clusters were too few for ${packets} packets`);
+    const subject: ClusterCase = { model, strategy };
+    const campaign = { ...options, packets: perCluster, seed: SEED + report.packets };
+    const found = await judgePrograms(programsOf(subject), campaign);
+    const [difference] = found.differences;
+    if (difference !== undefined) {
+      const finding = await shrinkCluster(subject, difference, campaign);
+      throw new Error(clusterFinding(finding, "test/kernel/strategies.test.ts"));
+    }
+    report = addReports(report, found);
+  }
+  return report;
+}
+
+/** Strategies that lower to chains; what eBPF maps do is judged elsewhere. */
+const chained = STRATEGIES.filter(({ name }) => name !== "cilium-ebpf" && name !== "bpf-hash");
+
+describe.runIf(hasKernel("bridge"))("random clusters", () => {
+  const share = (part: Parameters<typeof packetsOf>[0]) => Math.ceil(packetsOf(part) / chained.length);
+
+  it.each(chained.map((strategy) => [strategy.name, strategy] as const))(
+    "under %s have the kernel's verdicts",
+    { timeout: 240_000 },
+    async (_, strategy) => {
+      const packets = share("strategies legacy");
+      const report = await judgeRandomClusters(strategy, { variant: "legacy", walks: false }, packets);
+      expect(report.packets).toBeGreaterThanOrEqual(packets);
+      expect(report.unknown).toBe(0);
+      expect(report.verdicts.accept).toBeGreaterThan(packets / 10);
+      expect(report.verdicts.drop + report.verdicts.reject).toBeGreaterThan(packets / 25);
+    },
+  );
+
+  it.each(chained.map((strategy) => [strategy.name, strategy] as const))(
+    "under %s are walked by the rules that the kernel matches",
+    { timeout: 240_000 },
+    async (_, strategy) => {
+      const packets = share("strategies legacy walks");
+      const report = await judgeRandomClusters(strategy, { variant: "legacy", walks: true }, packets);
+      expect(report.walks).toBeGreaterThanOrEqual(packets);
+    },
+  );
+
+  it.runIf(hasKernel("nft-variant")).each(chained.map((strategy) => [strategy.name, strategy] as const))(
+    "under %s have the verdicts of the kernel with the nft tools",
+    { timeout: 240_000 },
+    async (_, strategy) => {
+      const packets = share("strategies nft");
+      const report = await judgeRandomClusters(strategy, { variant: "nft", walks: false }, packets);
+      expect(report.packets).toBeGreaterThanOrEqual(packets);
+    },
+  );
+});
