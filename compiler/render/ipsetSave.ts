@@ -23,20 +23,24 @@ const BUCKET_SIZE = 12;
 export function renderIpsetSave(program: TableProgram, options: IpsetSaveOptions = {}): string {
   const lists = program.sets.filter(({ type }) => type === "list:set");
   const others = program.sets.filter(({ type }) => type !== "list:set");
-  return [...others, ...lists]
-    .flatMap((set) => setLines(set, options))
-    .map((line) => `${line}\n`)
-    .join("");
+  // Sets share members by the thousand (one pod in the sets of many policies): each is put into words once.
+  const elements = new Map<IPSetMember, string>();
+  return [...others, ...lists].map((set) => setText(set, options, elements)).join("");
 }
 
-function setLines(set: IPSet, { origins }: IpsetSaveOptions): readonly string[] {
+function setText(set: IPSet, { origins }: IpsetSaveOptions, elements: Map<IPSetMember, string>): string {
   const name = word("set name", set.name, SET_NAME_MAX_BYTES);
-  const origin = origins === undefined || set.origin === undefined ? [] : [`# ${withoutControls(set.origin)}`];
-  return [
-    ...origin,
-    `create ${name} ${set.type} ${createOptions(set)}`,
-    ...set.members.map((member) => `add ${name} ${memberText(member)}${memberOptions(set, member)}`),
-  ];
+  const origin = origins === undefined || set.origin === undefined ? "" : `# ${withoutControls(set.origin)}\n`;
+  let text = `${origin}create ${name} ${set.type} ${createOptions(set)}\n`;
+  for (const member of set.members) {
+    let element = elements.get(member);
+    if (element === undefined) {
+      element = elementText(member);
+      elements.set(member, element);
+    }
+    text += `add ${name} ${element}${memberOptions(set, member)}\n`;
+  }
+  return text;
 }
 
 function createOptions({ name, type, family, options }: IPSet): string {
@@ -57,7 +61,7 @@ function createOptions({ name, type, family, options }: IPSet): string {
   ].join(" ");
 }
 
-function memberText(member: IPSetMember): string {
+function elementText(member: IPSetMember): string {
   switch (member.kind) {
     case "net":
       return netText(member.cidr);

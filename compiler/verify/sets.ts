@@ -38,24 +38,26 @@ export function dimensionsBySet(sets: readonly IPSet[]): ReadonlyMap<string, Set
 export function verifySets(sets: readonly IPSet[]): readonly string[] {
   const problems: string[] = [];
   const earlier = new Map<string, IPSet>();
+  // Sets with one array of members and the same wishes for them have the same problems.
+  const seen = new Map<IPSet["members"], Map<string, readonly string[]>>();
   for (const set of sets) {
     const unsafe = unsafeName(set.name, SET_NAME_MAX_BYTES);
     if (unsafe !== undefined) problems.push(`set name ${JSON.stringify(set.name)} ${unsafe}`);
     if (earlier.has(set.name)) problems.push(`set ${set.name}: created twice`);
-    problems.push(...verifySet(set, earlier).map((problem) => `set ${set.name}: ${problem}`));
+    const wishes = `${set.type} ${set.family} ${set.options.comment}`;
+    const known = seen.get(set.members) ?? new Map<string, readonly string[]>();
+    const ofMembers = known.get(wishes) ?? verifyMembers(set);
+    seen.set(set.members, known.set(wishes, ofMembers));
+    const ofSet = [...verifyOptions(set), ...ofMembers, ...verifyLists(set, earlier)];
+    problems.push(...ofSet.map((problem) => `set ${set.name}: ${problem}`));
     earlier.set(set.name, set);
   }
   return problems;
 }
 
-function verifySet(set: IPSet, earlier: ReadonlyMap<string, IPSet>): string[] {
+function verifyOptions({ type, members, options }: IPSet): string[] {
   const problems: string[] = [];
-  const {
-    maxElements = DEFAULT_MAX_ELEMENTS,
-    hashSize = 1,
-    size = DEFAULT_LIST_SIZE,
-    timeoutSeconds = 0,
-  } = set.options;
+  const { maxElements = DEFAULT_MAX_ELEMENTS, hashSize = 1, size = DEFAULT_LIST_SIZE, timeoutSeconds = 0 } = options;
   for (const [name, value] of Object.entries({ maxElements, hashSize, size })) {
     if (!Number.isInteger(value) || value < 1) problems.push(`${name} ${value} is not a positive number`);
   }
@@ -63,26 +65,39 @@ function verifySet(set: IPSet, earlier: ReadonlyMap<string, IPSet>): string[] {
   if (!Number.isInteger(timeoutSeconds) || timeoutSeconds < 0 || timeoutSeconds > 2_147_483) {
     problems.push(`timeout ${timeoutSeconds} is not 0-2147483 seconds`);
   }
-  const most = set.type === "list:set" ? size : maxElements;
-  if (set.members.length > most) problems.push(`${set.members.length} members, room for ${most}`);
+  const most = type === "list:set" ? size : maxElements;
+  if (members.length > most) problems.push(`${members.length} members, room for ${most}`);
+  return problems;
+}
+
+function verifyMembers(set: IPSet): string[] {
+  const problems: string[] = [];
   const seen = new Set<number | string>();
-  const lists = new Set<number>();
   for (const member of set.members) {
     const key = memberKey(member);
     if (seen.has(key)) problems.push(`${describe(member)} is added twice`);
     seen.add(key);
     const problem = verifyMember(set, member) ?? verifyComment(set, member);
     if (problem !== undefined) problems.push(`${describe(member)} ${problem}`);
+  }
+  return problems;
+}
+
+function verifyLists(set: IPSet, earlier: ReadonlyMap<string, IPSet>): string[] {
+  if (set.type !== "list:set") return [];
+  const problems: string[] = [];
+  const dimensions = new Set<number>();
+  for (const member of set.members) {
     if (member.kind !== "set") continue;
     const listed = earlier.get(member.set);
     if (listed === undefined) problems.push(`lists ${member.set}, which is not created before it`);
     else if (listed.type === "list:set") problems.push(`lists ${member.set}, which is a list itself`);
     else {
       if (listed.family !== set.family) problems.push(`lists ${member.set}, which is of IPv${listed.family}`);
-      lists.add(DIMENSIONS[listed.type]);
+      dimensions.add(DIMENSIONS[listed.type]);
     }
   }
-  if (lists.size > 1) problems.push("lists sets of different dimensions");
+  if (dimensions.size > 1) problems.push("lists sets of different dimensions");
   return problems;
 }
 

@@ -7,6 +7,7 @@ import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
 import { renderMapDump } from "../../compiler/render/mapDump.ts";
 import type { Chain, IPSet, MapProgram, Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
 import { cidr } from "../arbitraries/builders.ts";
+import { attackArbitrary } from "./hostileClusters.ts";
 
 const attachment = { uplink: "eth0", pods: [], remotePodAddresses: [], localAddresses: [] };
 
@@ -95,7 +96,7 @@ describe("iptables-save", () => {
 
   it("a comment comes back as the one word it was, whatever is in it", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "binary", maxLength: 60 }).map(withoutControls), (text) => {
+      fc.property(attackArbitrary.map(withoutControls), (text) => {
         const [line = ""] = printed({ matches: [{ kind: "comment", text }], target: accept });
         const words = splitWords(line, "iptables");
         expect(words.kind === "words" && words.words.map((word) => word.text)).toEqual([

@@ -3,7 +3,7 @@
  * the policy becomes, in this order, entries for its pods (numbered ports, then named ones), for everybody, and for its
  * blocks; an entry is two rules with equal matches: one marks the packet, the other returns with it.
  */
-import { type Family, hostCidr } from "../../../dataplane/address.ts";
+import type { Family } from "../../../dataplane/address.ts";
 import { PROTOCOL } from "../../../dataplane/packet.ts";
 import type { Chain, IPSet, IPSetMember, Match, Rule } from "../../../dataplane/program.ts";
 import { DIRECTIONS, type Direction, type Endpoint, type PolicyPort, peerPath, rulePath } from "../../model.ts";
@@ -11,6 +11,7 @@ import type { ResolvedCluster, ResolvedPolicy, ResolvedRule } from "../../resolv
 import { comment, inSet, marked, ofProtocol, RETURN, setMark, toPorts } from "../../ruleParts.ts";
 import { type BlockPeer, blockElements } from "./blocks.ts";
 import { ALLOWED_MARK } from "./marks.ts";
+import { MemberLists } from "./members.ts";
 import { indexNamedPorts, type NamedPort, type NamedPortIndex, resolvePorts } from "./namedPorts.ts";
 import { identityComment, namedPortSetName, peerSetName, policyChainName, targetSetName } from "./names.ts";
 import { SetStore } from "./sets.ts";
@@ -127,7 +128,7 @@ function lowerRule(scope: PolicyScope, rule: ResolvedRule, index: NamedPortIndex
     const from = onlyOne(pods.map((peer) => peerPath(identity, direction, rule.index, peer.index))) ?? origin;
     sets.refresh(peers, {
       type: "hash:ip",
-      members: members.firsts(unionOf(pods.map((peer) => peer.members))),
+      members: members.firsts(pods.map((peer) => peer.members)),
       origin,
     });
     for (const port of numeric) between("pods", peers, port, from);
@@ -178,47 +179,6 @@ function entryRules({ policy, direction }: PolicyScope, entry: Entry): readonly 
 }
 
 const PROTOCOL_NAMES = { TCP: "tcp", UDP: "udp", SCTP: "sctp" } as const;
-
-/** Addresses of pods as members of sets. Equal selections share one array, so each is made once. */
-class MemberLists {
-  readonly #family: Family;
-  readonly #all = new Map<readonly Endpoint[], readonly IPSetMember[]>();
-  readonly #firsts = new Map<readonly Endpoint[], readonly IPSetMember[]>();
-
-  constructor(family: Family) {
-    this.#family = family;
-  }
-
-  /** Every address of each pod. */
-  all(pods: readonly Endpoint[]): readonly IPSetMember[] {
-    return this.#list(this.#all, pods, Number.POSITIVE_INFINITY);
-  }
-
-  /** The first address of each pod: `getIPsFromPods`. */
-  firsts(pods: readonly Endpoint[]): readonly IPSetMember[] {
-    return this.#list(this.#firsts, pods, 1);
-  }
-
-  #list(made: Map<readonly Endpoint[], readonly IPSetMember[]>, pods: readonly Endpoint[], most: number) {
-    let members = made.get(pods);
-    if (members === undefined) {
-      members = pods.flatMap(({ addresses }) =>
-        addresses
-          .filter(({ family }) => family === this.#family)
-          .slice(0, most)
-          .map((address): IPSetMember => ({ kind: "net", cidr: hostCidr(address) })),
-      );
-      made.set(pods, members);
-    }
-    return members;
-  }
-}
-
-/** The pods of all lists, each once; one list alone stays the array it is. */
-function unionOf(lists: readonly (readonly Endpoint[])[]): readonly Endpoint[] {
-  const [first = []] = lists;
-  return lists.length === 1 ? first : [...new Set(lists.flat())];
-}
 
 function onlyOne(paths: readonly string[]): string | undefined {
   return paths.length === 1 ? paths[0] : undefined;

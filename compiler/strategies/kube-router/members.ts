@@ -1,0 +1,62 @@
+/** Addresses of pods as members of sets. */
+import { type Family, hostCidr } from "../../../dataplane/address.ts";
+import type { IPSetMember } from "../../../dataplane/program.ts";
+import type { Endpoint } from "../../model.ts";
+
+type PodList = readonly Endpoint[];
+
+/**
+ * Policies are many and choose from few lists of pods: a cluster of 500 policies over 1,000 pods has half a million
+ * members. Equal selections arrive as one array (resolve.ts), so each array of members is made once, from members that
+ * are made once for each pod, and later stages can tell by identity what they have seen.
+ */
+export class MemberLists {
+  readonly #family: Family;
+  readonly #byPod = new Map<Endpoint, readonly IPSetMember[]>();
+  readonly #all = new Map<PodList, readonly IPSetMember[]>();
+  readonly #firsts = new Map<PodList, readonly IPSetMember[]>();
+  readonly #numbers = new Map<PodList, number>();
+  readonly #unions = new Map<string, PodList>();
+
+  constructor(family: Family) {
+    this.#family = family;
+  }
+
+  /** Every address of each pod. */
+  all(pods: PodList): readonly IPSetMember[] {
+    return remembered(this.#all, pods, () => pods.flatMap((pod) => this.#membersOf(pod)));
+  }
+
+  /** The first address of each pod in any of the lists, once: `getIPsFromPods`. */
+  firsts(lists: readonly PodList[]): readonly IPSetMember[] {
+    const pods = this.#union(lists);
+    return remembered(this.#firsts, pods, () => pods.flatMap((pod) => this.#membersOf(pod).slice(0, 1)));
+  }
+
+  #membersOf(pod: Endpoint): readonly IPSetMember[] {
+    return remembered(this.#byPod, pod, () =>
+      pod.addresses
+        .filter(({ family }) => family === this.#family)
+        .map((address): IPSetMember => ({ kind: "net", cidr: hostCidr(address) })),
+    );
+  }
+
+  #union(lists: readonly PodList[]): PodList {
+    const [longest = [], ...others] = [...new Set(lists)].sort((a, b) => b.length - a.length);
+    if (others.every((list) => list.length === 0)) return longest;
+    const key = lists.map((list) => remembered(this.#numbers, list, () => this.#numbers.size)).join();
+    return remembered(this.#unions, key, () => {
+      const pods = new Set(lists.flat());
+      return pods.size === longest.length ? longest : [...pods];
+    });
+  }
+}
+
+function remembered<K, V>(known: Map<K, V>, key: K, make: () => V): V {
+  let value = known.get(key);
+  if (value === undefined) {
+    value = make();
+    known.set(key, value);
+  }
+  return value;
+}
