@@ -1,138 +1,10 @@
 /** The match modules of iptables-extensions(8) that the instruction set can say, option by option. */
-import { PROTOCOL, protocolName, TCP_FLAG } from "../../dataplane/packet.ts";
-import {
-  type AddressType,
-  type CtStateFlag,
-  type DeviceTest,
-  type Match,
-  MULTIPORT_SLOTS,
-  type PortRange,
-  type Side,
-} from "../../dataplane/program.ts";
+import type { AddressType, CtStateFlag, DeviceTest, Match, Side } from "../../dataplane/program.ts";
 import { shorten } from "./importIssues.ts";
+import { type MatchModule, notNegatable, opaqueMatch, perOption, wrongValue } from "./matchModule.ts";
+import { icmpModule, multiport, portModule } from "./protocolMatches.ts";
 import { type Given, type RuleScope, valueAt } from "./scope.ts";
-import { isServiceName, parseIcmpType, parseMark, parseNumber, parsePortRange } from "./values.ts";
-
-export interface MatchModule {
-  /** Options and how many values each takes. */
-  readonly options: Readonly<Record<string, number>>;
-  /** The matches of one `-m` with its options, in the order they stand. */
-  build(given: readonly Given[], scope: RuleScope): readonly Match[];
-}
-
-/** Options whose meaning is clear, but not to us: what the packet meets there is unknown. */
-export function opaqueMatch(module: string, given: readonly Given[]): Extract<Match, { readonly kind: "opaque" }> {
-  return { kind: "opaque", text: [`-m ${module}`, ...given.map(({ raw }) => raw)].join(" ") };
-}
-
-/** A module of independent options: each becomes a match, or, where `one` says so, is not represented. */
-function perOption(
-  module: string,
-  options: Readonly<Record<string, number>>,
-  one: (given: Given, scope: RuleScope) => Match | "unrepresented" | undefined,
-): MatchModule {
-  return {
-    options,
-    build: (all, scope) =>
-      all.flatMap((given) => {
-        const match = one(given, scope);
-        if (match !== "unrepresented") return match ?? [];
-        scope.unrepresented(given.at, given.raw);
-        return opaqueMatch(module, [given]);
-      }),
-  };
-}
-
-function wrongValue(given: Given, scope: RuleScope, allowed: string): undefined {
-  const value = valueAt(given);
-  scope.error(value, "bad-value", `${given.name} ${shorten(value.raw)}: want ${allowed}`);
-}
-
-function notNegatable(given: Given, scope: RuleScope): readonly [] {
-  scope.error(given.at, "bad-rule", `${given.name} cannot be negated`);
-  return [];
-}
-
-type PortModule = "tcp" | "udp" | "udplite" | "dccp" | "sctp";
-
-const EVERY_PORT: PortRange = { first: 0, last: 65_535 };
-
-/** `-m tcp` and its kin. Alone it is the full range: the tools drop `--dport 0:65535`, and it holds for the protocol. */
-function portModule(extension: PortModule, more: Readonly<Record<string, number>>): MatchModule {
-  const options = { "--sport": 1, "--dport": 1, ...more };
-  const each = perOption(extension, options, (given, scope) => {
-    if (given.name === "--tcp-flags") return tcpFlags(given, scope);
-    if (given.name === "--syn") {
-      return { kind: "tcpFlags", mask: SYN_MASK, compare: TCP_FLAG.S, negate: given.negate };
-    }
-    if (given.name !== "--sport" && given.name !== "--dport") return "unrepresented";
-    const text = valueAt(given).text;
-    const range = parsePortRange(text);
-    if (range === undefined && isServiceName(text)) return "unrepresented";
-    if (range === undefined) return wrongValue(given, scope, "a port 0-65535 or a range first:last");
-    const side = given.name === "--sport" ? "source" : "destination";
-    return { kind: "ports", side, ranges: [range], extension, negate: given.negate };
-  });
-  return {
-    options,
-    build: (given, scope) => {
-      if (given.length > 0) return each.build(given, scope);
-      return [{ kind: "ports", side: "destination", ranges: [EVERY_PORT], extension, negate: false }];
-    },
-  };
-}
-
-/** `--syn` is `--tcp-flags FIN,SYN,RST,ACK SYN`. */
-const SYN_MASK = TCP_FLAG.F | TCP_FLAG.S | TCP_FLAG.R | TCP_FLAG.A;
-
-const FLAG_BITS: ReadonlyMap<string, number> = new Map([
-  ["FIN", TCP_FLAG.F],
-  ["SYN", TCP_FLAG.S],
-  ["RST", TCP_FLAG.R],
-  ["PSH", TCP_FLAG.P],
-  ["ACK", TCP_FLAG.A],
-  ["URG", TCP_FLAG.U],
-  ["ALL", TCP_FLAG.F | TCP_FLAG.S | TCP_FLAG.R | TCP_FLAG.P | TCP_FLAG.A | TCP_FLAG.U],
-  ["NONE", 0],
-]);
-
-function tcpFlags(given: Given, scope: RuleScope): Match | undefined {
-  const [mask, compare] = given.values.map(({ text }) =>
-    text.split(",").reduce<number | undefined>((bits, name) => {
-      const bit = FLAG_BITS.get(name.toUpperCase());
-      return bits === undefined || bit === undefined ? undefined : bits | bit;
-    }, 0),
-  );
-  if (mask === undefined || compare === undefined) {
-    return wrongValue(given, scope, `two lists of ${[...FLAG_BITS.keys()].join(", ")}`);
-  }
-  return { kind: "tcpFlags", mask, compare, negate: given.negate };
-}
-
-const multiport = perOption("multiport", { "--sports": 1, "--dports": 1, "--ports": 1 }, (given, scope) => {
-  const texts = valueAt(given).text.split(",");
-  const ranges = texts.map((text) => (/^:|:$/.test(text) ? undefined : parsePortRange(text)));
-  const known = ranges.filter((range) => range !== undefined);
-  if (known.length < texts.length) {
-    if (texts.some(isServiceName)) return "unrepresented";
-    return wrongValue(given, scope, "ports 0-65535 and ranges first:last, separated by commas");
-  }
-  const slots = texts.reduce((sum, text) => sum + (text.includes(":") ? 2 : 1), 0);
-  if (slots > MULTIPORT_SLOTS) {
-    return wrongValue(given, scope, `at most ${MULTIPORT_SLOTS} ports, a range counting twice; these are ${slots}`);
-  }
-  const side = given.name === "--sports" ? "source" : given.name === "--dports" ? "destination" : "either";
-  return { kind: "ports", side, ranges: known, extension: "multiport", negate: given.negate };
-});
-
-function icmpModule(module: "icmp" | "icmp6", option: string): MatchModule {
-  const family = module === "icmp" ? 4 : 6;
-  return perOption(module, { [option]: 1 }, (given, scope) => {
-    const type = parseIcmpType(valueAt(given).text, family);
-    if (type === undefined) return wrongValue(given, scope, "an ICMP type by name, type or type/code");
-    return { kind: "icmp", family, ...type, negate: given.negate };
-  });
-}
+import { parseMark, parseNumber } from "./values.ts";
 
 /** ip_set.h IPSET_DIM_MAX, less the one that counts them. */
 const MAX_SIDES = 6;
@@ -375,31 +247,6 @@ export const MATCH_MODULES: ReadonlyMap<string, MatchModule> = new Map([
   ["limit", limit],
   ["rpfilter", rpfilter],
 ]);
-
-/** The module that `-p` brings along: `-p tcp --dport 80` means `-p tcp -m tcp --dport 80`. */
-export function protocolModule(protocol: number | undefined): string | undefined {
-  if (protocol === PROTOCOL.icmpv6) return "icmp6";
-  return protocol === undefined || !MATCH_MODULES.has(protocolName(protocol)) ? undefined : protocolName(protocol);
-}
-
-/** The protocols one of which a rule must name for the module to load; undefined: the module asks for none. */
-export function neededProtocols(module: string): readonly number[] | undefined {
-  switch (module) {
-    case "tcp":
-    case "udp":
-    case "udplite":
-    case "dccp":
-    case "sctp":
-    case "icmp":
-      return [PROTOCOL[module]];
-    case "icmp6":
-      return [PROTOCOL.icmpv6];
-    case "multiport":
-      return [PROTOCOL.tcp, PROTOCOL.udp, PROTOCOL.udplite, PROTOCOL.dccp, PROTOCOL.sctp];
-    default:
-      return undefined;
-  }
-}
 
 /** Modules that mean something without any option; the others demand one. */
 const STAND_ALONE: ReadonlySet<string> = new Set(["tcp", "udp", "udplite", "dccp", "sctp", "limit", "rpfilter"]);

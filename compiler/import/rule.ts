@@ -5,22 +5,18 @@
  * that what people write (`-j NFLOG --nflog-group 1 -m limit --limit 1/s`, `-p tcp --dport 80`) reads like what the save
  * commands print. The options of a module we do not have run to the next option we do have.
  */
-import { type Family, formatAddress } from "../../dataplane/address.ts";
+import type { Family } from "../../dataplane/address.ts";
 import { protocolName } from "../../dataplane/packet.ts";
 import type { Match, Rule, TableName, Target } from "../../dataplane/program.ts";
 import { type ImportIssues, shorten } from "./importIssues.ts";
 import type { Word } from "./lines.ts";
-import {
-  MATCH_MODULES,
-  type MatchModule,
-  mayStandAlone,
-  neededProtocols,
-  opaqueMatch,
-  protocolModule,
-} from "./matches.ts";
-import type { Given, RuleScope, SetNames } from "./scope.ts";
+import { MATCH_MODULES, mayStandAlone } from "./matches.ts";
+import { type MatchModule, opaqueMatch } from "./matchModule.ts";
+import { neededProtocols, protocolModule } from "./protocolMatches.ts";
+import { HEADER_OPTIONS, readHeader } from "./ruleHeader.ts";
+import { type Given, type RuleScope, type SetNames, valueAt } from "./scope.ts";
 import { opaqueTarget, TARGET_MODULES, type TargetModule } from "./targets.ts";
-import { isEverything, parseNumber, parsePrefix, parseProtocolName } from "./values.ts";
+import { parseNumber } from "./values.ts";
 
 type Counters = readonly [packets: number, bytes: number];
 
@@ -63,9 +59,6 @@ const ALIASES: ReadonlyMap<string, string> = new Map([
   ["--port", "--ports"],
 ]);
 
-/** if.h IFNAMSIZ less the closing zero. */
-const MAX_INTERFACE_LENGTH = 15;
-
 /** A `-m` or `-j` with the options that came for it. */
 interface Section {
   readonly name: string;
@@ -93,7 +86,8 @@ class RuleReader {
   /** Which section an option belongs to. */
   readonly #owners = new Map<string, Section>();
   #lastSection: Section | undefined;
-  readonly #generic = new Set<string>();
+  /** Options seen that may stand only once. */
+  readonly #stood = new Set<string>();
   #protocol: number | undefined;
   #target:
     | { readonly kind: "chain"; readonly target: Target }
@@ -146,123 +140,56 @@ class RuleReader {
   }
 
   #dispatch(option: OptionStart): void {
-    switch (option.name) {
-      case "-s":
-      case "-d":
-        this.#once(option, (value, negate) => this.#address(option, value, negate));
-        return;
-      case "-i":
-      case "-o":
-        this.#once(option, (value, negate) => this.#interface(option, value, negate));
-        return;
-      case "-p":
-        this.#once(option, (value, negate) => this.#protocolOption(value, negate));
-        return;
-      case "-f":
-        if (this.#context.family === 6) {
-          this.#error(option.at, "bad-rule", "ip6tables has no -f");
-          return;
-        }
-        this.#items.push({ kind: "match", match: { kind: "fragment", negate: option.negate } });
-        return;
-      case "-m":
-        this.#once(option, (value) => this.#loadMatch(value));
-        return;
-      case "-j":
-        this.#once(option, (value) => this.#jump(value));
-        return;
-      case "-g":
-        this.#once(option, (value) => this.#goto(value));
-        return;
-      case "-c":
-        this.#setCounters(option);
-        return;
-      case "-4":
-      case "-6":
-        return;
-      default:
-        this.#moduleOption(option);
-        return;
-    }
+    if (HEADER_OPTIONS[option.name] !== undefined) this.#headerOption(option);
+    else if (option.name === "-m") this.#useName(option, (name) => this.#loadMatch(name));
+    else if (option.name === "-j" || option.name === "-g") this.#targetOption(option);
+    else if (option.name === "-c") this.#setCounters(option);
+    else if (option.name !== "-4" && option.name !== "-6") this.#moduleOption(option);
   }
 
-  /** An option of iptables itself, which takes one value and stands once (but for `-m`). */
-  #once(option: OptionStart, use: (value: Word, negate: boolean) => void): void {
-    const unique = option.name === "-g" ? "-j" : option.name;
-    if (unique !== "-m" && this.#generic.has(unique)) {
-      this.#error(option.at, "repeated-option", `${option.at.text}: stands more than once in a rule`);
-      return;
-    }
-    this.#generic.add(unique);
-    const given = this.#given(option, 1);
-    const value = given?.values[0];
-    if (given === undefined || value === undefined) return;
-    if (given.negate && (unique === "-m" || unique === "-j")) {
-      this.#error(option.at, "bad-rule", `${option.at.text} cannot be negated`);
-      return;
-    }
-    use(value, given.negate);
-  }
-
-  #address(option: OptionStart, value: Word, negate: boolean): void {
-    const { family } = this.#context;
-    const reading = parsePrefix(value.text);
-    if (reading.kind === "wrong") {
-      const parts = value.text.split(",");
-      if (parts.length < 2 || parts.some((part) => parsePrefix(part).kind === "wrong")) {
-        this.#error(
-          value,
-          "bad-value",
-          `${option.at.text} ${shorten(value.raw)}: want an IPv${family} address or prefix`,
-        );
+  #headerOption(option: OptionStart): void {
+    if (this.#isRepeated(option, option.name)) return;
+    const given = this.#given(option, HEADER_OPTIONS[option.name] ?? 0);
+    if (given === undefined) return;
+    const reading = readHeader(given, this.#context.family);
+    switch (reading.kind) {
+      case "match":
+        this.#items.push(reading);
+        if (reading.match.kind === "protocol" && !reading.match.negate) this.#protocol = reading.match.protocol;
+        return;
+      case "always":
+        return;
+      case "unrepresented": {
+        const text = `${given.negate ? "! " : ""}${given.name} ${valueAt(given).raw}`;
+        this.#unrepresented(given.at, text);
+        this.#items.push({ kind: "match", match: { kind: "opaque", text } });
         return;
       }
+      case "wrong":
+        this.#error(given.values[0] ?? given.at, reading.code, reading.message);
     }
-    if (reading.kind !== "cidr") {
-      this.#opaqueGeneric(option, value, negate);
-      return;
-    }
-    const { cidr } = reading;
-    if (cidr.family !== family) {
-      const message = `${formatAddress(cidr)} is an IPv${cidr.family} address in a save of IPv${family} tables`;
-      this.#error(value, "wrong-family", message);
-      return;
-    }
-    if (isEverything(cidr) && !negate) return; // 0.0.0.0/0 asks nothing, and the save commands leave it out
-    this.#items.push({
-      kind: "match",
-      match: { kind: "address", side: option.name === "-s" ? "source" : "destination", cidr, negate },
-    });
   }
 
-  #opaqueGeneric(option: OptionStart, value: Word, negate: boolean): void {
-    const text = `${negate ? "! " : ""}${option.name} ${value.raw}`;
-    this.#unrepresented(option.at, text);
-    this.#items.push({ kind: "match", match: { kind: "opaque", text } });
+  #targetOption(option: OptionStart): void {
+    if (this.#isRepeated(option, "target")) return;
+    this.#useName(option, (name) => (option.name === "-j" ? this.#jump(name) : this.#goto(name)));
   }
 
-  #interface(option: OptionStart, value: Word, negate: boolean): void {
-    const name = value.text;
-    if (name === "" || name.length > MAX_INTERFACE_LENGTH) {
-      const message = `${option.at.text} ${shorten(value.raw)}: want an interface name of 1 to ${MAX_INTERFACE_LENGTH} characters`;
-      this.#error(value, "bad-value", message);
-      return;
-    }
-    this.#items.push({
-      kind: "match",
-      match: { kind: "interface", side: option.name === "-i" ? "in" : "out", name, negate },
-    });
+  /** Whether the option, which stands once in a rule, has stood before. */
+  #isRepeated(option: OptionStart, what: string): boolean {
+    const repeated = this.#stood.has(what);
+    if (repeated) this.#error(option.at, "repeated-option", `${option.at.text}: stands more than once in a rule`);
+    this.#stood.add(what);
+    return repeated;
   }
 
-  #protocolOption(value: Word, negate: boolean): void {
-    const protocol = parseProtocolName(value.text);
-    if (protocol === undefined || (protocol === 0 && negate)) {
-      this.#error(value, "bad-value", `-p ${shorten(value.raw)}: want a protocol name or a number 0-255`);
-      return;
-    }
-    if (protocol === 0) return; // every protocol
-    if (!negate) this.#protocol = protocol;
-    this.#items.push({ kind: "match", match: { kind: "protocol", protocol, negate } });
+  /** `-m`, `-j` and `-g` take a name and no `!`. */
+  #useName(option: OptionStart, use: (name: Word) => void): void {
+    const given = this.#given(option, 1);
+    const name = given?.values[0];
+    if (given === undefined || name === undefined) return;
+    if (given.negate) this.#error(option.at, "bad-rule", `${option.at.text} cannot be negated`);
+    else use(name);
   }
 
   #loadMatch(name: Word): void {

@@ -65,7 +65,7 @@ describe("rules that no kernel held", () => {
     ["-s 10.0.0.0/33", "want an IPv4 address or prefix"],
     ["-s fd00::/8", "fd00:: is an IPv6 address in a save of IPv4 tables"],
     ["-s 10.0.0.1 -s 10.0.0.2", "-s: stands more than once in a rule"],
-    ["-i a-very-long-interface", "want an interface name of 1 to 15 characters"],
+    ["-i a-very-long-interface", "want an interface's name; this one is longer than 15 bytes"],
     ["-p 256", "-p 256: want a protocol name or a number 0-255"],
     ["! -p all", "-p all: want a protocol name"],
     ["-p tcp -m tcp --dport 65536", "--dport 65536: want a port 0-65535 or a range first:last"],
