@@ -1,12 +1,11 @@
 /**
  * default: what the API server fills in before it stores an object.
  *
- * Source: k8s.io/kubernetes pkg/apis/networking/v1/defaults.go, pkg/apis/core/v1/defaults.go.
+ * Source: k8s.io/kubernetes pkg/apis/networking/v1/defaults.go, pkg/apis/core/v1/defaults.go, the ServiceAccount admission.
  */
+import { type Fields, isAbsent } from "./fields.ts";
 import type { ParsedManifests, ParsedObject } from "./objects.ts";
 import { isRecord } from "./values.ts";
-
-type Fields = Readonly<Record<string, unknown>>;
 
 /** The namespace of objects that name none. */
 export const DEFAULT_NAMESPACE = "default";
@@ -25,11 +24,11 @@ function defaulted({ kind, value }: ParsedObject): Fields {
       return within(inNamespace(value), "spec", defaultPolicySpec);
     case "Pod":
       return within(within(inNamespace(value), "spec", defaultPodSpec), "status", (status) =>
-        fill(status, { phase: "Pending" }),
+        fill(status, "phase", isEmptyText, "Pending"),
       );
     case "Namespace":
       return within(value, "metadata", (metadata) =>
-        within(metadata, "labels", (labels) => fill(labels, { [NAMESPACE_NAME_LABEL]: metadata.name })),
+        within(metadata, "labels", (labels) => fill(labels, NAMESPACE_NAME_LABEL, isAbsent, metadata.name)),
       );
     default:
       return value;
@@ -37,46 +36,56 @@ function defaulted({ kind, value }: ParsedObject): Fields {
 }
 
 function inNamespace(value: Fields): Fields {
-  return within(value, "metadata", (metadata) =>
-    metadata.namespace === ""
-      ? { ...metadata, namespace: DEFAULT_NAMESPACE }
-      : fill(metadata, { namespace: DEFAULT_NAMESPACE }),
-  );
+  return within(value, "metadata", (metadata) => fill(metadata, "namespace", isEmptyText, DEFAULT_NAMESPACE));
 }
 
 function defaultPolicySpec(spec: Fields): Fields {
-  const isEmpty = (list: unknown) => absent(list) || (Array.isArray(list) && list.length === 0);
-  const types = isEmpty(spec.policyTypes)
-    ? { policyTypes: isEmpty(spec.egress) ? ["Ingress"] : ["Ingress", "Egress"] }
-    : {};
-  const rule = (fields: Fields) => each(fields, "ports", (port) => fill(port, { protocol: "TCP" }));
-  return each(each({ ...spec, ...types }, "ingress", rule), "egress", rule);
+  const types = isEmptyList(spec.egress) ? ["Ingress"] : ["Ingress", "Egress"];
+  const rule = (fields: Fields) => each(fields, "ports", (port) => fill(port, "protocol", isAbsent, "TCP"));
+  return each(each(fill(spec, "policyTypes", isEmptyList, types), "ingress", rule), "egress", rule);
 }
 
 function defaultPodSpec(spec: Fields): Fields {
-  const container = (fields: Fields) => each(fields, "ports", (port) => fill(port, { protocol: "TCP" }));
-  return fill(each(each(spec, "containers", container), "initContainers", container), {
-    serviceAccountName: typeof spec.serviceAccount === "string" ? spec.serviceAccount : "default",
-  });
+  const port = (fields: Fields) => fill(fields, "protocol", isEmptyText, "TCP");
+  const container = (fields: Fields) => each(fields, "ports", port);
+  const account = typeof spec.serviceAccount === "string" && spec.serviceAccount !== "" ? spec.serviceAccount : "default";
+  return fill(
+    each(each(spec, "containers", container), "initContainers", container),
+    "serviceAccountName",
+    isEmptyText,
+    account,
+  );
 }
 
-function absent(value: unknown): boolean {
-  return value === undefined || value === null;
+function isEmptyText(value: unknown): boolean {
+  return isAbsent(value) || value === "";
 }
 
-function fill(fields: Fields, defaults: Fields): Fields {
-  const missing = Object.entries(defaults).filter(([name]) => absent(fields[name]));
-  return missing.length === 0 ? fields : { ...fields, ...Object.fromEntries(missing) };
+function isEmptyList(value: unknown): boolean {
+  return isAbsent(value) || (Array.isArray(value) && value.length === 0);
+}
+
+function fill(fields: Fields, name: string, isMissing: (value: unknown) => boolean, value: unknown): Fields {
+  return isMissing(fields[name]) ? { ...fields, [name]: value } : fields;
 }
 
 function within(fields: Fields, name: string, change: (inner: Fields) => Fields): Fields {
-  const inner = fields[name];
-  if (absent(inner)) return { ...fields, [name]: change({}) };
-  return isRecord(inner) ? { ...fields, [name]: change(inner) } : fields;
+  const inner = fields[name] ?? {};
+  if (!isRecord(inner)) return fields;
+  const changed = change(inner);
+  return changed === fields[name] ? fields : { ...fields, [name]: changed };
 }
 
+/** Changes each item of a list; a null item is an empty one, as Go decodes it. */
 function each(fields: Fields, name: string, change: (inner: Fields) => Fields): Fields {
   const list = fields[name];
   if (!Array.isArray(list)) return fields;
-  return { ...fields, [name]: list.map((item: unknown) => (isRecord(item) ? change(item) : item)) };
+  let isChanged = false;
+  const items = list.map((item: unknown) => {
+    const inner = item ?? {};
+    const changed = isRecord(inner) ? change(inner) : item;
+    isChanged ||= changed !== item;
+    return changed;
+  });
+  return isChanged ? { ...fields, [name]: items } : fields;
 }

@@ -1,22 +1,24 @@
 /** Reading the fields of one object: every wrong type or value becomes an issue with its place, and reading goes on. */
+import { compareText } from "../age.ts";
 import type { Issue, Severity, SourceRef } from "../issue.ts";
 import type { Labels } from "../model.ts";
-import { didYouMean, labelKeyProblem, labelValueProblem, NO_HOST_NAMES } from "./formats.ts";
+import { didYouMean, labelKeyProblem, labelValueProblem } from "./formats.ts";
 import type { ParsedObject } from "./objects.ts";
 import { describe, formatPath, isRecord, type Path, quote } from "./values.ts";
 
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** How other policy languages call the fields in which a peer is a name: `fqdns`, `hostnames`, `dnsName`, `domains`. */
-const HOST_NAME_FIELD = /host|fqdn|dns|domain/i;
-
 export interface Problem {
   readonly code: string;
   readonly message: string;
+  /** Default: error. */
   readonly severity?: Severity;
   /** Point at the key instead of the value. */
   readonly at?: "key";
 }
+
+/** ObjectMeta of the API: what annotations may add up to. */
+const ANNOTATIONS_MAX_BYTES = 262_144;
 
 /** One object being read. Problems are appended to the list it was given. */
 export class FieldReader {
@@ -41,18 +43,36 @@ export class FieldReader {
     });
   }
 
+  warn(path: Path, code: string, message: string): void {
+    this.report(path, { code, severity: "warning", message });
+  }
+
   /** The API server's `Invalid value: …: …`. */
   invalid(path: Path, value: unknown, why: string, code = "invalid"): void {
-    const shown = typeof value === "string" ? quote(value) : isRecord(value) ? "map" : String(value);
-    this.report(path, { code, message: `Invalid value: ${shown}: ${why}` });
+    this.report(path, { code, message: `Invalid value: ${shown(value)}: ${why}` });
+  }
+
+  /** The API server's `Unsupported value: …: supported values: …`. */
+  unsupported(path: Path, value: unknown, supported: readonly string[]): void {
+    const values = supported.map((each) => `"${each}"`).join(", ");
+    this.report(path, { code: "not-supported", message: `Unsupported value: ${shown(value)}: supported values: ${values}` });
   }
 
   required(path: Path, why = ""): void {
     this.report(path, { code: "required", message: `Required value${why === "" ? "" : `: ${why}`}` });
   }
 
+  forbidden(path: Path, why: string): void {
+    this.report(path, { code: "forbidden", message: `Forbidden: ${why}` });
+  }
+
+  duplicate(path: Path, value: unknown): void {
+    this.report(path, { code: "duplicate", message: `Duplicate value: ${shown(value)}` });
+  }
+
   source(path: Path): SourceRef {
-    return { file: this.#object.file, ...this.#object.positionOf(path) };
+    const { line, column } = this.#object.positionOf(path);
+    return { file: this.#object.file, line, column };
   }
 
   /** A map; absent is empty. */
@@ -75,8 +95,7 @@ export class FieldReader {
   text(value: unknown, path: Path): string {
     if (isAbsent(value)) return "";
     if (typeof value === "string") return value;
-    const hint = isRecord(value) || Array.isArray(value) ? "" : ` (write it in quotes: "${String(value)}")`;
-    this.#wrongType(path, value, `text${hint}`);
+    this.#wrongType(path, value, "text");
     return "";
   }
 
@@ -87,26 +106,49 @@ export class FieldReader {
     return false;
   }
 
-  /** A map of text to text, with every value checked only for its type. */
-  textMap(value: unknown, path: Path): ReadonlyMap<string, string> {
-    const entries = Object.entries(this.record(value, path)).map(
-      ([key, entry]) => [key, this.text(entry, [...path, key])] as const,
-    );
-    return new Map(entries);
+  /** A whole number; undefined when absent or none. */
+  integer(value: unknown, path: Path): number | undefined {
+    if (isAbsent(value)) return undefined;
+    if (typeof value === "number" && Number.isInteger(value)) return value;
+    this.#wrongType(path, value, "a whole number");
+    return undefined;
   }
 
   /** Labels: keys and values must have the API's formats. Sorted by key. */
   labels(value: unknown, path: Path): Labels {
-    const labels = [...this.textMap(value, path)].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
-    for (const [key, text] of labels) this.label([...path, key], key, text);
-    return new Map(labels);
+    const labels = this.#textMap(value, path);
+    for (const [key, text] of labels) {
+      const wrongKey = labelKeyProblem(key);
+      if (wrongKey !== undefined) this.#invalidKey([...path, key], wrongKey);
+      const wrongValue = labelValueProblem(text);
+      if (wrongValue !== undefined) this.invalid([...path, key], text, wrongValue, "invalid-label");
+    }
+    return labels;
   }
 
-  label(path: Path, key: string, value: string): void {
-    const wrongKey = labelKeyProblem(key);
-    if (wrongKey !== undefined) this.invalid(path, key, wrongKey, "invalid-label");
-    const wrongValue = labelValueProblem(value);
-    if (wrongValue !== undefined) this.invalid(path, value, wrongValue, "invalid-label");
+  /** Annotations: keys as those of labels, in any case; values are free. Sorted by key. */
+  annotations(value: unknown, path: Path): ReadonlyMap<string, string> {
+    const annotations = this.#textMap(value, path);
+    let size = 0;
+    for (const [key, text] of annotations) {
+      const wrongKey = labelKeyProblem(key.toLowerCase());
+      if (wrongKey !== undefined) this.#invalidKey([...path, key], wrongKey);
+      size += key.length + text.length;
+    }
+    if (size > ANNOTATIONS_MAX_BYTES) {
+      this.report(path, { code: "too-long", message: `Too long: may not be more than ${ANNOTATIONS_MAX_BYTES} bytes` });
+    }
+    return annotations;
+  }
+
+  labelKey(key: string, path: Path): void {
+    const wrong = labelKeyProblem(key);
+    if (wrong !== undefined) this.invalid(path, key, wrong, "invalid-label");
+  }
+
+  labelValue(text: string, path: Path): void {
+    const wrong = labelValueProblem(text);
+    if (wrong !== undefined) this.invalid(path, text, wrong, "invalid-label");
   }
 
   /** Strict decoding: a field that the API does not know is an error, since it would be lost without a word. */
@@ -114,9 +156,7 @@ export class FieldReader {
     for (const name of Object.keys(fields)) {
       if (known.includes(name)) continue;
       const meant = didYouMean(name, known);
-      const fields = `known fields: ${known.join(", ")}`;
-      const unmeant = HOST_NAME_FIELD.test(name) && path[0] === "spec" ? `${fields}; ${NO_HOST_NAMES}` : fields;
-      const help = meant === undefined ? unmeant : `did you mean ${quote(meant)}?`;
+      const help = meant === undefined ? `known fields: ${known.join(", ")}` : `did you mean ${quote(meant)}?`;
       this.report([...path, name], {
         code: "unknown-field",
         message: `strict decoding error: unknown field ${quote(formatPath([...path, name]))}; ${help}`,
@@ -125,9 +165,53 @@ export class FieldReader {
     }
   }
 
-  #wrongType(path: Path, value: unknown, want: string): void {
-    this.report(path, { code: "wrong-type", message: `found ${describe(value)}, want ${want}` });
+  #invalidKey(path: Path, wrong: string): void {
+    const message = `Invalid value: ${shown(path.at(-1))}: ${wrong}`;
+    this.report(path, { code: "invalid-label", message, at: "key" });
   }
+
+  /** A map of text to text, in order of key. */
+  #textMap(value: unknown, path: Path): ReadonlyMap<string, string> {
+    const fields = this.record(value, path);
+    const texts = new Map<string, string>();
+    for (const key of Object.keys(fields).sort(compareText)) {
+      const text = fields[key];
+      texts.set(key, typeof text === "string" ? text : this.text(text, [...path, key]));
+    }
+    return texts;
+  }
+
+  /** In the words of the API server's decoder. */
+  #wrongType(path: Path, value: unknown, want: keyof typeof GO_TYPES): void {
+    const hint = want === "text" && !isRecord(value) && !Array.isArray(value) ? "; write it in quotes" : "";
+    this.report(path, {
+      code: "wrong-type",
+      message: `json: cannot unmarshal ${jsonType(value)} into Go value of type ${GO_TYPES[want]}: found ${describe(value)}, want ${want}${hint}`,
+    });
+  }
+}
+
+const GO_TYPES = {
+  "a map": "map",
+  "a list": "slice",
+  text: "string",
+  "true or false": "bool",
+  "a whole number": "int32",
+} as const;
+
+function jsonType(value: unknown): string {
+  if (Array.isArray(value)) return "array";
+  return typeof value === "boolean" ? "bool" : typeof value;
+}
+
+/** How many items of a list a message repeats. */
+const SHOWN_ITEMS = 5;
+
+function shown(value: unknown): string {
+  if (typeof value === "string") return quote(value);
+  if (!Array.isArray(value)) return isRecord(value) ? "{…}" : String(value);
+  const items = value.slice(0, SHOWN_ITEMS).map((item: unknown) => (Array.isArray(item) ? "[…]" : shown(item)));
+  return `[${[...items, ...(value.length > SHOWN_ITEMS ? ["…"] : [])].join(", ")}]`;
 }
 
 export function isAbsent(value: unknown): value is null | undefined {

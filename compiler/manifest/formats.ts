@@ -20,6 +20,7 @@ const tooLong = (max: number) => `must be no more than ${max} bytes`;
 export function dnsLabelProblem(text: string): string | undefined {
   if (text.length > LABEL_MAX) return tooLong(LABEL_MAX);
   if (DNS_LABEL.test(text)) return undefined;
+  if (DNS_SUBDOMAIN.test(text)) return "must not contain dots";
   return "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 }
 
@@ -36,7 +37,7 @@ export function labelKeyProblem(key: string): string | undefined {
   const name = parts.at(-1) ?? "";
   const prefix = parts.length === 2 ? parts[0] : undefined;
   if (parts.length > 2) {
-    return "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+    return "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
   }
   if (parts.length === 0) return `name part ${tooLong(LABEL_MAX)}`;
   if (prefix === "") return "prefix part must be non-empty";
@@ -60,7 +61,7 @@ export function portNumberProblem(port: number): string | undefined {
 
 /** IANA service names (RFC 6335), as container ports and policies use them. */
 export function portNameProblem(name: string): string | undefined {
-  if (name.length > PORT_NAME_MAX) return `must be no more than ${PORT_NAME_MAX} characters long`;
+  if (name.length > PORT_NAME_MAX) return tooLong(PORT_NAME_MAX);
   if (!/^[-a-z0-9]+$/.test(name)) return "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
   if (!/[a-z]/.test(name)) return "must contain at least one letter (a-z)";
   if (name.includes("--")) return "must not contain consecutive hyphens";
@@ -72,13 +73,23 @@ export function portNameProblem(name: string): string | undefined {
 export const NO_HOST_NAMES =
   "a host name is not possible here: policies are enforced at layers 3 and 4, which see addresses, and a name resolves to many addresses that change. Write the CIDRs the name stands for, or select the pods behind it with podSelector and namespaceSelector";
 
-/** Whether the text looks like a host name and not like an address: what people put where only addresses can stand. */
-export function looksLikeHostName(text: string): boolean {
-  const host = text.replace(/\/\d+$/, "");
-  return (
-    /[A-Za-z]/.test(host) && !host.includes(":") && /^(?:\*\.)?[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?\.?$/.test(host)
-  );
+/** An instant as the API server stores it: RFC 3339, in UTC, of whole seconds. Undefined when it is none. */
+export function apiTime(text: string): string | undefined {
+  const isTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[-+]\d\d:\d\d)$/.test(text);
+  const time = isTime ? Date.parse(text.replace(",", ".")) : Number.NaN;
+  return Number.isNaN(time) ? undefined : `${new Date(time).toISOString().slice(0, 19)}Z`;
 }
+
+/** Whether the text looks like a host name or URL and not like an address: what people put where only addresses can stand. */
+export function looksLikeHostName(text: string): boolean {
+  const host = text.replace(/^[a-z][-+.a-z0-9]*:\/\//i, "").replace(/[:/].*$/, "");
+  const isIpv6 = (text.match(/:/g)?.length ?? 0) > 1 && !text.includes("://");
+  return !isIpv6 && /[A-Za-z]/.test(host) && /^(?:\*\.)?[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?\.?$/.test(host);
+}
+
+/** Why there is no place for host names, and what to write instead (semantics.md row 24). */
+export const NO_HOST_NAMES =
+  "a NetworkPolicy has no host names: it is enforced at layers 3 and 4, where packets carry addresses, and a name stands for many addresses that change. Write the address ranges behind the name as ipBlock.cidr, or select the pods behind it with podSelector and namespaceSelector";
 
 /** The candidate that was probably meant: one or two letters off, or a different ending. */
 export function didYouMean(text: string, candidates: readonly string[]): string | undefined {

@@ -18,9 +18,11 @@ import {
 } from "../../dataplane/maps/layout.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
+import { deviationsOf } from "../deviation.ts";
 import { sha1, toHex } from "../hash.ts";
 import { DIRECTIONS, type Direction, type Endpoint, type PolicyPort, peerPath, rulePath } from "../model.ts";
 import type { ResolvedCluster, ResolvedPolicy, ResolvedRule } from "../resolve.ts";
+import { untrackedProtocols } from "../untrackedProtocols.ts";
 import type { LowerOptions, Strategy } from "./strategy.ts";
 
 /** Room for ranges of ports over many peers; beyond it the program is refused, where a real one would fail to load. */
@@ -32,7 +34,10 @@ export const bpfHash: Strategy = {
   summary: "plain eBPF layout for comparison: an exact hash map and a prefix map for each endpoint and direction",
   sources: ["chainwalk's own; no network solution programs this"],
   unsupported: [],
-  deviations: [],
+  deviations: deviationsOf(
+    [untrackedProtocols({ source: "chainwalk's own", scenario: "bpf-hash-untracked-protocols-dropped" })],
+    "drop",
+  ),
   denyVerdict: "drop",
   options: [],
   attach,

@@ -92,7 +92,10 @@ describe.each(STRATEGIES)(
               lane.flush();
               if (lane.push(packet).verdict !== "accept") continue;
               const { verdict, ctState } = lane.push(replyTo(packet));
-              expect({ packet, verdict, ctState }).toEqual({ packet, verdict: "accept", ctState: "established" });
+              expect({ packet, verdict }).toEqual({ packet, verdict: "accept" });
+              // A node without an attach point on the way of the packet tracks nothing.
+              const tracked = lane.programs.every(({ kind }) => kind === "tables");
+              expect(tracked ? ["established"] : ["established", "untracked"]).toContain(ctState);
               answered++;
             }
           },

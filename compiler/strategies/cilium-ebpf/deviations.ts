@@ -1,9 +1,14 @@
 /** Where Cilium's enforcement differs from the API text. */
 import { deviationsOf, type Quirk } from "../../deviation.ts";
 import { directionAllows, portMatches } from "../../policyReading.ts";
+import { untrackedProtocols } from "../../untrackedProtocols.ts";
 import { clusterPort } from "./policyEntries.ts";
 
 const quirks: readonly Quirk[] = [
+  untrackedProtocols({
+    source: "cilium v1.19.7 bpf/lib/conntrack.h (DROP_CT_UNKNOWN_PROTO)",
+    scenario: "cilium-untracked-protocols-dropped",
+  }),
   {
     name: "ip-block-not-for-pods-and-nodes",
     summary:
