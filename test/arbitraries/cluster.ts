@@ -113,10 +113,16 @@ interface PodDraft {
   readonly families: "both" | "ipv4" | "ipv6";
 }
 
+/** TCP for the most part, so that policies, containers and packets often agree. */
+const portProtocolArbitrary = fc.oneof(
+  { weight: 2, arbitrary: fc.constant("TCP" as const) },
+  { weight: 1, arbitrary: fc.constantFrom(...PORT_PROTOCOLS) },
+);
+
 const containerPortArbitrary: fc.Arbitrary<ContainerPort> = fc.record({
   name: fc.constantFrom(...PORT_NAMES, ...PORT_NAMES, ""),
   port: fc.constantFrom(...PORTS),
-  protocol: fc.constantFrom(...PORT_PROTOCOLS),
+  protocol: portProtocolArbitrary,
   container: fc.oneof(
     { weight: 3, arbitrary: fc.constant("container" as const) },
     { weight: 1, arbitrary: fc.constantFrom("sidecar" as const, "init" as const) },
@@ -265,10 +271,7 @@ export const peerArbitrary: fc.Arbitrary<PolicyPeer> = fc.oneof(
 /** Random port entries: a protocol alone, a number, a range, a name. */
 export const portArbitrary: fc.Arbitrary<PolicyPort> = fc
   .record({
-    protocol: fc.oneof(
-      { weight: 2, arbitrary: fc.constant("TCP" as const) },
-      { weight: 1, arbitrary: fc.constantFrom(...PORT_PROTOCOLS) },
-    ),
+    protocol: portProtocolArbitrary,
     port: fc.oneof(
       { weight: 2, arbitrary: fc.constantFrom(...PORTS) },
       { weight: 1, arbitrary: fc.constantFrom(undefined, ...PORT_NAMES) },

@@ -57,7 +57,7 @@ export const NODES: readonly NodePlace[] = [
 /** Addresses of nobody in the cluster, inside and outside the blocks below. */
 export const OUTSIDE = {
   ipv4: ["192.168.0.99", "198.51.100.7", "203.0.113.9"],
-  ipv6: ["fd00:192:168::99", "2001:db8::7", "2001:db8:9::9"],
+  ipv6: ["fd00:192:168::99", "2001:db8::7", "64:ff9b::9"],
 } as const;
 
 /** Nested blocks, each with the exceptions that lie strictly inside it; some cover pods, some nodes, some neither. */
