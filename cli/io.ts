@@ -58,21 +58,25 @@ export class InvalidInput extends Error {
   override readonly name = "InvalidInput";
 }
 
-/** Lines of a stream of bytes, without their ends; holds one line and one piece at a time. */
-export async function* linesOf(stream: AsyncIterable<Uint8Array | string>): AsyncGenerator<string> {
+/**
+ * Lines of a stream of bytes, without their ends, in blocks as they arrive: who answers a block before asking for the next
+ * one answers as soon as the other end has stopped to listen. Holds one block and one unfinished line.
+ */
+export async function* lineBlocks(stream: AsyncIterable<Uint8Array | string>): AsyncGenerator<readonly string[]> {
   const decoder = new TextDecoder();
   let rest = "";
   for await (const piece of stream) {
     rest += typeof piece === "string" ? piece : decoder.decode(piece, { stream: true });
-    let start = 0;
-    for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n", start)) {
-      yield rest.slice(start, rest[end - 1] === "\r" ? end - 1 : end);
-      start = end + 1;
-    }
-    rest = rest.slice(start);
+    const lines = rest.split("\n");
+    rest = lines.pop() ?? "";
+    if (lines.length > 0) yield lines.map(withoutReturn);
   }
   rest += decoder.decode();
-  if (rest !== "") yield rest;
+  if (rest !== "") yield [withoutReturn(rest)];
+}
+
+function withoutReturn(line: string): string {
+  return line.endsWith("\r") ? line.slice(0, -1) : line;
 }
 
 /** The whole stream as text. */

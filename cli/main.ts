@@ -64,6 +64,15 @@ process.on("SIGINT", () => {
   process.stdin.destroy();
 });
 
-process.exitCode = await runCli(process.argv.slice(2), io);
+/** EX_SOFTWARE of sysexits(3): none of the contract's codes may come from a mistake of ours. */
+const EXIT_BUG = 70;
+
+try {
+  process.exitCode = await runCli(process.argv.slice(2), io);
+} catch (error) {
+  const report = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`This is a bug of chainwalk, please report it with the command that shows it.\n${report}\n`);
+  process.exitCode = EXIT_BUG;
+}
 // A command that read only part of standard input must not wait for the rest of it.
 process.stdin.destroy();

@@ -1,8 +1,10 @@
 /** The command line as a function: arguments and the world in, exit code out. */
 import { Command, CommanderError } from "commander";
+import { InvalidSetting } from "../compiler/strategies/strategy.ts";
 import { EXIT, InvalidInput, type Io, UsageError } from "./io.ts";
 import { Session } from "./session.ts";
 import { VERBS } from "./verbs.ts";
+import { versionText } from "./version.ts";
 
 /** Width of help where there is no terminal to ask. */
 const HELP_COLUMNS = 100;
@@ -26,18 +28,24 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   declareVerbs(program, session);
   let code: number;
   try {
-    await program.parseAsync([...argv], { from: "user" });
+    await program.parseAsync(asked(argv), { from: "user" });
     await session.out.flush();
     code = session.exitCode;
   } catch (error) {
     await session.out.flush();
     code = EXIT.invalid;
     if (error instanceof CommanderError) code = error.exitCode === 0 ? EXIT.fine : EXIT.invalid;
-    else if (error instanceof UsageError) await session.error(error.message);
+    else if (error instanceof UsageError || error instanceof InvalidSetting) await session.error(error.message);
     else if (!(error instanceof InvalidInput)) throw error;
   }
   for (const { to, text } of held) await io[to].write(text);
   return io.interrupted.aborted ? EXIT.interrupted : code;
+}
+
+/** `help VERB` is `VERB --help`, which loads the verb's flags first. */
+function asked(argv: readonly string[]): string[] {
+  const [first, verb, ...rest] = argv;
+  return first === "help" && verb !== undefined ? [verb, ...rest, "--help"] : [...argv];
 }
 
 function declareVerbs(program: Command, session: Session): void {
@@ -45,22 +53,16 @@ function declareVerbs(program: Command, session: Session): void {
     .description("Walk a packet through your NetworkPolicies.")
     .exitOverride()
     .helpCommand("help [verb]", "what a verb does, and its flags")
-    .option("--version", "print the version")
-    .action(async (flags: { readonly version?: boolean }) => {
-      if (flags.version !== true) program.help({ error: true });
-      const { printVersion } = await import("./version.ts");
-      await printVersion(session);
-    });
+    .version(versionText(session), "--version", "print the version")
+    .showHelpAfterError(`allowed: ${VERBS.map(({ name }) => name).join(", ")}; 'chainwalk --help' says what they do`);
   for (const { name, summary } of VERBS) program.command(name).description(summary);
   program.hook("preSubcommand", async (_program, command) => {
     const verb = VERBS.find(({ name }) => name === command.name());
     if (verb === undefined) return;
     const { define } = await verb.load();
     define(command, session);
-    command.showHelpAfterError(`'chainwalk ${verb.name} --help' lists what is allowed`);
+    const flags = command.options.map(({ long }) => long).join(", ");
+    command.showHelpAfterError(`flags: ${flags}\n'chainwalk ${verb.name} --help' says what they take`);
   });
   program.hook("preAction", (_program, command) => session.settle(command.opts()));
-  program.showHelpAfterError(
-    `allowed: ${VERBS.map(({ name }) => name).join(", ")}; 'chainwalk --help' says what they do`,
-  );
 }

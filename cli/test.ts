@@ -1,7 +1,7 @@
 /** `test`: scenarios, each expectation one test. */
 import type { Command } from "commander";
 import { loadObjects, resolvePolicies } from "../compiler/compile.ts";
-import { parseManifests } from "../compiler/manifest/parse.ts";
+import { parseManifests } from "../compiler/manifest/objects.ts";
 import { formatPacket } from "../traffic/transcript.ts";
 import type { Lane } from "../verify/lane.ts";
 import { type PacketStep, parseScenario, type Scenario } from "../verify/scenario.ts";
@@ -113,7 +113,7 @@ async function testScenario(folder: string, flags: TestFlags, session: Session):
 function ranTest(scenario: Scenario, step: PacketStep, outcome: PacketOutcome, lane: Lane): ScenarioTest {
   const { packet, answer, cluster, failures, trace } = outcome;
   const nameOf = namerOf(cluster.model);
-  const view = { lane, packet, answer, cluster, steps: trace, nameOf, isWholeWay: true };
+  const view = { lane, packet, answer, cluster, steps: trace, nameOf };
   return {
     ...identityOf(scenario, step, lane),
     title: `${formatPacket(packet, nameOf)}: ${step.expect}`,

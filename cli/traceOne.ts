@@ -31,7 +31,6 @@ export async function traceOne(flags: OneFlags, format: OneFormat, session: Sess
       cluster,
       steps: recorder.steps,
       nameOf: namerOf(cluster.model),
-      isWholeWay: !asksForImport(flags),
     };
     const lines = formatAnswer(view, { format, paint: session.paint, columns: session.io.stdout.columns });
     if (index > 0 && SPACED.has(format)) await session.out.line("");

@@ -1,16 +1,17 @@
 /** `trace --packets`: packets in order through one stateful fabric per strategy. */
 import { resolvePolicies } from "../compiler/compile.ts";
+import type { Issue } from "../compiler/issue.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Packet } from "../dataplane/packet.ts";
-import { isProblem, type PacketText, packetOf, parsePacketLine, type Resolve } from "../traffic/transcript.ts";
-import { explain } from "../verify/explain.ts";
+import { isProblem, packetOf, parsePacketLine, type Resolve, type TextProblem } from "../traffic/transcript.ts";
 import type { Answer, Lane } from "../verify/lane.ts";
 import { resolverOf } from "../verify/who.ts";
+import { becauseOf } from "./format/answer.ts";
 import { PacketTable } from "./format/packetTable.ts";
 import { resultObject } from "./format/result.ts";
 import { asksForImport, importedLanes } from "./imported.ts";
 import { type LoadedInput, loadInput } from "./input.ts";
-import { EXIT, InvalidInput, linesOf, UsageError } from "./io.ts";
+import { EXIT, InvalidInput, lineBlocks, UsageError } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
 import type { Session } from "./session.ts";
 import type { ManyFormat, TraceFlags } from "./trace.ts";
@@ -51,38 +52,37 @@ export async function tracePackets(flags: ManyFlags, format: ManyFormat, session
   }
 }
 
-async function traceLines({ flags, session, cluster, lanes, sink }: PacketRun): Promise<void> {
-  const resolve = resolverOf(cluster.model, flags.namespace ?? "default");
+async function traceLines(run: PacketRun): Promise<void> {
+  const { flags, session } = run;
   const progress = session.progress("packets");
-  const file = flags.packets;
-  const clock = { now: 0 };
-  let lineNumber = 0;
-  let index = 0;
+  const reader = new PacketReader(flags.packets, resolverOf(run.cluster.model, flags.namespace ?? "default"));
   try {
-    for await (const line of linesOf(await openPackets(session, file))) {
-      lineNumber++;
-      if (line.trim() === "") continue;
-      const read = readLine(line, resolve, clock);
-      if (isProblem(read)) {
-        await session.out.flush();
-        await session.report([
-          { code: "packet", severity: "error", message: read.problem, file, line: lineNumber, column: 1, path: "" },
-        ]);
-        throw new InvalidInput();
+    for await (const lines of lineBlocks(await openPackets(session, flags.packets))) {
+      for (const line of lines) {
+        const read = reader.read(line);
+        if (read === undefined) continue;
+        if (isProblem(read)) {
+          await session.out.flush();
+          await session.report([reader.issue(read.problem)]);
+          throw new InvalidInput();
+        }
+        await answer(run, read);
+        if (!(await progress.step())) return;
       }
-      for (const lane of lanes) {
-        if (flags.fresh === true) lane.flush();
-        const answer = lane.push(read.packet);
-        await sink.packet({ index, id: read.text.id, lane, packet: read.packet, answer, cluster, failures: [] });
-      }
-      index++;
-      if (!(await progress.step())) break;
+      await session.out.flush();
     }
   } catch (error) {
     // Ctrl-C takes standard input away in the middle of waiting for it; what is done is flushed.
     if (!session.io.interrupted.aborted) throw error;
   } finally {
     await progress.done();
+  }
+}
+
+async function answer({ flags, lanes, cluster, sink }: PacketRun, { index, id, packet }: ReadPacket): Promise<void> {
+  for (const lane of lanes) {
+    if (flags.fresh === true) lane.flush();
+    await sink.packet({ index, id, lane, packet, answer: lane.push(packet), cluster, failures: [] });
   }
 }
 
@@ -94,20 +94,43 @@ async function openPackets({ io }: Session, path: string): Promise<AsyncIterable
 }
 
 interface ReadPacket {
-  readonly text: PacketText;
+  /** From 0. */
+  readonly index: number;
+  readonly id: string | number | undefined;
   readonly packet: Packet;
 }
 
-/** A line without a time happens at the time of the line before. */
-function readLine(line: string, resolve: Resolve, clock: { now: number }): ReadPacket | { readonly problem: string } {
-  const text = parsePacketLine(line);
-  if (isProblem(text)) return text;
-  const time = text.details.time ?? clock.now;
-  if (time < clock.now) return { problem: `time never decreases: found ${time} after ${clock.now}` };
-  clock.now = time;
-  const timed = { ...text, details: { ...text.details, time } };
-  const packet = packetOf(timed, resolve);
-  return isProblem(packet) ? packet : { text: timed, packet };
+/** Lines to packets: counts lines and packets, and keeps the time, which a line without one takes from the line before. */
+class PacketReader {
+  readonly #file: string;
+  readonly #resolve: Resolve;
+  #line = 0;
+  #index = 0;
+  #time = 0;
+
+  constructor(file: string, resolve: Resolve) {
+    this.#file = file;
+    this.#resolve = resolve;
+  }
+
+  /** Undefined: the line is blank. */
+  read(line: string): ReadPacket | TextProblem | undefined {
+    this.#line++;
+    if (line.trim() === "") return undefined;
+    const text = parsePacketLine(line);
+    if (isProblem(text)) return text;
+    const time = text.details.time ?? this.#time;
+    if (time < this.#time) return { problem: `time never decreases: found ${time} after ${this.#time}` };
+    const packet = packetOf({ ...text, details: { ...text.details, time } }, this.#resolve);
+    if (isProblem(packet)) return packet;
+    this.#time = time;
+    return { index: this.#index++, id: text.id, packet };
+  }
+
+  /** At the line read last. */
+  issue(message: string): Issue {
+    return { code: "packet", severity: "error", message, file: this.#file, line: this.#line, column: 1, path: "" };
+  }
 }
 
 export interface AnsweredPacket {
@@ -140,7 +163,7 @@ export class AnswerSink {
       for (const failure of failures) await this.#session.error(`packet ${index}, ${lane.name}: ${failure}`);
       return;
     }
-    const because = explain({ cluster, packet, answer, strategy: lane.strategy });
+    const because = becauseOf({ lane, packet, answer, cluster, steps: [] });
     await this.#table.packet({ number: index + 1, strategy: lane.name, packet, answer, because, failures, cluster });
   }
 

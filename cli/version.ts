@@ -3,9 +3,9 @@ import type { Command } from "commander";
 import type { Session } from "./session.ts";
 
 export function define(command: Command, session: Session): void {
-  command.action(() => printVersion(session));
+  command.action(() => session.out.line(versionText(session)));
 }
 
-export async function printVersion(session: Session): Promise<void> {
-  await session.out.line(`chainwalk ${session.io.version()}`);
+export function versionText({ io }: Session): string {
+  return `chainwalk ${io.version()}`;
 }

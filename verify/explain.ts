@@ -32,24 +32,12 @@ export function explain(options: ExplainOptions): readonly string[] {
 function explainFabric(options: ExplainOptions, result: PacketResult): readonly string[] {
   const { cluster, packet, strategy } = options;
   const accepted = result.verdict === "accept";
-  if (result.verdict === "unknown") {
-    return ["the packet reached a rule that chainwalk cannot represent, so what the node does with it is not known"];
-  }
-  switch (result.reason) {
-    case "invalid":
-      return ["connection tracking calls the packet invalid, and a rule drops what is invalid"];
-    case "table-full":
-      return ["the connection table is full"];
-    case "spoofed":
-      return ["the source address does not belong behind the interface the packet came in by"];
-    case "chain-policy":
-      return ["no rule accepted the packet, and the policy of the built-in chain is to drop"];
-    case "unknown-interface":
-      return ["no pod of the node is behind the interface"];
-    default:
-  }
-  if (result.hops.length === 0) return ["no node of the cluster sees this packet, so no policy is asked"];
+  const apart = apartFromPolicy(result);
+  if (apart !== undefined) return [apart];
   const meant = evaluate(cluster.model, packet);
+  if (result.hops.length === 0 && meant.verdict !== "accept") {
+    return ["no node of the cluster sees this packet, so nothing is enforced"];
+  }
   if (result.ctState === "established" || result.ctState === "related") {
     if (accepted) return [carried(result.ctState)];
     return ["the connection lives, but the policies are asked again for this packet", ...telling(meant, false)];
@@ -59,6 +47,38 @@ function explainFabric(options: ExplainOptions, result: PacketResult): readonly 
     deviationLine({ strategy, cluster, packet, verdict: result.verdict }),
     ...telling(meant, !accepted).map((line) => `the API text says ${meant.verdict}: ${line}`),
   ];
+}
+
+/**
+ * Of a packet that one imported node was asked about. What the policies say of the whole way explains nothing there; the
+ * deciding rule may, with the comment its solution left on it.
+ */
+export function explainImported(result: PacketResult, comment: string | undefined): readonly string[] {
+  const said = comment === undefined ? "as the rules of the node have it" : `the deciding rule says "${comment}"`;
+  return [apartFromPolicy(result) ?? said];
+}
+
+/** Why, where no policy had a say. */
+function apartFromPolicy({ verdict, reason }: PacketResult): string | undefined {
+  if (verdict === "unknown") {
+    return "the packet reached a rule that chainwalk cannot represent, so what the node does with it is not known";
+  }
+  switch (reason) {
+    case "invalid":
+      return "connection tracking calls the packet invalid, and a rule drops what is invalid";
+    case "table-full":
+      return "the connection table is full";
+    case "spoofed":
+      return "the source address does not belong behind the interface the packet came in by";
+    case "chain-policy":
+      return "no rule accepted the packet, and the policy of the built-in chain is to drop";
+    case "unknown-interface":
+      return "no pod of the node is behind the interface";
+    case "policy":
+    case "opaque":
+    case undefined:
+      return undefined;
+  }
 }
 
 function carried(ctState: "established" | "related"): string {

@@ -31,6 +31,8 @@ export interface Lane {
   readonly denyVerdict: "drop" | "reject";
   /** Undefined for the reference. */
   readonly strategy: Strategy | undefined;
+  /** `node`: one imported node answers, and knows nothing of the rest of the way. */
+  readonly reach: "cluster" | "node";
   /** What the nodes run; empty for the reference. */
   readonly programs: readonly Program[];
   push(packet: Packet, sink?: TraceSink): Answer;
@@ -80,6 +82,7 @@ export function referenceLane(cluster: ResolvedCluster): Lane {
     name: REFERENCE,
     denyVerdict: "drop",
     strategy: undefined,
+    reach: "cluster",
     programs: [],
     push(packet) {
       const result = connections.push(packet);
@@ -102,12 +105,14 @@ class FabricLane implements Lane {
   readonly strategy: Strategy;
   readonly #fabric: Fabric;
   readonly #compile: (cluster: ResolvedCluster) => readonly Program[];
+  readonly #reach: "cluster" | "node";
   #programs: readonly Program[];
 
   constructor({ strategy, programs, compile, ...fabric }: FabricLaneOptions) {
     this.strategy = strategy;
     this.#programs = programs;
     this.#compile = compile;
+    this.#reach = fabric.only === undefined ? "cluster" : "node";
     this.#fabric = new Fabric(programs, fabric);
   }
 
@@ -117,6 +122,10 @@ class FabricLane implements Lane {
 
   get denyVerdict(): "drop" | "reject" {
     return this.strategy.denyVerdict;
+  }
+
+  get reach(): "cluster" | "node" {
+    return this.#reach;
   }
 
   get programs(): readonly Program[] {

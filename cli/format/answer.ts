@@ -2,13 +2,16 @@
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
 import type { IpAddress } from "../../dataplane/address.ts";
 import type { Packet } from "../../dataplane/packet.ts";
+import type { Decision } from "../../dataplane/result.ts";
 import type { TraceStep } from "../../dataplane/trace.ts";
-import { explain, refusedDirections } from "../../verify/explain.ts";
+import { explain, explainImported, refusedDirections } from "../../verify/explain.ts";
 import type { Answer, Lane } from "../../verify/lane.ts";
 import type { Paint } from "../paint.ts";
 import { formatKernelTrace } from "./kernelTrace.ts";
+import { commentOf } from "./match.ts";
 import { resultObject } from "./result.ts";
 import { formatHead, formatMinimal, formatTrace, type TraceView } from "./trace.ts";
+import { isDecision } from "./traceRows.ts";
 
 export interface AnswerView {
   readonly lane: Lane;
@@ -17,8 +20,6 @@ export interface AnswerView {
   readonly cluster: ResolvedCluster;
   readonly steps: readonly TraceStep[];
   readonly nameOf: (address: IpAddress) => string;
-  /** False when only one imported node was asked: what the policies say of the whole way then explains nothing. */
-  readonly isWholeWay: boolean;
 }
 
 export interface AnswerStyle {
@@ -47,6 +48,7 @@ export function formatAnswer(view: AnswerView, style: AnswerStyle): readonly str
         programs: lane.programs,
         nameOf: view.nameOf,
         because,
+        origins: lane.reach === "cluster" ? "policies" : "comments",
         refused: refusedDirections(cluster, packet),
       };
       if (style.format === "iptables-trace") return formatKernelTrace(trace);
@@ -55,10 +57,19 @@ export function formatAnswer(view: AnswerView, style: AnswerStyle): readonly str
   }
 }
 
-function becauseOf({ lane, packet, answer, cluster, isWholeWay }: AnswerView): readonly string[] {
-  if (isWholeWay) return explain({ cluster, packet, answer, strategy: lane.strategy });
-  const origin = answer.by.kind === "fabric" ? answer.by.result.decidedBy?.origin : undefined;
-  return [origin ?? "as the node's rules have it"];
+/** Why, in words, whatever answered. */
+export function becauseOf({ lane, packet, answer, cluster, steps }: Omit<AnswerView, "nameOf">): readonly string[] {
+  const { by } = answer;
+  if (lane.reach === "cluster" || by.kind === "reference")
+    return explain({ cluster, packet, answer, strategy: lane.strategy });
+  return explainImported(by.result, decidingComment(by.result.decidedBy, steps));
+}
+
+function decidingComment(decision: Decision | undefined, steps: readonly TraceStep[]): string | undefined {
+  for (const step of steps) {
+    if (step.kind === "rule" && decision !== undefined && isDecision(decision, step)) return commentOf(step.rule);
+  }
+  return undefined;
 }
 
 /** Direction by direction; `detailed` quotes the sentences of the API. */

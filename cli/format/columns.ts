@@ -13,23 +13,27 @@ export interface ColumnsOptions {
   readonly gap?: string;
   /** Width of the terminal; undefined: no limit. */
   readonly columns?: number | undefined;
-  /** The column that is cut with `…` when a line is too wide; undefined: none. */
-  readonly elastic?: number;
+  /** The columns that give way, with `…`, when a line is too wide: the first as far as it can, then the next. */
+  readonly elastic?: readonly number[];
 }
 
 /** Narrower than this a cut column says nothing; the line runs over instead. */
-const MIN_ELASTIC_WIDTH = 16;
+const MIN_ELASTIC_WIDTH = 14;
 
 /** Rows as lines; every column as wide as its widest cell, no spaces at line ends. */
 export function formatColumns(rows: readonly (readonly Cell[])[], options: ColumnsOptions = {}): readonly string[] {
-  const { paint = PLAIN, gap = "  ", columns, elastic } = options;
+  const { paint = PLAIN, gap = "  ", columns, elastic = [] } = options;
   const widths: number[] = [];
   for (const row of rows) {
     for (const [index, cell] of row.entries()) widths[index] = Math.max(widths[index] ?? 0, widthOf(cell.text));
   }
   const total = widths.reduce((sum, width) => sum + width, 0) + gap.length * Math.max(0, widths.length - 1);
-  if (columns !== undefined && elastic !== undefined && total > columns) {
-    widths[elastic] = Math.max(MIN_ELASTIC_WIDTH, (widths[elastic] ?? 0) - (total - columns));
+  let excess = columns === undefined ? 0 : Math.max(0, total - columns);
+  for (const index of elastic) {
+    const width = widths[index] ?? 0;
+    const given = Math.min(excess, Math.max(0, width - MIN_ELASTIC_WIDTH));
+    widths[index] = width - given;
+    excess -= given;
   }
   return rows.map((row) => {
     const last = row.findLastIndex((cell) => cell.text !== "");
@@ -37,7 +41,7 @@ export function formatColumns(rows: readonly (readonly Cell[])[], options: Colum
       .slice(0, last + 1)
       .map((cell, index) => {
         const width = widths[index] ?? 0;
-        const text = index === elastic ? cut(cell.text, width) : cell.text;
+        const text = elastic.includes(index) ? cut(cell.text, width) : cell.text;
         const space = " ".repeat(Math.max(0, width - widthOf(text)));
         const painted = cell.look === undefined ? text : paint[cell.look](text);
         if (cell.align === "right") return space + painted;
@@ -52,6 +56,7 @@ function widthOf(text: string): number {
   return [...text].length;
 }
 
+/** The text, or its beginning and `…`. */
 export function cut(text: string, width: number): string {
   return widthOf(text) <= width ? text : `${[...text].slice(0, width - 1).join("")}…`;
 }

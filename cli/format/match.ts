@@ -35,6 +35,12 @@ export function conditions(rule: Rule, shorten: Shorten): readonly string[] {
   return words;
 }
 
+/** What the rule's solution left on it for people. */
+export function commentOf({ matches }: Rule): string | undefined {
+  const comments = matches.flatMap((match) => (match.kind === "comment" ? [match.text] : []));
+  return comments.length === 0 ? undefined : comments.join(" ");
+}
+
 /** One condition as iptables means it, shorter than iptables writes it. */
 export function formatMatch(match: Match, shorten: Shorten): string {
   switch (match.kind) {

@@ -69,7 +69,11 @@ export class PacketTable {
   /** Writes what is held back. */
   async end(): Promise<void> {
     const { paint, io, out } = this.#session;
-    const lines = formatColumns(this.#rows, { paint, columns: io.stdout.columns, elastic: this.#isComparison ? 5 : 4 });
+    const lines = formatColumns(this.#rows, {
+      paint,
+      columns: io.stdout.columns,
+      elastic: this.#isComparison ? [5, 1] : [4, 1],
+    });
     this.#rows = [];
     for (const line of lines) await out.line(line);
   }

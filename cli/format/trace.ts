@@ -12,7 +12,7 @@ import type { Verdict, Work } from "../../dataplane/verdict.ts";
 import { formatDetail } from "../../traffic/transcript.ts";
 import { type Paint, PLAIN } from "../paint.ts";
 import { formatColumns } from "./columns.ts";
-import { CONDITION_COLUMN, rowsOfHop } from "./traceRows.ts";
+import { ELASTIC_COLUMNS, rowsOfHop } from "./traceRows.ts";
 
 export interface TraceView {
   readonly strategy: string;
@@ -24,6 +24,8 @@ export interface TraceView {
   readonly nameOf: (address: IpAddress) => string;
   /** Why, in words (verify/explain.ts). */
   readonly because: readonly string[];
+  /** What stands on the right: where a rule comes from in the policies, or the comments that an imported node has instead. */
+  readonly origins: "policies" | "comments";
   /** The directions in which policies refuse the packet. */
   readonly refused: readonly Direction[];
 }
@@ -43,7 +45,7 @@ export function formatTrace(view: TraceView, style: TraceStyle): readonly string
   // One table for all nodes, so that columns stand under each other; then cut into blocks again.
   const lines = formatColumns(
     blocks.flatMap(({ rows }) => rows),
-    { paint, columns: style.columns, elastic: CONDITION_COLUMN },
+    { paint, columns: style.columns, elastic: ELASTIC_COLUMNS },
   );
   const text: string[] = [paint.strong(formatHead(view.packet, view.nameOf))];
   let start = 0;
@@ -99,7 +101,9 @@ export function formatDecision(decision: Decision): string {
     case "rule":
       return `on ${decision.node} by ${decision.table} ${decision.chain} rule ${decision.rule}`;
     case "map":
-      return `on ${decision.node} by ${decision.map} key ${decision.key}`;
+      return decision.key === ""
+        ? `on ${decision.node} by ${decision.map}, which has no entry for it`
+        : `on ${decision.node} by ${decision.map} key ${decision.key}`;
   }
 }
 

@@ -1,14 +1,14 @@
 /** The lines of one node's walk, as cells: mark, chain, number, condition, action, origin. */
 import type { IPSet, Program } from "../../dataplane/program.ts";
 import type { Decision, Hop } from "../../dataplane/result.ts";
-import type { TraceStep } from "../../dataplane/trace.ts";
+import { hexOf, type TraceStep } from "../../dataplane/trace.ts";
 import type { CtState, Verdict } from "../../dataplane/verdict.ts";
-import type { Cell } from "./columns.ts";
-import { conditions, formatMatch, formatTarget, isBuiltInChain, type Shorten, whyNot } from "./match.ts";
+import { type Cell, cut } from "./columns.ts";
+import { commentOf, conditions, formatMatch, formatTarget, isBuiltInChain, type Shorten, whyNot } from "./match.ts";
 import type { TraceView } from "./trace.ts";
 
-/** The column that gives way on narrow terminals. */
-export const CONDITION_COLUMN = 3;
+/** The columns that give way on narrow terminals: condition, action, origin. */
+export const ELASTIC_COLUMNS = [3, 4, 5] as const;
 
 type RuleStep = Extract<TraceStep, { kind: "rule" }>;
 type LookupStep = Extract<TraceStep, { kind: "lookup" }>;
@@ -176,10 +176,14 @@ function matchedLine(context: Context, step: RuleStep): Line {
     number: String(step.number),
     conditions: words.length === 0 ? ["always"] : words,
     action: formatTarget(step.rule.target, step.mark, shorten),
-    origin: step.rule.origin,
+    origin: originText(context, step),
     kind: decides(context, step) ? "decided" : "matched",
     verdict: hop.verdict,
   };
+}
+
+function originText({ view }: Context, { rule }: RuleStep): string | undefined {
+  return view.origins === "comments" ? commentOf(rule) : rule.origin;
 }
 
 function failedLine(context: Context, step: RuleStep): Line {
@@ -192,7 +196,7 @@ function failedLine(context: Context, step: RuleStep): Line {
     number: String(step.number),
     conditions: [formatMatch(failed, shorten)],
     action: `× ${whyNot(failed, situation)}`,
-    origin: step.rule.origin,
+    origin: originText(context, step),
     kind: "failed",
     verdict: hop.verdict,
   };
@@ -209,16 +213,21 @@ function chainEndLine(context: Context, step: ChainEndStep): Line {
   };
 }
 
+/** A look-up that found something says what that means; one that did not says what it asked for. */
 function lookupLine({ hop }: Context, step: LookupStep, isLast: boolean): Line {
+  const found = step.value !== undefined;
   return {
     chain: step.map,
-    conditions: [step.meaning],
-    action: step.value === undefined ? "no entry" : "found",
+    conditions: [found ? step.meaning : `key ${cut(hexOf(step.key), KEY_CHARACTERS)}`],
+    action: found ? "found" : "× no entry",
     origin: step.origin,
-    kind: isLast && hop.decidedBy?.kind === "map" ? "decided" : step.value === undefined ? "failed" : "matched",
+    kind: isLast && hop.decidedBy?.kind === "map" ? "decided" : found ? "matched" : "failed",
     verdict: hop.verdict,
   };
 }
+
+/** The beginning of a key is its endpoint, identity and port; the rest of a long one is padding or address. */
+const KEY_CHARACTERS = 32;
 
 function plainLine(hop: Hop, chain: string, condition: string, action: string): Line {
   return { chain, conditions: [condition], action, kind: "matched", verdict: hop.verdict };
@@ -239,7 +248,8 @@ function decides({ hop }: Context, step: RuleStep | ChainEndStep): boolean {
   return hop.decidedBy !== undefined && isDecision(hop.decidedBy, step);
 }
 
-function isDecision(decision: Decision, step: RuleStep | ChainEndStep): boolean {
+/** Whether the step is the rule, or the end of the chain, that decided. */
+export function isDecision(decision: Decision, step: RuleStep | ChainEndStep): boolean {
   return (
     decision.kind === "rule" &&
     decision.table === step.table &&

@@ -1,0 +1,96 @@
+/** Runs commands of the command line in this process: their files are the checkout's, with texts of the test on top. */
+import { createReadStream } from "node:fs";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { FolderEntry, Io, Writer } from "../../cli/io.ts";
+import { runCli } from "../../cli/run.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+
+export interface World {
+  /** Path to text; stands before the checkout's files. */
+  readonly files?: Readonly<Record<string, string>>;
+  readonly stdin?: string | AsyncIterable<string>;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Stdout and stderr are terminals of this width. */
+  readonly terminalColumns?: number;
+  readonly interrupted?: AbortSignal;
+}
+
+export interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Arguments as a shell would split them: a text at its blanks (nothing in these tests is quoted), or a list. */
+export async function chainwalk(command: string | readonly string[], world: World = {}): Promise<Outcome> {
+  const written = { out: "", err: "" };
+  const writer = (to: "out" | "err"): Writer => ({
+    write: async (text) => {
+      written[to] += text;
+    },
+    isTerminal: world.terminalColumns !== undefined,
+    columns: world.terminalColumns,
+  });
+  const argv = typeof command === "string" ? command.split(" ").filter((word) => word !== "") : command;
+  const code = await runCli(argv, {
+    ...filesOf(world),
+    ...restOf(world),
+    stdout: writer("out"),
+    stderr: writer("err"),
+  });
+  return { code, ...written };
+}
+
+/** The lines of a text that is lines. */
+export function linesOf(text: string): readonly string[] {
+  return text.replace(/\n$/, "").split("\n");
+}
+
+/** Every line as JSON. */
+export function jsonLines(text: string): readonly unknown[] {
+  return linesOf(text).map((line): unknown => JSON.parse(line));
+}
+
+type FilesOfIo = Pick<Io, "readFile" | "readStream" | "readdir" | "kindOf">;
+
+function filesOf({ files = {} }: World): FilesOfIo {
+  const real = (path: string) => join(ROOT, path);
+  const inFolder = (path: string) => Object.keys(files).filter((name) => name.startsWith(`${path}/`));
+  return {
+    readFile: (path) => (path in files ? Promise.resolve(files[path] ?? "") : readFile(real(path), "utf8")),
+    readStream: (path) => (path in files ? once(files[path] ?? "") : createReadStream(real(path))),
+    readdir: async (path) => {
+      const own = new Map<string, FolderEntry>();
+      for (const file of inFolder(path)) {
+        const [name = "", ...rest] = file.slice(path.length + 1).split("/");
+        own.set(name, { name, kind: rest.length > 0 ? "folder" : "file" });
+      }
+      if (own.size > 0) return [...own.values()];
+      const entries = await readdir(real(path), { withFileTypes: true });
+      return entries.map((entry) => ({ name: entry.name, kind: entry.isDirectory() ? "folder" : "file" }));
+    },
+    kindOf: async (path) => {
+      if (path in files) return "file";
+      if (inFolder(path).length > 0) return "folder";
+      const found = await stat(real(path)).catch(() => undefined);
+      if (found === undefined) return undefined;
+      return found.isDirectory() ? "folder" : "file";
+    },
+  };
+}
+
+function restOf({ stdin = "", env = {}, interrupted }: World): Omit<Io, keyof FilesOfIo | "stdout" | "stderr"> {
+  return {
+    stdin: typeof stdin === "string" ? once(stdin) : stdin,
+    env,
+    interrupted: interrupted ?? new AbortController().signal,
+    now: () => performance.now(),
+    version: () => "0.0.0-test",
+  };
+}
+
+async function* once(text: string): AsyncGenerator<string> {
+  yield text;
+}
