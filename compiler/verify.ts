@@ -108,8 +108,9 @@ function nextChains(chain: Chain | undefined): ReadonlySet<string> {
   return new Set(chain?.rules.map(({ target }) => nextChain(target)).filter((name) => name !== undefined));
 }
 
-function duplicates(names: readonly string[]): readonly string[] {
-  return [...new Set(names.filter((name, index) => names.indexOf(name) < index))];
+function duplicates(names: readonly string[]): ReadonlySet<string> {
+  const seen = new Set<string>();
+  return new Set(names.filter((name) => seen.size === seen.add(name).size));
 }
 
 function quoted(name: string): string {

@@ -70,11 +70,26 @@ export function ingressVisits({ settings, policy }: Visiting): readonly Endpoint
 export function egressVisits({ cluster, settings, policy }: Visiting, rule: ResolvedRule): readonly Endpoint[] {
   if (!hasNamedPorts(rule)) return [];
   if (rule.peers.length > 0) return podPeers(rule).flatMap(({ members }) => settings.podOrder(members, podKey));
-  const { namespace } = policy.policy;
-  return settings.podOrder(
-    cluster.pods.filter((pod) => pod.namespace === namespace),
-    podKey,
-  );
+  return settings.podOrder(podsIn(cluster, policy.policy.namespace), podKey);
+}
+
+// Asked for once a rule; derived from values that never change.
+const BY_NAMESPACE = new WeakMap<readonly Endpoint[], ReadonlyMap<string, readonly Endpoint[]>>();
+
+function podsIn({ pods }: PolicyScope["cluster"], namespace: string): readonly Endpoint[] {
+  const known = BY_NAMESPACE.get(pods) ?? groupByNamespace(pods);
+  BY_NAMESPACE.set(pods, known);
+  return known.get(namespace) ?? [];
+}
+
+function groupByNamespace(pods: readonly Endpoint[]): ReadonlyMap<string, readonly Endpoint[]> {
+  const groups = new Map<string, Endpoint[]>();
+  for (const pod of pods) {
+    const group = groups.get(pod.namespace);
+    if (group === undefined) groups.set(pod.namespace, [pod]);
+    else group.push(pod);
+  }
+  return groups;
 }
 
 function hasNamedPorts({ ports }: ResolvedRule): boolean {
