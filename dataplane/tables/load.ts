@@ -40,6 +40,10 @@ export const ACTION = {
   policyDrop: 18,
 } as const;
 
+/** Words of a record in `LoadedTables.heads`, and where its fields begin. */
+export const HEAD_WORDS = 8;
+export const HEAD = { source: 0, destination: 2, protocol: 4, matchStart: 6, matchEnd: 7 } as const;
+
 export interface LoadedChain {
   readonly family: Family;
   readonly table: TableName;
@@ -54,20 +58,16 @@ export interface LoadedChain {
  * All rules of a node, both families, as one run of slots. A chain is its rules followed by one slot for its end, as in
  * the kernel's blob; a slot number therefore names a rule or a policy, and is what `ResultBatch.decision` holds.
  *
- * The head of a rule — plain IPv4 source and destination, protocol — is tested in columns of its own, because most
- * rules a packet visits fail there; for IPv6 the columns hold the last word of an address, and a record of `matches`
- * tests it whole. Rules without such a test have mask 0, which always holds.
+ * The head of a rule — plain IPv4 source and destination, protocol — is tested before anything else, because most rules a
+ * packet visits fail there. It stands in `heads`, one record per slot, with where the other matches are:
+ *
+ *     | source mask | value | destination mask | value | protocol mask | value | first match | end of matches |
+ *
+ * A field that is not tested has mask and value 0, which always holds. For IPv6 an address field is the last word of the
+ * address, where addresses differ most, and a record of `matches` tests the address whole.
  */
 export interface LoadedTables {
-  readonly sourceMask: Int32Array;
-  readonly sourceValue: Int32Array;
-  readonly destinationMask: Int32Array;
-  readonly destinationValue: Int32Array;
-  /** 0 tests nothing, else the protocol number. */
-  readonly protocol: Uint8Array;
-  /** The first record in `matches` that the head does not already settle; up to `matchEnd`. */
-  readonly matchStart: Int32Array;
-  readonly matchEnd: Int32Array;
+  readonly heads: Int32Array;
   /** The first record of the rule at all, for a trace that wants to name what failed. */
   readonly headStart: Int32Array;
   readonly action: Uint8Array;
@@ -93,13 +93,7 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
   const matches = new MatchTable({ ...surroundings, sets: loadSets(program.sets) });
   const reasons: DropReason[] = [];
   const tables = {
-    sourceMask: new Int32Array(slots),
-    sourceValue: new Int32Array(slots),
-    destinationMask: new Int32Array(slots),
-    destinationValue: new Int32Array(slots),
-    protocol: new Uint8Array(slots),
-    matchStart: new Int32Array(slots),
-    matchEnd: new Int32Array(slots),
+    heads: new Int32Array(slots * HEAD_WORDS),
     headStart: new Int32Array(slots),
     action: new Uint8Array(slots),
     a: new Int32Array(slots),
@@ -126,7 +120,7 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
       reasons.push(dropReason(chain, rule));
     }
     const end = chain.start + chain.rules.length;
-    tables.headStart[end] = tables.matchStart[end] = tables.matchEnd[end] = matches.length;
+    tables.headStart[end] = matches.length;
     tables.action[end] =
       chain.policy === undefined ? ACTION.chainEnd : chain.policy === "drop" ? ACTION.policyDrop : ACTION.policyAccept;
     reasons.push("chain-policy");
@@ -232,27 +226,22 @@ function isHeader(match: Match): boolean {
   );
 }
 
-type HeadColumns = Pick<
-  LoadedTables,
-  "sourceMask" | "sourceValue" | "destinationMask" | "destinationValue" | "protocol"
->;
-
 /**
- * Puts a match into the columns of its slot when they can hold it. Returns whether that settles it: then the record of
- * the match need not be tested again.
+ * Puts a match into the head of its slot when that can hold it. Says whether that settles it: then the record of the
+ * match need not be tested again.
  */
-function loadHead(columns: HeadColumns, slot: number, match: Match): "settled" | "not settled" {
-  if (match.kind === "protocol" && !match.negate && columns.protocol[slot] === 0) {
-    columns.protocol[slot] = match.protocol;
+function loadHead(head: Int32Array, match: Match): "settled" | "not settled" {
+  if (match.kind === "protocol" && !match.negate && head[HEAD.protocol] === 0) {
+    head[HEAD.protocol] = 0xff;
+    head[HEAD.protocol + 1] = match.protocol;
     return "settled";
   }
   if (match.kind !== "address" || match.negate) return "not settled";
+  const at = HEAD[match.side];
   const { mask, value } = headWord(match.cidr);
-  const masks = match.side === "source" ? columns.sourceMask : columns.destinationMask;
-  const values = match.side === "source" ? columns.sourceValue : columns.destinationValue;
-  if (masks[slot] !== 0 || mask === 0) return "not settled";
-  masks[slot] = mask;
-  values[slot] = value;
+  if (head[at] !== 0 || mask === 0) return "not settled";
+  head[at] = mask;
+  head[at + 1] = value;
   return match.cidr.family === 4 ? "settled" : "not settled";
 }
 
@@ -261,20 +250,19 @@ function headWord({ family, words, prefixLength }: Cidr): { readonly mask: numbe
   return { mask: maskWord(prefixLength - 96), value: words[3] ?? 0 };
 }
 
-type MatchColumns = HeadColumns & Pick<LoadedTables, "headStart" | "matchStart" | "matchEnd" | "matches">;
-
-function loadMatches(columns: MatchColumns, slot: number, rule: Rule): void {
-  const { matches } = columns;
-  columns.headStart[slot] = matches.length;
+function loadMatches(tables: Pick<LoadedTables, "heads" | "headStart" | "matches">, slot: number, rule: Rule): void {
+  const { heads, headStart, matches } = tables;
+  const head = heads.subarray(slot * HEAD_WORDS, (slot + 1) * HEAD_WORDS);
+  headStart[slot] = matches.length;
   const rest: (readonly [Match, number])[] = [];
   for (const [index, match] of rule.matches.entries()) {
-    if (loadHead(columns, slot, match) === "settled") matches.add(match, index);
+    if (loadHead(head, match) === "settled") matches.add(match, index);
     else rest.push([match, index]);
   }
-  columns.matchStart[slot] = matches.length;
+  head[HEAD.matchStart] = matches.length;
   for (const [match, index] of rest) if (isHeader(match)) matches.add(match, index);
   for (const [match, index] of rest) if (!isHeader(match)) matches.add(match, index);
-  columns.matchEnd[slot] = matches.length;
+  head[HEAD.matchEnd] = matches.length;
 }
 
 /** Action and operands of a rule. */
