@@ -18,6 +18,7 @@ export const VERBS: readonly Verb[] = [
   { name: "trace", summary: "walk one packet, or many, and say what decided", load: () => import("./trace.ts") },
   { name: "matrix", summary: "the truth table of all pod pairs", load: () => import("./matrix.ts") },
   { name: "compile", summary: "print the program of one node", load: () => import("./compile.ts") },
+  { name: "compare", summary: "where strategies part, and what each costs", load: () => import("./compare.ts") },
   { name: "import", summary: "read a real node's iptables-save and ipset save", load: () => import("./import.ts") },
   { name: "test", summary: "run scenarios", load: () => import("./test.ts") },
   { name: "strategies", summary: "list the network solutions", load: () => import("./strategies.ts") },

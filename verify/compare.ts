@@ -1,0 +1,140 @@
+/**
+ * compare: every class of packet under several strategies and the reference. Where they part, the packets are grouped by
+ * cause: the deviations that the strategies themselves declare.
+ */
+import { type ResolvedCluster, resolvePolicies } from "../compiler/resolve.ts";
+import type { Packet } from "../dataplane/packet.ts";
+import type { Verdict } from "../dataplane/verdict.ts";
+import { evaluate } from "../reference/evaluate.ts";
+import type { Tuple } from "./boxes.ts";
+import { type Cost, changedByOneAddress, opensConnection, sizeOf, WorkSample } from "./cost.ts";
+import { boxTexts, type Coverage, type Side, tupleSize, walkSpaces } from "./exhaustive.ts";
+import type { Lane } from "./lane.ts";
+import { type PacketSpace, packetSpaces } from "./space.ts";
+
+export interface ComparedGroup {
+  /** Who deviates and how: `kube-router: ping-always-allowed; romana: egress-not-enforced`. */
+  readonly cause: string;
+  /** How many packets the group stands for. */
+  readonly packets: bigint;
+  readonly tuples: number;
+  readonly example: Packet;
+  /** By strategy. */
+  readonly verdicts: Readonly<Record<string, Verdict>>;
+  /** Which packets, in words, the largest part first. */
+  readonly boxes: readonly string[];
+}
+
+export interface Comparison {
+  readonly strategies: readonly string[];
+  readonly groups: readonly ComparedGroup[];
+  /** Of strategies with programs. */
+  readonly cost: Readonly<Record<string, Cost>>;
+  readonly coverage: Coverage;
+}
+
+export interface CompareOptions {
+  /** Stop after so many tuples of atoms. */
+  readonly limit: number;
+  proceed?(): Promise<boolean>;
+}
+
+interface OpenGroup {
+  readonly cause: string;
+  readonly example: Packet;
+  readonly verdicts: Readonly<Record<string, Verdict>>;
+  readonly tuples: Map<PacketSpace, Tuple[]>;
+  packets: bigint;
+}
+
+export async function compareLanes(
+  cluster: ResolvedCluster,
+  lanes: readonly Lane[],
+  { limit, proceed }: CompareOptions,
+): Promise<Comparison> {
+  const spaces = packetSpaces(
+    cluster,
+    lanes.flatMap(({ programs }) => programs),
+  );
+  const samples = new Map(lanes.map((lane) => [lane, new WorkSample()]));
+  const groups = new Map<string, OpenGroup>();
+  const coverage = await walkSpaces(
+    spaces,
+    lanes.map((lane) => measuredSide(lane, samples.get(lane))),
+    {
+      limit,
+      ...(proceed && { proceed }),
+      visit: ({ space, tuple, packet, verdicts }) => {
+        const [first] = verdicts;
+        // A rejection is heard and a drop is not, but both keep the packet from where it was going.
+        if (verdicts.every((verdict) => (verdict === "accept") === (first === "accept"))) return;
+        const named = Object.fromEntries(lanes.map(({ name }, index) => [name, verdicts[index] ?? "unknown"]));
+        const cause = causeOf(cluster, lanes, { packet, verdicts });
+        const key = `${cause} ${verdicts.join()}`;
+        const group = groups.get(key) ?? { cause, example: packet, verdicts: named, tuples: new Map(), packets: 0n };
+        groups.set(key, group);
+        group.packets += tupleSize(space, tuple);
+        const tuples = group.tuples.get(space) ?? [];
+        group.tuples.set(space, tuples);
+        tuples.push(tuple);
+      },
+    },
+  );
+  const cost = lanes
+    .filter(({ programs }) => programs.length > 0)
+    .map((lane): readonly [string, Cost] => [
+      lane.name,
+      {
+        ...sizeOf(lane.programs),
+        ...(samples.get(lane) ?? new WorkSample()).spreads,
+        changedByOneAddress: changedByOneAddress(cluster, lane, resolvePolicies),
+      },
+    ]);
+  return {
+    strategies: lanes.map(({ name }) => name),
+    groups: [...groups.values()].map((group) => closed(group, cluster)).sort((a, b) => b.tuples - a.tuples),
+    cost: Object.fromEntries(cost),
+    coverage,
+  };
+}
+
+function measuredSide(lane: Lane, sample: WorkSample | undefined): Side {
+  return {
+    name: lane.name,
+    verdict: (packet) => {
+      lane.flush();
+      const { verdict, by } = lane.push(packet);
+      if (by.kind === "fabric" && sample !== undefined) {
+        sample.add(by.result.work);
+        if (verdict === "accept" && opensConnection(packet)) sample.addEstablished(lane, packet);
+      }
+      return verdict;
+    },
+  };
+}
+
+function closed({ cause, example, verdicts, tuples, packets }: OpenGroup, cluster: ResolvedCluster): ComparedGroup {
+  return {
+    cause,
+    packets,
+    tuples: [...tuples.values()].reduce((total, list) => total + list.length, 0),
+    example,
+    verdicts,
+    boxes: [...tuples].flatMap(([space, list]) => boxTexts(space, list, cluster)),
+  };
+}
+
+/** The declared deviations of those whose verdict is not the API's. */
+function causeOf(
+  cluster: ResolvedCluster,
+  lanes: readonly Lane[],
+  { packet, verdicts }: { readonly packet: Packet; readonly verdicts: readonly Verdict[] },
+): string {
+  const meant = evaluate(cluster.model, packet).verdict;
+  const causes = lanes.flatMap(({ name, strategy }, index) => {
+    if (strategy === undefined || (verdicts[index] === "accept") === (meant === "accept")) return [];
+    const deviation = strategy.deviations.find((one) => one.verdict(cluster, packet) === verdicts[index]);
+    return `${name}: ${deviation?.name ?? "no declared deviation"}`;
+  });
+  return causes.join("; ");
+}

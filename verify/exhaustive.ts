@@ -1,0 +1,145 @@
+/**
+ * The exhaustive check: several sides asked about every tuple of a packet space. Equality is then a statement about every
+ * first packet of a connection of the family, not about a sample.
+ */
+import type { ResolvedCluster } from "../compiler/resolve.ts";
+import { formatAddress, formatCidr } from "../dataplane/address.ts";
+import type { Packet } from "../dataplane/packet.ts";
+import type { Verdict } from "../dataplane/verdict.ts";
+import { evaluate } from "../reference/evaluate.ts";
+import { type Box, boxesOf, type Tuple } from "./boxes.ts";
+import { type Lane, REFERENCE } from "./lane.ts";
+import { type AddressAtom, isOnTheWay, type PacketSpace, packetOf, servicesText, spaceSize } from "./space.ts";
+
+/** Something that has a verdict on a first packet. */
+export interface Side {
+  readonly name: string;
+  verdict(packet: Packet): Verdict;
+}
+
+export function laneSide(lane: Lane): Side {
+  return {
+    name: lane.name,
+    verdict: (packet) => {
+      lane.flush();
+      return lane.push(packet).verdict;
+    },
+  };
+}
+
+export function referenceSide({ model }: ResolvedCluster): Side {
+  return { name: REFERENCE, verdict: (packet) => evaluate(model, packet).verdict };
+}
+
+export interface Asked {
+  readonly space: PacketSpace;
+  readonly tuple: Tuple;
+  readonly packet: Packet;
+  /** One for each side, in order. */
+  readonly verdicts: readonly Verdict[];
+}
+
+export interface Coverage {
+  /** Tuples that were asked, and the packets they stand for. */
+  readonly tuples: number;
+  readonly packets: bigint;
+  /** Packets of the whole space. */
+  readonly total: bigint;
+}
+
+export interface SpaceWalk {
+  /** Stop after so many tuples. */
+  readonly limit: number;
+  /** Called for every tuple; what differs is the caller's to judge. */
+  visit(asked: Asked): void;
+  /** False: stop. Called now and then. */
+  proceed?(): Promise<boolean>;
+}
+
+const BREATH_TUPLES = 256;
+
+/** Asks every side about every tuple of every space, up to the limit. */
+export async function walkSpaces(
+  spaces: readonly PacketSpace[],
+  sides: readonly Side[],
+  { limit, visit, proceed }: SpaceWalk,
+): Promise<Coverage> {
+  const total = spaces.reduce((sum, space) => sum + spaceSize(space), 0n);
+  let tuples = 0;
+  let packets = 0n;
+  for (const space of spaces) {
+    const { addresses, services } = space;
+    for (const [source, from] of addresses.entries()) {
+      for (const [destination, to] of addresses.entries()) {
+        if (!isOnTheWay(from, to)) continue;
+        const pairs = from.size * to.size;
+        for (const [service, atom] of services.entries()) {
+          if (tuples >= limit) return { tuples, packets, total };
+          if (tuples % BREATH_TUPLES === 0 && proceed !== undefined && !(await proceed())) {
+            return { tuples, packets, total };
+          }
+          const packet = packetOf(from, to, atom);
+          visit({
+            space,
+            tuple: { source, destination, service },
+            packet,
+            verdicts: sides.map((side) => side.verdict(packet)),
+          });
+          tuples++;
+          packets += pairs * atom.size;
+        }
+      }
+    }
+  }
+  return { tuples, packets, total };
+}
+
+/** Of all packets, the part that was asked about: 1 only when every one was. */
+export function coverageRatio({ packets, total }: Coverage): number {
+  if (packets >= total) return 1;
+  // Scaled so that a missing packet among 2^64 does not round to everything.
+  return Math.min(Number((packets * 1_000_000n) / total) / 1_000_000, 0.999999);
+}
+
+/** How many packets a tuple stands for. */
+export function tupleSize({ addresses, services }: PacketSpace, { source, destination, service }: Tuple): bigint {
+  return (addresses[source]?.size ?? 0n) * (addresses[destination]?.size ?? 0n) * (services[service]?.size ?? 0n);
+}
+
+/** The tuples of one space as boxes in words, the largest first: `from shop/* to shop/db, tcp/80`. */
+export function boxTexts(space: PacketSpace, tuples: readonly Tuple[], cluster: ResolvedCluster): readonly string[] {
+  return boxesOf(tuples).map((box) => boxText(space, box, cluster));
+}
+
+function boxText(space: PacketSpace, { sources, destinations, services }: Box, cluster: ResolvedCluster): string {
+  const atoms = (numbers: readonly number[]) => numbers.flatMap((number) => space.addresses[number] ?? []);
+  const served = services.flatMap((number) => space.services[number] ?? []);
+  const what = served.length === space.services.length ? "every protocol and port" : joined(servicesText(served));
+  return `from ${addressesText(atoms(sources), cluster)} to ${addressesText(atoms(destinations), cluster)}, ${what}`;
+}
+
+/** Whole namespaces as `shop/*`, then pods, nodes and prefixes. */
+function addressesText(atoms: readonly AddressAtom[], { pods }: ResolvedCluster): string {
+  const chosen = new Set(atoms.flatMap(({ pod }) => pod ?? []));
+  const whole = [...new Set([...chosen].map(({ namespace }) => namespace))].filter((namespace) =>
+    pods.every((pod) => pod.namespace !== namespace || chosen.has(pod)),
+  );
+  const single = [...chosen].filter(({ namespace }) => !whole.includes(namespace));
+  const others = atoms.filter(({ pod }) => pod === undefined).map(outsideText);
+  return joined([...whole.map((namespace) => `${namespace}/*`), ...single.map(({ key }) => key), ...others]);
+}
+
+function outsideText({ prefix, holes, node, representative }: AddressAtom): string {
+  if (node !== undefined) return `node ${node} (${formatAddress(representative)})`;
+  const name = prefix.prefixLength === 0 ? "everywhere else" : formatCidr(prefix);
+  if (prefix.prefixLength === 0 || holes.length === 0) return name;
+  return `${name} except ${joined(holes.map(formatCidr))}`;
+}
+
+/** Enough to say what it is about. */
+const SHOWN = 6;
+
+function joined(texts: readonly string[]): string {
+  const shown = texts.slice(0, SHOWN).join(", ");
+  return texts.length > SHOWN ? `${shown} and ${texts.length - SHOWN} more` : shown;
+}
