@@ -1,39 +1,24 @@
 /** What only a real process shows: pipes, signals, memory. Runs the built command line, built here. */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type BuiltCommandLine, buildCommandLine, ROOT } from "./builtCommandLine.ts";
 import { linesOf } from "./commandLine.ts";
 
-const ROOT = join(import.meta.dirname, "..", "..");
-const CACHE = join(ROOT, ".cache");
-let dist = "";
+let built: BuiltCommandLine = { main: "", remove: () => {} };
 
 beforeAll(() => {
-  mkdirSync(CACHE, { recursive: true });
-  dist = mkdtempSync(join(CACHE, "chainwalk-"));
-  try {
-    execFileSync(
-      process.execPath,
-      [join(ROOT, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json", "--outDir", dist],
-      { cwd: ROOT },
-    );
-  } catch {
-    // Types are checked elsewhere; what matters here is that the code was written.
-  }
-  expect(existsSync(join(dist, "cli", "main.js"))).toBe(true);
+  built = buildCommandLine();
 }, 60_000);
-
-afterAll(() => rmSync(dist, { recursive: true, force: true }));
+afterAll(() => built.remove());
 
 /** Prints the most memory the process ever had, in KiB (getrusage(2)), when it ends. */
 const TELL_MEMORY = "data:text/javascript,process.on('exit',()=>console.error('peak',process.resourceUsage().maxRSS))";
 
 function start(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, ["--import", TELL_MEMORY, join(dist, "cli", "main.js"), ...args], { cwd: ROOT });
+  return spawn(process.execPath, ["--import", TELL_MEMORY, built.main, ...args], { cwd: ROOT });
 }
 
 const TRACE = ["trace", "-f", "scenarios/db-policy", "--packets", "-", "-o", "jsonl"];
