@@ -20,6 +20,7 @@ export const VERBS: readonly Verb[] = [
   { name: "compile", summary: "print the program of one node", load: () => import("./compile.ts") },
   { name: "compare", summary: "where strategies part, and what each costs", load: () => import("./compare.ts") },
   { name: "import", summary: "read a real node's iptables-save and ipset save", load: () => import("./import.ts") },
+  { name: "verify", summary: "prove that programs mean what the policies say", load: () => import("./verify.ts") },
   { name: "test", summary: "run scenarios", load: () => import("./test.ts") },
   { name: "strategies", summary: "list the network solutions", load: () => import("./strategies.ts") },
   { name: "completion", summary: "print a completion script for a shell", load: () => import("./completion.ts") },

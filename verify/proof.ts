@@ -5,10 +5,11 @@
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Strategy } from "../compiler/strategies/strategy.ts";
 import type { Packet } from "../dataplane/packet.ts";
+import type { Program } from "../dataplane/program.ts";
 import type { Verdict } from "../dataplane/verdict.ts";
 import { evaluate } from "../reference/evaluate.ts";
 import type { Tuple } from "./boxes.ts";
-import { boxTexts, type Coverage, laneSide, referenceSide, walkSpaces } from "./exhaustive.ts";
+import { type Asked, boxTexts, type Coverage, laneSide, referenceSide, type Side, walkSpaces } from "./exhaustive.ts";
 import type { Lane } from "./lane.ts";
 import { blindSpots, type PacketSpace, packetSpaces } from "./space.ts";
 
@@ -45,33 +46,80 @@ interface OpenDifference {
   readonly tuples: Map<PacketSpace, Tuple[]>;
 }
 
-/** Asks the lane and the reference about every class of packet. */
-export async function proveLane(
+/** A strategy's programs on all nodes against the API text, its declared deviations aside. */
+export async function proveStrategy(
   cluster: ResolvedCluster,
-  lane: Lane & { readonly strategy: Strategy },
+  { lane, strategy }: { readonly lane: Lane; readonly strategy: Strategy },
+  options: ProofOptions,
+): Promise<Proof> {
+  const sides = [laneSide(lane), referenceSide(cluster)];
+  const deviations: Record<string, number> = {};
+  const judge: Judge = ({ packet, verdicts }) => {
+    const meant: Verdict = verdicts[1] === "accept" ? "accept" : strategy.denyVerdict;
+    for (const { name, verdict } of strategy.deviations) {
+      const given = verdict(cluster, packet);
+      if (given === undefined) continue;
+      deviations[name] = (deviations[name] ?? 0) + 1;
+      return given;
+    }
+    return meant;
+  };
+  return {
+    ...(await prove(cluster, { name: strategy.name, sides, programs: lane.programs, judge }, options)),
+    deviations,
+  };
+}
+
+/** One node's program, read from it, against the one compiled for it: each packet on that node alone. */
+export async function compareNode(
+  cluster: ResolvedCluster,
+  [imported, compiled]: readonly [Lane, Lane],
+  options: ProofOptions,
+): Promise<Proof> {
+  const sides = [laneSide(imported), laneSide(compiled)];
+  const programs = [...imported.programs, ...compiled.programs];
+  return prove(
+    cluster,
+    { name: imported.name, sides, programs, judge: ({ verdicts }) => verdicts[1] ?? "unknown" },
+    options,
+  );
+}
+
+/** The verdict that the first side should have given. */
+type Judge = (asked: Asked) => Verdict;
+
+interface Question {
+  readonly name: string;
+  /** The accused first. */
+  readonly sides: readonly Side[];
+  readonly programs: readonly Program[];
+  readonly judge: Judge;
+}
+
+async function prove(
+  cluster: ResolvedCluster,
+  { name, sides, programs, judge }: Question,
   { limit, proceed }: ProofOptions,
 ): Promise<Proof> {
-  const { strategy } = lane;
   const found = new Map<string, OpenDifference>();
-  const deviations: Record<string, number> = {};
-  const coverage = await walkSpaces(packetSpaces(cluster, lane.programs), [laneSide(lane), referenceSide(cluster)], {
+  const coverage = await walkSpaces(packetSpaces(cluster, programs), sides, {
     limit,
     ...(proceed && { proceed }),
-    visit: ({ space, tuple, packet, verdicts }) => {
-      const [actual = "unknown", reference] = verdicts;
-      const meant: Verdict = reference === "accept" ? "accept" : strategy.denyVerdict;
-      const deviation = strategy.deviations.find((one) => one.verdict(cluster, packet) !== undefined);
-      const expected = deviation?.verdict(cluster, packet) ?? meant;
-      if (deviation !== undefined) deviations[deviation.name] = (deviations[deviation.name] ?? 0) + 1;
+    visit: (asked) => {
+      const { space, tuple, packet, verdicts } = asked;
+      const [actual = "unknown"] = verdicts;
+      const expected = judge(asked);
       if (actual === expected) return;
       const key = `${expected} ${actual} ${evaluate(cluster.model, packet).because.join()}`;
       const difference = found.get(key) ?? { packet, expected, actual, tuples: new Map() };
       found.set(key, difference);
-      difference.tuples.set(space, [...(difference.tuples.get(space) ?? []), tuple]);
+      const tuples = difference.tuples.get(space) ?? [];
+      difference.tuples.set(space, tuples);
+      tuples.push(tuple);
     },
   });
   return {
-    strategy: strategy.name,
+    strategy: name,
     differences: [...found.values()].map(({ packet, expected, actual, tuples }) => ({
       packet,
       expected,
@@ -79,8 +127,8 @@ export async function proveLane(
       because: evaluate(cluster.model, packet).because,
       boxes: [...tuples].flatMap(([space, list]) => boxTexts(space, list, cluster)),
     })),
-    deviations,
+    deviations: {},
     coverage,
-    blindSpots: blindSpots(lane.programs),
+    blindSpots: blindSpots(programs),
   };
 }
