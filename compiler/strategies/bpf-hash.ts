@@ -14,7 +14,6 @@ import {
   encodeTupleValue,
   TUPLE_KEY_BYTES,
   TUPLE_VALUE_BYTES,
-  type TupleMapKey,
 } from "../../dataplane/maps/layout.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
@@ -105,6 +104,8 @@ interface PortKey {
   readonly port: number;
 }
 
+const PORTS = 65_536;
+const ACCEPT = encodeTupleValue("accept");
 const EVERY_PORT: PortKey = { protocol: 0, port: 0 };
 const EVERYTHING: readonly Cidr[] = [
   { family: 4, words: [0], prefixLength: 0 },
@@ -119,14 +120,18 @@ interface Block {
 
 /** The entries of an endpoint's direction, while they are collected. */
 class DirectionMaps {
-  readonly #exact = new Map<string, MapEntry & { readonly at: TupleMapKey }>();
+  /** Origins by address, and by protocol and port in one number: a wide range of ports is tens of thousands of them. */
+  readonly #exact = new Map<string, { readonly peer: Cidr; readonly origins: Map<number, string> }>();
   readonly #blocks = new Map<string, { readonly port: PortKey; readonly blocks: Block[] }>();
 
-  allowPeer(peer: Cidr, port: PortKey, origin: string): void {
-    const text = `${formatCidr(peer)} ${port.protocol} ${port.port}`;
-    if (this.#exact.has(text)) return;
-    const at = { peer, ...port };
-    this.#exact.set(text, { at, key: encodeTupleKey(at), value: encodeTupleValue("accept"), origin });
+  allowPeer(peer: Cidr, ports: readonly PortKey[], origin: string): void {
+    const text = formatCidr(peer);
+    const known = this.#exact.get(text) ?? { peer, origins: new Map<number, string>() };
+    this.#exact.set(text, known);
+    for (const { protocol, port } of ports) {
+      const key = protocol * PORTS + port;
+      if (!known.origins.has(key)) known.origins.set(key, origin);
+    }
   }
 
   allowBlock(block: Block, port: PortKey): void {
@@ -138,8 +143,16 @@ class DirectionMaps {
 
   get exact(): readonly MapEntry[] {
     return [...this.#exact.values()]
-      .sort((a, b) => compareCidrs(a.at.peer, b.at.peer) || a.at.protocol - b.at.protocol || a.at.port - b.at.port)
-      .map(({ key, value, origin }) => ({ key, value, ...(origin === undefined ? {} : { origin }) }));
+      .sort((a, b) => compareCidrs(a.peer, b.peer))
+      .flatMap(({ peer, origins }) =>
+        [...origins]
+          .sort(([a], [b]) => a - b)
+          .map(([key, origin]) => ({
+            key: encodeTupleKey({ peer, protocol: Math.floor(key / PORTS), port: key % PORTS }),
+            value: ACCEPT,
+            origin,
+          })),
+      );
   }
 
   /**
@@ -173,7 +186,7 @@ function inside(inner: Cidr, outer: Cidr): boolean {
 function lowerDirection(cluster: ResolvedCluster, pod: Endpoint, direction: Direction): DirectionMaps {
   const maps = new DirectionMaps();
   const node = cluster.model.nodes.find(({ name }) => name === pod.node);
-  for (const address of node?.addresses ?? []) maps.allowPeer(hostCidr(address), EVERY_PORT, "the pod's own node");
+  for (const address of node?.addresses ?? []) maps.allowPeer(hostCidr(address), [EVERY_PORT], "the pod's own node");
   const policies = cluster.policiesFor(pod, direction);
   if (policies.length === 0) {
     const origin = `${pod.key} is not isolated for ${direction}`;
@@ -196,9 +209,7 @@ function addRule(maps: DirectionMaps, cluster: ResolvedCluster, { pod, direction
   const { policy } = resolved;
   const addPods = (members: readonly Endpoint[], portsOf: (peer: Endpoint) => readonly PortKey[], origin: string) => {
     for (const peer of members) {
-      for (const port of portsOf(peer)) {
-        for (const address of peer.addresses) maps.allowPeer(hostCidr(address), port, origin);
-      }
+      for (const address of peer.addresses) maps.allowPeer(hostCidr(address), portsOf(peer), origin);
     }
   };
   const addBlock = (block: Block, ports: readonly PolicyPort[]) => {
@@ -214,9 +225,8 @@ function addRule(maps: DirectionMaps, cluster: ResolvedCluster, { pod, direction
         (address) => cidrContains(block.cidr, address) && !block.except.some((hole) => cidrContains(hole, address)),
       );
       for (const address of addresses) {
-        for (const port of named.flatMap((wanted) => portKeys(wanted, peer))) {
-          maps.allowPeer(hostCidr(address), port, block.origin);
-        }
+        const ports = named.flatMap((wanted) => portKeys(wanted, peer));
+        maps.allowPeer(hostCidr(address), ports, block.origin);
       }
     }
   };
