@@ -94,7 +94,7 @@ interface FamilyShape {
 
 function familyArbitrary({ family, tables, sets }: FamilyShape): fc.Arbitrary<FamilyTables> {
   return fc
-    .subarray([...tables], { minLength: 1, maxLength: 3 })
+    .subarray([...tables], { minLength: 1, maxLength: Math.min(3, tables.length) })
     .chain((names) => fc.tuple(...names.map((name) => tableArbitrary(name, family, sets))))
     .map((programmed) => ({ family, tables: programmed }));
 }

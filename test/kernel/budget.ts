@@ -22,13 +22,12 @@ export const SEED = numberFrom("CHAINWALK_KERNEL_SEED", 20_261_124);
  * 100, so that the packets of a run are at least those asked for.
  */
 const SHARES = {
-  "instructions legacy": 12,
-  "instructions nft": 3,
+  "instructions legacy": 13,
+  "instructions nft": 4,
   "strategies legacy": 56,
   "strategies legacy walks": 12,
-  "strategies nft": 12,
+  "strategies nft": 13,
   "real nodes": 3,
-  conntrack: 5,
 } as const;
 
 /** Packets to compare in one part. */
