@@ -85,6 +85,14 @@ const quirks: readonly Quirk[] = [
         packet.source.family === 6 ? "accept" : reading.shortcut(cluster, packet, ends),
     }),
   },
+  // Before those that leave a policy out: it says which rules count, not whose.
+  {
+    name: "policy-types-ignored-by-rules",
+    summary: "Rules of a direction that policyTypes leaves out still allow, for pods that another policy isolates.",
+    source: "weaveworks/weave npc/analyser.go analysePolicy; dumps probes/egress-not-in-types",
+    scenario: "weave-net-policy-types-ignored-by-rules",
+    apply: (reading) => ({ ...reading, counts: () => true }),
+  },
   {
     name: "named-port-rejects-policy",
     summary: "A policy with a named port anywhere is rejected whole: its pods are not even isolated by it.",
@@ -106,13 +114,6 @@ const quirks: readonly Quirk[] = [
             portMatches({ ...port, endPort: undefined }, context.packet, context.ends.destination.pod),
           )),
     }),
-  },
-  {
-    name: "policy-types-ignored-by-rules",
-    summary: "Rules of a direction that policyTypes leaves out still allow, for pods that another policy isolates.",
-    source: "weaveworks/weave npc/analyser.go analysePolicy; dumps probes/egress-not-in-types",
-    scenario: "weave-net-policy-types-ignored-by-rules",
-    apply: (reading) => ({ ...reading, counts: () => true }),
   },
   {
     name: "set-name-taken",
