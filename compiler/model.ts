@@ -62,7 +62,7 @@ export interface Endpoint {
   /** As in status; the primary first. A pod that lost a contested address no longer lists it. */
   readonly addresses: readonly IpAddress[];
   readonly ports: readonly ContainerPort[];
-  /** RFC 3339 as given, "" when absent. */
+  /** RFC 3339, in UTC and of whole seconds, as the API server stores it; "" when absent. */
   readonly creationTimestamp: string;
   readonly source: SourceRef;
 }

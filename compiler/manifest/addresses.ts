@@ -18,7 +18,8 @@ import { looksLikeHostName, NO_HOST_NAMES } from "./formats.ts";
 import { type Path, quote } from "./values.ts";
 
 const ADDRESS_RULE = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-const CIDR_RULE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+/** The API server's words for a text that is no prefix. */
+export const CIDR_RULE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
 /** An address; absent and "" are none. */
 export function readAddress(reader: FieldReader, value: unknown, path: Path): IpAddress | undefined {

@@ -28,7 +28,9 @@ function defaulted({ kind, value }: ParsedObject): Fields {
       );
     case "Namespace":
       return within(value, "metadata", (metadata) =>
-        within(metadata, "labels", (labels) => fill(labels, NAMESPACE_NAME_LABEL, isAbsent, metadata.name)),
+        within(metadata, "labels", (labels) =>
+          typeof metadata.name === "string" ? fill(labels, NAMESPACE_NAME_LABEL, isAbsent, metadata.name) : labels,
+        ),
       );
     default:
       return value;
@@ -48,7 +50,8 @@ function defaultPolicySpec(spec: Fields): Fields {
 function defaultPodSpec(spec: Fields): Fields {
   const port = (fields: Fields) => fill(fields, "protocol", isEmptyText, "TCP");
   const container = (fields: Fields) => each(fields, "ports", port);
-  const account = typeof spec.serviceAccount === "string" && spec.serviceAccount !== "" ? spec.serviceAccount : "default";
+  const account =
+    typeof spec.serviceAccount === "string" && spec.serviceAccount !== "" ? spec.serviceAccount : "default";
   return fill(
     each(each(spec, "containers", container), "initContainers", container),
     "serviceAccountName",

@@ -55,7 +55,10 @@ export class FieldReader {
   /** The API server's `Unsupported value: …: supported values: …`. */
   unsupported(path: Path, value: unknown, supported: readonly string[]): void {
     const values = supported.map((each) => `"${each}"`).join(", ");
-    this.report(path, { code: "not-supported", message: `Unsupported value: ${shown(value)}: supported values: ${values}` });
+    this.report(path, {
+      code: "not-supported",
+      message: `Unsupported value: ${shown(value)}: supported values: ${values}`,
+    });
   }
 
   required(path: Path, why = ""): void {

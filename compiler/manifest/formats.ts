@@ -69,10 +69,6 @@ export function portNameProblem(name: string): string | undefined {
   return undefined;
 }
 
-/** Why no part of a NetworkPolicy takes a host name, and what to write instead (semantics.md row 24). */
-export const NO_HOST_NAMES =
-  "a host name is not possible here: policies are enforced at layers 3 and 4, which see addresses, and a name resolves to many addresses that change. Write the CIDRs the name stands for, or select the pods behind it with podSelector and namespaceSelector";
-
 /** An instant as the API server stores it: RFC 3339, in UTC, of whole seconds. Undefined when it is none. */
 export function apiTime(text: string): string | undefined {
   const isTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[-+]\d\d:\d\d)$/.test(text);

@@ -1,17 +1,13 @@
-/** Node, Namespace and Pod objects -> the model. Only the fields that packets can feel are read. */
-import {
-  addressesEqual,
-  type Cidr,
-  formatAddress,
-  type IpAddress,
-  parseAddress,
-  parseCidr,
-} from "../../dataplane/address.ts";
+/** Node, Namespace and Pod objects -> the model. Only the fields that packets can feel are read and checked. */
+import { addressesEqual, type Cidr, formatAddress, type IpAddress } from "../../dataplane/address.ts";
 import type { ClusterNode, ContainerPort, Endpoint, Namespace, PodPhase } from "../model.ts";
+import { readAddress, readCidr } from "./addresses.ts";
+import { NAMESPACE_NAME_LABEL } from "./defaults.ts";
 import { type FieldReader, type Fields, isAbsent } from "./fields.ts";
-import { dnsSubdomainProblem, looksLikeHostName, portNameProblem, portNumberProblem } from "./formats.ts";
-import { type ObjectIdentity, readProtocol } from "./readPolicy.ts";
-import { describe, isRecord, type Path, quote } from "./values.ts";
+import { dnsSubdomainProblem, portNameProblem, portNumberProblem } from "./formats.ts";
+import type { ObjectIdentity } from "./identity.ts";
+import { readProtocol } from "./readPolicy.ts";
+import { isRecord, type Path, quote } from "./values.ts";
 
 const PHASES = ["Pending", "Running", "Succeeded", "Failed", "Unknown"] as const satisfies readonly PodPhase[];
 
@@ -27,27 +23,39 @@ export function readNode(reader: FieldReader, { name }: ObjectIdentity, value: F
     const address = readAddress(reader, entry.address, [...path, "address"]);
     if (address !== undefined) byType[entry.type].push(address);
   }
-  const cidrFields = isAbsent(spec.podCIDRs) ? [] : reader.list(spec.podCIDRs, ["spec", "podCIDRs"]);
-  const podCidrs = cidrFields.flatMap((item, index) => readPodCidr(reader, item, ["spec", "podCIDRs", index]) ?? []);
-  if (podCidrs.length === 0 && !isAbsent(spec.podCIDR) && spec.podCIDR !== "") {
-    podCidrs.push(...[readPodCidr(reader, spec.podCIDR, ["spec", "podCIDR"])].flatMap((cidr) => cidr ?? []));
-  }
   return {
     name,
     labels: reader.labels(metadata.labels, ["metadata", "labels"]),
     addresses: [...byType.InternalIP, ...byType.ExternalIP],
-    podCidrs,
+    podCidrs: readPodCidrs(reader, spec),
     source: reader.source([]),
   };
 }
 
+/** `podCIDRs` when given, else `podCIDR`; the API server keeps `podCIDR` equal to the first of them. */
+function readPodCidrs(reader: FieldReader, spec: Fields): readonly Cidr[] {
+  const listed = reader.list(spec.podCIDRs, ["spec", "podCIDRs"]);
+  if (listed.length > 0) {
+    return listed.flatMap((item, index) => readCidr(reader, item, ["spec", "podCIDRs", index]) ?? []);
+  }
+  const single = readCidr(reader, spec.podCIDR, ["spec", "podCIDR"]);
+  return single === undefined ? [] : [single];
+}
+
 export function readNamespace(reader: FieldReader, { name, uid }: ObjectIdentity, value: Fields): Namespace {
   const metadata = reader.record(value.metadata, ["metadata"]);
-  const labels = reader.labels(metadata.labels, ["metadata", "labels"]);
+  const path = ["metadata", "labels"];
+  const labels = new Map(reader.labels(metadata.labels, path));
+  const given = labels.get(NAMESPACE_NAME_LABEL);
+  if (given !== name) {
+    const message = `the API server sets this label to the namespace's name, ${quote(name)}, whatever is written here`;
+    reader.warn([...path, NAMESPACE_NAME_LABEL], "name-label", message);
+    labels.set(NAMESPACE_NAME_LABEL, name);
+  }
   return {
     name,
     labels,
-    annotations: reader.textMap(metadata.annotations, ["metadata", "annotations"]),
+    annotations: reader.annotations(metadata.annotations, ["metadata", "annotations"]),
     uid,
     source: reader.source([]),
   };
@@ -67,7 +75,7 @@ export function readPod(reader: FieldReader, identity: ObjectIdentity, value: Fi
     name,
     uid,
     labels: reader.labels(metadata.labels, ["metadata", "labels"]),
-    annotations: reader.textMap(metadata.annotations, ["metadata", "annotations"]),
+    annotations: reader.annotations(metadata.annotations, ["metadata", "annotations"]),
     node,
     serviceAccount: reader.text(spec.serviceAccountName, ["spec", "serviceAccountName"]),
     hostNetwork: reader.boolean(spec.hostNetwork, ["spec", "hostNetwork"]),
@@ -86,29 +94,25 @@ export function readPod(reader: FieldReader, identity: ObjectIdentity, value: Fi
 function readPhase(reader: FieldReader, value: unknown): PodPhase {
   const phase = PHASES.find((known) => known === value);
   if (phase !== undefined) return phase;
-  reader.report(["status", "phase"], {
-    code: "not-supported",
-    message: `Unsupported value: ${typeof value === "string" ? quote(value) : describe(value)}: supported values: ${PHASES.map((known) => `"${known}"`).join(", ")}`,
-  });
+  reader.unsupported(["status", "phase"], value, PHASES);
   return "Unknown";
 }
 
-/** `podIPs` when given, else `podIP`; the API server keeps `podIP` equal to the first of them. */
+/** `podIPs` when given, else `podIP`. */
 function readPodAddresses(reader: FieldReader, status: Fields): readonly IpAddress[] {
-  const primary = isEmpty(status.podIP) ? undefined : readAddress(reader, status.podIP, ["status", "podIP"]);
-  const listed = reader.list(status.podIPs, ["status", "podIPs"]).flatMap((item, index) => {
-    const path = ["status", "podIPs", index];
-    const text = isRecord(item) ? item.ip : item;
-    return isEmpty(text) ? [] : (readAddress(reader, text, isRecord(item) ? [...path, "ip"] : path) ?? []);
+  const path = ["status", "podIPs"];
+  const primary = readAddress(reader, status.podIP, ["status", "podIP"]);
+  const listed = reader.list(status.podIPs, path).flatMap((item, index) => {
+    const fields = isRecord(item) ? item : reader.record(item, [...path, index]);
+    return readAddress(reader, fields.ip, [...path, index, "ip"]) ?? [];
   });
-  const first = listed[0];
+  const [first, second] = listed;
   if (first === undefined) return primary === undefined ? [] : [primary];
   if (primary !== undefined && !addressesEqual(primary, first)) {
-    reader.report(["status", "podIP"], {
-      code: "pod-ip-mismatch",
-      severity: "warning",
-      message: `${formatAddress(primary)} is not the first of podIPs, ${formatAddress(first)}; podIPs are taken`,
-    });
+    reader.invalid([...path, 0, "ip"], formatAddress(first), "must be equal to `podIP`");
+  }
+  if (listed.length > 2 || first.family === second?.family) {
+    reader.invalid(path, listed.map(formatAddress), "may specify no more than one IP for each IP family");
   }
   return listed;
 }
@@ -123,58 +127,39 @@ function readContainers(
     const container = reader.record(item, path);
     const sidecar = container.restartPolicy === "Always";
     const kind = field === "containers" ? "container" : sidecar ? "sidecar" : "init";
+    const names = new Set<string>();
     return reader.list(container.ports, [...path, "ports"]).flatMap((port, portIndex) => {
-      return readContainerPort(reader, port, { path: [...path, "ports", portIndex], kind }) ?? [];
+      return readContainerPort(reader, port, { path: [...path, "ports", portIndex], kind, names }) ?? [];
     });
   });
+}
+
+interface PortContext {
+  readonly path: Path;
+  readonly kind: ContainerPort["container"];
+  /** Of the ports before, in the same container. */
+  readonly names: Set<string>;
 }
 
 function readContainerPort(
   reader: FieldReader,
   value: unknown,
-  { path, kind }: { readonly path: Path; readonly kind: ContainerPort["container"] },
+  { path, kind, names }: PortContext,
 ): ContainerPort | undefined {
   const fields = reader.record(value, path);
   const name = reader.text(fields.name, [...path, "name"]);
   const wrongName = name === "" ? undefined : portNameProblem(name);
   if (wrongName !== undefined) reader.invalid([...path, "name"], name, wrongName);
-  const { containerPort } = fields;
-  if (isAbsent(containerPort)) {
-    reader.required([...path, "containerPort"]);
-    return undefined;
-  }
-  if (typeof containerPort !== "number") {
-    reader.report([...path, "containerPort"], {
-      code: "wrong-type",
-      message: `found ${describe(containerPort)}, want a number`,
-    });
-    return undefined;
-  }
-  const wrongPort = portNumberProblem(containerPort);
-  if (wrongPort !== undefined) reader.invalid([...path, "containerPort"], containerPort, wrongPort);
+  if (names.has(name)) reader.duplicate([...path, "name"], name);
+  if (name !== "") names.add(name);
   const protocol = readProtocol(reader, fields.protocol, [...path, "protocol"]);
-  return { name, port: containerPort, protocol, container: kind };
-}
-
-function readAddress(reader: FieldReader, value: unknown, path: Path): IpAddress | undefined {
-  const text = reader.text(value, path);
-  const address = parseAddress(text);
-  if (address === undefined && typeof value === "string") {
-    const hint = looksLikeHostName(text) ? "; a name is not possible here, packets carry addresses" : "";
-    reader.invalid(path, text, `must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)${hint}`);
+  const portPath = [...path, "containerPort"];
+  const port = reader.integer(fields.containerPort, portPath);
+  if (port === undefined || port === 0) {
+    if (port === 0 || isAbsent(fields.containerPort)) reader.required(portPath);
+    return undefined;
   }
-  return address;
-}
-
-function readPodCidr(reader: FieldReader, value: unknown, path: Path): Cidr | undefined {
-  const text = reader.text(value, path);
-  const cidr = parseCidr(text);
-  if (cidr === undefined && text !== "") {
-    reader.invalid(path, text, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
-  }
-  return cidr;
-}
-
-function isEmpty(value: unknown): boolean {
-  return isAbsent(value) || value === "";
+  const wrongPort = portNumberProblem(port);
+  if (wrongPort !== undefined) reader.invalid(portPath, port, wrongPort);
+  return { name, port, protocol, container: kind };
 }

@@ -3,32 +3,32 @@
  *
  * Source: k8s.io/kubernetes pkg/apis/networking/validation/validation.go, apimachinery meta/v1/validation.
  */
-import { addressBits, type Cidr, cidrContains, cidrOf, formatCidr, parseAddress } from "../../dataplane/address.ts";
-import type {
-  Direction,
-  LabelRequirement,
-  LabelSelector,
-  NetworkPolicy,
-  PolicyPeer,
-  PolicyPort,
-  PolicyRule,
-  PortProtocol,
+import { type Cidr, cidrContains } from "../../dataplane/address.ts";
+import {
+  DIRECTIONS,
+  type Direction,
+  type LabelRequirement,
+  type LabelSelector,
+  type NetworkPolicy,
+  type PolicyPeer,
+  type PolicyPort,
+  type PolicyRule,
+  type PortProtocol,
 } from "../model.ts";
+import { CIDR_RULE, readCidr } from "./addresses.ts";
 import { type FieldReader, type Fields, isAbsent } from "./fields.ts";
-import { looksLikeHostName, NO_HOST_NAMES, portNameProblem, portNumberProblem } from "./formats.ts";
-import { describe, type Path, quote } from "./values.ts";
-
-export interface ObjectIdentity {
-  readonly namespace: string;
-  readonly name: string;
-  readonly uid: string;
-  readonly creationTimestamp: string;
-}
+import { NO_HOST_NAMES, portNameProblem, portNumberProblem } from "./formats.ts";
+import type { ObjectIdentity } from "./identity.ts";
+import { formatPath, isRecord, type Path, quote } from "./values.ts";
 
 const OPERATORS = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
 const PROTOCOLS = ["TCP", "UDP", "SCTP"] as const;
 
-export function readPolicy(reader: FieldReader, identity: ObjectIdentity, spec: Fields): NetworkPolicy {
+export function readPolicy(reader: FieldReader, identity: ObjectIdentity, value: Fields): NetworkPolicy {
+  const metadata = reader.record(value.metadata, ["metadata"]);
+  reader.labels(metadata.labels, ["metadata", "labels"]);
+  reader.annotations(metadata.annotations, ["metadata", "annotations"]);
+  const spec = reader.record(value.spec, ["spec"]);
   reader.onlyKnown(spec, ["spec"], ["podSelector", "policyTypes", "ingress", "egress"]);
   const { namespace, name, uid, creationTimestamp } = identity;
   return {
@@ -49,18 +49,13 @@ function readTypes(reader: FieldReader, value: unknown): readonly Direction[] {
   const path = ["spec", "policyTypes"];
   const types = new Set<Direction>();
   const list = reader.list(value, path);
-  if (list.length > 2) reader.invalid(path, JSON.stringify(list), "may not specify more than two policyTypes");
+  if (list.length > 2) reader.invalid(path, list, "may not specify more than two policyTypes");
   for (const [index, type] of list.entries()) {
     if (type === "Ingress") types.add("ingress");
     else if (type === "Egress") types.add("egress");
-    else {
-      reader.report([...path, index], {
-        code: "not-supported",
-        message: `Unsupported value: ${typeof type === "string" ? quote(type) : describe(type)}: supported values: "Egress", "Ingress"`,
-      });
-    }
+    else reader.unsupported([...path, index], type, ["Ingress", "Egress"]);
   }
-  return [...types];
+  return DIRECTIONS.filter((direction) => types.has(direction));
 }
 
 function readRules(reader: FieldReader, value: unknown, direction: Direction): readonly PolicyRule[] {
@@ -82,85 +77,72 @@ function readRules(reader: FieldReader, value: unknown, direction: Direction): r
   });
 }
 
+const PEER_FIELDS = ["podSelector", "namespaceSelector", "ipBlock"];
+const BLOCK_FIELDS = ["cidr", "except"];
+
 function readPeer(reader: FieldReader, value: unknown, path: Path): PolicyPeer | undefined {
   const peer = reader.record(value, path);
-  reader.onlyKnown(peer, path, ["podSelector", "namespaceSelector", "ipBlock"]);
+  onlyKnownOrName(reader, peer, { path, known: PEER_FIELDS });
   const { podSelector, namespaceSelector, ipBlock } = peer;
-  const bySelector = !isAbsent(podSelector) || !isAbsent(namespaceSelector);
-  if (!isAbsent(ipBlock)) {
-    if (bySelector) {
-      reader.report(path, { code: "forbidden", message: "Forbidden: may not specify both ipBlock and another peer" });
-    }
-    return readBlock(reader, reader.record(ipBlock, [...path, "ipBlock"]), [...path, "ipBlock"]);
-  }
-  if (!bySelector) {
-    reader.required(path, "must specify a peer");
-    return undefined;
-  }
   const selector = (field: string, given: unknown) =>
     isAbsent(given) ? undefined : readSelector(reader, given, [...path, field]);
-  return {
+  const pods: PolicyPeer = {
     kind: "pods",
     podSelector: selector("podSelector", podSelector),
     namespaceSelector: selector("namespaceSelector", namespaceSelector),
     source: reader.source(path),
   };
+  const selects = pods.podSelector !== undefined || pods.namespaceSelector !== undefined;
+  if (!isAbsent(ipBlock)) {
+    if (selects) reader.forbidden(path, "may not specify both ipBlock and another peer");
+    return readBlock(reader, ipBlock, path);
+  }
+  if (selects) return pods;
+  if (isAbsent(value) || isRecord(value)) reader.required(path, "must specify a peer");
+  return undefined;
 }
 
-function readBlock(reader: FieldReader, block: Fields, path: Path): PolicyPeer | undefined {
-  reader.onlyKnown(block, path, ["cidr", "except"]);
+function readBlock(reader: FieldReader, value: unknown, peerPath: Path): PolicyPeer | undefined {
+  const path = [...peerPath, "ipBlock"];
+  const block = reader.record(value, path);
+  onlyKnownOrName(reader, block, { path, known: BLOCK_FIELDS });
   const cidrText = reader.text(block.cidr, [...path, "cidr"]);
-  if (cidrText === "") {
-    reader.required([...path, "cidr"]);
-    return undefined;
-  }
+  if (isAbsent(block.cidr) || block.cidr === "") reader.required([...path, "cidr"]);
   const cidr = readCidr(reader, cidrText, [...path, "cidr"]);
   const except: Cidr[] = [];
   const exceptText: string[] = [];
   for (const [index, item] of reader.list(block.except, [...path, "except"]).entries()) {
     const itemPath = [...path, "except", index];
     const text = reader.text(item, itemPath);
+    if (isAbsent(item) || item === "") reader.invalid(itemPath, "", CIDR_RULE);
     const excepted = readCidr(reader, text, itemPath);
     if (excepted === undefined || cidr === undefined) continue;
-    const inside = cidrContains(cidr, excepted) && excepted.prefixLength > cidr.prefixLength;
-    if (!inside) {
-      reader.invalid(itemPath, text, `must be a strict subset of \`cidr\` (${formatCidr(cidr)})`);
-      continue;
+    if (!cidrContains(cidr, excepted) || excepted.prefixLength <= cidr.prefixLength) {
+      reader.invalid(itemPath, text, `must be a strict subset of \`cidr\` (${quote(cidrText)})`);
     }
     except.push(excepted);
     exceptText.push(text);
   }
   if (cidr === undefined) return undefined;
-  return { kind: "ipBlock", cidr, cidrText, except, exceptText, source: reader.source(path) };
+  return { kind: "ipBlock", cidr, cidrText, except, exceptText, source: reader.source(peerPath) };
 }
 
-function readCidr(reader: FieldReader, text: string, path: Path): Cidr | undefined {
-  const slash = text.indexOf("/");
-  const address = slash < 0 ? undefined : parseAddress(text.slice(0, slash));
-  const length = text.slice(slash + 1);
-  if (address === undefined || !/^\d{1,3}$/.test(length) || Number(length) > addressBits(address.family)) {
-    reader.invalid(path, text, cidrProblem(text), looksLikeHostName(text) ? "host-name" : "invalid");
-    return undefined;
-  }
-  const cidr = cidrOf(address, Number(length));
-  if (cidr.words.some((word, index) => word !== address.words[index])) {
-    reader.report(path, {
-      code: "host-bits",
-      severity: "warning",
-      message: `${quote(text)} has bits set beyond its prefix; it is read as ${quote(formatCidr(cidr))}`,
-    });
-  }
-  return cidr;
-}
+/** What other solutions' policies call the names of hosts: toFQDNs, fqdns, hostname, domains, dnsName, url. */
+const NAME_FIELD = /fqdn|host|domain|dns|url/i;
 
-function cidrProblem(text: string): string {
-  const rule = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-  if (!looksLikeHostName(text)) {
-    const address = parseAddress(text);
-    if (address === undefined) return rule;
-    return `${rule}; for this one address write ${quote(`${text}/${addressBits(address.family)}`)}`;
+/** As `onlyKnown`; a field for host names gets the reason why there is none. */
+function onlyKnownOrName(
+  reader: FieldReader,
+  fields: Fields,
+  { path, known }: { readonly path: Path; readonly known: readonly string[] },
+): void {
+  const names = Object.keys(fields).filter((name) => !known.includes(name) && NAME_FIELD.test(name));
+  for (const name of names) {
+    const where = [...path, name];
+    const message = `strict decoding error: unknown field ${quote(formatPath(where))}; ${NO_HOST_NAMES}`;
+    reader.report(where, { code: "host-name", message, at: "key" });
   }
-  return `${rule}; ${NO_HOST_NAMES}`;
+  reader.onlyKnown(fields, path, [...known, ...names]);
 }
 
 function readPort(reader: FieldReader, value: unknown, path: Path): PolicyPort {
@@ -168,56 +150,46 @@ function readPort(reader: FieldReader, value: unknown, path: Path): PolicyPort {
   reader.onlyKnown(fields, path, ["protocol", "port", "endPort"]);
   const protocol = readProtocol(reader, fields.protocol, [...path, "protocol"]);
   const port = readPortValue(reader, fields.port, [...path, "port"]);
-  const endPort = readEndPort(reader, fields.endPort, {
-    port,
-    given: !isAbsent(fields.port),
-    path: [...path, "endPort"],
-  });
+  const endPort = readEndPort(reader, fields.endPort, { port: fields.port, path: [...path, "endPort"] });
   return { protocol, port, endPort, source: reader.source(path) };
 }
 
 export function readProtocol(reader: FieldReader, value: unknown, path: Path): PortProtocol {
   const known = PROTOCOLS.find((protocol) => protocol === value);
-  if (known !== undefined) return known;
-  reader.report(path, {
-    code: "not-supported",
-    message: `Unsupported value: ${typeof value === "string" ? quote(value) : describe(value)}: supported values: "SCTP", "TCP", "UDP"`,
-  });
-  return "TCP";
+  if (known === undefined) reader.unsupported(path, value, PROTOCOLS);
+  return known ?? "TCP";
 }
 
 function readPortValue(reader: FieldReader, value: unknown, path: Path): number | string | undefined {
-  if (isAbsent(value)) return undefined;
-  if (typeof value === "number") {
-    const wrong = portNumberProblem(value);
-    if (wrong !== undefined) reader.invalid(path, value, wrong);
+  if (typeof value === "string") {
+    const wrong = portNameProblem(value);
+    const hint = /^\d+$/.test(value) ? "; a number is written without quotes" : "";
+    if (wrong !== undefined) reader.invalid(path, value, `${wrong}${hint}`);
     return value;
   }
-  const name = reader.text(value, path);
-  const wrong = typeof value === "string" ? portNameProblem(name) : undefined;
-  if (wrong !== undefined) reader.invalid(path, name, wrong);
-  return name;
+  const port = reader.integer(value, path);
+  const wrong = port === undefined ? undefined : portNumberProblem(port);
+  if (wrong !== undefined) reader.invalid(path, port, wrong);
+  return port;
 }
 
 function readEndPort(
   reader: FieldReader,
   value: unknown,
-  context: { readonly port: number | string | undefined; readonly given: boolean; readonly path: Path },
+  { port, path }: { readonly port: unknown; readonly path: Path },
 ): number | undefined {
-  if (isAbsent(value)) return undefined;
-  const { port, given, path } = context;
-  if (typeof value !== "number") {
-    reader.report(path, { code: "wrong-type", message: `found ${describe(value)}, want a number` });
-    return undefined;
+  const endPort = reader.integer(value, path);
+  if (endPort === undefined) return undefined;
+  if (isAbsent(port)) reader.invalid(path, endPort, "may not be specified when `port` is not specified");
+  else if (typeof port === "string") reader.invalid(path, endPort, "may not be specified when `port` is non-numeric");
+  else {
+    if (typeof port === "number" && endPort < port) {
+      reader.invalid(path, endPort, `must be greater than or equal to \`port\` (${port})`);
+    }
+    const wrong = portNumberProblem(endPort);
+    if (wrong !== undefined) reader.invalid(path, endPort, wrong);
   }
-  if (!given) reader.invalid(path, value, "may not be specified when `port` is not specified");
-  else if (typeof port === "string") reader.invalid(path, value, "may not be specified when `port` is non-numeric");
-  else if (port !== undefined && value < port) {
-    reader.invalid(path, value, `must be greater than or equal to \`port\` (${port})`);
-  }
-  const wrong = portNumberProblem(value);
-  if (wrong !== undefined) reader.invalid(path, value, wrong);
-  return value;
+  return endPort;
 }
 
 /** A LabelSelector; absent reads as the empty one. Fails closed: what cannot be read is an error. */
@@ -235,37 +207,31 @@ export function readSelector(reader: FieldReader, value: unknown, path: Path): L
 function readRequirement(reader: FieldReader, value: unknown, path: Path): LabelRequirement | undefined {
   const fields = reader.record(value, path);
   reader.onlyKnown(fields, path, ["key", "operator", "values"]);
-  const key = reader.text(fields.key, [...path, "key"]);
-  const values = reader
-    .list(fields.values, [...path, "values"])
-    .map((item, index) => reader.text(item, [...path, "values", index]));
+  const valuesPath = [...path, "values"];
+  const values = reader.list(fields.values, valuesPath).map((item, index) => {
+    const text = reader.text(item, [...valuesPath, index]);
+    reader.labelValue(text, [...valuesPath, index]);
+    return text;
+  });
   const operator = OPERATORS.find((known) => known === fields.operator);
   switch (operator) {
-    case undefined:
-      reader.invalid(
-        [...path, "operator"],
-        fields.operator ?? "",
-        `not a valid selector operator (one of ${OPERATORS.join(", ")})`,
-      );
+    case undefined: {
+      const operators = `one of ${OPERATORS.join(", ")}`;
+      reader.invalid([...path, "operator"], fields.operator ?? "", `not a valid selector operator (${operators})`);
       break;
+    }
     case "In":
     case "NotIn":
-      if (values.length === 0) {
-        reader.required([...path, "values"], "must be specified when `operator` is 'In' or 'NotIn'");
-      }
+      if (values.length === 0) reader.required(valuesPath, "must be specified when `operator` is 'In' or 'NotIn'");
       break;
     case "Exists":
     case "DoesNotExist":
       if (values.length > 0) {
-        reader.report([...path, "values"], {
-          code: "forbidden",
-          message: "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-        });
+        reader.forbidden(valuesPath, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
       }
       break;
   }
-  for (const [index, text] of values.entries()) reader.label([...path, "values", index], "key", text);
-  if (key === "") reader.required([...path, "key"]);
-  else reader.label([...path, "key"], key, "");
-  return operator === undefined || key === "" ? undefined : { key, operator, values };
+  const key = reader.text(fields.key, [...path, "key"]);
+  if (isAbsent(fields.key) || typeof fields.key === "string") reader.labelKey(key, [...path, "key"]);
+  return operator === undefined ? undefined : { key, operator, values };
 }
