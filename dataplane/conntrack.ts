@@ -240,6 +240,15 @@ export class ConntrackTable {
     this.#slot = NONE;
   }
 
+  /** `conntrack -G`: the living entry that has the tuple in either direction. */
+  entry(tuple: FlowTuple): ConntrackEntry | undefined {
+    const scratch = new PacketTuple();
+    scratch.loadTuple(tuple);
+    const slot = scratch.find(this.#index, this.#store);
+    if (slot === NONE || this.#isExpired(slot)) return undefined;
+    return readEntry(this.#store, slot, { tuple: scratch, now: this.#flow.now });
+  }
+
   /** `conntrack -D`: removes the entry that has the tuple in either direction. False when there is none. */
   delete(tuple: FlowTuple): boolean {
     this.#scratch.loadTuple(tuple);

@@ -241,17 +241,15 @@ export function expectTranscript(text: string, options: TranscriptOptions = {}):
     if (line.setMark !== undefined) table.mark = line.setMark;
     if (line.isDropped) table.abandon();
     else table.confirm();
-    if (line.entry.length > 0) expect(describeEntry(table, line), line.text).toBe(line.entry.join(" "));
+    if (line.entry.length > 0) expect(describeEntry([...table.entries()], line), line.text).toBe(line.entry.join(" "));
   }
   return table;
 }
 
 /** The entry of the line's packet (or of the one it quotes) in the words of the line: seconds only if those have some. */
-export function describeEntry(table: ConntrackTable, line: TranscriptLine): string {
+export function describeEntry(entries: readonly ConntrackEntry[], line: TranscriptLine): string {
   const tuple = line.packet.quoted ?? line.packet;
-  const entry = [...table.entries()].find(
-    (found) => found.zone === line.zone && isOf(found, tuple, line.packet.icmpId),
-  );
+  const entry = entries.find((found) => found.zone === line.zone && isOf(found, tuple, line.packet.icmpId));
   if (entry === undefined) return "none";
   const saysSeconds = line.entry.some((word) => /^\d/.test(word));
   return [

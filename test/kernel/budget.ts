@@ -28,6 +28,7 @@ const SHARES = {
   "strategies legacy walks": 12,
   "strategies nft": 13,
   "real nodes": 3,
+  connections: 30,
 } as const;
 
 /** Packets to compare in one part. */
