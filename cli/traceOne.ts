@@ -21,6 +21,7 @@ export async function traceOne(flags: OneFlags, format: OneFormat, session: Sess
   const cluster = resolvePolicies(await loadModel(session, flags.filename));
   const packet = packetFromFlags(flags, cluster);
   const lanes = await lanesFor(flags, cluster, packet, session);
+  if (format === "iptables-trace") requireTables(lanes);
   for (const [index, lane] of lanes.entries()) {
     const recorder = new TraceRecorder();
     const answer = lane.push(packet, recorder);
@@ -45,6 +46,15 @@ export async function traceOne(flags: OneFlags, format: OneFormat, session: Sess
 
 /** Formats of several lines, which stand apart when there are several strategies. */
 const SPACED: ReadonlySet<OneFormat> = new Set(["summary", "detailed", "iptables-trace"]);
+
+/** The kernel traces rules; what has none has nothing to show. */
+function requireTables(lanes: readonly Lane[]): void {
+  const without = lanes.find(
+    ({ strategy, programs }) => strategy === undefined || programs.some(({ kind }) => kind === "maps"),
+  );
+  if (without === undefined) return;
+  throw new UsageError(`${without.name} has no iptables rules to trace; use -o minimal, summary, detailed or json`);
+}
 
 /** A web server's, where a protocol with ports is traced without one. */
 const DEFAULT_PORT = 80;
@@ -89,6 +99,8 @@ async function lanesFor(
 ): Promise<readonly Lane[]> {
   if (asksForImport(flags)) return importedLanes(flags, cluster, session);
   const { source, destination } = packetEnds(cluster, packet);
-  const nodes = [source, destination].flatMap(({ pod, node }) => [pod?.node ?? node ?? []].flat());
+  const nodes = [source, destination].flatMap(({ pod, node }) =>
+    [pod?.node, node].filter((name) => name !== undefined),
+  );
   return lanesOf(flags, cluster, { walk: true, nodes });
 }

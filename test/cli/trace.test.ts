@@ -208,6 +208,40 @@ describe("trace, the answer", () => {
   });
 });
 
+describe("one packet and many", () => {
+  const ends = [
+    "default/db",
+    "prod/api-pod",
+    "default/frontend",
+    "node:node-a",
+    "node:node-b",
+    "192.168.5.10",
+    "192.0.2.1",
+  ];
+
+  it.each([...STRATEGIES.map(({ name }) => name), "reference"])(
+    "%s: a packet alone is answered as in a stream",
+    async (name) => {
+      const pairs = ends.flatMap((from) => ends.filter((to) => to !== from).map((to) => [from, to] as const));
+      const stdin = pairs
+        .map(
+          ([source, destination]) =>
+            `${JSON.stringify({ protocol: "tcp", source, destination, destinationPort: 3306 })}\n`,
+        )
+        .join("");
+      const stream = jsonLines(
+        (await chainwalk(`trace -f scenarios/db-policy --packets - --fresh --walk -s ${name}`, { stdin })).out,
+      );
+      for (const [index, [from, to]] of pairs.entries()) {
+        const { out } = await chainwalk(
+          `trace -f scenarios/db-policy --from ${from} --to ${to} --port 3306 -o json -s ${name}`,
+        );
+        expect({ from, to, ...JSON.parse(out), index }).toEqual({ from, to, ...(stream[index] as object) });
+      }
+    },
+  );
+});
+
 describe("trace of a real node's rules", () => {
   const save = [
     "*filter",

@@ -38,6 +38,12 @@ describe("usage", () => {
     ["an unknown format", `compile ${DB} -o yaml`, "iptables-save, ip6tables-save, ipset-save, maps, json, summary"],
     ["a format of the other mode", `trace ${DB} --packets - -o summary`, "jsonl, table"],
     ["a format of the other mode", `trace ${DB} --from db --to dns -o jsonl`, "minimal, summary, detailed, json"],
+    [
+      "a kernel trace of maps",
+      `trace ${DB} --from db --to frontend -o iptables-trace -s bpf-hash`,
+      "no iptables rules",
+    ],
+    ["a kernel trace of the API text", `trace ${DB} --from db --to frontend -o iptables-trace -s reference`, "summary"],
     ["an unknown strategy", `matrix ${DB} -s calio`, STRATEGIES.map(({ name }) => name).join(", ")],
     ["an unknown option of a strategy", `compile ${DB} --node node-a --set colour=red`, "chain-version"],
     ["a value that an option refuses", `compile ${DB} --node node-a --set enable-ipv6=maybe`, "auto, true, false"],
