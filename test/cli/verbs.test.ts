@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import { chainwalk, linesOf } from "./commandLine.ts";
@@ -169,5 +170,17 @@ describe("completion", () => {
     for (const word of ["validate", "trace", "matrix", "kubectl-chainwalk", "icmp-type", "iptables-trace", "junit"]) {
       expect(out).toContain(word);
     }
+  });
+
+  it.each([
+    ["chainwalk val", "validate"],
+    ["chainwalk trace --icmp", "--icmp-type --icmp-code"],
+    ["chainwalk trace -o js", "json jsonl"],
+    ["chainwalk test --output j", "junit json"],
+  ])("bash completes %j to %j", async (line, completions) => {
+    const { out } = await chainwalk("completion bash");
+    const words = line.split(" ");
+    const script = `${out}\nCOMP_WORDS=(${line}); COMP_CWORD=${words.length - 1}; _chainwalk; echo "\${COMPREPLY[*]}"`;
+    expect(execFileSync("bash", ["-c", script], { encoding: "utf8" })).toBe(`${completions}\n`);
   });
 });
