@@ -1,6 +1,7 @@
 /**
- * What an unquoted scalar means to kubectl: go-yaml v2 under sigs.k8s.io/yaml, which is YAML 1.1 with exceptions. `y`, `no`
- * and `on` are booleans, `0777` is octal, `1e3` and `12345e7` are numbers; timestamps and base-60 numbers stay text.
+ * What an unquoted scalar means to kubectl: go-yaml v2 under sigs.k8s.io/yaml, which is YAML 1.1 with exceptions. `no` and
+ * `on` are booleans, `0777` is octal, `1e3` and `12345e7` are numbers; timestamps and base-60 numbers stay text, and so
+ * do the single letters `y` and `n`: manifests with namespaces of these names, unquoted, were read by real solutions.
  *
  * Source: go-yaml v2 resolve.go.
  */
@@ -9,8 +10,8 @@ export type Scalar = string | number | boolean | null;
 
 const WORDS: ReadonlyMap<string, Scalar> = new Map<string, Scalar>([
   ...["", "~", "null", "Null", "NULL"].map((word) => [word, null] as const),
-  ...["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"].map((word) => [word, true] as const),
-  ...["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"].map((word) => [word, false] as const),
+  ...["yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"].map((word) => [word, true] as const),
+  ...["no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"].map((word) => [word, false] as const),
   ...[".nan", ".NaN", ".NAN"].map((word) => [word, Number.NaN] as const),
   ...[".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"].map((word) => [word, Number.POSITIVE_INFINITY] as const),
   ...["-.inf", "-.Inf", "-.INF"].map((word) => [word, Number.NEGATIVE_INFINITY] as const),
