@@ -6,9 +6,9 @@
  * run of the garbage collector also takes entries that are closing, as long as 95 % of the table is in use.
  *
  * Inexact by nature: the kernel's hash is keyed with a random number, so nobody can tell which entries share a bucket.
- * Buckets here are ranges of our hash, as many as `buckets` says. An entry lies in one of them and not, as there, in two (one
- * for each direction), therefore twice as many are looked into: each entry is as likely to be a victim. The garbage
- * collector runs once a minute here; the kernel's interval moves between one second and one minute.
+ * Buckets here are ranges of our hash. An entry lies in one of them and not, as there, in two (one for each direction); so
+ * they are twice as wide, and a bucket holds as many entries as there. The garbage collector runs once a minute here; the
+ * kernel's interval moves between one second and one minute.
  */
 import { PROTOCOL } from "../packet.ts";
 import { BYTE, FLOW_BYTES, FLOW_WORDS, STATUS, WORD } from "./flow.ts";
@@ -17,20 +17,22 @@ import type { FlowStore } from "./flowStore.ts";
 import { isShuttingDown } from "./sctp.ts";
 import { isClosing } from "./tcp.ts";
 
-/** NF_CT_EVICTION_RANGE, for each direction. */
-const BUCKETS_SEARCHED = 2 * 8;
+/** NF_CT_EVICTION_RANGE. */
+const BUCKETS_SEARCHED = 8;
 
 const HASHES = 2 ** 32;
 
 export interface EvictionGrounds {
   readonly store: FlowStore;
   readonly index: FlowIndex;
+  /** As the kernel counts them. */
   readonly buckets: number;
 }
 
 /** The entries that make room for a tuple with that hash; none if the packet has to go. */
 export function earlyDropVictims(grounds: EvictionGrounds, hash: number): number[] {
-  const { index, store, buckets } = grounds;
+  const { index, store } = grounds;
+  const buckets = Math.max(1, grounds.buckets >>> 1);
   const width = HASHES / buckets;
   const first = Math.floor((hash >>> 0) / width);
   for (let step = 0; step < Math.min(BUCKETS_SEARCHED, buckets); step++) {

@@ -1,7 +1,9 @@
 /** Connection tracking against the kernel: every transcript, and random conversations. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ConntrackOptions } from "../../dataplane/conntrack/options.ts";
-import { describeEntry, parseTranscript, type TranscriptOptions } from "../dataplane/connectionTranscript.ts";
+import { ConntrackTable } from "../../dataplane/conntrack.ts";
+import { appendPacket, createBatch, makePacket, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
+import { describeEntry, ENDS, parseTranscript, type TranscriptOptions } from "../dataplane/connectionTranscript.ts";
 import { ICMP_TRANSCRIPTS, UDP_TRANSCRIPTS } from "../dataplane/datagramTranscripts.ts";
 import { SCTP_TRANSCRIPTS } from "../dataplane/sctpTranscripts.ts";
 import { TCP_TRANSCRIPTS } from "../dataplane/tcpTranscripts.ts";
@@ -103,6 +105,108 @@ describe.runIf(hasKernel("judge"))("connection tracking of the kernel", () => {
     },
   );
 });
+
+describe.runIf(hasKernel("judge"))("connection tracking of the kernel, in time and at its limit", () => {
+  it("entries live for their seconds, and UDP becomes a stream after two", async () => {
+    const timeouts = { tcp: { synSent: 1, established: 3 }, udp: { unreplied: 4, stream: 60 } } as const;
+    const kernel = await ConnectionKernel.start();
+    try {
+      kernel.configure({ timeouts });
+      const start = performance.now();
+      const lines = [
+        ...parseTranscript(
+          `
+          0.0  > S port=1  seq=1        new
+          0.0  > S port=2  seq=1        new
+          0.5  < SA port=1 seq=1 ack=2  established
+          1.5  < SA port=2 seq=1 ack=2  invalid
+          1.6  > A port=1  seq=2 ack=2  established
+        `,
+          { timeouts },
+        ),
+        ...parseTranscript(
+          `
+          0.0  > data port=3  new          4 unreplied
+          0.2  < data port=3  established  4
+          1.2  > data port=3  established  4
+          2.8  > data port=3  established  60 assured
+        `,
+          { protocol: "udp", timeouts },
+        ),
+      ].sort((a, b) => a.packet.time - b.packet.time);
+      const table = new ConntrackTable({ timeouts });
+      const batch = createBatch(1);
+      for (const line of lines) {
+        const wait = line.packet.time * 1000 - (performance.now() - start);
+        if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+        const [answer] = await kernel.walk([line]);
+        batch.length = 0;
+        const ours = table.lookup(batch, appendPacket(batch, line.packet), line.zone);
+        table.confirm();
+        expect([answer?.state, ours], line.text).toEqual([line.state, line.state]);
+        if (line.entry.length === 0) continue;
+        expectEntry(describeEntry(kernel.entries(), line), line.entry, line.text);
+        expectEntry(describeEntry([...table.entries()], line), line.entry, line.text);
+      }
+    } finally {
+      await kernel.close();
+    }
+  });
+
+  it("a full table makes room at the cost of as many unassured entries", { timeout: 240_000 }, async () => {
+    const late = 2000;
+    const kernel = await ConnectionKernel.start();
+    try {
+      const limit = Number(kernel.run("cat /proc/sys/net/netfilter/nf_conntrack_max"));
+      const buckets = Number(kernel.run("cat /proc/sys/net/netfilter/nf_conntrack_buckets"));
+      const table = new ConntrackTable({ maxEntries: limit, buckets });
+      const batch = createBatch(1);
+      const theirs = { accepted: 0, evictions: 0, evicted: 0 };
+      const ours = { accepted: 0, evictions: 0, evicted: 0 };
+      for (let from = 0; from < limit + late; from += 8192) {
+        const numbers = Array.from({ length: Math.min(8192, limit + late - from) }, (_, index) => from + index);
+        const steps = numbers.map((number) => ({ packet: oneOfMany(number), zone: 0, isDropped: false }));
+        for (const { state, events } of await kernel.walk(steps)) {
+          const gone = events.filter(({ kind }) => kind === "destroy").length;
+          theirs.accepted += Number(state === "new");
+          theirs.evicted += gone;
+          theirs.evictions += Number(gone > 0);
+        }
+        for (const { packet } of steps) {
+          const before = table.size;
+          batch.length = 0;
+          const state = table.lookup(batch, appendPacket(batch, packet));
+          const isConfirmed = table.confirm() === "confirmed";
+          const gone = before + 1 - table.size;
+          ours.accepted += Number(state === "new" && isConfirmed);
+          ours.evicted += gone;
+          ours.evictions += Number(gone > 0);
+        }
+      }
+      expect([theirs.accepted, ours.accepted]).toEqual([limit + late, limit + late]);
+      // Which entries share a bucket is nobody's to know; how many do is.
+      expect(theirs.evicted).toBeGreaterThanOrEqual(late);
+      expect(ours.evicted).toBeGreaterThanOrEqual(late);
+      expect(Math.abs(ours.evicted / ours.evictions - theirs.evicted / theirs.evictions)).toBeLessThan(0.35);
+    } finally {
+      await kernel.close();
+    }
+  });
+});
+
+/** A UDP packet that shares its tuple with none of another number. */
+function oneOfMany(number: number): Packet {
+  const { client, server } = ENDS[4];
+  const words = client.words.map((word) => (word & ~0xffff) + 256 + (number & 0x7fff));
+  const source = { family: 4 as const, words };
+  return makePacket({
+    protocol: PROTOCOL.udp,
+    source,
+    destination: server,
+    sourcePort: 1024 + (number >>> 15),
+    destinationPort: 80,
+  });
+}
 
 /** The same words; seconds may have passed since. */
 function expectEntry(found: string, wanted: readonly string[], text: string): void {
