@@ -1,6 +1,8 @@
 /** Connection tracking against the kernel: every transcript, and random conversations. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ConntrackOptions } from "../../dataplane/conntrack/options.ts";
+import { SCTP_STATE_NAMES } from "../../dataplane/conntrack/sctp.ts";
+import { TCP_STATE_NAMES } from "../../dataplane/conntrack/tcpEntry.ts";
 import { ConntrackTable } from "../../dataplane/conntrack.ts";
 import { appendPacket, createBatch, makePacket, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
 import { describeEntry, ENDS, parseTranscript, type TranscriptOptions } from "../dataplane/connectionTranscript.ts";
@@ -10,6 +12,7 @@ import { TCP_TRANSCRIPTS } from "../dataplane/tcpTranscripts.ts";
 import { packetsOf, SEED } from "./budget.ts";
 import { judgeConnections } from "./connectionCampaign.ts";
 import { ConnectionKernel } from "./connectionKernel.ts";
+import type { ConversationKind } from "./connectionSequences.ts";
 import { hasKernel } from "./kernel.ts";
 
 /** Timeouts that cannot be mistaken for one another, and outlast the test. */
@@ -102,6 +105,12 @@ describe.runIf(hasKernel("judge"))("connection tracking of the kernel", () => {
       expect(report.packets).toBeGreaterThanOrEqual(packets);
       expect(report.events).toBeGreaterThan(packets / 20);
       expect(report.entries).toBeGreaterThan(0);
+      for (const [state, way] of reachable(campaign.kind)) {
+        expect(
+          [...report.covered].filter((what) => what.includes(`${way} ${state}`)).length,
+          `${state}, ${way}`,
+        ).toBeGreaterThan(1);
+      }
     },
   );
 });
@@ -193,6 +202,12 @@ describe.runIf(hasKernel("judge"))("connection tracking of the kernel, in time a
     }
   });
 });
+
+/** States in which packets of either direction must have been met, or the comparison says little. */
+function reachable(kind: ConversationKind): [state: string, way: string][] {
+  const states = kind === "tcp" ? TCP_STATE_NAMES : kind === "sctp" ? SCTP_STATE_NAMES : ["NONE"];
+  return states.slice(1).flatMap((state) => ["original", "reply"].map((way): [string, string] => [state, way]));
+}
 
 /** A UDP packet that shares its tuple with none of another number. */
 function oneOfMany(number: number): Packet {
