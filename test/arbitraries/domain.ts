@@ -76,8 +76,11 @@ export const BLOCKS: readonly { readonly cidr: string; readonly exceptions: read
   { cidr: "2001:db8::/32", exceptions: ["2001:db8::/64"] },
 ];
 
-/** Numbers that policies, containers and packets use: neighbours, so that ranges have edges. */
-export const PORTS = [79, 80, 81, 8080] as const;
+/**
+ * Numbers that policies, containers and packets use: neighbours, so that ranges have edges, and none far away, since there
+ * are solutions that write a range out number by number.
+ */
+export const PORTS = [79, 80, 81, 90] as const;
 
 export const PORT_NAMES = ["web", "dns"] as const;
 
