@@ -107,16 +107,6 @@ const quirks: readonly Quirk[] = [
     }),
   },
   {
-    name: "egress-not-enforced",
-    summary: "Egress rules are unknown fields to the listener: nothing a pod sends is refused where it leaves.",
-    source: `${SOURCE} listener/translate.go (extensions/v1beta1)`,
-    scenario: "romana-egress-not-enforced",
-    apply: (reading) => ({
-      ...reading,
-      isolates: (context) => context.direction === "ingress" && reading.isolates(context),
-    }),
-  },
-  {
     name: "isolation-by-annotation",
     summary:
       "A namespace is isolated by its annotation, all of it or none of it: without, policies change nothing; with, pods without policy are closed.",
@@ -235,6 +225,16 @@ const quirks: readonly Quirk[] = [
         if (!leavesIntoBlock && !comesFromBlock) return undefined;
         return blocksAccept(cluster, packet) ? "accept" : "drop";
       },
+    }),
+  },
+  {
+    name: "egress-not-enforced",
+    summary: "Egress rules are unknown fields to the listener: nothing a pod sends is refused where it leaves.",
+    source: `${SOURCE} listener/translate.go (extensions/v1beta1)`,
+    scenario: "romana-egress-not-enforced",
+    apply: (reading) => ({
+      ...reading,
+      isolates: (context) => context.direction === "ingress" && reading.isolates(context),
     }),
   },
 ];
