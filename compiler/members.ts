@@ -1,0 +1,207 @@
+/** Which pods a selector selects right now, for clusters of any size. */
+import { LRUCache } from "lru-cache";
+import {
+  type ClusterModel,
+  type Endpoint,
+  isOnPodNetwork,
+  type LabelSelector,
+  type Labels,
+  type Namespace,
+} from "./model.ts";
+import { matchesSelector, selectorKey } from "./selector.ts";
+
+const NOBODY: readonly Endpoint[] = [];
+
+/** How many selectors over pods stand in the policies. */
+function selectorCount({ policies }: ClusterModel): number {
+  const rules = policies.flatMap(({ ingress, egress }) => [...ingress, ...egress]);
+  return policies.length + rules.reduce((count, { peers }) => count + peers.length, 0);
+}
+
+/** How many distinct selectors keep their members at a time; beyond it the least recently used are asked again. */
+const MEMBER_CACHE_ENTRIES = 50_000;
+
+/**
+ * Answers selectors with lists of pods.
+ *
+ * The naive way asks every pod for every selector: 75,000 policies over 100,000 pods are 10^10 label look-ups. Here a
+ * selector asks only the pods that share its rarest label, in the namespace it is about or in all of them, whichever are
+ * fewer; and equal selectors share one answer, the same array, so that later stages can compare by identity. The price:
+ * two list entries for each label of a pod, and a cache bounded by MEMBER_CACHE_ENTRIES.
+ */
+export class PodIndex {
+  readonly pods: readonly Endpoint[];
+  readonly #everywhere: LabelIndex<Endpoint>;
+  readonly #byNamespace: ReadonlyMap<string, LabelIndex<Endpoint>>;
+  readonly #namespaces: LabelIndex<Namespace>;
+  readonly #byNode: ReadonlyMap<string, readonly Endpoint[]>;
+  readonly #lists: SharedLists<Endpoint>;
+  readonly #namespaceLists: SharedLists<Namespace>;
+  readonly #selectionOf = new Map<readonly Namespace[], NamespaceSelection>();
+  readonly #members: LRUCache<string, readonly Endpoint[]>;
+  readonly #selections: LRUCache<string, NamespaceSelection>;
+
+  constructor(model: ClusterModel) {
+    // lru-cache takes room for `max` entries at once, ten milliseconds for 50,000: no more than can be asked for.
+    const max = Math.max(1, Math.min(MEMBER_CACHE_ENTRIES, selectorCount(model)));
+    this.#members = new LRUCache({ max });
+    this.#selections = new LRUCache({ max });
+    this.pods = model.endpoints.filter(isOnPodNetwork);
+    this.#everywhere = new LabelIndex(this.pods);
+    this.#namespaces = new LabelIndex(model.namespaces);
+    const byNamespace = groupBy(this.pods, ({ namespace }) => namespace);
+    this.#byNamespace = new Map([...byNamespace].map(([name, pods]) => [name, new LabelIndex(pods)]));
+    this.#byNode = groupBy(this.pods, ({ node }) => node);
+    this.#lists = new SharedLists(this.pods);
+    this.#namespaceLists = new SharedLists(model.namespaces);
+  }
+
+  podsOn(node: string): readonly Endpoint[] {
+    return this.#byNode.get(node) ?? NOBODY;
+  }
+
+  /** The pods that `podSelector` selects in a namespace, or in the namespaces that a selector selects. */
+  members(namespaces: string | LabelSelector, podSelector: LabelSelector): readonly Endpoint[] {
+    const podKey = selectorKey(podSelector);
+    const isOne = typeof namespaces === "string";
+    const key = `${isOne ? `=${namespaces}` : selectorKey(namespaces)}\n${podKey}`; // no key of a selector begins with "="
+    let members = this.#members.get(key);
+    if (members === undefined) {
+      const found = isOne ? this.#membersOfOne(namespaces, podSelector) : this.#membersOfMany(namespaces, podSelector);
+      members = this.#lists.shared(found);
+      this.#members.set(key, members);
+    }
+    return members;
+  }
+
+  #membersOfOne(namespace: string, podSelector: LabelSelector): readonly Endpoint[] {
+    return this.#byNamespace.get(namespace)?.select(podSelector) ?? NOBODY;
+  }
+
+  #membersOfMany(selector: LabelSelector, podSelector: LabelSelector): readonly Endpoint[] {
+    const { names, podCount } = this.#selectNamespaces(selector);
+    const [only] = names;
+    if (names.size === 1 && only !== undefined) return this.members(only, podSelector);
+    if (podCount === this.pods.length) return this.#everywhere.select(podSelector);
+    if (this.#everywhere.candidates(podSelector).length < podCount) {
+      return this.#everywhere.select(podSelector).filter(({ namespace }) => names.has(namespace));
+    }
+    return [...names].flatMap((name) => this.#membersOfOne(name, podSelector));
+  }
+
+  #selectNamespaces(selector: LabelSelector): NamespaceSelection {
+    const key = selectorKey(selector);
+    let selection = this.#selections.get(key);
+    if (selection === undefined) {
+      const selected = this.#namespaceLists.shared(this.#namespaces.select(selector));
+      selection = this.#selectionOf.get(selected) ?? this.#selectionOfList(selected);
+      this.#selectionOf.set(selected, selection);
+      this.#selections.set(key, selection);
+    }
+    return selection;
+  }
+
+  #selectionOfList(namespaces: readonly Namespace[]): NamespaceSelection {
+    const filled = namespaces.filter(({ name }) => this.#byNamespace.has(name)).map(({ name }) => name);
+    const podCount = filled.reduce((sum, name) => sum + (this.#byNamespace.get(name)?.items.length ?? 0), 0);
+    return { names: new Set(filled), podCount };
+  }
+}
+
+interface NamespaceSelection {
+  /** Of those that have pods, in order. */
+  readonly names: ReadonlySet<string>;
+  readonly podCount: number;
+}
+
+/** Finds equal lists, so that different selectors with one answer share it. All lists are in the order of `items`. */
+class SharedLists<T extends object> {
+  readonly #ordinals: ReadonlyMap<T, number>;
+  readonly #byHash = new Map<number, (readonly T[])[]>();
+
+  constructor(items: readonly T[]) {
+    this.#ordinals = new Map(items.map((item, ordinal) => [item, ordinal]));
+  }
+
+  /** The first list that was equal to this one: it, if there was none. */
+  shared(list: readonly T[]): readonly T[] {
+    const hash = this.#hash(list);
+    const alike = this.#byHash.get(hash);
+    const known = alike?.find((other) => other === list || isEqual(other, list));
+    if (known !== undefined) return known;
+    if (alike === undefined) this.#byHash.set(hash, [list]);
+    else alike.push(list);
+    return list;
+  }
+
+  #hash(list: readonly T[]): number {
+    let hash = list.length;
+    for (const item of list) hash = (Math.imul(hash, 31) + (this.#ordinals.get(item) ?? 0)) | 0;
+    return hash;
+  }
+}
+
+function isEqual<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a.length === b.length && a.every((item, index) => item === b[index]);
+}
+
+/** Things with labels, and who shares a label. */
+class LabelIndex<T extends { readonly labels: Labels }> {
+  readonly items: readonly T[];
+  #byLabel: ReadonlyMap<string, readonly T[]> | undefined;
+
+  constructor(items: readonly T[]) {
+    this.items = items;
+  }
+
+  /** Those selected, in order; `items` itself when all are. */
+  select(selector: LabelSelector): readonly T[] {
+    const candidates = this.candidates(selector);
+    const selected = candidates.filter(({ labels }) => matchesSelector(selector, labels));
+    return selected.length === candidates.length ? candidates : selected;
+  }
+
+  /** The shortest known list that holds all that the selector selects. */
+  candidates(selector: LabelSelector): readonly T[] {
+    let shortest = this.items;
+    for (const [key, value] of neededLabels(selector)) {
+      this.#byLabel ??= byLabel(this.items);
+      const sharing = this.#byLabel.get(labelText(key, value)) ?? [];
+      if (sharing.length < shortest.length) shortest = sharing;
+    }
+    return shortest;
+  }
+}
+
+/** Labels without which nothing is selected. */
+function neededLabels({ matchLabels, matchExpressions }: LabelSelector): readonly (readonly [string, string])[] {
+  const single = matchExpressions.flatMap(({ key, operator, values }) => {
+    const [value] = values;
+    return operator === "In" && values.length === 1 && value !== undefined ? [[key, value] as const] : [];
+  });
+  return single.length === 0 ? matchLabels : [...matchLabels, ...single];
+}
+
+function byLabel<T extends { readonly labels: Labels }>(items: readonly T[]): ReadonlyMap<string, readonly T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    for (const [key, value] of item.labels) addTo(groups, labelText(key, value), item);
+  }
+  return groups;
+}
+
+function labelText(key: string, value: string): string {
+  return `${key}=${value}`; // neither may contain "="
+}
+
+function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): ReadonlyMap<string, readonly T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) addTo(groups, keyOf(item), item);
+  return groups;
+}
+
+function addTo<T>(groups: Map<string, T[]>, key: string, item: T): void {
+  const group = groups.get(key);
+  if (group === undefined) groups.set(key, [item]);
+  else group.push(item);
+}
