@@ -103,6 +103,8 @@ export class TableWalker {
   #zone = 0;
   /** Whether NOTRACK or CT has spoken: the first one counts (xt_ct_target). */
   #trackingChosen = false;
+  /** Whether what the packet belongs to is the template of CT, and no connection yet. */
+  #hasTemplate = false;
   #rules = 0;
   #chains = 0;
 
@@ -131,6 +133,7 @@ export class TableWalker {
     packet.tracked = false;
     this.#zone = 0;
     this.#trackingChosen = false;
+    this.#hasTemplate = false;
     this.#rules = 0;
     this.#chains = 0;
     const way = this.#ways[packet.family === 4 ? 0 : 1][this.#batch.path[row] ?? PATH.forward];
@@ -222,6 +225,7 @@ export class TableWalker {
       this.#sink?.step({ kind: "conntrack", node: this.#node, state: "untracked", why: "a rule says NOTRACK" });
       return "done";
     }
+    this.#hasTemplate = false;
     const state = this.#connections.lookup(this.#batch, row, this.#zone);
     packet.ctState = CT_STATE_CODE[state];
     packet.tracked = this.#connections.isTracked;
@@ -318,10 +322,15 @@ export class TableWalker {
         this.#trackingChosen = true;
         return;
       case ACTION.ctZone:
-        // The template that carries the zone is a connection to those who look (nf_ct_set(…, IP_CT_NEW)).
-        if (!this.#trackingChosen) packet.ctState = CT_STATE_CODE.new;
-        if (!this.#trackingChosen) this.#zone = value;
+        if (this.#trackingChosen) return;
         this.#trackingChosen = true;
+        this.#zone = value;
+        // The template that carries the zone is a connection to those who look (nf_ct_set(…, IP_CT_NEW)), with a mark of
+        // its own. That one template serves all packets, so that a mark set on it would stay, is not modelled.
+        this.#hasTemplate = true;
+        packet.ctState = CT_STATE_CODE.new;
+        packet.tracked = true;
+        packet.connmark = 0;
         return;
       default:
         if (packet.tracked) this.#applyConnmark(action[slot] ?? ACTION.connmarkSet, value, mask);
@@ -336,14 +345,14 @@ export class TableWalker {
     }
     const added = operation === ACTION.connmarkSet ? value : packet.mark & mask;
     packet.connmark = (packet.connmark & ~mask) ^ added;
-    this.#connections.mark = packet.connmark;
+    if (!this.#hasTemplate) this.#connections.mark = packet.connmark;
   }
 
   #finish(row: number, decided: number): void {
     const packet = this.#packet;
     const results = this.#results;
     const verdict = this.#verdictOf(decided);
-    if (packet.tracked) {
+    if (packet.tracked && !this.#hasTemplate) {
       if (verdict === VERDICT_CODE.accept) this.#connections.confirm();
       else this.#connections.abandon();
     }

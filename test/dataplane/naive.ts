@@ -129,7 +129,7 @@ class Run {
       chains: this.chains,
       setLookups: this.setLookups,
       state: beforeTracking ? "untracked" : this.state,
-      connmark: this.connmark,
+      connmark: beforeTracking ? this.input.connmark : this.connmark,
     });
     let filtered = false;
     for (const [hook, table] of WAYS[this.input.devices.path]) {
@@ -138,6 +138,7 @@ class Run {
         if (this.state === "untracked") continue;
         this.state = this.input.state;
         this.tracked = this.state !== "invalid" && this.state !== "untracked";
+        this.connmark = this.input.connmark;
         continue;
       }
       const chain = this.chain(table, hook);
@@ -211,6 +212,10 @@ class Run {
         case "notrack":
         case "ctZone":
           if (!this.chosen) this.state = target.kind === "notrack" ? "untracked" : "new";
+          if (!this.chosen && target.kind === "ctZone") {
+            this.tracked = true; // the template has a mark too, until tracking puts the connection in its place
+            this.connmark = 0;
+          }
           this.chosen = true;
           break;
         case "log":

@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { importProgram } from "../../compiler/import/importProgram.ts";
 import { addReports, EMPTY_REPORT, isTables, judgePrograms } from "../../verify/kernel/campaign.ts";
-import type { JudgeReport, Subject } from "../../verify/kernel/judge.ts";
+import type { JudgeReport } from "../../verify/kernel/comparison.ts";
+import type { Subject } from "../../verify/kernel/judge.ts";
 import { attachmentOf, clusterOf, clustersOf, NODES, SOLUTIONS, type Solution, savesIn } from "../realDumps/dumps.ts";
 import { packetsOf, reproduceLine, SEED } from "./budget.ts";
 import { hasKernel } from "./kernel.ts";

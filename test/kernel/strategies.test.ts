@@ -11,7 +11,8 @@ import {
   programsOf,
   shrinkCluster,
 } from "../../verify/kernel/campaign.ts";
-import type { JudgeOptions, JudgeReport } from "../../verify/kernel/judge.ts";
+import type { JudgeReport } from "../../verify/kernel/comparison.ts";
+import type { JudgeOptions } from "../../verify/kernel/judge.ts";
 import { clusterArbitrary } from "../arbitraries/cluster.ts";
 import { packetsOf, SEED } from "./budget.ts";
 import { hasKernel } from "./kernel.ts";

@@ -5,15 +5,13 @@
 
 import { renderIpsetSave } from "../../compiler/render/ipsetSave.ts";
 import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
-import type { Family } from "../../dataplane/address.ts";
 import { Fabric, type FabricOptions } from "../../dataplane/fabric.ts";
 import type { Packet } from "../../dataplane/packet.ts";
-import type { RejectWith, Rule, TableProgram } from "../../dataplane/program.ts";
-import type { Hop, PacketResult, WalkEntry } from "../../dataplane/result.ts";
+import type { Rule, TableProgram } from "../../dataplane/program.ts";
+import type { PacketResult } from "../../dataplane/result.ts";
+import { Comparison, type JudgeReport, type Knowledge, knowledgeOf } from "./comparison.ts";
 import { KernelNode, type KernelResult } from "./node.ts";
 import type { RuleText, Variant } from "./rules.ts";
-import { rejectIsSilent } from "./silence.ts";
-import { addressKey } from "./topology.ts";
 
 /** A program as we execute it, and the text that the kernel loads for it. */
 export interface Subject {
@@ -50,48 +48,37 @@ export function withoutTranslation(program: TableProgram): TableProgram {
   return { ...program, families };
 }
 
-/** What answers for our side: a `Fabric`, or one with a deliberate mistake in it. */
-export type Accused = Pick<Fabric, "push">;
-
 export interface JudgeOptions {
   readonly variant: Variant;
   /** Compare the rules that matched, too. */
   readonly walks: boolean;
   /** As in `FabricOptions`: every packet meets this node alone. */
   readonly only?: string;
-  readonly accused?: (programs: readonly TableProgram[], options: FabricOptions) => Accused;
-}
-
-/** One disagreement about one packet on one node. */
-export interface Difference {
-  /** Index among the packets of the run. */
-  readonly index: number;
-  readonly packet: Packet;
-  readonly node: string;
-  /** What the kernel did. */
-  readonly expected: string;
-  /** What we said. */
-  readonly actual: string;
-}
-
-export interface JudgeReport {
-  /** Packets compared on at least one node. */
-  readonly packets: number;
-  /** Comparisons of a verdict, one for each node a packet met, and of those the ones with a walk. */
-  readonly hops: number;
-  readonly walks: number;
-  /** Hops whose verdict we call unknown, which are not compared. */
-  readonly unknown: number;
-  /** Accepted, dropped and rejected hops: a run in which one is 0 says little. */
-  readonly verdicts: Readonly<Record<KernelResult["verdict"], number>>;
-  readonly differences: readonly Difference[];
 }
 
 /** Packets that are at one time on the way; more would only wait in pipes. */
 const CHUNK = 2048;
 
-/** Differences to describe; the rest follows from them more often than not. */
-const DESCRIBED = 10;
+/** A packet, and what we say of it. */
+interface Judged {
+  readonly packet: Packet;
+  readonly index: number;
+  readonly result: PacketResult;
+}
+
+type Tell = (judged: Judged, node: string, kernel: KernelResult) => void;
+
+function fabricOptions({ walks, only }: JudgeOptions): FabricOptions {
+  return { walk: walks, ...(only === undefined ? {} : { only }) };
+}
+
+/** What the kernel did with packets, to be compared with more than one accused. */
+export interface Recording {
+  readonly programs: readonly TableProgram[];
+  readonly packets: readonly Packet[];
+  /** One for each node that a packet met, in the order of the packets. */
+  readonly results: readonly { readonly index: number; readonly node: string; readonly kernel: KernelResult }[];
+}
 
 /** Kernel nodes for a fixed list of nodes. Programs may be exchanged as long as their attachments stay. */
 export class KernelJudge {
@@ -132,13 +119,29 @@ export class KernelJudge {
 
   /** Sends the packets, in order, into tables without connections, and compares. */
   async run(packets: readonly Packet[]): Promise<JudgeReport> {
-    const { walks, only, accused = (programs, options) => new Fabric(programs, options) } = this.#options;
+    const comparison = new Comparison(this.#knowledge, this.#options.walks);
+    await this.#walk(packets, ({ packet, index, result }, node, kernel) => {
+      const hop = result.hops.find((one) => one.node === node);
+      if (hop !== undefined) comparison.add({ packet, index }, hop, kernel);
+    });
+    return comparison.report();
+  }
+
+  /** What the kernel does with the packets, for `compareRecorded`. */
+  async record(packets: readonly Packet[]): Promise<Recording> {
+    const results: Recording["results"][number][] = [];
+    await this.#walk(packets, ({ index }, node, kernel) => results.push({ index, node, kernel }));
+    const programs = this.#subjects.map(({ program }) => program);
+    return { programs, packets, results: results.toSorted((a, b) => a.index - b.index) };
+  }
+
+  /** Pushes packets through our side, and those that meet a node there through the kernel's. Both begin anew. */
+  async #walk(packets: readonly Packet[], tell: Tell): Promise<void> {
     for (const node of this.#nodes.values()) await node.flush();
-    const fabric = accused(
+    const fabric = new Fabric(
       this.#subjects.map(({ program }) => program),
-      { walk: walks, ...(only === undefined ? {} : { only }) },
+      fabricOptions(this.#options),
     );
-    const comparison = new Comparison(this.#knowledge, walks);
     let pending: Promise<void> = Promise.resolve();
     for (let start = 0; start < packets.length; start += CHUNK) {
       const ours = packets.slice(start, start + CHUNK).map((packet, index) => ({
@@ -148,32 +151,29 @@ export class KernelJudge {
       }));
       // The kernel works on this chunk while we do the next.
       await pending;
-      pending = this.#compare(ours, comparison);
+      pending = this.#ask(ours, tell);
       pending.catch(() => {}); // awaited in the next turn
     }
     await pending;
-    return comparison.report();
   }
 
-  async close(): Promise<void> {
-    await Promise.all([...this.#nodes.values()].map((node) => node.close()));
-  }
-
-  async #compare(ours: readonly Judged[], comparison: Comparison): Promise<void> {
+  async #ask(ours: readonly Judged[], tell: Tell): Promise<void> {
     await Promise.all(
       [...this.#nodes].map(async ([name, node]) => {
-        const met = ours.flatMap((judged) => {
-          const hop = judged.result.hops.find((one) => one.node === name);
-          return hop === undefined ? [] : [{ judged, hop }];
-        });
-        const results = await node.push(met.map(({ judged }) => judged.packet));
-        for (const [index, { judged, hop }] of met.entries()) {
+        const met = ours.filter(({ result }) => result.hops.some((hop) => hop.node === name));
+        const results = await node.push(met.map(({ packet }) => packet));
+        for (const [index, judged] of met.entries()) {
           const kernel = results[index];
           if (kernel === undefined) throw new Error(`packet ${judged.index} has no result on ${name}`);
-          comparison.add(judged, hop, kernel);
+          tell(judged, name, kernel);
         }
       }),
     );
+  }
+
+  /** Ends all nodes; nothing of them is left. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#nodes.values()].map((node) => node.close()));
   }
 
   #node(name: string): KernelNode {
@@ -183,125 +183,23 @@ export class KernelJudge {
   }
 }
 
-interface Judged {
-  readonly packet: Packet;
-  readonly index: number;
-  readonly result: PacketResult;
-}
+/** What can be compared with a recording: a `Fabric`, or one with a deliberate mistake in it. */
+export type Accused = (programs: readonly TableProgram[], options: FabricOptions) => Pick<Fabric, "push">;
 
-class Comparison {
-  readonly #knowledge: Knowledge;
-  readonly #walks: boolean;
-  readonly #packets = new Set<number>();
-  readonly #verdicts = { accept: 0, drop: 0, reject: 0 };
-  readonly #differences: Difference[] = [];
-  #walkCount = 0;
-  #unknown = 0;
-
-  constructor(knowledge: Knowledge, walks: boolean) {
-    this.#knowledge = knowledge;
-    this.#walks = walks;
-  }
-
-  add({ packet, index }: Judged, hop: Hop, kernel: KernelResult): void {
-    if (hop.verdict === "unknown") {
-      this.#unknown++;
-      return;
-    }
-    this.#packets.add(index);
-    this.#verdicts[kernel.verdict]++;
-    if (this.#walks) this.#walkCount++;
-    const ours = { verdict: hop.verdict, rejectedWith: this.#rejectionOf(packet, hop), walk: hop.walk };
-    if (this.#agree(packet, hop, kernel)) return;
-    this.#differences.push({ index, packet, node: hop.node, expected: describe(kernel), actual: describe(ours) });
-  }
-
-  report(): JudgeReport {
-    const { accept, drop, reject } = this.#verdicts;
-    return {
-      packets: this.#packets.size,
-      hops: accept + drop + reject,
-      walks: this.#walkCount,
-      unknown: this.#unknown,
-      verdicts: { accept, drop, reject },
-      differences: this.#differences.toSorted((a, b) => a.index - b.index).slice(0, DESCRIBED),
-    };
-  }
-
-  #agree(packet: Packet, hop: Hop, kernel: KernelResult): boolean {
-    const rejectedWith = this.#rejectionOf(packet, hop);
-    if (hop.verdict === "reject" && kernel.verdict === "drop") {
-      const origin = this.#knowledge.local.get(hop.node)?.has(addressKey(packet.source)) ? "sent" : "arrived";
-      if (rejectedWith === undefined || !rejectIsSilent(packet, rejectedWith, origin)) return false;
-    } else if (hop.verdict !== kernel.verdict || rejectedWith !== kernel.rejectedWith) return false;
-    if (!this.#walks) return true;
-    return sameWalk(this.#certain(packet, hop.node, hop.walk), this.#certain(packet, hop.node, kernel.walk));
-  }
-
-  #rejectionOf({ source }: Packet, { verdict, decidedBy }: Hop): RejectWith | undefined {
-    if (verdict !== "reject" || decidedBy?.kind !== "rule") return undefined;
-    const { node, table, chain, rule } = decidedBy;
-    return this.#knowledge.rejections.get(rulePlace(node, source.family, [table, chain, rule]));
-  }
-
-  /** Without the rules that match by the clock. */
-  #certain({ source }: Packet, node: string, walk: readonly WalkEntry[] = []): readonly WalkEntry[] {
-    const { limited } = this.#knowledge;
-    if (limited.size === 0) return walk;
-    return walk.filter((entry) => !limited.has(rulePlace(node, source.family, entry)));
-  }
-}
-
-interface Answer {
-  readonly verdict: KernelResult["verdict"];
-  readonly rejectedWith: RejectWith | undefined;
-  readonly walk: readonly WalkEntry[] | undefined;
-}
-
-function sameWalk(ours: readonly WalkEntry[], kernel: readonly WalkEntry[]): boolean {
-  return (
-    ours.length === kernel.length &&
-    ours.every((entry, index) => entry.every((part, position) => part === kernel[index]?.[position]))
-  );
-}
-
-function describe({ verdict, rejectedWith, walk }: Answer): string {
-  const way = walk === undefined ? "" : ` by ${walk.map((entry) => entry.join(" ")).join(", ") || "no rule"}`;
-  return `${verdict}${rejectedWith === undefined ? "" : ` with ${rejectedWith}`}${way}`;
-}
-
-function rulePlace(node: string, family: Family, entry: WalkEntry): string {
-  return `${node} ${family} ${entry.join(" ")}`;
-}
-
-/** What the comparison must know of the programs, by `rulePlace`. */
-interface Knowledge {
-  /** How each REJECT rule rejects. */
-  readonly rejections: ReadonlyMap<string, RejectWith>;
-  /** Rules under `-m limit`, which match by the clock. To us a limit always holds; it only ever guards logging. */
-  readonly limited: ReadonlySet<string>;
-  /** Keys of a node's own addresses, by node. */
-  readonly local: ReadonlyMap<string, ReadonlySet<number | string>>;
-}
-
-function knowledgeOf(programs: readonly TableProgram[]): Knowledge {
-  const rejections = new Map<string, RejectWith>();
-  const limited = new Set<string>();
-  for (const { node, families } of programs) {
-    for (const { family, tables } of families) {
-      for (const table of tables) {
-        for (const chain of table.chains) {
-          for (const [index, { matches, target }] of chain.rules.entries()) {
-            const place = rulePlace(node, family, [table.name, chain.name, index + 1]);
-            if (target?.kind === "reject") rejections.set(place, target.with);
-            if (matches.some(({ kind }) => kind === "limit")) limited.add(place);
-          }
-        }
-      }
+/** Compares what the kernel did with what somebody else says of the same packets. `options` as they were recorded. */
+export function compareRecorded(recording: Recording, accused: Accused, options: JudgeOptions): JudgeReport {
+  const { programs, packets, results } = recording;
+  const fabric = accused(programs, fabricOptions(options));
+  const comparison = new Comparison(knowledgeOf(programs), options.walks);
+  let next = 0;
+  for (const [index, packet] of packets.entries()) {
+    const { hops } = fabric.push(packet);
+    for (let found = results[next]; found?.index === index; found = results[++next]) {
+      const { node, kernel } = found;
+      const hop = hops.find((one) => one.node === node);
+      if (hop === undefined) comparison.addMissing({ packet, index }, node, kernel);
+      else comparison.add({ packet, index }, hop, kernel);
     }
   }
-  const local = programs.map(({ node, attachment }) => {
-    return [node, new Set(attachment.localAddresses.map(addressKey))] as const;
-  });
-  return { rejections, limited, local: new Map(local) };
+  return comparison.report();
 }

@@ -6,6 +6,9 @@ import { isIcmpError } from "../../traffic/wire.ts";
 /** Highest type of the kernel's table of ICMP messages; nothing is answered above (icmp_pointers of net/ipv4/icmp.c). */
 const NR_ICMP_TYPES = 18;
 
+/** ICMPv6 types below are errors (RFC 4443 section 2.1). */
+const FIRST_INFORMATION = 128;
+
 /**
  * Whether the kernel may send nothing for this packet: no RST for a RST (RFC 9293 section 3.10.7.1), no ICMP error for an
  * ICMP error (RFC 1122 section 3.2.2, RFC 4443 section 2.4) nor for ICMP it does not know, neither for a later fragment.
@@ -17,14 +20,14 @@ const NR_ICMP_TYPES = 18;
 export function rejectIsSilent(packet: Packet, how: RejectWith, origin: "arrived" | "sent"): boolean {
   if (packet.fragment) return true;
   if (how === "tcp-reset") return (packet.tcpFlags & TCP_FLAG.R) !== 0;
+  const isIpv4 = packet.source.family === 4;
   switch (packet.protocol) {
-    case PROTOCOL.icmp:
-      return packet.icmpType > NR_ICMP_TYPES || isIcmpError(PROTOCOL.icmp, packet.icmpType);
-    case PROTOCOL.icmpv6:
-      return packet.icmpType < 128;
     case PROTOCOL.tcp:
     case PROTOCOL.udp:
       return false;
+    case isIpv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6:
+      if (!isIpv4) return packet.icmpType < FIRST_INFORMATION;
+      return packet.icmpType > NR_ICMP_TYPES || isIcmpError(PROTOCOL.icmp, packet.icmpType);
     default:
       return origin === "sent";
   }
