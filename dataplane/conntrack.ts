@@ -53,7 +53,7 @@ const PRESSURE_SECONDS = 60;
 
 /** Rows that are read ahead, and the number of entries from which that pays: when they outgrow the processor's cache. */
 const ROWS_AHEAD = 16;
-const ENTRIES_WORTH_IT = 8192;
+const ENTRIES_WORTH_IT = 16_384;
 
 /** What the packet under way has to do with its entry. */
 const HOLD = {
@@ -87,7 +87,7 @@ export class ConntrackTable {
   #aheadBatch: PacketBatch | undefined;
   #aheadTo = 0;
   #lastRow = 0;
-  readonly #aheadSlots = new Int32Array(ROWS_AHEAD);
+  readonly #aheadHashes = new Int32Array(ROWS_AHEAD);
   /** Second from which the garbage collector makes room, if it has to. */
   #pressureFrom = Number.POSITIVE_INFINITY;
 
@@ -316,19 +316,23 @@ export class ConntrackTable {
     this.#aheadBatch = batch;
     this.#aheadTo = row + Math.max(1, rows);
     if (rows < 2) return;
-    const slots = this.#aheadSlots;
-    const { places, shift } = this.#index;
+    const hashes = this.#aheadHashes;
+    const { places, shift, mask } = this.#index;
     const { words } = this.#store;
-    for (let ahead = 0; ahead < rows; ahead++) {
-      this.#tuple.load(batch, row + ahead, 0);
-      slots[ahead] = places[(this.#tuple.hash >>> shift) * 2 + 1] ?? 0;
-    }
     let sum = 0;
     for (let ahead = 0; ahead < rows; ahead++) {
-      const at = Math.max(0, (slots[ahead] ?? 0) - 1) * FLOW_WORDS;
-      sum ^= (words[at] ?? 0) ^ (words[at + FLOW_WORDS - 1] ?? 0);
+      this.#tuple.load(batch, row + ahead, 0);
+      hashes[ahead] = this.#tuple.hash;
+      sum ^= places[(this.#tuple.hash >>> shift) * 2] ?? 0;
     }
-    slots[0] = sum; // so that the reads are not optimised away
+    for (let ahead = 0; ahead < rows; ahead++) {
+      const hash = hashes[ahead] ?? 0;
+      let place = hash >>> shift;
+      while (places[place * 2] !== hash && places[place * 2 + 1] !== 0) place = (place + 1) & mask;
+      const at = Math.max(0, (places[place * 2 + 1] ?? 0) - 1) * FLOW_WORDS;
+      sum ^= (words[at] ?? 0) ^ (words[at + FLOW_WORDS / 2] ?? 0) ^ (words[at + FLOW_WORDS - 1] ?? 0);
+    }
+    hashes[0] = sum; // so that the reads are not optimised away
   }
 
   /** Errors belong to the entry of the packet they quote, if they go to whoever sent that packet. */

@@ -24,8 +24,9 @@ const ICMPV6_ANSWERS = pairs([
 ]);
 
 /** The types that may start a conversation. */
-const ICMP_QUESTIONS: ReadonlySet<number> = new Set([8, 13, 15, 17]);
-const ICMPV6_QUESTIONS: ReadonlySet<number> = new Set([128, 139]);
+export const ICMP_QUESTIONS: ReadonlySet<number> = new Set([8, 13, 15, 17]);
+/** The same of ICMPv6. */
+export const ICMPV6_QUESTIONS: ReadonlySet<number> = new Set([128, 139]);
 
 /** Highest type that the kernel knows (NR_ICMP_TYPES). */
 const HIGHEST_ICMP_TYPE = 18;
