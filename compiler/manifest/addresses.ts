@@ -48,7 +48,7 @@ export function readCidr(reader: FieldReader, value: unknown, path: Path): Cidr 
   const bits = address === undefined ? 0 : addressBits(address.family);
   if (address === undefined || !/^\d{1,9}$/.test(length) || Number(length) > bits) {
     const isName = looksLikeHostName(text);
-    reader.invalid(path, text, `${CIDR_RULE}${cidrHint(text)}`, isName ? "host-name" : "invalid");
+    reader.invalid(path, text, `${CIDR_RULE}${cidrHint(text, path)}`, isName ? "host-name" : "invalid");
     return undefined;
   }
   const plain = unmapped(address, Number(length));
@@ -68,8 +68,8 @@ function nonStandard(what: string, text: string, canonical: string): string {
   return `non-standard ${what} ${quote(text)} will be considered invalid in a future Kubernetes release: use ${quote(canonical)}`;
 }
 
-function cidrHint(text: string): string {
-  if (looksLikeHostName(text)) return `; ${NO_HOST_NAMES}`;
+function cidrHint(text: string, path: Path): string {
+  if (looksLikeHostName(text)) return path.includes("ipBlock") ? `; ${NO_HOST_NAMES}` : "";
   const address = addressOf(text);
   return address === undefined ? "" : `; for this one address write ${quote(`${text}/${addressBits(address.family)}`)}`;
 }

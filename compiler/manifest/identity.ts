@@ -41,8 +41,8 @@ export function readIdentity(reader: FieldReader, { kind, value }: ParsedObject)
   const isNamespaced = kind === "Pod" || kind === "NetworkPolicy";
   const namespace = text("namespace");
   const wrongNamespace = isNamespaced ? dnsLabelProblem(namespace) : undefined;
-  const isReadable = isAbsent(metadata.namespace) || typeof metadata.namespace === "string";
-  if (wrongNamespace !== undefined && isReadable) reader.invalid(["metadata", "namespace"], namespace, wrongNamespace);
+  const isText = isAbsent(metadata.namespace) || typeof metadata.namespace === "string";
+  if (wrongNamespace !== undefined && isText) reader.invalid(["metadata", "namespace"], namespace, wrongNamespace);
   if (!isNamespaced && namespace !== "") reader.forbidden(["metadata", "namespace"], "not allowed on this type");
   const identity = {
     namespace: isNamespaced ? namespace : "",

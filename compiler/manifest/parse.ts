@@ -7,6 +7,7 @@
 import {
   type Document,
   isAlias,
+  isCollection,
   isMap,
   isScalar,
   isSeq,
@@ -23,7 +24,7 @@ import { type Chunk, chunksOf } from "./plain/chunks.ts";
 import { readJson } from "./plain/json.ts";
 import { Lines, type Position } from "./plain/lines.ts";
 import { NOT_PLAIN } from "./plain/notPlain.ts";
-import { type Places, startAt } from "./plain/places.ts";
+import { type PlacedValue, type Places, startAt } from "./plain/places.ts";
 import { resolveScalar } from "./plain/scalars.ts";
 import { readPlainYaml } from "./plain/yaml.ts";
 import { type Path, quote } from "./values.ts";
@@ -55,23 +56,31 @@ export function formatYaml(value: unknown): string {
 }
 
 /** Reads every document of a file. Never throws on its text. */
-export function parseYamlDocuments({ name, text }: ManifestFile): YamlFile {
-  const lines = new Lines(text);
-  const issues: Issue[] = [];
-  const report = ({ code, message, offset }: Trouble) =>
-    issues.push({ code, severity: "error", message, file: name, ...lines.positionAt(offset), path: "" });
-
-  const strange = strangeCharacter(text);
-  if (strange !== undefined) {
-    report(strange);
-    return { documents: [], issues };
-  }
-  const documents: YamlDocument[] = [];
-  for (const chunk of chunksOf(text)) {
+export function parseYamlDocuments(file: ManifestFile): YamlFile {
+  return readDocuments(file, (chunk, lines) => {
     const plain = readChunkPlainly(chunk, lines);
-    for (const read of plain === NOT_PLAIN ? readChunkWithLibrary(chunk, lines) : plain) {
-      if ("message" in read) report(read);
-      else documents.push(read);
+    return plain === NOT_PLAIN ? readChunkWithLibrary(chunk, lines) : plain;
+  });
+}
+
+/** The same by the `yaml` package alone, without plain/: what plain/ is judged by. */
+export function parseYamlDocumentsSlowly(file: ManifestFile): YamlFile {
+  return readDocuments(file, readChunkWithLibrary);
+}
+
+type ReadChunk = (chunk: Chunk, lines: Lines) => readonly (YamlDocument | Trouble)[];
+
+function readDocuments({ name, text }: ManifestFile, readChunk: ReadChunk): YamlFile {
+  const lines = new Lines(text);
+  const strange = strangeCharacter(text);
+  const read = strange === undefined ? chunksOf(text).flatMap((chunk) => readChunk(chunk, lines)) : [strange];
+  const documents: YamlDocument[] = [];
+  const issues: Issue[] = [];
+  for (const item of read) {
+    if ("value" in item) documents.push(item);
+    else {
+      const { code, message, offset } = item;
+      issues.push({ code, severity: "error", message, file: name, ...lines.positionAt(offset), path: "" });
     }
   }
   return { documents, issues };
@@ -96,16 +105,18 @@ function strangeCharacter(text: string): Trouble | undefined {
   return { code: "not-text", message: `not a manifest: found ${found}`, offset };
 }
 
-function readChunkPlainly(chunk: Chunk, lines: Lines): readonly YamlDocument[] | typeof NOT_PLAIN {
+function readChunkPlainly(chunk: Chunk, lines: Lines): readonly (YamlDocument | Trouble)[] | typeof NOT_PLAIN {
   const text = lines.text.slice(chunk.contentStart, chunk.end);
   const read = /^\s*[{[]/.test(text) ? readJson : readPlainYaml;
   const values = read(text);
   if (values === NOT_PLAIN) return NOT_PLAIN;
-  let again: { readonly values: readonly { readonly value: unknown }[]; readonly places: Places } | undefined;
+  if ("tooDeepAt" in values) return [{ ...TOO_DEEP, offset: chunk.contentStart + values.tooDeepAt }];
+  let again: { readonly values: readonly PlacedValue[]; readonly places: Places } | undefined;
   const readAgain = () => {
     const places: Places = new Map();
     const reread = read(text, places);
-    if (reread === NOT_PLAIN) throw new Error("a document was plain, and is not when it is read again");
+    if (reread === NOT_PLAIN || "tooDeepAt" in reread)
+      throw new Error("a document was plain, and is not when it is read again");
     again = { values: reread, places };
     return again;
   };
@@ -124,10 +135,11 @@ function readChunkPlainly(chunk: Chunk, lines: Lines): readonly YamlDocument[] |
 }
 
 /** How many times aliases may be expanded in one document; beyond it the document is refused as an alias bomb. */
-const MAX_ALIASES = 1_000;
+const MAX_ALIASES = 10_000;
 
 function readChunkWithLibrary(chunk: Chunk, lines: Lines): readonly (YamlDocument | Trouble)[] {
-  const parsed = parseAllDocuments(lines.text.slice(chunk.start, chunk.end), {
+  const text = lines.text.slice(chunk.start, chunk.end);
+  const parsed = parseAllDocuments(text, {
     version: "1.1",
     merge: true,
     prettyErrors: false,
@@ -136,7 +148,7 @@ function readChunkWithLibrary(chunk: Chunk, lines: Lines): readonly (YamlDocumen
   });
   const documents = "empty" in parsed ? [] : parsed;
   return documents.flatMap((document): readonly (YamlDocument | Trouble)[] => {
-    const trouble = syntaxTrouble(document) ?? aliasTrouble(document);
+    const trouble = syntaxTrouble(document, text) ?? valueTrouble(document);
     if (trouble !== undefined) return [{ ...trouble, offset: chunk.start + trouble.offset }];
     if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) return [];
     const positionOf = (path: Path, want: "key" | "value") =>
@@ -162,32 +174,40 @@ const GO_SCALAR: ScalarTag = { default: true, tag: "tag:yaml.org,2002:float", te
 type LibraryDocument = Document.Parsed<ParsedNode>;
 
 /** The first error of a document: of one slip of indentation, the others are mostly consequences. */
-function syntaxTrouble({ errors: [error] }: LibraryDocument): Trouble | undefined {
+function syntaxTrouble({ errors: [error] }: LibraryDocument, text: string): Trouble | undefined {
   if (error === undefined) return undefined;
   const [offset] = error.pos;
   if (error.message.startsWith("Maximum call stack")) return { ...TOO_DEEP, offset };
-  return { code: error.code.toLowerCase().replaceAll("_", "-"), message: error.message, offset };
+  const code = error.code.toLowerCase().replaceAll("_", "-");
+  const isTwice = error.code === "DUPLICATE_KEY";
+  const [key = ""] = /^(?:"[^"\n]*"|'[^'\n]*'|[^:\n]*)/.exec(text.slice(offset)) ?? [];
+  return { code, message: isTwice ? `key ${key} already set in map` : error.message, offset };
 }
 
 const TOO_DEEP = { code: "too-deep", message: "the document is nested too deeply for an API object" };
 
-/** Aliases that no value comes of: without an anchor, inside of their own anchor, or too many. */
-function aliasTrouble(document: LibraryDocument): Trouble | undefined {
+/** What no value comes of: aliases without an anchor, in their own anchor, or too many; maps and lists as keys. */
+function valueTrouble(document: LibraryDocument): Trouble | undefined {
   const anchors = new Map<string, Node>();
   let trouble: Trouble | undefined;
+  const stopAt = (node: Node, code: string, message: string) => {
+    trouble = { code, message, offset: (node.range ?? document.range)[0] };
+    return visit.BREAK;
+  };
   visit(document, {
+    Pair: (_key, { key }) => {
+      const named = isAlias(key) ? anchors.get(key.source) : key;
+      return isCollection(named) ? stopAt(named, "invalid-key", "invalid map key: a map or a list") : undefined;
+    },
     Node: (_key, node) => {
       if (!isAlias(node)) {
         if (node.anchor !== undefined) anchors.set(node.anchor, node);
         return undefined;
       }
-      const [offset] = node.range ?? document.range;
       const anchor = anchors.get(node.source);
-      const isInside = offset < (anchor?.range?.[1] ?? 0);
-      if (anchor !== undefined && !isInside) return undefined;
-      const wrong = anchor === undefined ? `unknown anchor ${quote(node.source)} referenced` : undefined;
-      trouble = { code: "alias", message: wrong ?? `anchor ${quote(node.source)} value contains itself`, offset };
-      return visit.BREAK;
+      if (anchor === undefined) return stopAt(node, "alias", `unknown anchor ${quote(node.source)} referenced`);
+      const isInside = (node.range?.[0] ?? 0) < (anchor.range?.[1] ?? 0);
+      return isInside ? stopAt(node, "alias", `anchor ${quote(node.source)} value contains itself`) : undefined;
     },
   });
   if (trouble !== undefined || anchors.size === 0) return trouble;

@@ -19,7 +19,7 @@ import { CIDR_RULE, readCidr } from "./addresses.ts";
 import { type FieldReader, type Fields, isAbsent } from "./fields.ts";
 import { NO_HOST_NAMES, portNameProblem, portNumberProblem } from "./formats.ts";
 import type { ObjectIdentity } from "./identity.ts";
-import { formatPath, isRecord, type Path, quote } from "./values.ts";
+import { formatPath, type Path, quote } from "./values.ts";
 
 const OPERATORS = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
 const PROTOCOLS = ["TCP", "UDP", "SCTP"] as const;
@@ -29,7 +29,8 @@ export function readPolicy(reader: FieldReader, identity: ObjectIdentity, value:
   reader.labels(metadata.labels, ["metadata", "labels"]);
   reader.annotations(metadata.annotations, ["metadata", "annotations"]);
   const spec = reader.record(value.spec, ["spec"]);
-  reader.onlyKnown(spec, ["spec"], ["podSelector", "policyTypes", "ingress", "egress"]);
+  const known = ["podSelector", "policyTypes", "ingress", "egress"];
+  onlyKnownOrName(reader, spec, { path: ["spec"], known });
   const { namespace, name, uid, creationTimestamp } = identity;
   return {
     key: `${namespace}/${name}`,
@@ -50,10 +51,11 @@ function readTypes(reader: FieldReader, value: unknown): readonly Direction[] {
   const types = new Set<Direction>();
   const list = reader.list(value, path);
   if (list.length > 2) reader.invalid(path, list, "may not specify more than two policyTypes");
-  for (const [index, type] of list.entries()) {
+  for (const [index, item] of list.entries()) {
+    const type = reader.text(item, [...path, index]);
     if (type === "Ingress") types.add("ingress");
     else if (type === "Egress") types.add("egress");
-    else reader.unsupported([...path, index], type, ["Ingress", "Egress"]);
+    else if (isTextOrAbsent(item)) reader.unsupported([...path, index], type, ["Ingress", "Egress"]);
   }
   return DIRECTIONS.filter((direction) => types.has(direction));
 }
@@ -64,7 +66,7 @@ function readRules(reader: FieldReader, value: unknown, direction: Direction): r
   return reader.list(value, path).map((item, index) => {
     const rulePath = [...path, index];
     const rule = reader.record(item, rulePath);
-    reader.onlyKnown(rule, rulePath, [peersField, "ports"]);
+    onlyKnownOrName(reader, rule, { path: rulePath, known: [peersField, "ports"] });
     return {
       peers: reader
         .list(rule[peersField], [...rulePath, peersField])
@@ -98,7 +100,7 @@ function readPeer(reader: FieldReader, value: unknown, path: Path): PolicyPeer |
     return readBlock(reader, ipBlock, path);
   }
   if (selects) return pods;
-  if (isAbsent(value) || isRecord(value)) reader.required(path, "must specify a peer");
+  if (peer === value || isAbsent(value)) reader.required(path, "must specify a peer");
   return undefined;
 }
 
@@ -155,9 +157,15 @@ function readPort(reader: FieldReader, value: unknown, path: Path): PolicyPort {
 }
 
 export function readProtocol(reader: FieldReader, value: unknown, path: Path): PortProtocol {
-  const known = PROTOCOLS.find((protocol) => protocol === value);
-  if (known === undefined) reader.unsupported(path, value, PROTOCOLS);
+  const text = reader.text(value, path);
+  const known = PROTOCOLS.find((protocol) => protocol === text);
+  if (known === undefined && isTextOrAbsent(value)) reader.unsupported(path, text, PROTOCOLS);
   return known ?? "TCP";
+}
+
+/** Anything else was complained of when it was read as text. */
+function isTextOrAbsent(value: unknown): boolean {
+  return typeof value === "string" || isAbsent(value);
 }
 
 function readPortValue(reader: FieldReader, value: unknown, path: Path): number | string | undefined {
@@ -206,6 +214,7 @@ export function readSelector(reader: FieldReader, value: unknown, path: Path): L
 
 function readRequirement(reader: FieldReader, value: unknown, path: Path): LabelRequirement | undefined {
   const fields = reader.record(value, path);
+  if (fields !== value && !isAbsent(value)) return undefined;
   reader.onlyKnown(fields, path, ["key", "operator", "values"]);
   const valuesPath = [...path, "values"];
   const values = reader.list(fields.values, valuesPath).map((item, index) => {
@@ -232,6 +241,6 @@ function readRequirement(reader: FieldReader, value: unknown, path: Path): Label
       break;
   }
   const key = reader.text(fields.key, [...path, "key"]);
-  if (isAbsent(fields.key) || typeof fields.key === "string") reader.labelKey(key, [...path, "key"]);
+  if (isTextOrAbsent(fields.key)) reader.labelKey(key, [...path, "key"]);
   return operator === undefined ? undefined : { key, operator, values };
 }

@@ -11,6 +11,7 @@ import {
 } from "../model.ts";
 import { NAMESPACE_NAME_LABEL } from "./defaults.ts";
 import type { FieldReader } from "./fields.ts";
+import { dnsLabelProblem, dnsSubdomainProblem, portNameProblem } from "./formats.ts";
 import { quote } from "./values.ts";
 
 /** An object of the model, and how to speak of what it was read from. */
@@ -44,14 +45,14 @@ export function placeInNamespaces(
     });
   for (const { item, reader } of pods) {
     const { namespace } = item;
-    if (known.has(namespace)) continue;
+    if (known.has(namespace) || dnsLabelProblem(namespace) !== undefined) continue;
     imply(namespace);
     const message = `there is no Namespace ${quote(namespace)}; it is taken to exist, with the label ${NAMESPACE_NAME_LABEL} alone`;
     reader.warn(["metadata", "namespace"], "implicit-namespace", message);
   }
   for (const { item, reader } of policies) {
     const { namespace } = item;
-    if (known.has(namespace)) continue;
+    if (known.has(namespace) || dnsLabelProblem(namespace) !== undefined) continue;
     if (BUILT_IN_NAMESPACES.includes(namespace)) imply(namespace);
     else {
       const message = `namespaces ${quote(namespace)} not found: no Namespace has this name, and no pod is in it`;
@@ -72,7 +73,8 @@ export function placeOnNodes(pods: readonly ReadItem<Endpoint>[], nodes: readonl
   const only = nodes.length === 1 ? nodes[0]?.name : undefined;
   const placed = pods.map((pod) => {
     const { item, reader, key } = pod;
-    if (item.node === "" && item.addresses.length === 0) return pod;
+    const isNowhere = item.node === "" && item.addresses.length === 0;
+    if (isNowhere || (item.node !== "" && dnsSubdomainProblem(item.node) !== undefined)) return pod;
     const name = item.node === "" ? (only ?? UNNAMED_NODE) : item.node;
     if (item.node === "") {
       const message = `pod ${key} has an address but no node; it is taken to run on ${quote(name)}`;
@@ -141,7 +143,8 @@ export function warnOfUnresolvedPorts(
       const pods = direction === "ingress" ? `container of namespace ${item.namespace}` : "container";
       for (const [ruleIndex, { ports }] of item[direction].entries()) {
         for (const [index, { port, protocol }] of ports.entries()) {
-          if (typeof port !== "string" || declared.has(`${within}${protocol}/${port}`)) continue;
+          if (typeof port !== "string" || portNameProblem(port) !== undefined) continue;
+          if (declared.has(`${within}${protocol}/${port}`)) continue;
           const message = `no ${pods} declares the ${protocol} port ${quote(port)}: this entry matches nothing`;
           reader.warn(["spec", direction, ruleIndex, "ports", index, "port"], "unresolved-port", message);
         }

@@ -1,5 +1,5 @@
 /** A place in a text that is read line by line. */
-import { decline, MAX_DEPTH } from "./notPlain.ts";
+import { checkDepth, decline } from "./notPlain.ts";
 import type { Places } from "./places.ts";
 
 export const CODE = {
@@ -99,7 +99,7 @@ export class Cursor {
 
   /** Into a map or list. */
   enter(): void {
-    if (++this.#depth > MAX_DEPTH) decline();
+    checkDepth(++this.#depth, this.at);
   }
 
   leave(): void {

@@ -2,11 +2,11 @@
  * JSON (RFC 8259) with places. `JSON.parse` would do but for two things: it cannot say where a value stands, and it takes
  * the last of two equal keys without a word.
  */
-import { decline, MAX_DEPTH, type NOT_PLAIN, orNotPlain } from "./notPlain.ts";
+import { checkDepth, decline, type NOT_PLAIN, orNotPlain, type TooDeep } from "./notPlain.ts";
 import { closePlace, openPlace, type PlacedValue, type Places, placeEntry } from "./places.ts";
 
 /** The values of a text of JSON values, one after the other, as `kubectl` takes them. */
-export function readJson(text: string, places?: Places): readonly PlacedValue[] | typeof NOT_PLAIN {
+export function readJson(text: string, places?: Places): readonly PlacedValue[] | typeof NOT_PLAIN | TooDeep {
   return orNotPlain(() => new JsonReader(text, places).readAll());
 }
 
@@ -105,7 +105,7 @@ class JsonReader {
   }
 
   #items(close: number, readItem: () => void): void {
-    if (++this.#depth > MAX_DEPTH) decline();
+    checkDepth(++this.#depth, this.#at);
     this.#at++;
     this.#skipBlanks();
     if (this.#peek() === close) this.#at++;

@@ -13,12 +13,12 @@
  */
 import { CODE, Cursor } from "./cursor.ts";
 import { closingQuote, mayStartPlain, readInline, readQuotedOnLine } from "./inline.ts";
-import { decline, NOT_PLAIN, orNotPlain } from "./notPlain.ts";
+import { decline, NOT_PLAIN, orNotPlain, type TooDeep } from "./notPlain.ts";
 import { closePlace, openPlace, type Place, type PlacedValue, type Places, placeEntry } from "./places.ts";
 import { resolveScalar } from "./scalars.ts";
 
 /** The one value of a document; none when there is nothing but comments. */
-export function readPlainYaml(text: string, places?: Places): readonly PlacedValue[] | typeof NOT_PLAIN {
+export function readPlainYaml(text: string, places?: Places): readonly PlacedValue[] | typeof NOT_PLAIN | TooDeep {
   // A tab, a carriage return or a byte order mark means different things in different places; `...` ends a document.
   if (/[\t\r\ufeff]|^\.\.\.(?:\s|$)/m.test(text)) return NOT_PLAIN;
   return orNotPlain(() => {
