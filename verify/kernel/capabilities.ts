@@ -109,7 +109,7 @@ async function failedTrials(): Promise<readonly MissingCapability[]> {
     }
   }
   try {
-    new RuleLoader(oracle).load({}, { variant: "legacy", trace: true });
+    new RuleLoader(oracle, { variant: "legacy", trace: true }).load({});
   } catch (error) {
     missing.push({ feature: "judge", what: `no nf_tables: ${firstLine(error)}`, remedy: "a kernel built with it" });
   }

@@ -53,7 +53,7 @@ export class KernelNode {
   private constructor(oracle: Oracle, topology: Topology, options: KernelNodeOptions) {
     this.topology = topology;
     this.#oracle = oracle;
-    this.#loader = new RuleLoader(oracle);
+    this.#loader = new RuleLoader(oracle, { variant: options.variant, trace: options.walks });
     this.#options = options;
   }
 
@@ -85,14 +85,14 @@ export class KernelNode {
   /** Replaces the rules, and forgets all connections. `program` is what the text says. Throws when it is refused. */
   async load(text: RuleText, program: Pick<TableProgram, "families">): Promise<void> {
     const { variant, walks } = this.#options;
-    this.#loader.load(text, { variant, trace: walks });
+    this.#loader.load(text);
     if (walks) this.#readWalk = walkReader(variant, this.#oracle, ruleCounts(program.families));
     await this.flush();
   }
 
   /** What the kernel holds now, as the tools print it. */
   save(): Required<RuleText> {
-    return this.#loader.save(this.#options.variant);
+    return this.#loader.save();
   }
 
   /** Forgets all connections. */

@@ -44,7 +44,7 @@ const ACCEPTED = `table inet chainwalk_accepted {
 `;
 
 /**
- * What is made anew with each program.
+ * The others.
  *
  * - `answers` takes what the node says by itself, the RST or ICMP error of REJECT, reports it to the helper and ends it
  *   there. So the program's OUTPUT cannot refuse the answer and make REJECT look like DROP, and no answer meets connection
@@ -55,9 +55,7 @@ const ACCEPTED = `table inet chainwalk_accepted {
  * - `trace_*` set the trace bit, which both variants obey; so no rule of the program gets another number.
  */
 function judgeTable(trace: boolean): string {
-  return `table inet chainwalk
-delete table inet chainwalk
-table inet chainwalk {
+  return `table inet chainwalk {
   chain answers {
     type filter hook output priority -2001; policy accept;
     meta priority 0:6 accept
@@ -83,62 +81,68 @@ const TRACE_CHAINS = `  chain trace_arriving {
   }
 `;
 
-export interface LoadOptions {
+export interface LoaderOptions {
   readonly variant: Variant;
   /** Whether packets carry the trace bit. */
   readonly trace: boolean;
 }
 
-/** One loader per namespace: it knows which tables an earlier program has touched, and empties them first. */
+/** One loader per namespace: it knows what an earlier program has left, and removes it first. */
 export class RuleLoader {
   readonly #oracle: Oracle;
-  readonly #touched = new Map<string, { variant: Variant; family: Family; table: TableName }>();
+  readonly #variant: Variant;
+  readonly #trace: boolean;
+  readonly #touched: Readonly<Record<Family, Set<TableName>>> = { 4: new Set(), 6: new Set() };
   #hasSets = false;
   #isFirst = true;
 
-  constructor(oracle: Oracle) {
+  constructor(oracle: Oracle, { variant, trace }: LoaderOptions) {
     this.#oracle = oracle;
+    this.#variant = variant;
+    this.#trace = trace;
   }
 
   /** Replaces whatever was loaded. Throws with the tool's words when the kernel or the tool refuses the text. */
-  load(text: RuleText, options: LoadOptions): void {
-    const steps: string[] = this.#isFirst ? [feed("nft -f -", ACCEPTED)] : [];
+  load(text: RuleText): void {
+    const sets = text.sets?.trim() === "" ? undefined : text.sets;
+    const rules = { 4: text.ipv4 ?? "", 6: text.ipv6 ?? "" };
+    const steps: string[] = [];
+    if (this.#isFirst) {
+      // Two transactions, because their order matters.
+      steps.push(feed("nft -f -", ACCEPTED), feed("nft -f -", judgeTable(this.#trace)));
+    }
+    for (const family of FAMILIES) {
+      const left = [...this.#touched[family]];
+      if (left.length > 0) steps.push(feed(this.#restore(family), left.map(emptyTable).join("")));
+    }
+    // A set cannot go while a rule or a list asks for it.
+    const cleared = this.#hasSets ? "flush\ndestroy\n" : "";
+    if (cleared !== "" || sets !== undefined) steps.push(feed("ipset restore", `${cleared}${sets ?? ""}`));
+    for (const family of FAMILIES) {
+      if (rules[family].trim() !== "") steps.push(feed(this.#restore(family), rules[family]));
+    }
     this.#isFirst = false;
-    for (const { variant, family, table } of this.#touched.values()) {
-      steps.push(feed(restoreCommand(variant, family), emptyTable(table)));
-    }
-    if (this.#hasSets) steps.push("ipset flush", "ipset destroy"); // a set on a list is in use until the list is empty
-    this.#touched.clear();
-    this.#hasSets = text.sets !== undefined && text.sets.trim() !== "";
-    if (this.#hasSets) steps.push(feed("ipset restore", text.sets ?? ""));
-    for (const [family, rules] of [
-      [4, text.ipv4],
-      [6, text.ipv6],
-    ] as const) {
-      if (rules === undefined || rules.trim() === "") continue;
-      steps.push(feed(restoreCommand(options.variant, family), rules));
-      for (const table of tablesOf(rules)) {
-        this.#touched.set(`${options.variant} ${family} ${table}`, { variant: options.variant, family, table });
-      }
-    }
-    steps.push(feed("nft -f -", judgeTable(options.trace)));
+    this.#hasSets = this.#hasSets || sets !== undefined;
+    for (const family of FAMILIES) for (const table of tablesOf(rules[family])) this.#touched[family].add(table);
     this.#oracle.run(steps.join("\n"));
   }
 
   /** What the namespace holds now, as the tools print it. */
-  save(variant: Variant): Required<RuleText> {
+  save(): Required<RuleText> {
     return {
       sets: this.#oracle.run("ipset save"),
-      ipv4: this.#oracle.run(`iptables-${variant}-save`),
-      ipv6: this.#oracle.run(`ip6tables-${variant}-save`),
+      ipv4: this.#oracle.run(`iptables-${this.#variant}-save`),
+      ipv6: this.#oracle.run(`ip6tables-${this.#variant}-save`),
     };
+  }
+
+  #restore(family: Family): string {
+    // -w: another judge may hold the lock of the legacy tools for a moment.
+    return `${family === 4 ? "iptables" : "ip6tables"}-${this.#variant}-restore -w 20`;
   }
 }
 
-function restoreCommand(variant: Variant, family: Family): string {
-  // -w: another judge may hold the lock of the legacy tools for a moment.
-  return `${family === 4 ? "iptables" : "ip6tables"}-${variant}-restore -w 20`;
-}
+const FAMILIES = [4, 6] as const;
 
 /** A command with its input as a here-document; quoted, so that the shell reads nothing into it. */
 function feed(command: string, input: string): string {

@@ -1,10 +1,12 @@
 /** When a REJECT says nothing: the rule matched and the packet is gone, but the sender hears no more than of a DROP. */
 import { type Packet, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
 import type { RejectWith } from "../../dataplane/program.ts";
-import { isIcmpError } from "../../traffic/wire.ts";
 
-/** Highest type of the kernel's table of ICMP messages; nothing is answered above (icmp_pointers of net/ipv4/icmp.c). */
-const NR_ICMP_TYPES = 18;
+/**
+ * The ICMP types that the kernel answers: echo and the other questions, with their answers. Everything else in its table is
+ * marked as an error, unassigned types too (icmp_pointers of net/ipv4/icmp.c).
+ */
+const ANSWERED_TYPES: ReadonlySet<number> = new Set([0, 8, 13, 14, 15, 16, 17, 18]);
 
 /** ICMPv6 types below are errors (RFC 4443 section 2.1). */
 const FIRST_INFORMATION = 128;
@@ -27,7 +29,7 @@ export function rejectIsSilent(packet: Packet, how: RejectWith, origin: "arrived
       return false;
     case isIpv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6:
       if (!isIpv4) return packet.icmpType < FIRST_INFORMATION;
-      return packet.icmpType > NR_ICMP_TYPES || isIcmpError(PROTOCOL.icmp, packet.icmpType);
+      return !ANSWERED_TYPES.has(packet.icmpType);
     default:
       return origin === "sent";
   }
