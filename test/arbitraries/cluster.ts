@@ -18,7 +18,6 @@ import {
   type PolicyPort,
   type PolicyRule,
 } from "../../compiler/model.ts";
-import type { Feature } from "../../compiler/strategies/strategy.ts";
 import { formatAddress } from "../../dataplane/address.ts";
 import {
   blockPeer,
@@ -44,7 +43,6 @@ import {
   PORT_PROTOCOLS,
   PORTS,
 } from "./domain.ts";
-import { withoutFeatures } from "./features.ts";
 
 /** Which families the pods of a cluster have. */
 export type Stack = "ipv4" | "dual";
@@ -54,8 +52,6 @@ export interface ClusterChoices {
   readonly stack?: Stack;
   /** At most so many policies; default 4. */
   readonly maxPolicies?: number;
-  /** Parts of the API that no cluster uses; default none. */
-  readonly without?: readonly Feature[];
 }
 
 /** Random clusters: two nodes, three namespaces, up to six pods, up to four policies. */
@@ -82,8 +78,7 @@ export function clusterArbitrary(choices: ClusterChoices = {}): fc.Arbitrary<Clu
         endpoints: settle(drafts, stack),
         policies: policies.map((draft, index) => named(draft, index)),
       }),
-    )
-    .map((model) => withoutFeatures(model, choices.without ?? []));
+    );
 }
 
 const labelValueArbitrary = fc.oneof(

@@ -5,11 +5,9 @@ import { manifestsOf, manifestText } from "../../compiler/manifest/write.ts";
 import { type ClusterModel, DIRECTIONS } from "../../compiler/model.ts";
 import { resolvePolicies } from "../../compiler/resolve.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
-import type { Feature } from "../../compiler/strategies/strategy.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { clusterArbitrary, ruleArbitrary } from "../arbitraries/cluster.ts";
-import { withoutFeatures } from "../arbitraries/features.ts";
 import { concerns, packetArbitrary } from "../arbitraries/packet.ts";
 import { withBlocksHalved, withOneMoreRule, withPeersApart, withUnrelatedPod, withUnrelatedPolicy } from "./laws.ts";
 import { expectations, verdicts } from "./strategyKit.ts";
@@ -20,8 +18,6 @@ type Passes = (packet: Packet) => boolean | undefined;
 interface Judge {
   readonly name: string;
   readonly runs: number;
-  /** What the judge declares it cannot express. */
-  readonly unsupported: readonly Feature[];
   of(model: ClusterModel): Passes;
 }
 
@@ -29,14 +25,12 @@ const JUDGES: readonly Judge[] = [
   {
     name: "reference",
     runs: 300,
-    unsupported: [],
     of: (model) => (packet) => evaluate(model, packet).verdict === "accept",
   },
   ...STRATEGIES.map(
     (strategy): Judge => ({
       name: strategy.name,
       runs: 60,
-      unsupported: strategy.unsupported,
       of(model) {
         const expected = expectations(strategy, model);
         const push = verdicts(strategy, model);
@@ -77,7 +71,7 @@ describe.each(JUDGES.map((one) => [one.name, one] as const))("%s", (_name, judge
     ["a block is as its two halves", withBlocksHalved],
   ])("%s", (_law, change) => {
     fc.assert(
-      fc.property(clusterArbitrary({ without: judge.unsupported }), packetsArbitrary, (model, packets) => {
+      fc.property(clusterArbitrary(), packetsArbitrary, (model, packets) => {
         keeps(judge, { before: model, after: change(model), packets }, same);
       }),
       { numRuns: judge.runs },
@@ -92,11 +86,11 @@ describe.each(JUDGES.map((one) => [one.name, one] as const))("%s", (_name, judge
     });
     fc.assert(
       fc.property(clusterArbitrary(), packetsArbitrary, addition, (model, packets, more) => {
-        const [before, after] = [model, withOneMoreRule(model, more)].map((one) =>
-          withoutFeatures(one, judge.unsupported),
+        keeps(
+          judge,
+          { before: model, after: withOneMoreRule(model, more), packets },
+          (before, after) => !before || after,
         );
-        if (before === undefined || after === undefined) throw new Error("two clusters were made");
-        keeps(judge, { before, after, packets }, (before, after) => !before || after);
       }),
       { numRuns: judge.runs },
     );
@@ -104,14 +98,13 @@ describe.each(JUDGES.map((one) => [one.name, one] as const))("%s", (_name, judge
 });
 
 describe("the order of documents", () => {
-  const shuffled = (without: readonly Feature[]) =>
-    clusterArbitrary({ without }).chain((model) => {
-      const manifests = [...manifestsOf(model)];
-      return fc.record({
-        model: fc.constant(model),
-        manifests: fc.shuffledSubarray(manifests, { minLength: manifests.length }),
-      });
+  const shuffled = clusterArbitrary().chain((model) => {
+    const manifests = [...manifestsOf(model)];
+    return fc.record({
+      model: fc.constant(model),
+      manifests: fc.shuffledSubarray(manifests, { minLength: manifests.length }),
     });
+  });
 
   function loaded(manifests: Parameters<typeof manifestText>[0]): ClusterModel {
     const { model, issues } = loadCluster([{ name: "shuffled.json", text: manifestText(manifests) }]);
@@ -121,7 +114,7 @@ describe("the order of documents", () => {
 
   test("reaches neither the reference's verdicts nor its reasons", () => {
     fc.assert(
-      fc.property(shuffled([]), packetsArbitrary, ({ model, manifests }, packets) => {
+      fc.property(shuffled, packetsArbitrary, ({ model, manifests }, packets) => {
         const other = loaded(manifests);
         for (const packet of packets) expect(evaluate(other, packet)).toEqual(evaluate(model, packet));
       }),
@@ -137,7 +130,7 @@ describe("the order of documents", () => {
         return model.nodes.map(({ name }) => JSON.stringify(compileNode(cluster, strategy, { node: name })));
       };
       fc.assert(
-        fc.property(shuffled(strategy.unsupported), ({ model, manifests }) => {
+        fc.property(shuffled, ({ model, manifests }) => {
           expect(programs(loaded(manifests))).toEqual(programs(loaded(manifestsOf(model))));
         }),
         { numRuns: 40 },

@@ -14,7 +14,7 @@ import { cyclonusCases } from "./cyclonus.ts";
 import { illuminatioCases } from "./illuminatio.ts";
 import { kubeNetworkPoliciesCases } from "./kubeNetworkPolicies.ts";
 import { recipeCases } from "./recipes.ts";
-import { compareWithReference, refusedFeatures } from "./strategyKit.ts";
+import { compareWithReference } from "./strategyKit.ts";
 
 /** Each is read when the first strategy asks for it. */
 const TABLES = [
@@ -36,7 +36,6 @@ function once<T>(read: () => T): () => T {
 function conforms(strategy: Strategy, cases: readonly ConformanceCase[]): number {
   let count = 0;
   for (const [model, sharing] of casesByModel(cases)) {
-    if (refusedFeatures(strategy, model).length > 0) continue;
     const packets = sharing.flatMap(({ probes }) => probes.map(({ packet }) => packet));
     const { packetCount, disagreements } = compareWithReference(strategy, model, packets);
     if (disagreements.length > 0) {
@@ -64,10 +63,9 @@ describe.each(STRATEGIES)(
       let pushed = 0;
       fc.assert(
         fc.property(
-          clusterArbitrary({ without: strategy.unsupported }),
+          clusterArbitrary(),
           fc.array(packetArbitrary, { minLength: 30, maxLength: 60, size: "max" }),
           (model, packets) => {
-            if (refusedFeatures(strategy, model).length > 0) return;
             const asked = packets.filter((packet) => concerns(model, packet));
             const { disagreements, packetCount } = compareWithReference(strategy, model, asked);
             pushed += packetCount;
@@ -84,7 +82,7 @@ describe.each(STRATEGIES)(
       let answered = 0;
       fc.assert(
         fc.property(
-          clusterArbitrary({ without: strategy.unsupported }),
+          clusterArbitrary(),
           fc.array(packetArbitrary, { minLength: 30, maxLength: 60, size: "max" }),
           (model, packets) => {
             const lane = strategyLane(resolvePolicies(model), strategy, {});

@@ -4,12 +4,11 @@
  */
 import type { ClusterModel } from "../../compiler/model.ts";
 import { resolvePolicies } from "../../compiler/resolve.ts";
-import type { Feature, Strategy } from "../../compiler/strategies/strategy.ts";
+import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import type { Verdict } from "../../dataplane/verdict.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { strategyLane } from "../../verify/lane.ts";
-import { featuresOf } from "../arbitraries/features.ts";
 
 /** What must become of a packet under a strategy, and whose word that is. */
 export interface Expectation {
@@ -73,10 +72,4 @@ export function compareWithReference(strategy: Strategy, model: ClusterModel, pa
     }
   }
   return { packetCount: packets.length, disagreements, bites };
-}
-
-/** The parts of the API that the cluster uses and the strategy declares it cannot express; such a cluster is not lowered. */
-export function refusedFeatures(strategy: Strategy, model: ClusterModel): readonly Feature[] {
-  const used = featuresOf(model);
-  return strategy.unsupported.filter((feature) => used.has(feature));
 }

@@ -11,14 +11,11 @@ import type {
   PolicyPort,
   PolicyRule,
 } from "../../compiler/model.ts";
-import type { Feature } from "../../compiler/strategies/strategy.ts";
 import { EVERYTHING } from "../arbitraries/builders.ts";
 
 export interface Misreading {
   /** The mistake, as its maker would put it. */
   readonly name: string;
-  /** Needed to make it: a strategy that cannot express this cannot be caught at it. */
-  readonly needs?: Feature;
   misread(model: ClusterModel): ClusterModel;
 }
 
@@ -36,7 +33,6 @@ export const MISREADINGS: readonly Misreading[] = [
   },
   {
     name: "egress is not enforced",
-    needs: "egress",
     misread: policies((one) => ({ ...one, types: one.types.filter((type) => type === "ingress") })),
   },
   {
@@ -71,9 +67,9 @@ export const MISREADINGS: readonly Misreading[] = [
     name: "a podSelector alone looks into every namespace",
     misread: selectorPeers((peer) => ({ ...peer, namespaceSelector: peer.namespaceSelector ?? EVERYTHING })),
   },
-  { name: "NotIn needs the key", needs: "match-expressions", misread: selectors(notInNeedsKey) },
-  { name: "In is ignored", needs: "match-expressions", misread: selectors(dropOperator("In")) },
-  { name: "DoesNotExist is ignored", needs: "match-expressions", misread: selectors(dropOperator("DoesNotExist")) },
+  { name: "NotIn needs the key", misread: selectors(notInNeedsKey) },
+  { name: "In is ignored", misread: selectors(dropOperator("In")) },
+  { name: "DoesNotExist is ignored", misread: selectors(dropOperator("DoesNotExist")) },
   {
     name: "an empty label value matches an absent key",
     misread: selectors((one) => ({ ...one, matchLabels: one.matchLabels.filter(([, value]) => value !== "") })),
@@ -81,14 +77,12 @@ export const MISREADINGS: readonly Misreading[] = [
   { name: "matchLabels are ignored", misread: selectors((one) => ({ ...one, matchLabels: [] })) },
   {
     name: "an except is ignored",
-    needs: "except",
     misread: blocks((peer) => ({ ...peer, except: [], exceptText: [] })),
   },
-  { name: "an endPort is ignored", needs: "end-port", misread: ports((one) => ({ ...one, endPort: undefined })) },
-  { name: "a named port is any port", needs: "named-port", misread: ports(numbersOnly) },
+  { name: "an endPort is ignored", misread: ports((one) => ({ ...one, endPort: undefined })) },
+  { name: "a named port is any port", misread: ports(numbersOnly) },
   {
     name: "SCTP is TCP",
-    needs: "sctp",
     misread: ports((one) => (one.protocol === "SCTP" ? { ...one, protocol: "TCP" } : one)),
   },
   { name: "UDP is TCP", misread: ports((one) => (one.protocol === "UDP" ? { ...one, protocol: "TCP" } : one)) },
@@ -97,12 +91,10 @@ export const MISREADINGS: readonly Misreading[] = [
   { name: "a terminating pod does not count", misread: (model) => keepPods(model, (one) => !one.terminating) },
   {
     name: "init containers have named ports",
-    needs: "named-port",
     misread: pods((one) => ({ ...one, ports: one.ports.map((port) => ({ ...port, container: "container" })) })),
   },
   {
     name: "a named port may have another protocol",
-    needs: "named-port",
     misread: pods((one) => ({
       ...one,
       ports: one.ports.flatMap((port) => (["TCP", "UDP", "SCTP"] as const).map((protocol) => ({ ...port, protocol }))),
@@ -110,7 +102,6 @@ export const MISREADINGS: readonly Misreading[] = [
   },
   {
     name: "a pod has one address",
-    needs: "ipv6",
     misread: pods((one) => ({ ...one, addresses: one.addresses.slice(0, 1) })),
   },
   {
