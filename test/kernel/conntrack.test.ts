@@ -5,7 +5,13 @@ import { SCTP_STATE_NAMES } from "../../dataplane/conntrack/sctp.ts";
 import { TCP_STATE_NAMES } from "../../dataplane/conntrack/tcpEntry.ts";
 import { ConntrackTable } from "../../dataplane/conntrack.ts";
 import { appendPacket, createBatch, makePacket, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
-import { describeEntry, ENDS, parseTranscript, type TranscriptOptions } from "../dataplane/connectionTranscript.ts";
+import {
+  describeEntry,
+  ENDS,
+  expectTranscript,
+  parseTranscript,
+  type TranscriptOptions,
+} from "../dataplane/connectionTranscript.ts";
 import { ICMP_TRANSCRIPTS, UDP_TRANSCRIPTS } from "../dataplane/datagramTranscripts.ts";
 import { SCTP_TRANSCRIPTS } from "../dataplane/sctpTranscripts.ts";
 import { TCP_TRANSCRIPTS } from "../dataplane/tcpTranscripts.ts";
@@ -81,6 +87,19 @@ describe.runIf(hasKernel("judge"))("connection tracking of the kernel", () => {
       expect(answer?.state, line.text).toBe(isDropped ? undefined : line.state);
       if (line.entry.length > 0) expectEntry(describeEntry(kernel.entries(), line), line.entry, line.text);
     }
+  });
+
+  it("holds a later fragment until its datagram is whole: we call it invalid without its start", async () => {
+    kernel.configure({});
+    await kernel.flush();
+    for (const family of [4, 6] as const) {
+      const [line] = parseTranscript("> data fragment len=64 invalid none", { protocol: "udp", family });
+      if (line === undefined) throw new Error("no line");
+      const [answer] = await kernel.walk([line]);
+      expect([answer?.state, answer?.events]).toEqual([undefined, []]);
+      expectTranscript(line.text, { protocol: "udp", family });
+    }
+    expect(kernel.entries()).toEqual([]);
   });
 
   /** Several kinds of conversation, under all options that change what a tracker says. */
