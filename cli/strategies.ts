@@ -1,22 +1,27 @@
-/** `strategies`: the network solutions, what each refuses, and its options. */
+/** `strategies`: the network solutions, what each refuses, and its options; as Markdown, what each really does (docs/strategies.md). */
 import type { Command } from "commander";
 import { STRATEGIES } from "../compiler/strategies/registry.ts";
 import { REFERENCE } from "../verify/lane.ts";
 import { addMannerFlags, addOutputFlag, type MannerFlags } from "./flags.ts";
 import { formatColumns } from "./format/columns.ts";
+import { strategiesPage } from "./format/strategiesPage.ts";
 import type { Session } from "./session.ts";
 
 interface StrategiesFlags extends MannerFlags {
-  readonly output: "table" | "json";
+  readonly output: "table" | "json" | "md";
 }
 
 export function define(command: Command, session: Session): void {
-  addOutputFlag(addMannerFlags(command), ["table", "json"]).action((flags: StrategiesFlags) =>
+  addOutputFlag(addMannerFlags(command), ["table", "json", "md"]).action((flags: StrategiesFlags) =>
     listStrategies(flags, session),
   );
 }
 
 async function listStrategies(flags: StrategiesFlags, session: Session): Promise<void> {
+  if (flags.output === "md") {
+    for (const line of strategiesPage(STRATEGIES)) await session.out.line(line);
+    return;
+  }
   if (flags.output === "json") {
     const listed = STRATEGIES.map(({ name, summary, sources, unsupported, deviations, denyVerdict, options }) => ({
       name,
