@@ -2,8 +2,9 @@
  * Boxes: a set of tuples (source, destination, service) as few products of sets, for people to read. "From pods of shop
  * to db, tcp/80 and tcp/443" instead of forty packets.
  *
- * Finding the fewest boxes is set cover; here tuples with equal rests are merged, axis by axis, which is exact (every
- * tuple in exactly one box) and small in practice, since policies speak of products themselves.
+ * Finding the fewest boxes is set cover. Here boxes that differ in one axis only are merged, axis by axis, until no two
+ * can be: that is exact (every tuple in exactly one box), a box is as large as it can be without taking from another one
+ * piecemeal, and there are few in practice, since policies speak of products themselves.
  */
 
 export interface Tuple {
@@ -18,43 +19,40 @@ export interface Box {
   readonly services: readonly number[];
 }
 
-/** The tuples as disjoint boxes, the largest first. Numbers are whatever the caller counts atoms with. */
+const AXES = ["sources", "destinations", "services"] as const satisfies readonly (keyof Box)[];
+
+/** Distinct tuples as disjoint boxes, the largest first. Numbers are whatever the caller counts atoms with. */
 export function boxesOf(tuples: readonly Tuple[]): readonly Box[] {
-  const bySources = merge(
-    tuples,
-    ({ destination, service }) => `${destination} ${service}`,
-    ({ source }) => source,
-  ).map(({ first, merged }) => ({ sources: merged, destination: first.destination, service: first.service }));
-  const byDestinations = merge(
-    bySources,
-    ({ sources, service }) => `${sources.join()} ${service}`,
-    ({ destination }) => destination,
-  ).map(({ first, merged }) => ({ sources: first.sources, destinations: merged, service: first.service }));
-  return merge(
-    byDestinations,
-    ({ sources, destinations }) => `${sources.join()} ${destinations.join()}`,
-    ({ service }) => service,
-  )
-    .map(({ first, merged }) => ({ sources: first.sources, destinations: first.destinations, services: merged }))
-    .sort((a, b) => tupleCount(b) - tupleCount(a));
+  let boxes: readonly Box[] = tuples.map(({ source, destination, service }) => ({
+    sources: [source],
+    destinations: [destination],
+    services: [service],
+  }));
+  let before: number;
+  do {
+    before = boxes.length;
+    for (const axis of AXES) boxes = mergeAlong(axis, boxes);
+  } while (boxes.length < before);
+  return [...boxes].sort((a, b) => tupleCount(b) - tupleCount(a));
 }
 
 function tupleCount({ sources, destinations, services }: Box): number {
   return sources.length * destinations.length * services.length;
 }
 
-/** Things with equal keys become one, with what `axis` reads of each in order. */
-function merge<T>(
-  things: readonly T[],
-  key: (thing: T) => string,
-  axis: (thing: T) => number,
-): readonly { readonly first: T; readonly merged: readonly number[] }[] {
-  const groups = new Map<string, { readonly first: T; readonly merged: number[] }>();
-  for (const thing of things) {
-    const group = groups.get(key(thing));
-    if (group === undefined) groups.set(key(thing), { first: thing, merged: [axis(thing)] });
-    else group.merged.push(axis(thing));
+/** Boxes that are equal in the other two axes become one. Disjoint boxes stay disjoint. */
+function mergeAlong(axis: keyof Box, boxes: readonly Box[]): readonly Box[] {
+  const others = AXES.filter((one) => one !== axis);
+  const groups = new Map<string, Box[]>();
+  for (const box of boxes) {
+    const key = others.map((one) => box[one].join()).join(" ");
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [box]);
+    else group.push(box);
   }
-  for (const { merged } of groups.values()) merged.sort((a, b) => a - b);
-  return [...groups.values()];
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group;
+    if (first === undefined || group.length === 1) return group;
+    return [{ ...first, [axis]: group.flatMap((box) => box[axis]).sort((a, b) => a - b) }];
+  });
 }

@@ -67,7 +67,7 @@ export async function compareLanes(
       visit: ({ space, tuple, packet, verdicts }) => {
         const [first] = verdicts;
         // A rejection is heard and a drop is not, but both keep the packet from where it was going.
-        if (verdicts.every((verdict) => (verdict === "accept") === (first === "accept"))) return;
+        if (verdicts.every((verdict) => (verdict === "accept") === (first === "accept"))) return undefined;
         const named = Object.fromEntries(lanes.map(({ name }, index) => [name, verdicts[index] ?? "unknown"]));
         const cause = causeOf(cluster, lanes, { packet, verdicts });
         const key = `${cause} ${verdicts.join()}`;
@@ -77,6 +77,7 @@ export async function compareLanes(
         const tuples = group.tuples.get(space) ?? [];
         group.tuples.set(space, tuples);
         tuples.push(tuple);
+        return undefined;
       },
     },
   );
@@ -92,7 +93,7 @@ export async function compareLanes(
     ]);
   return {
     strategies: lanes.map(({ name }) => name),
-    groups: [...groups.values()].map((group) => closed(group, cluster)).sort((a, b) => b.tuples - a.tuples),
+    groups: [...groups.values()].map((group) => closed(group)).sort((a, b) => b.tuples - a.tuples),
     cost: Object.fromEntries(cost),
     coverage,
   };
@@ -113,14 +114,14 @@ function measuredSide(lane: Lane, sample: WorkSample | undefined): Side {
   };
 }
 
-function closed({ cause, example, verdicts, tuples, packets }: OpenGroup, cluster: ResolvedCluster): ComparedGroup {
+function closed({ cause, example, verdicts, tuples, packets }: OpenGroup): ComparedGroup {
   return {
     cause,
     packets,
     tuples: [...tuples.values()].reduce((total, list) => total + list.length, 0),
     example,
     verdicts,
-    boxes: [...tuples].flatMap(([space, list]) => boxTexts(space, list, cluster)),
+    boxes: [...tuples].flatMap(([space, list]) => boxTexts(space, list)),
   };
 }
 

@@ -2,8 +2,9 @@
  * The exhaustive check: several sides asked about every tuple of a packet space. Equality is then a statement about every
  * first packet of a connection of the family, not about a sample.
  */
+import type { ClusterModel, Endpoint } from "../compiler/model.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
-import { formatAddress, formatCidr } from "../dataplane/address.ts";
+import { formatAddress, formatCidr, type IpAddress } from "../dataplane/address.ts";
 import type { Packet } from "../dataplane/packet.ts";
 import type { Verdict } from "../dataplane/verdict.ts";
 import { evaluate } from "../reference/evaluate.ts";
@@ -27,8 +28,32 @@ export function laneSide(lane: Lane): Side {
   };
 }
 
+/**
+ * The API text as a side. It looks through all pods and all policies for every packet; of these only the pods that list
+ * one of the two addresses, and the policies of their namespaces, can have a say. So it is asked with a model of those,
+ * made once for each pair of addresses: the answer is the same, in a fifth of the time for a hundred pods.
+ */
 export function referenceSide({ model }: ResolvedCluster): Side {
-  return { name: REFERENCE, verdict: (packet) => evaluate(model, packet).verdict };
+  const holders = new Map<string, Endpoint[]>();
+  for (const pod of model.endpoints) {
+    for (const address of pod.addresses) {
+      const text = formatAddress(address);
+      const known = holders.get(text);
+      if (known === undefined) holders.set(text, [pod]);
+      else known.push(pod);
+    }
+  }
+  let last: { readonly source: IpAddress; readonly destination: IpAddress; readonly model: ClusterModel } | undefined;
+  const concerned = ({ source, destination }: Packet): ClusterModel => {
+    if (last !== undefined && last.source === source && last.destination === destination) return last.model;
+    const found = [source, destination].flatMap((address) => holders.get(formatAddress(address)) ?? []);
+    const endpoints = [...new Set(found)];
+    const namespaces = new Set(endpoints.map(({ namespace }) => namespace));
+    const policies = model.policies.filter(({ namespace }) => namespaces.has(namespace));
+    last = { source, destination, model: { ...model, endpoints, policies } };
+    return last.model;
+  };
+  return { name: REFERENCE, verdict: (packet) => evaluate(concerned(packet), packet).verdict };
 }
 
 export interface Asked {
@@ -50,8 +75,8 @@ export interface Coverage {
 export interface SpaceWalk {
   /** Stop after so many tuples. */
   readonly limit: number;
-  /** Called for every tuple; what differs is the caller's to judge. */
-  visit(asked: Asked): void;
+  /** Called for every tuple; what differs is the caller's to judge. `"stop"` ends the walk after this tuple. */
+  visit(asked: Asked): "stop" | undefined;
   /** False: stop. Called now and then. */
   proceed?(): Promise<boolean>;
 }
@@ -79,7 +104,7 @@ export async function walkSpaces(
             return { tuples, packets, total };
           }
           const packet = packetOf(from, to, atom);
-          visit({
+          const wish = visit({
             space,
             tuple: { source, destination, service },
             packet,
@@ -87,6 +112,7 @@ export async function walkSpaces(
           });
           tuples++;
           packets += pairs * atom.size;
+          if (wish === "stop") return { tuples, packets, total };
         }
       }
     }
@@ -107,19 +133,20 @@ export function tupleSize({ addresses, services }: PacketSpace, { source, destin
 }
 
 /** The tuples of one space as boxes in words, the largest first: `from shop/* to shop/db, tcp/80`. */
-export function boxTexts(space: PacketSpace, tuples: readonly Tuple[], cluster: ResolvedCluster): readonly string[] {
-  return boxesOf(tuples).map((box) => boxText(space, box, cluster));
+export function boxTexts(space: PacketSpace, tuples: readonly Tuple[]): readonly string[] {
+  return boxesOf(tuples).map((box) => boxText(space, box));
 }
 
-function boxText(space: PacketSpace, { sources, destinations, services }: Box, cluster: ResolvedCluster): string {
+function boxText(space: PacketSpace, { sources, destinations, services }: Box): string {
   const atoms = (numbers: readonly number[]) => numbers.flatMap((number) => space.addresses[number] ?? []);
+  const pods = space.addresses.flatMap(({ pod }) => pod ?? []);
   const served = services.flatMap((number) => space.services[number] ?? []);
   const what = served.length === space.services.length ? "every protocol and port" : joined(servicesText(served));
-  return `from ${addressesText(atoms(sources), cluster)} to ${addressesText(atoms(destinations), cluster)}, ${what}`;
+  return `from ${addressesText(atoms(sources), pods)} to ${addressesText(atoms(destinations), pods)}, ${what}`;
 }
 
-/** Whole namespaces as `shop/*`, then pods, nodes and prefixes. */
-function addressesText(atoms: readonly AddressAtom[], { pods }: ResolvedCluster): string {
+/** Whole namespaces as `shop/*` (of `pods`, those of the space), then pods, nodes and prefixes. */
+function addressesText(atoms: readonly AddressAtom[], pods: readonly Endpoint[]): string {
   const chosen = new Set(atoms.flatMap(({ pod }) => pod ?? []));
   const whole = [...new Set([...chosen].map(({ namespace }) => namespace))].filter((namespace) =>
     pods.every((pod) => pod.namespace !== namespace || chosen.has(pod)),

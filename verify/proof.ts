@@ -11,7 +11,8 @@ import { evaluate } from "../reference/evaluate.ts";
 import type { Tuple } from "./boxes.ts";
 import { type Asked, boxTexts, type Coverage, laneSide, referenceSide, type Side, walkSpaces } from "./exhaustive.ts";
 import type { Lane } from "./lane.ts";
-import { blindSpots, type PacketSpace, packetSpaces } from "./space.ts";
+import { type PacketSpace, packetSpaces } from "./space.ts";
+import { blindSpots } from "./spaceReads.ts";
 
 export interface ProofDifference {
   readonly packet: Packet;
@@ -27,7 +28,7 @@ export interface Proof {
   readonly strategy: string;
   /** Differences that no declared deviation explains. */
   readonly differences: readonly ProofDifference[];
-  /** Tuples that a deviation decided, by its name. */
+  /** Tuples whose verdict a declared deviation changed, by its name. */
   readonly deviations: Readonly<Record<string, number>>;
   readonly coverage: Coverage;
   /** What the programs read and the space does not vary. */
@@ -35,7 +36,10 @@ export interface Proof {
 }
 
 export interface ProofOptions {
+  /** Ask about so many tuples at most. */
   readonly limit: number;
+  /** Stop at so many kinds of differences; absent: find all. */
+  readonly mostDifferences?: number;
   proceed?(): Promise<boolean>;
 }
 
@@ -59,7 +63,7 @@ export async function proveStrategy(
     for (const { name, verdict } of strategy.deviations) {
       const given = verdict(cluster, packet);
       if (given === undefined) continue;
-      deviations[name] = (deviations[name] ?? 0) + 1;
+      if (given !== meant) deviations[name] = (deviations[name] ?? 0) + 1;
       return given;
     }
     return meant;
@@ -99,7 +103,7 @@ interface Question {
 async function prove(
   cluster: ResolvedCluster,
   { name, sides, programs, judge }: Question,
-  { limit, proceed }: ProofOptions,
+  { limit, mostDifferences = Number.POSITIVE_INFINITY, proceed }: ProofOptions,
 ): Promise<Proof> {
   const found = new Map<string, OpenDifference>();
   const coverage = await walkSpaces(packetSpaces(cluster, programs), sides, {
@@ -109,13 +113,14 @@ async function prove(
       const { space, tuple, packet, verdicts } = asked;
       const [actual = "unknown"] = verdicts;
       const expected = judge(asked);
-      if (actual === expected) return;
+      if (actual === expected) return undefined;
       const key = `${expected} ${actual} ${evaluate(cluster.model, packet).because.join()}`;
       const difference = found.get(key) ?? { packet, expected, actual, tuples: new Map() };
       found.set(key, difference);
       const tuples = difference.tuples.get(space) ?? [];
       difference.tuples.set(space, tuples);
       tuples.push(tuple);
+      return found.size >= mostDifferences ? "stop" : undefined;
     },
   });
   return {
@@ -125,7 +130,7 @@ async function prove(
       expected,
       actual,
       because: evaluate(cluster.model, packet).because,
-      boxes: [...tuples].flatMap(([space, list]) => boxTexts(space, list, cluster)),
+      boxes: [...tuples].flatMap(([space, list]) => boxTexts(space, list)),
     })),
     deviations: {},
     coverage,

@@ -13,7 +13,10 @@
  *
  * The invariant: a verdict is a function of the atoms of source, destination and service. It holds for every side
  * whose prefixes and ranges were given to `packetSpaces`. The price: each pod is an atom of its own, so the product
- * grows with the square of the pods. Connection state is not a dimension: these are packets that begin a connection.
+ * grows with the square of the pods.
+ *
+ * Not dimensions: connection state (these packets begin a connection, so they are new: a SYN, an INIT, an ICMP question),
+ * marks (none on arrival), devices (an address comes from where it is: nobody spoofs), and what `blindSpots` names.
  */
 import type { Endpoint } from "../compiler/model.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
@@ -25,13 +28,13 @@ import {
   type Family,
   formatAddress,
   formatCidr,
-  hostCidr,
   type IpAddress,
   parseAddress,
   parseCidr,
 } from "../dataplane/address.ts";
-import { makePacket, type Packet, PROTOCOL, parseProtocol, protocolName } from "../dataplane/packet.ts";
-import type { Match, Program } from "../dataplane/program.ts";
+import { makePacket, type Packet, PROTOCOL, protocolName } from "../dataplane/packet.ts";
+import type { Program } from "../dataplane/program.ts";
+import { icmpOf, icmpQuestions, LAST_PORT, SpaceReads } from "./spaceReads.ts";
 
 /** Addresses that nobody can tell apart: a prefix less the prefixes inside it. */
 export interface AddressAtom {
@@ -51,6 +54,8 @@ export interface ServiceAtom {
   readonly protocol: number | undefined;
   /** The inclusive range of destination ports; undefined where the protocol has none. */
   readonly ports: { readonly first: number; readonly last: number } | undefined;
+  /** The types of ICMP messages; undefined for other protocols. */
+  readonly icmpTypes: readonly number[] | undefined;
   /** A protocol of the atom. */
   readonly representative: number;
   readonly size: bigint;
@@ -69,17 +74,18 @@ export function packetOf(source: AddressAtom, destination: AddressAtom, service:
     source: source.representative,
     destination: destination.representative,
     destinationPort: service.ports?.first ?? 0,
+    ...(service.icmpTypes?.[0] !== undefined && { icmpType: service.icmpTypes[0] }),
   });
 }
 
 /**
- * Whether packets between the atoms reach a node of the cluster: one end is a pod or a node, and they are not both the same pod
- * or node, whose traffic to itself never leaves it.
+ * Whether packets between the atoms meet a node of the cluster: one end is a pod or a node, and they are not both the
+ * same pod or node, whose traffic to itself never leaves it.
  */
 export function isOnTheWay(source: AddressAtom, destination: AddressAtom): boolean {
-  if (source.pod === undefined && destination.pod === undefined) return false;
   if (source.pod !== undefined && source.pod === destination.pod) return false;
-  return true;
+  if (source.node !== undefined && source.node === destination.node) return false;
+  return [source, destination].some(({ pod, node }) => pod !== undefined || node !== undefined);
 }
 
 /** The spaces of a cluster and everything that is to be asked about it, one a family that has pods. */
@@ -87,19 +93,12 @@ export function packetSpaces(cluster: ResolvedCluster, programs: readonly Progra
   const families = ([4, 6] as const).filter((family) =>
     cluster.pods.some(({ addresses }) => addresses.some((address) => address.family === family)),
   );
-  const bounds = new ServiceBounds();
-  readPolicyPorts(cluster, bounds);
-  const prefixes = policyPrefixes(cluster);
-  for (const program of programs) readProgram(program, prefixes, bounds);
-  return families.map((family) => ({
-    family,
-    addresses: addressAtoms(
-      cluster,
-      prefixes.filter((prefix) => prefix.family === family),
-      family,
-    ),
-    services: bounds.atoms(family),
-  }));
+  return families.map((family) => {
+    const reads = new SpaceReads(family);
+    reads.cluster(cluster);
+    for (const program of programs) reads.program(program);
+    return { family, addresses: addressAtoms(cluster, reads.prefixes, family), services: serviceAtoms(reads) };
+  });
 }
 
 /** Packets of the space, the state that begins a connection taken as one. */
@@ -114,14 +113,6 @@ export function spaceSize({ addresses, services }: PacketSpace): bigint {
   return pairs * perService;
 }
 
-function policyPrefixes({ model }: ResolvedCluster): Cidr[] {
-  return model.policies.flatMap(({ ingress, egress }) =>
-    [...ingress, ...egress].flatMap(({ peers }) =>
-      peers.flatMap((peer) => (peer.kind === "ipBlock" ? [peer.cidr, ...peer.except] : [])),
-    ),
-  );
-}
-
 /** Addresses that never travel: a packet with one is not on any way. */
 const LOOPBACK = ["127.0.0.0/8", "::1/128"].flatMap((text) => parseCidr(text) ?? []);
 
@@ -130,25 +121,26 @@ function addressAtoms(cluster: ResolvedCluster, found: readonly Cidr[], family: 
   const everything: Cidr = { family, words: new Array<number>(bits / 32).fill(0), prefixLength: 0 };
   const pods = new Map<string, Endpoint>();
   const nodes = new Map<string, string>();
+  // A pod on the host network lists addresses of its node, which the node's own status need not repeat.
+  const guests = cluster.model.endpoints.filter((pod) => pod.hostNetwork && pod.node !== "");
+  for (const { node, addresses } of guests) for (const address of addresses) nodes.set(formatAddress(address), node);
   for (const { name, addresses } of cluster.model.nodes) {
     for (const address of addresses) nodes.set(formatAddress(address), name);
   }
   for (const pod of cluster.pods) for (const address of pod.addresses) pods.set(formatAddress(address), pod);
-  const hosts = [
-    ...cluster.pods.flatMap(({ addresses }) => addresses),
-    ...cluster.model.nodes.flatMap(({ addresses }) => addresses),
-  ].filter((address) => address.family === family);
   const loopback = LOOPBACK.filter((cidr) => cidr.family === family);
-  const all = new Map(
-    [everything, ...loopback, ...found, ...hosts.map(hostCidr)].map((cidr) => [formatCidr(cidr), cidr]),
-  );
+  const all = new Map([everything, ...loopback, ...found].map((cidr) => [formatCidr(cidr), cidr]));
   const sorted = [...all.values()].sort(compareCidrs);
   const holes = new Map<Cidr, Cidr[]>();
   const around: Cidr[] = [];
   for (const cidr of sorted) {
     while (around.length > 0 && !cidrContains(around.at(-1) ?? cidr, cidr)) around.pop();
     const parent = around.at(-1);
-    if (parent !== undefined) holes.set(parent, [...(holes.get(parent) ?? []), cidr]);
+    if (parent !== undefined) {
+      const inner = holes.get(parent);
+      if (inner === undefined) holes.set(parent, [cidr]);
+      else inner.push(cidr);
+    }
     around.push(cidr);
   }
   return sorted.flatMap((prefix): AddressAtom[] => {
@@ -209,102 +201,58 @@ function addressOf(value: bigint, family: Family): IpAddress {
 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-/** Protocols whose ports policies and programs read. */
-const PORTED = [PROTOCOL.tcp, PROTOCOL.udp, PROTOCOL.sctp] as const;
-const LAST_PORT = 65_535;
-
-/** Collects where ranges of ports begin, and which protocols are named at all. */
-class ServiceBounds {
-  /** First ports of atoms, by protocol. */
-  readonly #starts = new Map<number, Set<number>>(PORTED.map((protocol) => [protocol, new Set([0])]));
-  readonly #protocols = new Set<number>();
-
-  protocol(protocol: number): void {
-    this.#protocols.add(protocol);
-  }
-
-  /** `protocol` undefined: the range is read for every protocol with ports. */
-  range(protocol: number | undefined, first: number, last: number): void {
-    for (const ported of protocol === undefined ? PORTED : [protocol]) {
-      const starts = this.#starts.get(ported);
-      if (starts === undefined) continue; // a protocol that carries no ports of NetworkPolicy
-      starts.add(first);
-      if (last < LAST_PORT) starts.add(last + 1);
+function serviceAtoms({ family, starts, protocols, icmpTypes }: SpaceReads): readonly ServiceAtom[] {
+  const atoms: ServiceAtom[] = [];
+  for (const [protocol, own] of starts) {
+    const sorted = [...own].sort((a, b) => a - b);
+    for (const [index, first] of sorted.entries()) {
+      const last = (sorted[index + 1] ?? LAST_PORT + 1) - 1;
+      const size = BigInt(last - first + 1);
+      atoms.push({ protocol, ports: { first, last }, icmpTypes: undefined, representative: protocol, size });
     }
   }
-
-  atoms(family: Family): readonly ServiceAtom[] {
-    const atoms: ServiceAtom[] = [];
-    for (const [protocol, starts] of this.#starts) {
-      const sorted = [...starts].sort((a, b) => a - b);
-      for (const [index, first] of sorted.entries()) {
-        const last = (sorted[index + 1] ?? LAST_PORT + 1) - 1;
-        atoms.push({ protocol, ports: { first, last }, representative: protocol, size: BigInt(last - first + 1) });
-      }
-    }
-    // Of ICMP only the echo request begins a connection that programs tell from others by more than its protocol.
-    const icmp = family === 4 ? PROTOCOL.icmp : PROTOCOL.icmpv6;
-    const foreign = family === 4 ? PROTOCOL.icmpv6 : PROTOCOL.icmp;
-    const named = new Set([icmp, ...this.#protocols].filter((protocol) => !this.#starts.has(protocol)));
-    named.delete(foreign);
-    named.delete(0);
-    for (const protocol of named) atoms.push({ protocol, ports: undefined, representative: protocol, size: 1n });
-    const taken = named.size + this.#starts.size + 1;
-    atoms.push({ protocol: undefined, ports: undefined, representative: unnamed(named), size: BigInt(256 - taken) });
-    return atoms;
+  const icmp = icmpOf(family);
+  const questions = [...icmpQuestions(family)];
+  // The echo request is what people mean by ICMP, and stands alone also when nobody reads types.
+  const alone = questions.filter((type) => icmpTypes.has(type) || type === ECHO_REQUEST[family]);
+  const together = questions.filter((type) => !alone.includes(type));
+  for (const types of [...alone.map((type) => [type]), together]) {
+    const size = BigInt(types.length);
+    if (size > 0n) atoms.push({ protocol: icmp, ports: undefined, icmpTypes: types, representative: icmp, size });
   }
+  const taken = new Set([icmp, ...starts.keys()]);
+  for (const protocol of protocols) {
+    if (taken.has(protocol)) continue;
+    taken.add(protocol);
+    atoms.push({ protocol, ports: undefined, icmpTypes: undefined, representative: protocol, size: 1n });
+  }
+  const representative = unnamed(taken);
+  if (representative === undefined) return atoms;
+  const size = BigInt(PROTOCOL_COUNT - taken.size);
+  return [...atoms, { protocol: undefined, ports: undefined, icmpTypes: undefined, representative, size }];
 }
 
-/** A protocol that nobody names; GRE unless somebody does. */
-function unnamed(named: ReadonlySet<number>): number {
-  for (let protocol: number = PROTOCOL.gre; protocol < 132; protocol++) if (!named.has(protocol)) return protocol;
-  throw new Error("every protocol is named");
-}
+const ECHO_REQUEST: Readonly<Record<Family, number>> = { 4: 8, 6: 128 };
 
-function readPolicyPorts({ model }: ResolvedCluster, bounds: ServiceBounds): void {
-  for (const { ingress, egress } of model.policies) {
-    for (const { port, endPort, protocol } of [...ingress, ...egress].flatMap(({ ports }) => ports)) {
-      if (typeof port === "number") bounds.range(parseProtocol(protocol), port, endPort ?? port);
-    }
-  }
-  for (const { ports } of model.endpoints) {
-    for (const { port, protocol } of ports) bounds.range(parseProtocol(protocol), port, port);
-  }
-}
+/** The protocol field has eight bits. */
+const PROTOCOL_COUNT = 256;
 
-function readProgram(program: Program, prefixes: Cidr[], bounds: ServiceBounds): void {
-  // A map program is made of what policies, pods and nodes say, and reads nothing else.
-  if (program.kind === "maps") return;
-  for (const { members } of program.sets) {
-    for (const member of members) {
-      if (member.kind === "set") continue;
-      prefixes.push(member.cidr);
-      if (member.kind === "netPort") bounds.range(member.protocol, member.port, member.port);
-    }
+/** A protocol that nobody names, GRE unless somebody does; undefined: every one is named. */
+function unnamed(taken: ReadonlySet<number>): number | undefined {
+  for (let count = 0; count < PROTOCOL_COUNT; count++) {
+    const protocol = (PROTOCOL.gre + count) % PROTOCOL_COUNT;
+    if (!taken.has(protocol)) return protocol;
   }
-  for (const { tables } of program.families) {
-    for (const { chains } of tables) {
-      for (const { rules } of chains) for (const { matches } of rules) readMatches(matches, prefixes, bounds);
-    }
-  }
-}
-
-function readMatches(matches: readonly Match[], prefixes: Cidr[], bounds: ServiceBounds): void {
-  const named = matches.find((match) => match.kind === "protocol" && !match.negate);
-  const protocol = named?.kind === "protocol" ? named.protocol : undefined;
-  for (const match of matches) {
-    if (match.kind === "address") prefixes.push(match.cidr);
-    else if (match.kind === "protocol") bounds.protocol(match.protocol);
-    else if (match.kind === "ports") for (const { first, last } of match.ranges) bounds.range(protocol, first, last);
-  }
+  return undefined;
 }
 
 /** Services in words, neighbours joined: `tcp/80`, `udp/1024-65535`, `icmp`, `other protocols`. */
 export function servicesText(services: readonly ServiceAtom[]): readonly string[] {
   const ported = new Map<number, { first: number; last: number }[]>();
   const others: string[] = [];
-  for (const { protocol, ports } of services) {
+  for (const { protocol, ports, icmpTypes } of services) {
     if (protocol === undefined) others.push("other protocols");
+    else if (icmpTypes !== undefined) others.push(...icmpTypes.map((type) => `${protocolName(protocol)} type ${type}`));
     else if (ports === undefined) others.push(protocolName(protocol));
     else {
       const ranges = ported.get(protocol) ?? [];
@@ -322,27 +270,4 @@ function rangeText(protocol: number, { first, last }: { readonly first: number; 
   const name = protocolName(protocol);
   if (first === 0 && last === LAST_PORT) return name;
   return first === last ? `${name}/${first}` : `${name}/${first}-${last}`;
-}
-
-/**
- * What programs read beside address, protocol and destination port: the space does not vary it, so a statement over the
- * space is silent about it. Programs of the strategies read none of it for the first packet of a connection.
- */
-export function blindSpots(programs: readonly Program[]): readonly string[] {
-  const found = new Set<string>();
-  for (const program of programs) {
-    if (program.kind === "maps") continue;
-    for (const { matches } of program.families
-      .flatMap(({ tables }) => tables)
-      .flatMap(({ chains }) => chains)
-      .flatMap(({ rules }) => rules)) {
-      for (const match of matches) {
-        if (match.kind === "ports" && match.side !== "destination") found.add("source ports");
-        else if (match.kind === "tcpFlags") found.add("TCP flags");
-        else if (match.kind === "fragment") found.add("fragments");
-        else if (match.kind === "opaque") found.add(`what chainwalk cannot represent: ${match.text}`);
-      }
-    }
-  }
-  return [...found];
 }

@@ -4,7 +4,7 @@
  *
  * Source: cilium v1.19.7 bpf/lib/policy.h, bpf/lib/eps.h, pkg/maps/policymap/policymap.go; dumps/cilium endpoints.json.
  */
-import type { Cidr } from "../address.ts";
+import type { Cidr, Family } from "../address.ts";
 
 /*
  * cilium_policy_v2_<endpoint>: LPM trie. The order of the trie data is deliberate: identity and direction come first and
@@ -54,6 +54,18 @@ export function encodePolicyKey(key: PolicyMapKey): Uint8Array {
   return bytes;
 }
 
+export function decodePolicyKey(bytes: Uint8Array): PolicyMapKey {
+  const view = viewOf(bytes);
+  const prefix = view.getUint32(0, true) - POLICY_STATIC_BITS;
+  return {
+    direction: view.getUint8(8) === 1 ? "egress" : "ingress",
+    identity: view.getUint32(4, true),
+    protocol: view.getUint8(9),
+    port: view.getUint16(10, false),
+    portBits: Math.max(0, prefix - PROTOCOL_BITS),
+  };
+}
+
 export function encodePolicyAllow(key: PolicyMapKey): Uint8Array {
   const bytes = new Uint8Array(POLICY_VALUE_BYTES);
   const view = new DataView(bytes.buffer);
@@ -70,7 +82,7 @@ export interface PolicyMapValue {
 }
 
 export function decodePolicyValue(bytes: Uint8Array): PolicyMapValue {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   const flags = view.getUint8(2);
   return { deny: (flags & 1) === 1, portPrefix: flags >> 3, precedence: view.getUint32(4, true) };
 }
@@ -98,6 +110,12 @@ export function encodeIpcacheKey(cidr: Cidr): Uint8Array {
   return bytes;
 }
 
+export function decodeIpcacheKey(bytes: Uint8Array): Cidr {
+  const view = viewOf(bytes);
+  const family = view.getUint8(7) === 1 ? 4 : 6;
+  return { family, words: wordsAt(view, 8, family), prefixLength: view.getUint32(0, true) - IPCACHE_STATIC_BITS };
+}
+
 export function encodeIpcacheValue(identity: number): Uint8Array {
   const bytes = new Uint8Array(IPCACHE_VALUE_BYTES);
   new DataView(bytes.buffer).setUint32(0, identity, true);
@@ -105,7 +123,7 @@ export function encodeIpcacheValue(identity: number): Uint8Array {
 }
 
 export function decodeIpcacheIdentity(bytes: Uint8Array): number {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0, true);
+  return viewOf(bytes).getUint32(0, true);
 }
 
 /*
@@ -179,6 +197,21 @@ export function encodeBlockKey({ peer, protocol, port }: TupleMapKey): Uint8Arra
   return bytes;
 }
 
+export function decodeTupleKey(bytes: Uint8Array): TupleMapKey {
+  const view = viewOf(bytes);
+  const family = view.getUint8(16) === 4 ? 4 : 6;
+  const peer = { family, words: wordsAt(view, 0, family), prefixLength: family === 4 ? 32 : 128 } as const;
+  return { peer, protocol: view.getUint8(17), port: view.getUint16(18, false) };
+}
+
+export function decodeBlockKey(bytes: Uint8Array): TupleMapKey {
+  const view = viewOf(bytes);
+  const family = view.getUint8(4) === 4 ? 4 : 6;
+  const prefixLength = view.getUint32(0, true) - BLOCK_STATIC_BITS;
+  const peer = { family, words: wordsAt(view, 8, family), prefixLength } as const;
+  return { peer, protocol: view.getUint8(5), port: view.getUint16(6, false) };
+}
+
 export function encodeTupleValue(meaning: "accept" | "hole"): Uint8Array {
   return Uint8Array.of(meaning === "accept" ? 1 : 0, 0, 0, 0);
 }
@@ -190,4 +223,13 @@ export function isTupleAccept(bytes: Uint8Array): boolean {
 /** The word of family, protocol and port in tuple and block keys. */
 export function tuplePortWord(family: number, protocol: number, port: number): number {
   return (family << 24) | (protocol << 16) | port;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** The words of an address as it stands in a key. */
+function wordsAt(view: DataView, at: number, family: Family): readonly number[] {
+  return Array.from({ length: family === 4 ? 1 : 4 }, (_, index) => view.getInt32(at + 4 * index, false));
 }
