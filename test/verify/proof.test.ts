@@ -1,0 +1,79 @@
+import { describe, expect, it, test } from "vitest";
+import { compileNode } from "../../compiler/compile.ts";
+import { kubeRouter } from "../../compiler/strategies/kube-router.ts";
+import { STRATEGIES } from "../../compiler/strategies/registry.ts";
+import { importedLane } from "../../verify/lane.ts";
+import { compareNode } from "../../verify/proof.ts";
+import { bundledCluster, prove } from "./bundled.ts";
+
+const declared = STRATEGIES.flatMap((strategy) =>
+  strategy.deviations.map((deviation) => ({ strategy, deviation, name: `${strategy.name}: ${deviation.name}` })),
+);
+
+describe("what running the real solutions uncovered is found by somebody who was not told", () => {
+  test.each(declared)("$name", async ({ strategy, deviation }) => {
+    const cluster = bundledCluster(deviation.scenario);
+    const ignorant = { ...strategy, deviations: [] };
+    const { differences } = await prove(cluster, ignorant);
+    expect(differences.length).toBeGreaterThan(0);
+    for (const { packet, expected, actual } of differences) {
+      // Each is one that some declared deviation knows about.
+      const known = strategy.deviations.map((one) => one.verdict(cluster, packet)).find((one) => one !== undefined);
+      expect(known).toBe(actual);
+      expect(actual).not.toBe(expected);
+    }
+    // And this one among them.
+    const { deviations } = await prove(cluster, strategy);
+    expect(Object.keys(deviations)).toContain(deviation.name);
+  });
+});
+
+describe("a difference", () => {
+  it("is shown as boxes of pods, blocks and services", async () => {
+    const { differences } = await prove(bundledCluster("kube-router-except-hides-sibling-blocks"), {
+      ...kubeRouter,
+      deviations: kubeRouter.deviations.filter(({ name }) => name !== "except-hides-sibling-blocks"),
+    });
+    expect(differences.length).toBeGreaterThan(0);
+    for (const { boxes, because } of differences) {
+      expect(because.length).toBeGreaterThan(0);
+      for (const box of boxes) expect(box).toMatch(/^from .+ to .+, .+$/);
+    }
+  });
+});
+
+describe("an imported node against the compiled one", () => {
+  const cluster = bundledCluster("db-policy");
+  const [node] = cluster.model.nodes;
+  if (node === undefined) throw new Error("no node");
+  const program = compileNode(cluster, kubeRouter, { node: node.name });
+  const compiled = importedLane(program, kubeRouter, {});
+
+  it("is equal to itself", async () => {
+    const { differences } = await compareNode(cluster, [importedLane(program, kubeRouter, {}), compiled], {
+      limit: 1e6,
+    });
+    expect(differences).toEqual([]);
+  });
+
+  it("differs when a rule is missing", async () => {
+    if (program.kind !== "tables") throw new Error("no tables");
+    const poorer = {
+      ...program,
+      families: program.families.map((family) => ({
+        ...family,
+        tables: family.tables.map((table) => ({
+          ...table,
+          chains: table.chains.map((chain) => ({
+            ...chain,
+            rules: chain.rules.filter(({ target }) => target?.kind !== "reject"),
+          })),
+        })),
+      })),
+    };
+    const lanes = [importedLane(poorer, kubeRouter, {}), compiled] as const;
+    const { differences } = await compareNode(cluster, lanes, { limit: 1e6 });
+    expect(differences.length).toBeGreaterThan(0);
+    for (const { expected, actual } of differences) expect([expected, actual]).toEqual(["reject", "accept"]);
+  });
+});
