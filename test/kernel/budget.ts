@@ -29,6 +29,7 @@ const SHARES = {
   "strategies nft": 13,
   "real nodes": 3,
   connections: 30,
+  maps: 100,
 } as const;
 
 /** Packets to compare in one part. */

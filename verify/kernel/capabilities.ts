@@ -1,12 +1,13 @@
 /** What the kernel judge needs of a machine, and exactly what of it is missing. */
 import { spawnSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
+import { bpfTrial } from "../bpf/trial.ts";
 import { helperPath } from "./helper.ts";
 import { Oracle } from "./oracle.ts";
 import { RuleLoader } from "./rules.ts";
 
 /** Parts of the judge. Without `judge` nothing runs; the others are asked for by name. */
-export type KernelFeature = "judge" | "nft-variant" | "bridge";
+export type KernelFeature = "judge" | "nft-variant" | "bridge" | "bpf";
 
 export interface MissingCapability {
   readonly feature: KernelFeature;
@@ -114,5 +115,14 @@ async function failedTrials(): Promise<readonly MissingCapability[]> {
     missing.push({ feature: "judge", what: `no nf_tables: ${firstLine(error)}`, remedy: "a kernel built with it" });
   }
   await oracle.close();
+  try {
+    await bpfTrial();
+  } catch (error) {
+    missing.push({
+      feature: "bpf",
+      what: `no eBPF: ${firstLine(error)}`,
+      remedy: "a kernel with BPF_PROG_TEST_RUN, and CAP_BPF",
+    });
+  }
   return missing;
 }
