@@ -12,7 +12,7 @@ import { hasKernel } from "./kernel.ts";
 import { programFinding } from "./report.ts";
 
 /** Few packets for each of many programs: a program has some ten rules that a packet can meet. */
-const PACKETS_PER_PROGRAM = 250;
+const PACKETS_PER_PROGRAM = 400;
 
 /** Those with every value there is, those in which things meet, and those whose filter table is all there is. */
 const programs = fc.tuple(

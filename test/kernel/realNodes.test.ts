@@ -1,9 +1,10 @@
 /** What real nodes held, loaded as it was saved: the kernel does with it what we read from it. */
 import { describe, expect, it } from "vitest";
 import { importProgram } from "../../compiler/import/importProgram.ts";
-import { addReports, EMPTY_REPORT, isTables, judgePrograms } from "../../verify/kernel/campaign.ts";
+import { packetToObject } from "../../traffic/packetObject.ts";
+import { addReports, EMPTY_REPORT, isTables, judgesAhead, runCampaign } from "../../verify/kernel/campaign.ts";
 import type { JudgeReport } from "../../verify/kernel/comparison.ts";
-import type { Subject } from "../../verify/kernel/judge.ts";
+import { KernelJudge, type Subject } from "../../verify/kernel/judge.ts";
 import { attachmentOf, clusterOf, clustersOf, NODES, SOLUTIONS, type Solution, savesIn } from "../realDumps/dumps.ts";
 import { packetsOf, reproduceLine, SEED } from "./budget.ts";
 import { hasKernel } from "./kernel.ts";
@@ -29,23 +30,30 @@ function recordedNode(solution: Solution, name: string, node: string): Subject {
   };
 }
 
-async function judgeRecorded(solution: Solution, name: string, packets: number): Promise<JudgeReport> {
-  const subjects = NODES.map((node) => recordedNode(solution, name, node));
-  const texts = new Map(subjects.map((subject) => [subject.program, subject]));
-  const report = await judgePrograms(
-    subjects.map(({ program }) => program),
-    {
-      variant: "legacy",
-      walks: true,
-      packets,
-      seed: SEED,
-      subject: (program) => texts.get(program) ?? { program, text: {} },
-    },
-  );
-  for (const { packet, node, expected, actual } of report.differences.slice(0, 1)) {
-    throw new Error(
-      `${solution}/${name} ${node}: kernel ${expected}; ours ${actual}\n${JSON.stringify(packet)}\n${reproduceLine("test/kernel/realNodes.test.ts")}`,
+type Recorded = readonly [solution: Solution, name: string];
+
+async function judgeRecorded(recorded: readonly Recorded[], packetsEach: number): Promise<JudgeReport> {
+  const options = { variant: "legacy", walks: true, packets: packetsEach, seed: SEED } as const;
+  const start = ([solution, name]: Recorded) => {
+    return KernelJudge.start(
+      NODES.map((node) => recordedNode(solution, name, node)),
+      options,
     );
+  };
+  let report = EMPTY_REPORT;
+  for await (const [[solution, name], judge] of judgesAhead(recorded, start)) {
+    const programs = NODES.map((node) => recordedNode(solution, name, node).program);
+    const found = await runCampaign(judge, programs, options);
+    for (const { packet, node, expected, actual } of found.differences.slice(0, 1)) {
+      throw new Error(
+        [
+          `${solution}/${name} ${node}: kernel ${expected}; ours ${actual}`,
+          JSON.stringify(packetToObject(packet)),
+          `again: ${reproduceLine("test/kernel/realNodes.test.ts")}`,
+        ].join("\n"),
+      );
+    }
+    report = addReports(report, found);
   }
   return report;
 }
@@ -57,12 +65,8 @@ describe.runIf(hasKernel("bridge"))("what real nodes held", () => {
   const chosen = recorded.filter((_, index) => index % Math.ceil((recorded.length * 150) / wanted) === 0);
 
   it("is walked by us as by the kernel", { timeout: 240_000 }, async () => {
-    let report = EMPTY_REPORT;
-    for (const [solution, name] of chosen) {
-      // Some packets meet no node: twice as many as are to be compared.
-      const packets = Math.ceil((2 * wanted) / chosen.length);
-      report = addReports(report, await judgeRecorded(solution, name, packets));
-    }
+    // Some packets meet no node: twice as many as are to be compared.
+    const report = await judgeRecorded(chosen, Math.ceil((2 * wanted) / chosen.length));
     expect(report.packets).toBeGreaterThanOrEqual(wanted);
     expect(report.walks).toBeGreaterThanOrEqual(wanted);
     expect(report.unknown).toBe(0);

@@ -1,25 +1,27 @@
 /** Random clusters under every strategy: what we say of a packet is what the kernel does with it. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { ClusterModel } from "../../compiler/model.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import {
   addReports,
   type ClusterCase,
   EMPTY_REPORT,
-  judgePrograms,
+  judgesAhead,
   programsOf,
+  runCampaign,
   shrinkCluster,
 } from "../../verify/kernel/campaign.ts";
 import type { JudgeReport } from "../../verify/kernel/comparison.ts";
-import type { JudgeOptions } from "../../verify/kernel/judge.ts";
+import { type JudgeOptions, KernelJudge, subjectOf } from "../../verify/kernel/judge.ts";
 import { clusterArbitrary } from "../arbitraries/cluster.ts";
 import { packetsOf, SEED } from "./budget.ts";
 import { hasKernel } from "./kernel.ts";
 import { clusterFinding } from "./report.ts";
 
 /** Enough to meet each rule of two small nodes several times; more clusters tell more than more packets. */
-const PACKETS_PER_CLUSTER = 3000;
+const PACKETS_PER_CLUSTER = 5000;
 
 /** Clusters without a policy or a pod load in no time and tell nothing. */
 const interesting = clusterArbitrary().filter(
@@ -30,21 +32,21 @@ async function judgeRandomClusters(strategy: Strategy, options: JudgeOptions, pa
   let report = EMPTY_REPORT;
   const perCluster = Math.min(PACKETS_PER_CLUSTER, Math.ceil(packets / 5));
   const drawn = Math.ceil(packets / perCluster) * 2;
-  const models = fc.sample(interesting, { numRuns: drawn, seed: SEED }).values();
-  while (report.packets < packets) {
-    const model = models.next().value;
-    if (model === undefined) throw new Error(`${drawn} clusters were too few for ${packets} packets`);
+  const models = fc.sample(interesting, { numRuns: drawn, seed: SEED });
+  const start = (model: ClusterModel) => KernelJudge.start(programsOf({ model, strategy }).map(subjectOf), options);
+  for await (const [model, judge] of judgesAhead(models, start)) {
     const subject: ClusterCase = { model, strategy };
     const campaign = { ...options, packets: perCluster, seed: SEED + report.packets };
-    const found = await judgePrograms(programsOf(subject), campaign);
+    const found = await runCampaign(judge, programsOf(subject), campaign);
     const [difference] = found.differences;
     if (difference !== undefined) {
       const finding = await shrinkCluster(subject, difference, campaign);
       throw new Error(clusterFinding(finding, "test/kernel/strategies.test.ts"));
     }
     report = addReports(report, found);
+    if (report.packets >= packets) return report;
   }
-  return report;
+  throw new Error(`${drawn} clusters were too few for ${packets} packets`);
 }
 
 /** Strategies that lower to chains; what eBPF maps do is judged elsewhere. */

@@ -49,6 +49,41 @@ export async function judgePrograms(programs: readonly TableProgram[], options: 
   }
 }
 
+/**
+ * A judge for one case after another. To set up a node takes the kernel longer than thousands of packets do, so the next
+ * judge is started while a case is at work, and those that are done are closed aside; all are closed at the end.
+ */
+export async function* judgesAhead<Case>(
+  cases: Iterable<Case>,
+  start: (subject: Case) => Promise<KernelJudge>,
+): AsyncGenerator<readonly [subject: Case, judge: KernelJudge]> {
+  type Started = readonly [subject: Case, starting: Promise<KernelJudge>];
+  const closing: Promise<void>[] = [];
+  let ahead: Started | undefined;
+  async function* served([subject, starting]: Started): AsyncGenerator<readonly [Case, KernelJudge]> {
+    const judge = await starting;
+    try {
+      yield [subject, judge];
+    } finally {
+      closing.push(judge.close());
+    }
+  }
+  try {
+    for (const subject of cases) {
+      const present = ahead;
+      ahead = [subject, start(subject)];
+      ahead[1].catch(() => {}); // awaited when its turn comes
+      if (present !== undefined) yield* served(present);
+    }
+    const last = ahead;
+    ahead = undefined;
+    if (last !== undefined) yield* served(last);
+  } finally {
+    if (ahead !== undefined) closing.push(ahead[1].then((judge) => judge.close()));
+    await Promise.allSettled(closing);
+  }
+}
+
 /** The same on a judge that is there already, with these programs loaded. */
 export async function runCampaign(
   judge: KernelJudge,

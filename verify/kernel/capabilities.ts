@@ -110,7 +110,7 @@ async function failedTrials(): Promise<readonly MissingCapability[]> {
     }
   }
   try {
-    new RuleLoader(oracle, { variant: "legacy", trace: true }).load({});
+    await new RuleLoader(oracle, { variant: "legacy", trace: true }).load({});
   } catch (error) {
     missing.push({ feature: "judge", what: `no nf_tables: ${firstLine(error)}`, remedy: "a kernel built with it" });
   }

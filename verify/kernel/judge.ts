@@ -97,12 +97,15 @@ export class KernelJudge {
     const nodes = new Map<string, KernelNode>();
     const judge = new KernelJudge(nodes, options);
     try {
-      for (const { program } of subjects) {
-        const { variant, walks } = options;
-        const node = await KernelNode.start(program.attachment, { variant, walks, timeouts: "endless" });
-        nodes.set(program.node, node);
-      }
-      await judge.load(subjects);
+      await Promise.all(
+        subjects.map(async ({ program, text }) => {
+          const { variant, walks } = options;
+          const node = await KernelNode.start(program.attachment, { variant, walks, timeouts: "endless" });
+          nodes.set(program.node, node);
+          await node.load(text, program);
+        }),
+      );
+      judge.#accept(subjects);
     } catch (error) {
       await judge.close();
       throw error;
@@ -112,7 +115,11 @@ export class KernelJudge {
 
   /** Replaces the programs of all nodes; pods and interfaces must be those of before. */
   async load(subjects: readonly Subject[]): Promise<void> {
-    for (const { program, text } of subjects) await this.#node(program.node).load(text, program);
+    await Promise.all(subjects.map(({ program, text }) => this.#node(program.node).load(text, program)));
+    this.#accept(subjects);
+  }
+
+  #accept(subjects: readonly Subject[]): void {
     this.#subjects = subjects;
     this.#knowledge = knowledgeOf(subjects.map(({ program }) => program));
   }

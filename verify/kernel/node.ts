@@ -74,7 +74,7 @@ export class KernelNode {
         ...(options.timeouts === "endless" ? [ENDLESS_TIMEOUTS_SCRIPT] : []),
         ...settings,
       ];
-      oracle.run(steps.join("\n"));
+      await oracle.runAside(steps.join("\n"));
       return new KernelNode(oracle, topology, options);
     } catch (error) {
       await oracle.close();
@@ -85,7 +85,7 @@ export class KernelNode {
   /** Replaces the rules, and forgets all connections. `program` is what the text says. Throws when it is refused. */
   async load(text: RuleText, program: Pick<TableProgram, "families">): Promise<void> {
     const { variant, walks } = this.#options;
-    this.#loader.load(text);
+    await this.#loader.load(text);
     if (walks) this.#readWalk = walkReader(variant, this.#oracle, ruleCounts(program.families));
     await this.flush();
   }

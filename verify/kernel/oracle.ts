@@ -167,19 +167,39 @@ export class Oracle {
 
   /** Runs a shell script inside the namespace and returns what it printed. Throws with its words when it fails. */
   run(script: string): string {
-    // On standard input, because an argument may not be longer than 128 KiB.
-    const result = spawnSync("nsenter", [`--net=/proc/${this.pid}/ns/net`, "sh", "-e"], {
+    const { error, status, stdout, stderr } = spawnSync("nsenter", this.#shell, {
       input: script,
       encoding: "utf8",
       maxBuffer: 1 << 28,
-      // The lock of the legacy tools is one file for the whole machine; ours keeps judges from waiting for the host.
-      env: { ...process.env, XTABLES_LOCKFILE: join(cacheFolder(), "xtables.lock") },
+      env: environment(),
     });
-    if (result.error !== undefined) throw new Error(`nsenter: ${result.error.message}`);
-    if (result.status !== 0) {
-      throw new Error(`in the namespace: ${result.stderr.trim() || `status ${result.status}`}\n${shortened(script)}`);
-    }
-    return result.stdout;
+    if (error !== undefined) throw new Error(`nsenter: ${error.message}`);
+    if (status !== 0) throw refusal(script, stderr, status);
+    return stdout;
+  }
+
+  /** `run` that does not wait in place, so that several namespaces can be set up at once. */
+  runAside(script: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const child = spawn("nsenter", this.#shell, { stdio: "pipe", env: environment() });
+      let printed = "";
+      let said = "";
+      child.stdout.setEncoding("utf8").on("data", (text: string) => {
+        printed += text;
+      });
+      child.stderr.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+      });
+      child.stdin.on("error", () => {}); // the exit says why it closed
+      child.once("error", (error) => reject(new Error(`nsenter: ${error.message}`)));
+      child.once("close", (status) => (status === 0 ? resolve(printed) : reject(refusal(script, said, status))));
+      child.stdin.end(script);
+    });
+  }
+
+  /** The script comes on standard input, because an argument may not be longer than 128 KiB. */
+  get #shell(): string[] {
+    return [`--net=/proc/${this.pid}/ns/net`, "sh", "-e"];
   }
 
   /** Sends a batch; the answers come one for each request, in order. */
@@ -239,8 +259,13 @@ function readAnswer(bytes: Uint8Array, view: DataView, start: number): Answer {
   return { error: view.getUint16(start, LITTLE_ENDIAN), items };
 }
 
-/** Enough of a script to recognise it. */
-function shortened(script: string): string {
+/** The lock of the legacy tools is one file for the whole machine; ours keeps judges from waiting for the host. */
+function environment(): NodeJS.ProcessEnv {
+  return { ...process.env, XTABLES_LOCKFILE: join(cacheFolder(), "xtables.lock") };
+}
+
+function refusal(script: string, said: string, status: number | null): Error {
   const lines = script.split("\n");
-  return lines.length > 200 ? [...lines.slice(0, 200), `… ${lines.length - 200} more lines`].join("\n") : script;
+  const shown = lines.length > 200 ? [...lines.slice(0, 200), `… ${lines.length - 200} more lines`] : lines;
+  return new Error(`in the namespace: ${said.trim() || `status ${status}`}\n${shown.join("\n")}`);
 }

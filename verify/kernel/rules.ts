@@ -102,8 +102,8 @@ export class RuleLoader {
     this.#trace = trace;
   }
 
-  /** Replaces whatever was loaded. Throws with the tool's words when the kernel or the tool refuses the text. */
-  load(text: RuleText): void {
+  /** Replaces whatever was loaded. Rejects with the tool's words when the kernel or the tool refuses the text. */
+  async load(text: RuleText): Promise<void> {
     const sets = text.sets?.trim() === "" ? undefined : text.sets;
     const rules = { 4: text.ipv4 ?? "", 6: text.ipv6 ?? "" };
     const steps: string[] = [];
@@ -124,7 +124,7 @@ export class RuleLoader {
     this.#isFirst = false;
     this.#hasSets = this.#hasSets || sets !== undefined;
     for (const family of FAMILIES) for (const table of tablesOf(rules[family])) this.#touched[family].add(table);
-    this.#oracle.run(steps.join("\n"));
+    await this.#oracle.runAside(steps.join("\n"));
   }
 
   /** What the namespace holds now, as the tools print it. */
