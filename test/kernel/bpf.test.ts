@@ -5,8 +5,18 @@ import { resolvePolicies } from "../../compiler/resolve.ts";
 import { bpfHash } from "../../compiler/strategies/bpf-hash.ts";
 import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
-import { formatAddress } from "../../dataplane/address.ts";
+import { cidrOf, formatAddress, type IpAddress, parseAddress } from "../../dataplane/address.ts";
 import { Fabric } from "../../dataplane/fabric.ts";
+import {
+  encodeIpcacheKey,
+  encodeIpcacheValue,
+  encodePolicyKey,
+  IPCACHE_KEY_BYTES,
+  IPCACHE_VALUE_BYTES,
+  POLICY_KEY_BYTES,
+  POLICY_VALUE_BYTES,
+  policyPortPrefix,
+} from "../../dataplane/maps/layout.ts";
 import { type LoadedMap, loadMap, TRIE_PREFIX_BYTES, wordsOf } from "../../dataplane/maps/loadedMap.ts";
 import { LpmTrie } from "../../dataplane/maps/lpmTrie.ts";
 import { makePacket, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
@@ -200,7 +210,95 @@ describe.runIf(hasKernel("bpf"))("maps beside the kernel's", () => {
       expect(seen.drop).toBeGreaterThan(wanted / 20);
     },
   );
+
+  it("decide as programs do that no strategy compiles: denials, precedences, strangers", async () => {
+    const random = new Random(SEED);
+    const seen = { accept: 0, drop: 0 };
+    for (let round = 0; round < 40; round++) {
+      const program = randomIdentityProgram(random);
+      const fabric = new Fabric([program]);
+      const judge = await MapJudge.load(kernel, [program]);
+      const packets = Array.from({ length: 500 }, () => {
+        const family = random.pick([4, 6] as const);
+        const source = address(random.pick(PEERS[family]));
+        const protocol = random.pick([PROTOCOL.tcp, PROTOCOL.udp, family === 4 ? PROTOCOL.icmp : PROTOCOL.icmpv6]);
+        const drawn = makePacket({ protocol, source, destination: address(POD[family]) });
+        return protocol === PROTOCOL.tcp || protocol === PROTOCOL.udp
+          ? { ...drawn, destinationPort: random.below(16) }
+          : { ...drawn, icmpType: random.pick(family === 4 ? [0, 8, 13] : [128, 129]) };
+      });
+      for (const [index, passes] of (await judge.run(packets)).entries()) {
+        const packet = packets[index];
+        if (packet === undefined || passes === undefined) throw new Error(`no verdict for packet ${index}`);
+        fabric.flushConntrack();
+        const kernelVerdict = passes ? "accept" : "drop";
+        expect(fabric.push(packet).verdict, JSON.stringify(packet)).toBe(kernelVerdict);
+        seen[kernelVerdict]++;
+      }
+      await judge.unload();
+    }
+    expect(seen.accept + seen.drop).toBe(20_000);
+    expect(Math.min(seen.accept, seen.drop)).toBeGreaterThan(2000);
+  });
 });
+
+const POD = { 4: "10.1.0.2", 6: "fd00::2" } as const;
+/** The last of each family is in no block of the ipcache below. */
+const PEERS = { 4: ["10.1.0.3", "10.1.1.3", "203.0.113.9"], 6: ["fd00::3", "fd01::3", "2001:db8::9"] } as const;
+
+function address(text: string): IpAddress {
+  const parsed = parseAddress(text);
+  if (parsed === undefined) throw new Error(`not an address: ${text}`);
+  return parsed;
+}
+
+/** One pod behind policy entries with any flags and precedence, and an ipcache that does not know everybody. */
+function randomIdentityProgram(random: Random): MapProgram {
+  const identities = [0, 2, 300, 301, 0x01000007];
+  const known = [cidrOf(address("10.0.0.0"), 8), cidrOf(address("10.1.1.0"), 24), cidrOf(address("fd00::"), 12)];
+  const ipcache = known.map((cidr) => ({
+    key: encodeIpcacheKey(cidr),
+    value: encodeIpcacheValue(random.pick(identities.slice(1))),
+  }));
+  const policy = Array.from({ length: 10 }, (): MapEntry => {
+    const protocol = random.pick([0, PROTOCOL.tcp, PROTOCOL.udp, PROTOCOL.icmp, PROTOCOL.icmpv6]);
+    const portBits = protocol === 0 ? 0 : random.pick([0, 8, 13, 14, 16]);
+    const port = portBits === 0 ? 0 : random.pick([0, 4, 8, 13, 128, 129]) & (0xffff << (16 - portBits)) & 0xffff;
+    const key = { direction: "ingress", identity: random.pick(identities), protocol, port, portBits } as const;
+    const value = new Uint8Array(POLICY_VALUE_BYTES);
+    value[2] = (policyPortPrefix(key) << 3) | random.below(2);
+    new DataView(value.buffer).setUint32(4, random.pick([1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]), true);
+    return { key: encodePolicyKey(key), value };
+  });
+  const map = (name: string, sizes: Pick<MapSpec, "keyBytes" | "valueBytes" | "entries">): MapSpec => ({
+    name,
+    type: "lpm-trie",
+    maxEntries: 64,
+    ...sizes,
+  });
+  return {
+    kind: "maps",
+    strategy: "random",
+    node: "node",
+    maps: [
+      map("ipcache", { keyBytes: IPCACHE_KEY_BYTES, valueBytes: IPCACHE_VALUE_BYTES, entries: ipcache }),
+      map("policy", { keyBytes: POLICY_KEY_BYTES, valueBytes: POLICY_VALUE_BYTES, entries: policy }),
+    ],
+    attachPoints: [
+      {
+        endpoint: "default/pod",
+        direction: "ingress",
+        plan: { kind: "identity", ipcache: "ipcache", policy: "policy" },
+      },
+    ],
+    attachment: {
+      uplink: "eth0",
+      pods: [{ endpoint: "default/pod", addresses: [address(POD[4]), address(POD[6])], interface: "veth0" }],
+      remotePodAddresses: [],
+      localAddresses: [],
+    },
+  };
+}
 
 /** Another port, next to one of the domain or anywhere; for ICMP another type, errors left out: they have to quote. */
 function varied(packet: Packet, random: Random): Packet {
