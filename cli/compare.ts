@@ -1,10 +1,12 @@
 /** `compare`: where strategies part over a cluster, why, and what each costs. */
 import type { Command } from "commander";
 import { resolvePolicies } from "../compiler/compile.ts";
+import type { ResolvedCluster } from "../compiler/resolve.ts";
+import { TraceRecorder } from "../dataplane/trace.ts";
 import { formatPacket } from "../traffic/transcript.ts";
-import { compareLanes } from "../verify/compare.ts";
+import { type ComparedGroup, compareLanes } from "../verify/compare.ts";
 import { coverageRatio } from "../verify/exhaustive.ts";
-import { REFERENCE, referenceLane } from "../verify/lane.ts";
+import { type Lane, REFERENCE, referenceLane } from "../verify/lane.ts";
 import { namerOf } from "../verify/who.ts";
 import {
   addInputFlags,
@@ -14,10 +16,12 @@ import {
   type StrategyFlags,
   wholeNumber,
 } from "./flags.ts";
-import { COMPARE_FORMATS, type CompareFormat, formatComparison } from "./format/compare.ts";
+import { becauseOf, formatAnswer } from "./format/answer.ts";
+import { COMPARE_FORMATS, type CompareFormat, formatComparison, type ShownSide } from "./format/compare.ts";
 import { loadModel } from "./input.ts";
 import { EXIT } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
+import { PLAIN } from "./paint.ts";
 import type { Session } from "./session.ts";
 
 /** Some ten seconds for one strategy. */
@@ -26,6 +30,7 @@ const DEFAULT_LIMIT = 2_000_000;
 interface CompareFlags extends InputFlags, StrategyFlags {
   readonly output: CompareFormat;
   readonly limit: number;
+  readonly walks?: boolean;
 }
 
 export function define(command: Command, session: Session): void {
@@ -36,6 +41,7 @@ export function define(command: Command, session: Session): void {
       wholeNumber(1, Number.MAX_SAFE_INTEGER),
       DEFAULT_LIMIT,
     )
+    .option("--walks", "show the whole walk of each example under every strategy (html always has them)")
     .action((flags: CompareFlags) => compare(flags, session));
 }
 
@@ -47,8 +53,35 @@ async function compare(flags: CompareFlags, session: Session): Promise<void> {
   const comparison = await compareLanes(cluster, lanes, { limit: flags.limit, proceed: () => progress.step() });
   await progress.done();
   const nameOf = namerOf(cluster.model);
-  const lines = formatComparison(comparison, flags.output, (packet) => formatPacket(packet, nameOf));
+  const lines = formatComparison(comparison, {
+    format: flags.output,
+    walks: flags.walks === true || flags.output === "html" ? "shown" : "left out",
+    columns: session.io.stdout.columns,
+    show: (packet) => formatPacket(packet, nameOf),
+    sides: (group) => lanes.map((lane) => sideOf(lane, group, cluster)),
+  });
   for (const line of lines) await session.out.line(line);
   if (comparison.groups.length > 0) session.end(EXIT.findings);
   if (coverageRatio(comparison.coverage) < 1) session.end(EXIT.incomplete);
+}
+
+/** The example of a group through one lane again, this time to be looked at. */
+function sideOf(lane: Lane, { example }: ComparedGroup, cluster: ResolvedCluster): ShownSide {
+  lane.flush();
+  const recorder = new TraceRecorder();
+  const answer = lane.push(example, recorder);
+  const view = {
+    lane,
+    packet: example,
+    answer,
+    cluster,
+    steps: recorder.steps,
+    nameOf: namerOf(cluster.model),
+  };
+  return {
+    name: lane.name,
+    answer,
+    because: becauseOf(view),
+    walk: formatAnswer(view, { format: "summary", paint: PLAIN, columns: undefined }),
+  };
 }

@@ -41,7 +41,9 @@ export interface CompareOptions {
 
 interface OpenGroup {
   readonly cause: string;
-  readonly example: Packet;
+  example: Packet;
+  /** How much the example says to people. */
+  telling: number;
   readonly verdicts: Readonly<Record<string, Verdict>>;
   readonly tuples: Map<PacketSpace, Tuple[]>;
   packets: bigint;
@@ -71,8 +73,20 @@ export async function compareLanes(
         const named = Object.fromEntries(lanes.map(({ name }, index) => [name, verdicts[index] ?? "unknown"]));
         const cause = causeOf(cluster, lanes, { packet, verdicts });
         const key = `${cause} ${verdicts.join()}`;
-        const group = groups.get(key) ?? { cause, example: packet, verdicts: named, tuples: new Map(), packets: 0n };
+        const telling = tellingOf(space, tuple);
+        const group: OpenGroup = groups.get(key) ?? {
+          cause,
+          example: packet,
+          telling,
+          verdicts: named,
+          tuples: new Map(),
+          packets: 0n,
+        };
         groups.set(key, group);
+        if (telling > group.telling) {
+          group.example = packet;
+          group.telling = telling;
+        }
         group.packets += tupleSize(space, tuple);
         const tuples = group.tuples.get(space) ?? [];
         group.tuples.set(space, tuples);
@@ -97,6 +111,12 @@ export async function compareLanes(
     cost: Object.fromEntries(cost),
     coverage,
   };
+}
+
+/** A packet between pods to a port that somebody named says more than one from anywhere to port 0. */
+function tellingOf({ addresses, services }: PacketSpace, { source, destination, service }: Tuple): number {
+  const ends = [addresses[source], addresses[destination]].filter((atom) => atom?.pod !== undefined);
+  return 2 * ends.length + ((services[service]?.ports?.first ?? 0) > 0 ? 1 : 0);
 }
 
 function measuredSide(lane: Lane, sample: WorkSample | undefined): Side {

@@ -22,13 +22,20 @@ export interface ProgramSize {
   readonly bytes: number;
 }
 
-export interface Cost extends ProgramSize {
+/** What packets met, by kind. */
+export interface PacketCost {
   readonly rulesPerNewPacket: Spread;
   readonly setLookupsPerNewPacket: Spread;
   readonly mapLookupsPerNewPacket: Spread;
   readonly trieLookupsPerNewPacket: Spread;
   /** Of the second packet in the original direction of a TCP connection that was let through. */
   readonly rulesPerEstablishedPacket: Spread;
+  readonly setLookupsPerEstablishedPacket: Spread;
+  readonly mapLookupsPerEstablishedPacket: Spread;
+  readonly trieLookupsPerEstablishedPacket: Spread;
+}
+
+export interface Cost extends ProgramSize, PacketCost {
   /** Lines of the saves, or entries of maps, that differ when one pod has another address. */
   readonly changedByOneAddress: number;
 }
@@ -76,21 +83,28 @@ function programLines(program: Program): readonly string[] {
   return [...texts, renderIpsetSave(program)].flatMap((text) => text.split("\n"));
 }
 
-/** Collects the work of packets as they are asked about. */
-export class WorkSample {
-  readonly #counts: Record<"rules" | "setLookups" | "mapLookups" | "trieLookups", number[]> = {
-    rules: [],
-    setLookups: [],
-    mapLookups: [],
-    trieLookups: [],
-  };
-  readonly #established: number[] = [];
+/** Counts of one kind of packet, one a packet. */
+class WorkCounts {
+  readonly rules: number[] = [];
+  readonly setLookups: number[] = [];
+  readonly mapLookups: number[] = [];
+  readonly trieLookups: number[] = [];
 
   add(work: Work): void {
-    this.#counts.rules.push(work.rules);
-    this.#counts.setLookups.push(work.setLookups);
-    this.#counts.mapLookups.push(work.mapLookups);
-    this.#counts.trieLookups.push(work.trieLookups);
+    this.rules.push(work.rules);
+    this.setLookups.push(work.setLookups);
+    this.mapLookups.push(work.mapLookups);
+    this.trieLookups.push(work.trieLookups);
+  }
+}
+
+/** Collects the work of packets as they are asked about. */
+export class WorkSample {
+  readonly #new = new WorkCounts();
+  readonly #established = new WorkCounts();
+
+  add(work: Work): void {
+    this.#new.add(work);
   }
 
   /** Sends the rest of a handshake after a SYN that passed, and counts the packet that follows it. */
@@ -108,23 +122,19 @@ export class WorkSample {
     );
     const ack = makePacket({ ...syn, tcpFlags: TCP_FLAG.A, sequence: syn.sequence + 1, acknowledgment: 1 });
     const { by } = lane.push(ack);
-    if (by.kind === "fabric") this.#established.push(by.result.work.rules);
+    if (by.kind === "fabric") this.#established.add(by.result.work);
   }
 
-  get spreads(): Pick<
-    Cost,
-    | "rulesPerNewPacket"
-    | "setLookupsPerNewPacket"
-    | "mapLookupsPerNewPacket"
-    | "trieLookupsPerNewPacket"
-    | "rulesPerEstablishedPacket"
-  > {
+  get spreads(): PacketCost {
     return {
-      rulesPerNewPacket: spreadOf(this.#counts.rules),
-      setLookupsPerNewPacket: spreadOf(this.#counts.setLookups),
-      mapLookupsPerNewPacket: spreadOf(this.#counts.mapLookups),
-      trieLookupsPerNewPacket: spreadOf(this.#counts.trieLookups),
-      rulesPerEstablishedPacket: spreadOf(this.#established),
+      rulesPerNewPacket: spreadOf(this.#new.rules),
+      setLookupsPerNewPacket: spreadOf(this.#new.setLookups),
+      mapLookupsPerNewPacket: spreadOf(this.#new.mapLookups),
+      trieLookupsPerNewPacket: spreadOf(this.#new.trieLookups),
+      rulesPerEstablishedPacket: spreadOf(this.#established.rules),
+      setLookupsPerEstablishedPacket: spreadOf(this.#established.setLookups),
+      mapLookupsPerEstablishedPacket: spreadOf(this.#established.mapLookups),
+      trieLookupsPerEstablishedPacket: spreadOf(this.#established.trieLookups),
     };
   }
 }

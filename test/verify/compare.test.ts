@@ -1,0 +1,146 @@
+/** compare on the bundled scenarios: every difference has a declared cause, and every form says the same. */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { type ComparisonStyle, formatComparison } from "../../cli/format/compare.ts";
+import { STRATEGIES } from "../../compiler/strategies/registry.ts";
+import { parseAddress } from "../../dataplane/address.ts";
+import { makePacket, PROTOCOL } from "../../dataplane/packet.ts";
+import { chainwalk } from "../cli/commandLine.ts";
+
+const ADDRESS = parseAddress("10.0.0.1");
+if (ADDRESS === undefined) throw new Error("10.0.0.1 is an address");
+const PACKET = makePacket({ protocol: PROTOCOL.tcp, source: ADDRESS, destination: ADDRESS });
+
+const SCENARIOS = readdirSync(join(import.meta.dirname, "..", "..", "scenarios"), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map(({ name }) => name);
+
+/** Enough for every class of most scenarios; the rest is a sample in a fixed order. */
+const LIMIT = 3000;
+
+interface JsonGroup {
+  readonly cause: string;
+  readonly packets: number;
+  readonly example: string;
+  readonly verdicts: Readonly<Record<string, string>>;
+  readonly results: readonly { readonly strategy: string; readonly verdict: string }[];
+}
+
+describe("causes", () => {
+  it.each(SCENARIOS)("%s: all that strategies differ in is declared", async (scenario) => {
+    const { out } = await chainwalk(`compare -f scenarios/${scenario} -s all -o json --limit ${LIMIT}`);
+    const { groups, strategies }: { groups: readonly JsonGroup[]; strategies: readonly string[] } = JSON.parse(out);
+    expect(strategies).toEqual([...STRATEGIES.map(({ name }) => name), "reference"]);
+    for (const { cause, example, verdicts, results } of groups) {
+      expect(cause, example).not.toContain("no declared deviation");
+      expect(cause, example).not.toBe("");
+      // The example is walked anew to be shown, and gets the verdict it was found with.
+      expect(Object.fromEntries(results.map((one) => [one.strategy, one.verdict]))).toEqual(verdicts);
+      // Exactly those whose verdict is not the API's are named.
+      const differing = strategies.filter(
+        (name) => (verdicts[name] === "accept") !== (verdicts.reference === "accept"),
+      );
+      expect(cause.split("; ").map((one) => one.split(": ")[0])).toEqual(differing);
+    }
+  });
+});
+
+describe("the forms of compare", () => {
+  const command = "compare -f scenarios/db-policy -s kube-router,cilium-ebpf";
+
+  it("json has the fields of the public contract, and the code says that there are differences", async () => {
+    const { out, code } = await chainwalk(`${command} -o json`);
+    const report = JSON.parse(out);
+    expect(code).toBe(1);
+    expect(report.strategies).toEqual(["kube-router", "cilium-ebpf", "reference"]);
+    expect(report.coverage).toBe(1);
+    expect(report.groups.length).toBeGreaterThan(1);
+    for (const group of report.groups) {
+      expect(group).toMatchObject({
+        cause: expect.any(String),
+        packets: expect.any(Number),
+        example: expect.any(String),
+      });
+      expect(group.packets).toBeGreaterThan(0);
+    }
+    expect(Object.keys(report.cost)).toEqual(["kube-router", "cilium-ebpf"]);
+    for (const field of ["rules", "chains", "sets", "setEntries", "mapEntries", "bytes"]) {
+      expect(report.cost["kube-router"][field], field).toEqual(expect.any(Number));
+    }
+    const [least, median, most] = report.cost["kube-router"].rulesPerNewPacket;
+    expect(least).toBeLessThanOrEqual(median);
+    expect(median).toBeLessThanOrEqual(most);
+    expect(report.cost["cilium-ebpf"].trieLookupsPerNewPacket[2]).toBeGreaterThan(0);
+  });
+
+  it("the table fits 100 columns and names the rule or entry that decided", async () => {
+    const { out } = await chainwalk(command);
+    expect(out.split("\n").filter((line) => [...line].length > 100)).toEqual([]);
+    expect(out).toMatch(/^ {4}kube-router +reject +node-a filter KUBE-POD-FW-\w+ \d+ \(default\/db-policy\)$/m);
+    expect(out).toMatch(/^ {4}cilium-ebpf +drop +node-a cilium_policy/m);
+  });
+
+  it("--walks adds the walk under every strategy", async () => {
+    const [short, long] = [await chainwalk(command), await chainwalk(`${command} --walks`)];
+    expect(short.out).not.toContain("conntrack: new");
+    expect(long.out).toContain("conntrack: new");
+    expect(long.out).toContain("KUBE-ROUTER-FORWARD");
+  });
+
+  it("Markdown tables have as many cells in every row", async () => {
+    const { out } = await chainwalk(`${command} -o md --walks`);
+    const tables = out.split("\n\n").filter((part) => part.startsWith("| "));
+    expect(tables.length).toBeGreaterThan(4);
+    for (const table of tables) {
+      const cells = table
+        .trim()
+        .split("\n")
+        .map((line) => line.match(/(?<!\\)\|/g)?.length);
+      expect(new Set(cells).size, table).toBe(1);
+    }
+    expect((out.match(/^```$/gm)?.length ?? 1) % 2).toBe(0);
+  });
+
+  it("HTML has every element closed, and the data can be read from it", async () => {
+    const [{ out }, json] = [await chainwalk(`${command} -o html`), await chainwalk(`${command} -o json`)];
+    for (const tag of [
+      "table",
+      "thead",
+      "tbody",
+      "tr",
+      "td",
+      "th",
+      "ul",
+      "li",
+      "pre",
+      "details",
+      "section",
+      "script",
+    ]) {
+      const opened = out.match(new RegExp(`<${tag}[ >]`, "g"))?.length;
+      expect(out.match(new RegExp(`</${tag}>`, "g"))?.length, tag).toBe(opened);
+    }
+    const data = /<script type="application\/json" id="data">(.*)<\/script>/.exec(out)?.[1] ?? "";
+    expect(JSON.parse(data)).toEqual(JSON.parse(json.out));
+    expect(out).not.toMatch(/(?:src|href)=/);
+  });
+
+  it("text from outside stays text", () => {
+    const attack = '<img src=x onerror="1"></script>|*_[';
+    const style: Omit<ComparisonStyle, "format"> = {
+      walks: "shown",
+      columns: undefined,
+      show: () => attack,
+      sides: () => [],
+    };
+    const group = { cause: attack, packets: 1n, tuples: 1, verdicts: {}, boxes: [attack], example: PACKET };
+    const coverage = { tuples: 1, packets: 1n, total: 1n };
+    const comparison = { strategies: [attack], groups: [group], cost: {}, coverage };
+    const html = formatComparison(comparison, { ...style, format: "html" }).join("\n");
+    expect(html).not.toContain("<img");
+    expect(html.match(/<\/script>/g)).toHaveLength(1);
+    const md = formatComparison(comparison, { ...style, format: "md" }).filter((line) => !line.startsWith("`"));
+    expect(md.join("\n")).not.toMatch(/(?<!\\)<img/);
+  });
+});
