@@ -9,6 +9,7 @@ import {
   isAlias,
   isCollection,
   isMap,
+  isNode,
   isScalar,
   isSeq,
   type Node,
@@ -134,8 +135,11 @@ function readChunkPlainly(chunk: Chunk, lines: Lines): readonly (YamlDocument | 
   });
 }
 
-/** How many times aliases may be expanded in one document; beyond it the document is refused as an alias bomb. */
-const MAX_ALIASES = 10_000;
+/**
+ * How many aliases a document may have, and how many values may come of one anchor; beyond it the document is refused as
+ * an alias bomb. The package looks for the anchor of each alias among all nodes, so that time is bounded by this, too.
+ */
+const MAX_ALIASES = 1_000;
 
 function readChunkWithLibrary(chunk: Chunk, lines: Lines): readonly (YamlDocument | Trouble)[] {
   const text = lines.text.slice(chunk.start, chunk.end);
@@ -148,14 +152,14 @@ function readChunkWithLibrary(chunk: Chunk, lines: Lines): readonly (YamlDocumen
   });
   const documents = "empty" in parsed ? [] : parsed;
   return documents.flatMap((document): readonly (YamlDocument | Trouble)[] => {
-    const trouble = syntaxTrouble(document, text) ?? valueTrouble(document);
-    if (trouble !== undefined) return [{ ...trouble, offset: chunk.start + trouble.offset }];
-    if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) return [];
+    const read = syntaxTrouble(document, text) ?? valueTrouble(document) ?? readValue(document);
+    if ("message" in read) return [{ ...read, offset: chunk.start + read.offset }];
+    if (read.value === null) return [];
     const positionOf = (path: Path, want: "key" | "value") =>
       lines.positionAt(chunk.start + offsetOf(document, path, want));
     return [
       {
-        value: document.toJS({ maxAliasCount: Number.POSITIVE_INFINITY }),
+        value: read.value,
         positionOf: (path) => positionOf(path, "value"),
         positionOfKey: (path) => positionOf(path, "key"),
       },
@@ -186,9 +190,10 @@ function syntaxTrouble({ errors: [error] }: LibraryDocument, text: string): Trou
 
 const TOO_DEEP = { code: "too-deep", message: "the document is nested too deeply for an API object" };
 
-/** What no value comes of: aliases without an anchor, in their own anchor, or too many; maps and lists as keys. */
+/** What no value can come of: aliases without an anchor, in their own anchor, or too many; maps and lists as keys. */
 function valueTrouble(document: LibraryDocument): Trouble | undefined {
   const anchors = new Map<string, Node>();
+  let aliasCount = 0;
   let trouble: Trouble | undefined;
   const stopAt = (node: Node, code: string, message: string) => {
     trouble = { code, message, offset: (node.range ?? document.range)[0] };
@@ -204,19 +209,25 @@ function valueTrouble(document: LibraryDocument): Trouble | undefined {
         if (node.anchor !== undefined) anchors.set(node.anchor, node);
         return undefined;
       }
+      if (++aliasCount > MAX_ALIASES) return stopAt(node, "alias", EXCESSIVE);
       const anchor = anchors.get(node.source);
       if (anchor === undefined) return stopAt(node, "alias", `unknown anchor ${quote(node.source)} referenced`);
       const isInside = (node.range?.[0] ?? 0) < (anchor.range?.[1] ?? 0);
       return isInside ? stopAt(node, "alias", `anchor ${quote(node.source)} value contains itself`) : undefined;
     },
   });
-  if (trouble !== undefined || anchors.size === 0) return trouble;
+  return trouble;
+}
+
+const EXCESSIVE = "document contains excessive aliasing";
+
+function readValue(document: LibraryDocument): { readonly value: unknown } | Trouble {
   try {
-    document.toJS({ maxAliasCount: MAX_ALIASES });
-    return undefined;
+    const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
+    return { value };
   } catch (error) {
     if (!(error instanceof ReferenceError)) throw error;
-    return { code: "alias", message: "document contains excessive aliasing", offset: document.range[0] };
+    return { code: "alias", message: EXCESSIVE, offset: document.range[0] };
   }
 }
 
@@ -227,24 +238,29 @@ function offsetOf(document: LibraryDocument, path: Path, want: "key" | "value"):
     if (isAlias(node)) node = node.resolve(document);
     let next: unknown;
     let key: unknown;
+    let found: number | undefined;
     if (isMap(node)) {
       const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(part));
       key = pair?.key;
       next = pair?.value;
+      const wantsKey = want === "key" && depth === path.length - 1;
+      found = wantsKey || isUnwritten(next) ? startOf(key) : startOf(next);
     } else if (isSeq(node) && typeof part === "number") {
       next = node.items[part];
+      found = startOf(next);
     }
-    const wantsKey = want === "key" && depth === path.length - 1;
-    const start = (wantsKey ? startOf(key) : undefined) ?? startOf(next) ?? startOf(key);
-    if (start === undefined) return offset;
-    offset = start;
+    if (found === undefined) return offset;
+    offset = found;
     node = isMap(next) || isSeq(next) || isAlias(next) ? next : undefined;
   }
   return offset;
 }
 
-/** Undefined for a value that is not written: it has no place of its own. */
+/** `key:` with nothing behind it; the package gives such a value a place of its own. */
+function isUnwritten(node: unknown): boolean {
+  return !isNode(node) || (isScalar(node) && node.source === "" && node.range?.[0] === node.range?.[1]);
+}
+
 function startOf(node: unknown): number | undefined {
-  if (isScalar(node) && node.source === "" && node.range?.[0] === node.range?.[1]) return undefined;
-  return isScalar(node) || isMap(node) || isSeq(node) || isAlias(node) ? node.range?.[0] : undefined;
+  return isNode(node) ? node.range?.[0] : undefined;
 }

@@ -90,8 +90,8 @@ function readPeer(reader: FieldReader, value: unknown, path: Path): PolicyPeer |
     isAbsent(given) ? undefined : readSelector(reader, given, [...path, field]);
   const pods: PolicyPeer = {
     kind: "pods",
-    podSelector: selector("podSelector", podSelector),
     namespaceSelector: selector("namespaceSelector", namespaceSelector),
+    podSelector: selector("podSelector", podSelector),
     source: reader.source(path),
   };
   const selects = pods.podSelector !== undefined || pods.namespaceSelector !== undefined;

@@ -12,7 +12,7 @@ import {
 import { NAMESPACE_NAME_LABEL } from "./defaults.ts";
 import type { FieldReader } from "./fields.ts";
 import { dnsLabelProblem, dnsSubdomainProblem, portNameProblem } from "./formats.ts";
-import { quote } from "./values.ts";
+import { quote, shorten } from "./values.ts";
 
 /** An object of the model, and how to speak of what it was read from. */
 export interface ReadItem<T> {
@@ -77,7 +77,7 @@ export function placeOnNodes(pods: readonly ReadItem<Endpoint>[], nodes: readonl
     if (isNowhere || (item.node !== "" && dnsSubdomainProblem(item.node) !== undefined)) return pod;
     const name = item.node === "" ? (only ?? UNNAMED_NODE) : item.node;
     if (item.node === "") {
-      const message = `pod ${key} has an address but no node; it is taken to run on ${quote(name)}`;
+      const message = `pod ${shorten(key)} has an address but no node; it is taken to run on ${quote(name)}`;
       reader.warn(["spec", "nodeName"], "no-node", message);
     } else if (!known.has(name)) {
       const message = `there is no Node ${quote(name)}; it is taken to exist, without an address`;
@@ -111,7 +111,7 @@ export function settleAddresses(pods: readonly ReadItem<Endpoint>[]): readonly E
     if (kept.length === item.addresses.length) return item;
     for (const address of item.addresses.filter((each) => !kept.includes(each))) {
       const text = formatAddress(address);
-      const message = `pod ${item.key} claims ${text}, which pod ${owners.get(text)?.key ?? ""} has: of pods with one address the running, newest one has it`;
+      const message = `pod ${shorten(item.key)} claims ${text}, which pod ${shorten(owners.get(text)?.key ?? "")} has: of pods with one address the running, newest one has it`;
       reader.warn(["status", "podIP"], "contested-address", message);
     }
     return { ...item, addresses: kept };

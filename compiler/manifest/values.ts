@@ -17,14 +17,15 @@ export function describe(value: unknown): string {
 }
 
 /** Longest value a message repeats. */
-const SHOWN_CHARACTERS = 64;
+const SHOWN_CHARACTERS = 100;
 
 /** The value in double quotes, shortened when long. */
 export function quote(text: string): string {
   return JSON.stringify(shorten(text));
 }
 
-function shorten(text: string): string {
+/** The text, or its beginning when it is long. */
+export function shorten(text: string): string {
   return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
 }
 
@@ -32,8 +33,9 @@ function shorten(text: string): string {
 export function formatPath(path: Path): string {
   let text = "";
   for (const part of path) {
-    if (typeof part === "string" && /^[A-Za-z][A-Za-z0-9]*$/.test(part)) text += text === "" ? part : `.${part}`;
-    else text += `[${typeof part === "string" ? shorten(part) : part}]`;
+    if (typeof part === "number") text += `[${part}]`;
+    else if (!/^[A-Za-z][A-Za-z0-9]*$/.test(part)) text += `[${shorten(part)}]`;
+    else text += text === "" ? shorten(part) : `.${shorten(part)}`;
   }
   return text;
 }

@@ -15,7 +15,7 @@ export interface Place {
   /** In the order of the text; empty for a list. */
   readonly keys: string[];
   readonly keyStarts: number[];
-  /** An absent value starts where its key or dash does. */
+  /** An absent value starts where its key does, or after its dash. */
   readonly valueStarts: number[];
 }
 

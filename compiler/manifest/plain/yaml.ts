@@ -98,15 +98,16 @@ function readBlockList(cursor: Cursor, column: number): unknown {
   const list: unknown[] = [];
   const place = openPlace(cursor.places, cursor.at);
   do {
-    const dash = cursor.at++;
+    cursor.at++;
     cursor.skipSpaces();
+    const start = cursor.at;
     let isFilled = true;
     if (cursor.isAtLineEnd) {
       cursor.skipToLineEnd();
       cursor.nextLine();
       isFilled = cursor.column > column;
     }
-    place?.valueStarts.push(isFilled ? cursor.at : dash);
+    place?.valueStarts.push(isFilled ? cursor.at : start);
     list.push(isFilled ? readBlock(cursor, column) : null);
   } while (cursor.column === column && cursor.isAtDash);
   if (cursor.column > column) decline();
