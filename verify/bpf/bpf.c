@@ -2,7 +2,7 @@
  * Asks the kernel's own eBPF maps and programs. A thin layer over bpf(2): no libbpf, no ELF, nothing pinned, so that
  * everything is gone when the process ends.
  *
- *   request   | length u32 | operation u32 | fd u32 | argument u32 | bytes … |     length: of what follows it
+ *   request   | length u32 | operation u32 | fd u32 | bytes … |     length: of what follows it
  *   answer    | length u32 | errno u32 | bytes … |
  *
  * Numbers are in the machine's byte order. Keys, values and packets in `bytes` stand one behind the other; the sizes are
@@ -99,7 +99,7 @@ static int create(const uint8_t *at) {
 }
 
 /* The same command for each key (and value) in bytes; answers an errno each, behind it the value that was found. */
-static int each(uint32_t operation, uint32_t fd, uint32_t flags, const uint8_t *at, const uint8_t *end) {
+static int each(uint32_t operation, uint32_t fd, const uint8_t *at, const uint8_t *end) {
   uint32_t key = sizes[fd].key, value = sizes[fd].value;
   uint32_t step = operation == UPDATE ? key + value : key;
   int command = operation == UPDATE   ? BPF_MAP_UPDATE_ELEM
@@ -109,10 +109,8 @@ static int each(uint32_t operation, uint32_t fd, uint32_t flags, const uint8_t *
     uint8_t *result = extend(4 + (operation == LOOKUP ? value : 0));
     union bpf_attr attr = {.map_fd = fd};
     attr.key = pointer(at);
-    if (operation == UPDATE) {
-      attr.value = pointer(at + key);
-      attr.flags = flags;
-    } else if (operation == LOOKUP) attr.value = pointer(result + 4);
+    if (operation == UPDATE) attr.value = pointer(at + key);
+    else if (operation == LOOKUP) attr.value = pointer(result + 4);
     uint32_t error = bpf(command, &attr) == 0 ? 0 : errno;
     memcpy(result, &error, 4);
   }
@@ -198,14 +196,14 @@ int main(void) {
     }
     if (!read_all(request, length)) return 1;
     const uint8_t *at = request, *end = request + length;
-    uint32_t operation = take(&at), fd = take(&at), argument = take(&at);
+    uint32_t operation = take(&at), fd = take(&at);
     answer_length = 0;
     put(0);
     put(0);
     int error = EINVAL;
     if (fd >= MOST_FDS) error = EBADF;
     else if (operation == CREATE) error = create(at);
-    else if (operation == UPDATE || operation == LOOKUP || operation == DELETE) error = each(operation, fd, argument, at, end);
+    else if (operation == UPDATE || operation == LOOKUP || operation == DELETE) error = each(operation, fd, at, end);
     else if (operation == DUMP) error = dump(fd);
     else if (operation == LOAD) error = load(at, end);
     else if (operation == RUN) error = run(at, end);

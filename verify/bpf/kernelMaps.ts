@@ -50,6 +50,7 @@ export class KernelMaps {
   #chunks: Uint8Array[] = [];
   #received = 0;
   #said = "";
+  #ended = false;
 
   /** Throws when the helper cannot be compiled. */
   constructor() {
@@ -61,6 +62,7 @@ export class KernelMaps {
     this.#child.stdin.on("error", () => {}); // the exit below says why it closed
     this.#exited = new Promise((resolve) => {
       const ended = (why: string) => {
+        this.#ended = true;
         for (const { reject } of this.#waiting.splice(0)) reject(new Error(`bpf helper ${why}: ${this.#said.trim()}`));
         resolve();
       };
@@ -136,8 +138,9 @@ export class KernelMaps {
   }
 
   async #checked(operation: number, fd: number, bytes: Uint8Array): Promise<Uint8Array> {
-    const head = new Uint8Array(Uint32Array.of(12 + bytes.length, operation, fd, 0).buffer);
+    const head = new Uint8Array(Uint32Array.of(8 + bytes.length, operation, fd).buffer);
     const { error, bytes: answer } = await new Promise<KernelAnswer>((resolve, reject) => {
+      if (this.#ended) throw new Error(`bpf helper has ended: ${this.#said.trim()}`);
       this.#waiting.push({ resolve, reject });
       this.#child.stdin.write(Buffer.concat([head, bytes]));
     });
