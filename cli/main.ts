@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /** The process: streams, files, environment and signals in, exit code out. Everything else takes them as `Io`. */
 import { createReadStream } from "node:fs";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { dirname } from "node:path";
 import { EXIT, type Io, type Writer } from "./io.ts";
 import { runCli } from "./run.ts";
 
@@ -43,6 +44,10 @@ const io: Io = {
     const found = await stat(path).catch(() => undefined);
     if (found === undefined) return undefined;
     return found.isDirectory() ? "folder" : "file";
+  },
+  writeFile: async (path, text) => {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, text);
   },
   env: process.env,
   interrupted: interruption.signal,

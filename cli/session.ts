@@ -96,9 +96,9 @@ export class Progress {
     this.#drawnMs = this.#startMs;
   }
 
-  /** One more is done. False: the user wants to stop. */
-  async step(): Promise<boolean> {
-    this.#count++;
+  /** One more is done, or a few more. False: the user wants to stop. */
+  async step(count = 1): Promise<boolean> {
+    this.#count += count;
     const nowMs = this.#options.io.now();
     if (nowMs - this.#breathMs < BREATH_MS) return true;
     this.#breathMs = nowMs;

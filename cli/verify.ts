@@ -7,28 +7,20 @@ import { coverageRatio } from "../verify/exhaustive.ts";
 import { importedLane, strategyLane } from "../verify/lane.ts";
 import { compareNode, type Proof, type ProofOptions, proveStrategy } from "../verify/proof.ts";
 import { namerOf } from "../verify/who.ts";
-import {
-  addImportFlags,
-  addInputFlags,
-  addOutputFlag,
-  addStrategyFlags,
-  type ImportFlags,
-  type InputFlags,
-  type StrategyFlags,
-  wholeNumber,
-} from "./flags.ts";
+import { addImportFlags, addInputFlags, addOutputFlag, addStrategyFlags, wholeNumber } from "./flags.ts";
 import { asksForImport, readNode } from "./imported.ts";
 import { loadModel } from "./input.ts";
 import { EXIT } from "./io.ts";
 import { ownSettings, settingsOf, strategiesOf } from "./lanes.ts";
 import type { Session } from "./session.ts";
+import { DEFAULT_PACKETS, type KernelFlags, verifyKernel } from "./verifyKernel.ts";
 
 /** Some minutes for one strategy. */
 const DEFAULT_LIMIT = 5_000_000;
 
-interface VerifyFlags extends InputFlags, StrategyFlags, ImportFlags {
-  readonly output: "table" | "json";
+interface VerifyFlags extends KernelFlags {
   readonly exhaustive?: boolean;
+  readonly kernel?: boolean;
   readonly limit: number;
 }
 
@@ -41,6 +33,13 @@ export function define(command: Command, session: Session): void {
       wholeNumber(1, Number.MAX_SAFE_INTEGER),
       DEFAULT_LIMIT,
     )
+    .option(
+      "--kernel",
+      "the same packets through the Linux kernel of this machine instead (needs root): verdicts and walks",
+    )
+    .option("--packets <N>", "with --kernel: packets to draw", wholeNumber(1, 100_000_000), DEFAULT_PACKETS)
+    .option("--seed <N>", "with --kernel: which packets", wholeNumber(0, 0xffff_ffff), 1)
+    .option("--findings <DIR>", "with --kernel: where the least case of a difference is written", "findings")
     .action((flags: VerifyFlags) => verify(flags, session));
 }
 
@@ -53,6 +52,7 @@ interface Verified {
 
 async function verify(flags: VerifyFlags, session: Session): Promise<void> {
   const cluster = resolvePolicies(await loadModel(session, flags.filename));
+  if (flags.kernel === true) return verifyKernel(flags, cluster, session);
   const progress = session.progress("classes of packets");
   const options: ProofOptions = { limit: flags.limit, proceed: () => progress.step() };
   const verified: Verified[] = [];

@@ -15,6 +15,8 @@ export interface World {
   /** Stdout and stderr are terminals of this width. */
   readonly terminalColumns?: number;
   readonly interrupted?: AbortSignal;
+  /** Gets what the command writes into files; none touches the disk. */
+  readonly saved?: Map<string, string>;
 }
 
 export interface Outcome {
@@ -81,13 +83,21 @@ function filesOf({ files = {} }: World): FilesOfIo {
   };
 }
 
-function restOf({ stdin = "", env = {}, interrupted }: World): Omit<Io, keyof FilesOfIo | "stdout" | "stderr"> {
+function restOf({
+  stdin = "",
+  env = {},
+  interrupted,
+  saved = new Map(),
+}: World): Omit<Io, keyof FilesOfIo | "stdout" | "stderr"> {
   return {
     stdin: typeof stdin === "string" ? once(stdin) : stdin,
     env,
     interrupted: interrupted ?? new AbortController().signal,
     now: () => performance.now(),
     version: () => "0.0.0-test",
+    writeFile: async (path, text) => {
+      saved.set(path, text);
+    },
   };
 }
 

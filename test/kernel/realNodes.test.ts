@@ -44,10 +44,10 @@ async function judgeRecorded(recorded: readonly Recorded[], packetsEach: number)
   for await (const [[solution, name], judge] of judgesAhead(recorded, start)) {
     const programs = NODES.map((node) => recordedNode(solution, name, node).program);
     const found = await runCampaign(judge, programs, options);
-    for (const { packet, node, expected, actual } of found.differences.slice(0, 1)) {
+    for (const { packet, node, because } of found.differences.slice(0, 1)) {
       throw new Error(
         [
-          `${solution}/${name} ${node}: kernel ${expected}; ours ${actual}`,
+          `${solution}/${name} ${node}: ${because.join("; ")}`,
           JSON.stringify(packetToObject(packet)),
           `again: ${reproduceLine("test/kernel/realNodes.test.ts")}`,
         ].join("\n"),

@@ -9,8 +9,7 @@ import { reproduceLine } from "./budget.ts";
 function told({ difference, packets }: Finding<unknown>, title: string, file: string): string {
   return [
     `${title}: our verdict is not the kernel's on ${difference.node}`,
-    `  kernel: ${difference.expected}`,
-    `  ours:   ${difference.actual}`,
+    ...difference.because.map((line) => `  ${line}`),
     "packets, the last one differs:",
     ...packets.map((packet) => `  ${JSON.stringify(packetToObject(packet))}`),
     `again: ${reproduceLine(file)}`,

@@ -77,7 +77,7 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
     function accuse(accused: Accused): string | undefined {
       for (const [index, recording] of recordings.entries()) {
         const [difference] = compareRecorded(recording, accused, options).differences;
-        if (difference !== undefined) return `program ${index}: ${difference.expected}, not ${difference.actual}`;
+        if (difference !== undefined) return `program ${index}: ${difference.because.join("; ")}`;
       }
       return undefined;
     }
@@ -104,7 +104,7 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
             return String(error); // the kernel refuses the text
           }
           const [difference] = (await judge.run(recordings[index]?.packets ?? [])).differences;
-          if (difference !== undefined) return `program ${index}: ${difference.expected}, not ${difference.actual}`;
+          if (difference !== undefined) return `program ${index}: ${difference.because.join("; ")}`;
         }
         return undefined;
       };
@@ -132,7 +132,7 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
         const options = { variant: "legacy", walks: false, packets: 3000, seed: SEED + index } as const;
         const { differences } = await runCampaign(judge, programs, options).finally(() => judge.close());
         const [difference] = differences;
-        if (difference !== undefined) return `cluster ${index}: ${difference.expected}, not ${difference.actual}`;
+        if (difference !== undefined) return `cluster ${index}: ${difference.because.join("; ")}`;
       }
       return undefined;
     }

@@ -21,8 +21,8 @@ export interface CampaignOptions extends JudgeOptions {
   readonly seed: number;
   /** How the kernel is told a program; default `subjectOf`. */
   readonly subject?: (program: TableProgram) => Subject;
-  /** Called after each batch with how many packets were drawn since the last call. */
-  readonly progress?: (packets: number) => void;
+  /** Called after each batch with how many packets were in it. False: stop. */
+  readonly proceed?: (packets: number) => Promise<boolean>;
 }
 
 /** A difference, and the least it takes to see it again. */
@@ -96,8 +96,8 @@ export async function runCampaign(
     const packets = Array.from({ length: Math.min(BATCH, left) }, () => source.next());
     const report = await judge.run(packets);
     total = total === undefined ? report : addReports(total, report);
-    options.progress?.(packets.length);
-    if (total.differences.length > 0) break;
+    const goesOn = (await options.proceed?.(packets.length)) ?? true;
+    if (total.differences.length > 0 || !goesOn) break;
   }
   return total ?? EMPTY_REPORT;
 }
@@ -107,6 +107,7 @@ export const EMPTY_REPORT: JudgeReport = {
   hops: 0,
   walks: 0,
   unknown: 0,
+  nodes: {},
   verdicts: { accept: 0, drop: 0, reject: 0 },
   differences: [],
 };
@@ -117,6 +118,7 @@ export function addReports(a: JudgeReport, b: JudgeReport): JudgeReport {
     hops: a.hops + b.hops,
     walks: a.walks + b.walks,
     unknown: a.unknown + b.unknown,
+    nodes: addCounts(a.nodes, b.nodes),
     verdicts: {
       accept: a.verdicts.accept + b.verdicts.accept,
       drop: a.verdicts.drop + b.verdicts.drop,
@@ -124,6 +126,12 @@ export function addReports(a: JudgeReport, b: JudgeReport): JudgeReport {
     },
     differences: [...a.differences, ...b.differences],
   };
+}
+
+function addCounts(a: JudgeReport["nodes"], b: JudgeReport["nodes"]): JudgeReport["nodes"] {
+  const sum = { ...a };
+  for (const [node, count] of Object.entries(b)) sum[node] = (sum[node] ?? 0) + count;
+  return sum;
 }
 
 /** What a strategy makes of a cluster, and whether the kernel agrees with what we make of that. */

@@ -13,10 +13,12 @@ export interface Difference {
   readonly index: number;
   readonly packet: Packet;
   readonly node: string;
-  /** What the kernel did. */
-  readonly expected: string;
-  /** What we said. */
-  readonly actual: string;
+  /** The kernel's verdict on this node. */
+  readonly expected: KernelResult["verdict"];
+  /** Ours; undefined: with us the packet never got there. */
+  readonly actual: KernelResult["verdict"] | undefined;
+  /** What either did, in words: the difference may be in the answer to the sender, or in the rules that matched. */
+  readonly because: readonly [kernel: string, ours: string];
 }
 
 export interface JudgeReport {
@@ -27,6 +29,8 @@ export interface JudgeReport {
   readonly walks: number;
   /** Hops whose verdict we call unknown, which are not compared. */
   readonly unknown: number;
+  /** Comparisons by node. */
+  readonly nodes: Readonly<Record<string, number>>;
   /** Accepted, dropped and rejected hops: a run in which one is 0 says little. */
   readonly verdicts: Readonly<Record<KernelResult["verdict"], number>>;
   readonly differences: readonly Difference[];
@@ -42,6 +46,7 @@ export class Comparison {
   readonly #packets = new Set<number>();
   readonly #verdicts = { accept: 0, drop: 0, reject: 0 };
   readonly #differences: Difference[] = [];
+  readonly #nodes: Record<string, number> = {};
   #walkCount = 0;
   #unknown = 0;
 
@@ -58,17 +63,32 @@ export class Comparison {
     }
     this.#packets.add(index);
     this.#verdicts[kernel.verdict]++;
+    this.#nodes[hop.node] = (this.#nodes[hop.node] ?? 0) + 1;
     if (this.#walks) this.#walkCount++;
     const ours = { verdict: hop.verdict, rejectedWith: this.#rejectionOf(packet, hop), walk: hop.walk };
     if (this.#agree(packet, hop, kernel)) return;
-    this.#differences.push({ index, packet, node: hop.node, expected: describe(kernel), actual: describe(ours) });
+    this.#differences.push({
+      index,
+      packet,
+      node: hop.node,
+      expected: kernel.verdict,
+      actual: ours.verdict,
+      because: [`kernel: ${describe(kernel)}`, `chainwalk: ${describe(ours)}`],
+    });
   }
 
   /** The kernel had a packet on a node where ours never came. */
   addMissing({ packet, index }: Pick<Difference, "packet" | "index">, node: string, kernel: KernelResult): void {
     this.#packets.add(index);
     this.#verdicts[kernel.verdict]++;
-    this.#differences.push({ index, packet, node, expected: describe(kernel), actual: "never got there" });
+    this.#differences.push({
+      index,
+      packet,
+      node,
+      expected: kernel.verdict,
+      actual: undefined,
+      because: [`kernel: ${describe(kernel)}`, "chainwalk: it never got there"],
+    });
   }
 
   report(): JudgeReport {
@@ -78,6 +98,7 @@ export class Comparison {
       hops: accept + drop + reject,
       walks: this.#walkCount,
       unknown: this.#unknown,
+      nodes: { ...this.#nodes },
       verdicts: { accept, drop, reject },
       differences: this.#differences.toSorted((a, b) => a.index - b.index).slice(0, DESCRIBED),
     };

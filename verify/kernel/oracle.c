@@ -37,6 +37,7 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -315,6 +316,7 @@ int main(int argc, char **argv) {
 		case 'v': verify_checksums = 1; break;
 		default: return 2;
 		}
+	signal(SIGINT, SIG_IGN); /* Ctrl-C is for the driver; its end is ours */
 	if (unshare(CLONE_NEWNET)) die("unshare");
 	if ((poller = epoll_create1(EPOLL_CLOEXEC)) < 0) die("epoll");
 	for (int i = optind; i < argc; i++) open_device(argv[i]);
