@@ -99,7 +99,8 @@ function withIpv6Nodes(model: ClusterModel): ClusterModel {
   return { ...model, nodes };
 }
 
-const STRATEGY_OF: Readonly<Record<Solution, string>> = {
+/** The strategy that is held against a solution. */
+export const STRATEGY_OF: Readonly<Record<Solution, string>> = {
   "kube-router": "kube-router",
   calico: "calico-iptables",
   "weave-net": "weave-net",

@@ -1,9 +1,7 @@
 /** Calico, weave-net and Romana against the real ones: the same text, the same verdicts, the same rules on the way. */
 import { describe, expect, it } from "vitest";
 import { compileNode } from "../../compiler/compile.ts";
-import type { ResolvedCluster } from "../../compiler/resolve.ts";
 import { strategyNamed } from "../../compiler/strategies/registry.ts";
-import { policyChain, translatePolicy } from "../../compiler/strategies/romana/translate.ts";
 import type { Family } from "../../dataplane/address.ts";
 import { verdictDifferences, walkDifferences } from "./comparePackets.ts";
 import { clusterOf, clustersOf, hasWalks, NODES, type Solution, verdictsOf, walksOf } from "./dumps.ts";
@@ -17,6 +15,7 @@ import {
   type SavedSet,
   setLines,
 } from "./normalise.ts";
+import { recordedOrders } from "./recordedOrders.ts";
 
 /** What one solution leaves to time or chance. */
 interface Solutions {
@@ -27,8 +26,6 @@ interface Solutions {
   /** Members that a kernel drew. */
   readonly drawn: RegExp;
   renames(text: NodeText): Renames;
-  /** Options that give our side the chance order of a recorded node. */
-  settings?(cluster: ResolvedCluster, recorded: NodeText): ReadonlyMap<string, string>;
 }
 
 const NONE = /^$/;
@@ -52,12 +49,6 @@ const UNDER_TEST: readonly Solutions[] = [
     shuffled: /^ROMANA-FORWARD-IN$/,
     drawn: NONE,
     renames: noRenames,
-    settings: (cluster, { ipv4 }) => {
-      const keys = new Map(cluster.model.policies.map((policy) => [policyChain(translatePolicy(policy)), policy.key]));
-      const jumps = parseChains(ipv4).get("filter ROMANA-FORWARD-IN")?.rules ?? [];
-      const order = jumps.flatMap((rule) => keys.get(rule.replace("-j ", "")) ?? []);
-      return new Map([["policy-order", order.join(",")]]);
-    },
   },
   // Policies that keep a namespace open are named after its uid, which these manifests do not give.
   {
@@ -137,8 +128,8 @@ describe.each(UNDER_TEST)("$solution", (under) => {
     if (strategy === undefined) throw new Error(`no strategy ${under.strategy}`);
     const cluster = clusterOf(under.solution, name);
     const programs = NODES.map((node) => {
-      const settings = under.settings?.(cluster, recordedText(`${under.solution}/${name}/${node}`));
-      return compileNode(cluster, strategy, { node, ...(settings && { settings }) });
+      const settings = recordedOrders(under.solution, cluster, recordedText(`${under.solution}/${name}/${node}`));
+      return compileNode(cluster, strategy, { node, settings });
     });
     const nodes: readonly ComparedNode[] = programs.map((program) => ({
       name: program.node,
