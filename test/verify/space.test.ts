@@ -189,8 +189,7 @@ describe("the atoms of services", () => {
     const [space] = packetSpaces(resolved, compileNodes(resolved, bpfHash, {}));
     const tcp = space?.services.filter(({ protocol }) => protocol === 6).map(({ ports }) => ports);
     expect(tcp).toEqual([
-      { first: 0, last: 0 },
-      { first: 1, last: 7999 },
+      { first: 0, last: 7999 },
       { first: 8000, last: 8099 },
       { first: 8100, last: 65_535 },
     ]);

@@ -1,0 +1,47 @@
+/**
+ * Whether the exhaustive check would notice. Planting every bug in every strategy takes a minute and is done by
+ *
+ *     PLANT_ALL=1 npx vitest run test/mutants/proof.test.ts
+ *
+ * which writes the table of docs/verification.md. Every run plants each bug in one strategy, for which the table says
+ * that it is found.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it, test } from "vitest";
+import { bugTable, foundIn, PLANTED, tryBug } from "./proofTable.ts";
+
+const FILE = join(import.meta.dirname, "..", "..", "docs", "verification.md");
+const BEGIN = "<!-- planted bugs: written by PLANT_ALL=1 npx vitest run test/mutants/proof.test.ts -->\n\n";
+const END = "\n\n<!-- end of planted bugs -->";
+
+function page(): string {
+  return readFileSync(FILE, "utf8");
+}
+
+test.runIf(process.env.PLANT_ALL === "1")("plant all", { timeout: 600_000 }, async () => {
+  const table = await bugTable();
+  const [before = "", rest = ""] = page().split(BEGIN);
+  const [, after = ""] = rest.split(END);
+  writeFileSync(FILE, `${before}${BEGIN}${table}${END}${after}`);
+});
+
+describe("the exhaustive check", () => {
+  it("has at least forty bugs to find, with names of their own", () => {
+    expect(PLANTED.length).toBeGreaterThanOrEqual(40);
+    expect(new Set(PLANTED.map(({ group, name }) => `${group} ${name}`)).size).toBe(PLANTED.length);
+  });
+
+  it.each(PLANTED)("finds, in $group: $name", async (bug) => {
+    const [strategy] = foundIn(page(), bug);
+    if (strategy === undefined) throw new Error("docs/verification.md has no strategy under which this is found");
+    expect(await tryBug(bug, strategy)).toBe("found");
+  });
+});
+
+test("docs/verification.md has a row for each planted bug, and for nothing else", () => {
+  const rows = page().split(BEGIN)[1]?.split(END)[0]?.split("\n").slice(2) ?? [];
+  expect(rows.map((row) => row.split(" | ").slice(0, 2).join(" | "))).toEqual(
+    PLANTED.map(({ group, name }) => `| ${group} | ${name}`),
+  );
+});
