@@ -1,5 +1,6 @@
 /** What a strategy's programs of a cluster cost: sizes, and what a packet meets in them. */
 
+import type { Endpoint } from "../compiler/model.ts";
 import { renderIpsetSave } from "../compiler/render/ipsetSave.ts";
 import { renderIptablesSave } from "../compiler/render/iptablesSave.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
@@ -36,7 +37,7 @@ export interface PacketCost {
 }
 
 export interface Cost extends ProgramSize, PacketCost {
-  /** Lines of the saves, or entries of maps, that differ when one pod has another address. */
+  /** Lines of the saves, or entries of maps, that differ when the pod that most peers mean has another address. */
   readonly changedByOneAddress: number;
 }
 
@@ -150,9 +151,9 @@ function spreadOf(counts: readonly number[]): Spread {
   return [at(0), at(Math.floor((sorted.length - 1) / 2)), at(sorted.length - 1)];
 }
 
-/** Gives the first pod another address and counts the lines or entries that are not what they were. */
+/** Gives the pod that most peers mean another address and counts the lines or entries that are not what they were. */
 export function changedByOneAddress(cluster: ResolvedCluster, lane: Lane, resolve: Resolve): number {
-  const [pod] = cluster.pods;
+  const pod = mostMeant(cluster);
   const [address] = pod?.addresses ?? [];
   if (pod === undefined || address === undefined || lane.strategy === undefined) return 0;
   const moved = { ...pod, addresses: [unusedLike(address, cluster), ...pod.addresses.slice(1)] };
@@ -171,6 +172,18 @@ export function changedByOneAddress(cluster: ResolvedCluster, lane: Lane, resolv
     }
   }
   return [...counts.values()].filter((count) => count !== 0).length;
+}
+
+/** The pod in most peers of policies; of several the first. */
+function mostMeant({ pods, policies }: ResolvedCluster): Endpoint | undefined {
+  const times = new Map(pods.map((pod) => [pod, 0]));
+  for (const { peers } of policies.flatMap(({ ingress, egress }) => [...ingress, ...egress])) {
+    for (const peer of peers) {
+      if (peer.kind === "pods") for (const pod of peer.members) times.set(pod, (times.get(pod) ?? 0) + 1);
+    }
+  }
+  const most = Math.max(0, ...new Set(times.values()));
+  return pods.find((pod) => times.get(pod) === most);
 }
 
 /** `resolvePolicies`, handed in so that a caller may resolve in its own way. */

@@ -137,7 +137,7 @@ function costTables({ strategies, cost }: Comparison): readonly CostTable[] {
     ],
   });
   return [
-    table("What the nodes hold, and the lines or entries that differ when one pod has another address", SIZES),
+    table("What the nodes hold, and the lines or entries that differ when the pod in most peers moves", SIZES),
     table("What a new packet meets: least · median · most", NEW),
     table("What a packet of an established connection meets", ESTABLISHED),
   ];
