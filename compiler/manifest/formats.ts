@@ -79,7 +79,7 @@ export function apiTime(text: string): string | undefined {
 /** Whether the text looks like a host name or URL and not like an address: what people put where only addresses can stand. */
 export function looksLikeHostName(text: string): boolean {
   const host = text.replace(/^[a-z][-+.a-z0-9]*:\/\//i, "").replace(/[:/].*$/, "");
-  const isIpv6 = (text.match(/:/g)?.length ?? 0) > 1 && !text.includes("://");
+  const isIpv6 = text.indexOf(":") !== text.lastIndexOf(":") && !text.includes("://");
   return !isIpv6 && /[A-Za-z]/.test(host) && /^(?:\*\.)?[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?\.?$/.test(host);
 }
 

@@ -141,8 +141,16 @@ function readChunkPlainly(chunk: Chunk, lines: Lines): readonly (YamlDocument | 
  */
 const MAX_ALIASES = 1_000;
 
+/** Lines and signs in one document that the package is given: it takes some 500 bytes of memory for each. */
+const MAX_SIGNS = 2_000_000;
+const TOO_LARGE = {
+  code: "too-large",
+  message: "the document has an error, or YAML that only the slow reader reads, and is too large for it",
+};
+
 function readChunkWithLibrary(chunk: Chunk, lines: Lines): readonly (YamlDocument | Trouble)[] {
   const text = lines.text.slice(chunk.start, chunk.end);
+  if (hasMoreSigns(text, MAX_SIGNS)) return [{ ...TOO_LARGE, offset: chunk.start }];
   const parsed = parseAllDocuments(text, {
     version: "1.1",
     merge: true,
@@ -165,6 +173,15 @@ function readChunkWithLibrary(chunk: Chunk, lines: Lines): readonly (YamlDocumen
       },
     ];
   });
+}
+
+/** Whether there are more than `max` of the characters that make tokens of a text. */
+function hasMoreSigns(text: string, max: number): boolean {
+  if (text.length <= max) return false;
+  const signs = /[\n,:[\]{}"'-]/g;
+  let count = 0;
+  while (signs.test(text)) if (++count > max) return true;
+  return false;
 }
 
 /** YAML 1.1 with the scalars of go-yaml, and without the types that JSON does not have. */

@@ -194,6 +194,11 @@ describe("what cannot be read", () => {
       `a: &a ${"[".repeat(20_000)}`,
       [expect.stringMatching(/^1:\d+ error the document is nested too deeply for an API object$/)],
     ],
+    [
+      "what the package would need gigabytes for",
+      "a: b\n".repeat(1_100_000),
+      ["1:1 error the document has an error, or YAML that only the slow reader reads, and is too large for it"],
+    ],
     ["a word", "hello\n", ['1:1 error found the text "hello", want an API object, a map']],
     ["a list", "- a\n", ["1:1 error found a list, want an API object, a map"]],
     ["no kind", "apiVersion: v1\n", ["1:1 error kind: Object 'Kind' is missing"]],

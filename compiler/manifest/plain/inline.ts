@@ -159,9 +159,9 @@ function foldEscaped(raw: string): string {
 
 /** The escapes that JSON has, which are nearly all that machines write; and an escaped space. */
 function unescapeDouble(text: string): string {
-  const asJson = text.replaceAll("\n", "\\n").replace(/\\(.)/gs, (pair: string, escaped: string) => {
-    return escaped === " " ? " " : pair;
-  });
+  const lines = text.replaceAll("\n", "\\n");
+  if (!lines.includes("\\ ")) return unescapeJson(`"${lines}"`);
+  const asJson = lines.replace(/\\(.)/gs, (pair: string, escaped: string) => (escaped === " " ? " " : pair));
   return unescapeJson(`"${asJson}"`);
 }
 
