@@ -49,12 +49,12 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
 
   describe("catches in what executes programs and in what says them:", () => {
     const options = { variant: "legacy", walks: true, only: PROGRAM_NODE } as const;
-    const programs = fc
-      .sample(fc.tuple(denseProgramArbitrary({ families: [4, 6] }), denseProgramArbitrary({ tables: ["filter"] })), {
-        numRuns: 50,
-        seed: SEED,
-      })
-      .flat();
+    const kinds = fc.tuple(
+      denseProgramArbitrary({ families: [4, 6] }),
+      denseProgramArbitrary({ tables: ["filter"] }),
+      denseProgramArbitrary({ tables: ["raw", "filter"] }),
+    );
+    const programs = fc.sample(kinds, { numRuns: 50, seed: SEED }).flat();
     const recordings: Recording[] = [];
     let judge: KernelJudge;
 

@@ -68,9 +68,14 @@ export async function startMutantLoader(): Promise<MutantLoader> {
   });
   return {
     async load(mutant, module) {
+      // What imports the file, directly or not, is loaded anew with it; the rest stays.
+      for (const { file } of current === undefined ? [mutant] : [current, mutant]) {
+        for (const known of server.moduleGraph.getModulesByFile(join(ROOT, file)) ?? []) {
+          server.moduleGraph.invalidateModule(known);
+        }
+      }
       current = mutant;
       applied = false;
-      server.moduleGraph.invalidateAll();
       const loaded = await server.ssrLoadModule(`/${module}`);
       if (!applied) throw new Error(`mutant "${mutant.name}": ${module} does not import ${mutant.file}`);
       return loaded as Modules[typeof module]; // what is at a path is known, but not to the compiler
