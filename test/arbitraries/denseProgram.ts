@@ -1,7 +1,7 @@
 /**
  * Random programs in which things meet. Those of program.ts have every value there is; for a walk that is too many: a
  * random mark is tested by nobody, a rule with six matches holds for no packet, behind a DROP nothing matters. Here the
- * values are few, most rules ask one thing, and most chains accept.
+ * values are few, most rules ask one thing, most chains accept, and at their end packets are asked what they carry.
  */
 import type fc from "fast-check";
 import { PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
@@ -37,13 +37,33 @@ function withoutConnmark({ target, ...rule }: Rule): Rule {
   return target === undefined || target.kind === "connmark" ? rule : { ...rule, target };
 }
 
+/**
+ * What a packet is asked at the end of a built-in chain: rules without target, so that its walk tells what became of its
+ * marks and of its connection, whether or not a rule of the program happens to ask.
+ */
+const QUESTIONS: readonly Rule[] = (
+  [
+    { kind: "mark", value: 1, mask: 1, negate: false },
+    { kind: "mark", value: 2, mask: 2, negate: false },
+    { kind: "connmark", value: 1, mask: 1, negate: false },
+    { kind: "connmark", value: 2, mask: 2, negate: false },
+    { kind: "ctState", states: ["new"], extension: "conntrack", negate: false },
+    { kind: "ctState", states: ["invalid", "untracked"], extension: "conntrack", negate: false },
+  ] as const satisfies readonly Match[]
+).map((match) => ({ matches: [match] }));
+
+const ASKING: ReadonlySet<TableName> = new Set(["mangle", "filter"]);
+
 function denseTable(table: Table, tableIndex: number): Table {
   return {
     ...table,
     chains: table.chains.map((chain, index) => ({
       ...chain,
       ...(chain.policy === undefined ? {} : { policy: (tableIndex + index) % 5 === 0 ? chain.policy : "accept" }),
-      rules: chain.rules.map((rule, number) => denseRule(rule, table.name, tableIndex + index + number)),
+      rules: [
+        ...chain.rules.map((rule, number) => denseRule(rule, table.name, tableIndex + index + number)),
+        ...(chain.policy !== undefined && ASKING.has(table.name) ? QUESTIONS : []),
+      ],
     })),
   };
 }

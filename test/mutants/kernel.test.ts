@@ -16,12 +16,14 @@ import { Random } from "../../verify/kernel/random.ts";
 import { clusterArbitrary } from "../arbitraries/cluster.ts";
 import { denseProgramArbitrary } from "../arbitraries/denseProgram.ts";
 import { PROGRAM_NODE } from "../arbitraries/program.ts";
-import { SEED } from "../kernel/budget.ts";
 import { judgeConnections } from "../kernel/connectionCampaign.ts";
 import { ConnectionKernel } from "../kernel/connectionKernel.ts";
 import { hasKernel } from "../kernel/kernel.ts";
 import { CONNTRACK_MUTANTS, EVALUATOR_MUTANTS, RENDERER_MUTANTS, STRATEGY_MUTANTS } from "./kernelMutants.ts";
 import { type MutantLoader, mutate, type SourceMutant, sourceOf, startMutantLoader } from "./mutantLoader.ts";
+
+/** Fixed: whether a mistake is caught must not depend on luck. */
+const SEED = 20_261_124;
 
 const ALL = [...EVALUATOR_MUTANTS, ...RENDERER_MUTANTS, ...STRATEGY_MUTANTS, ...CONNTRACK_MUTANTS];
 
@@ -54,7 +56,7 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
       denseProgramArbitrary({ tables: ["filter"] }),
       denseProgramArbitrary({ tables: ["raw", "filter"] }),
     );
-    const programs = fc.sample(kinds, { numRuns: 50, seed: SEED }).flat();
+    const programs = fc.sample(kinds, { numRuns: 40, seed: SEED }).flat();
     const recordings: Recording[] = [];
     let judge: KernelJudge;
 
@@ -161,7 +163,7 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
     async function judgeAll(judgeThem: typeof judgeConnections): Promise<string | undefined> {
       for (const kind of KINDS) {
         try {
-          await judgeThem(kernel, { kind, packets: 4000, seed: SEED, conntrack: {} });
+          await judgeThem(kernel, { kind, packets: 2500, seed: SEED, conntrack: {} });
         } catch (error) {
           return String(error);
         }
