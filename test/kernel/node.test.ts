@@ -61,6 +61,9 @@ const noProgram = { families: [] };
 const summary = ({ verdict, rejectedWith, leftBy }: KernelResult) =>
   [verdict, rejectedWith ?? leftBy].filter((word) => word !== undefined).join(" ");
 
+/** A payload that ends in the middle of a 16-bit word; SCTP pads its chunks. */
+const oddPayload = (protocol: number) => ({ payloadBytes: protocol === PROTOCOL.sctp ? 4 : 3 });
+
 async function verdicts(
   attachment: Attachment,
   text: RuleText,
@@ -192,6 +195,28 @@ describe.runIf(hasKernel("judge"))("one node in the kernel", () => {
       );
       expect(told).toEqual([["new SYN_SENT 120"], ["update SYN_RECV 60"], ["update ESTABLISHED 432000"], []]);
     });
+  });
+
+  it("sends packets whose checksums the kernel finds right", async () => {
+    const drop = "-A FORWARD -m conntrack --ctstate INVALID -j DROP";
+    const { tcp, udp, sctp, icmp, icmpv6 } = PROTOCOL;
+    const kinds = [
+      ...[tcp, udp, sctp, icmp].map((protocol) =>
+        packet("10.1.0.2", "203.0.113.9", { protocol, ...oddPayload(protocol) }),
+      ),
+      ...[tcp, udp, sctp, icmpv6].map((protocol) =>
+        packet("fd00:1::2", "2001:db8::1", { protocol, ...oddPayload(protocol) }),
+      ),
+    ];
+    // That it looks at all shows in UDP-Lite: it takes its checksum for one of UDP, and finds it wrong.
+    const lite = packet("10.1.0.2", "203.0.113.9", { protocol: PROTOCOL.udplite });
+    const options = { variant: "legacy", walks: false, checksums: "verify" } as const;
+    const found = await withNode(routed, options, async (node) => {
+      await node.load({ ipv4: filter(drop), ipv6: filter(drop) }, noProgram);
+      return (await node.push([...kinds, lite])).map(({ verdict }) => verdict);
+    });
+    expect(found).toEqual([...kinds.map(() => "accept"), "drop"]);
+    expect(await verdicts(routed, { ipv4: filter(drop), ipv6: filter(drop) }, [lite])).toEqual(["accept eth0"]);
   });
 
   it("leaves nothing on the machine", async () => {
