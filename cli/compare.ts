@@ -6,18 +6,21 @@ import { TraceRecorder } from "../dataplane/trace.ts";
 import { formatPacket } from "../traffic/transcript.ts";
 import { type ComparedGroup, compareLanes } from "../verify/compare.ts";
 import { coverageRatio } from "../verify/exhaustive.ts";
-import { type Lane, REFERENCE, referenceLane } from "../verify/lane.ts";
+import { isOnNode, type Lane, nodeReferenceLane, REFERENCE, referenceLane } from "../verify/lane.ts";
 import { namerOf } from "../verify/who.ts";
 import {
+  addImportFlags,
   addInputFlags,
   addOutputFlag,
   addStrategyFlags,
+  type ImportFlags,
   type InputFlags,
   type StrategyFlags,
   wholeNumber,
 } from "./flags.ts";
 import { becauseOf, formatAnswer } from "./format/answer.ts";
 import { COMPARE_FORMATS, type CompareFormat, formatComparison, type ShownSide } from "./format/compare.ts";
+import { asksForImport, importedLanes } from "./imported.ts";
 import { loadModel } from "./input.ts";
 import { EXIT } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
@@ -27,14 +30,14 @@ import type { Session } from "./session.ts";
 /** Some ten seconds for one strategy. */
 const DEFAULT_LIMIT = 2_000_000;
 
-interface CompareFlags extends InputFlags, StrategyFlags {
+interface CompareFlags extends InputFlags, StrategyFlags, ImportFlags {
   readonly output: CompareFormat;
   readonly limit: number;
   readonly walks?: boolean;
 }
 
 export function define(command: Command, session: Session): void {
-  addOutputFlag(addStrategyFlags(addInputFlags(command)), COMPARE_FORMATS)
+  addImportFlags(addOutputFlag(addStrategyFlags(addInputFlags(command)), COMPARE_FORMATS))
     .option(
       "--limit <TUPLES>",
       "ask about so many classes of packets at most; beyond it coverage is below 1 and the exit code 3",
@@ -47,10 +50,16 @@ export function define(command: Command, session: Session): void {
 
 async function compare(flags: CompareFlags, session: Session): Promise<void> {
   const cluster = resolvePolicies(await loadModel(session, flags.filename));
-  const chosen = lanesOf(flags, cluster, {});
-  const lanes = chosen.some(({ name }) => name === REFERENCE) ? chosen : [...chosen, referenceLane(cluster)];
+  const { lanes, node } = await lanesToCompare(flags, cluster, session);
   const progress = session.progress("classes of packets");
-  const comparison = await compareLanes(cluster, lanes, { limit: flags.limit, proceed: () => progress.step() });
+  const comparison = await compareLanes(cluster, lanes, {
+    limit: flags.limit,
+    // An imported node sees no packet between two others.
+    ...(node !== undefined && {
+      meets: (...ends) => ends.some((address) => isOnNode(cluster, node, address)),
+    }),
+    proceed: () => progress.step(),
+  });
   await progress.done();
   const nameOf = namerOf(cluster.model);
   const lines = formatComparison(comparison, {
@@ -63,6 +72,22 @@ async function compare(flags: CompareFlags, session: Session): Promise<void> {
   for (const line of lines) await session.out.line(line);
   if (comparison.groups.length > 0) session.end(EXIT.findings);
   if (coverageRatio(comparison.coverage) < 1) session.end(EXIT.incomplete);
+}
+
+/** What was chosen, and the reference. An imported node is compared with what the policies mean on that node. */
+async function lanesToCompare(
+  flags: CompareFlags,
+  cluster: ResolvedCluster,
+  session: Session,
+): Promise<{ readonly lanes: readonly Lane[]; readonly node?: string }> {
+  if (asksForImport(flags)) {
+    const imported = await importedLanes(flags, cluster, session);
+    const [node = ""] = imported.flatMap(({ programs }) => programs.map((program) => program.node));
+    return { lanes: [...imported, nodeReferenceLane(cluster, node)], node };
+  }
+  const chosen = lanesOf(flags, cluster, {});
+  const lanes = chosen.some(({ name }) => name === REFERENCE) ? chosen : [...chosen, referenceLane(cluster)];
+  return { lanes };
 }
 
 /** The example of a group through one lane again, this time to be looked at. */

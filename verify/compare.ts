@@ -3,13 +3,13 @@
  * cause: the deviations that the strategies themselves declare.
  */
 import { type ResolvedCluster, resolvePolicies } from "../compiler/resolve.ts";
+import type { IpAddress } from "../dataplane/address.ts";
 import type { Packet } from "../dataplane/packet.ts";
 import type { Verdict } from "../dataplane/verdict.ts";
-import { evaluate } from "../reference/evaluate.ts";
 import type { Tuple } from "./boxes.ts";
 import { type Cost, changedByOneAddress, opensConnection, sizeOf, WorkSample } from "./cost.ts";
 import { boxTexts, type Coverage, type Side, tupleSize, walkSpaces } from "./exhaustive.ts";
-import type { Lane } from "./lane.ts";
+import { type Lane, REFERENCE } from "./lane.ts";
 import { type PacketSpace, packetSpaces } from "./space.ts";
 
 export interface ComparedGroup {
@@ -36,6 +36,8 @@ export interface Comparison {
 export interface CompareOptions {
   /** Stop after so many tuples of atoms. */
   readonly limit: number;
+  /** As in `SpaceWalk`. */
+  meets?(source: IpAddress, destination: IpAddress): boolean;
   proceed?(): Promise<boolean>;
 }
 
@@ -49,10 +51,11 @@ interface OpenGroup {
   packets: bigint;
 }
 
+/** Compares lanes, one of which is the reference. */
 export async function compareLanes(
   cluster: ResolvedCluster,
   lanes: readonly Lane[],
-  { limit, proceed }: CompareOptions,
+  { limit, meets, proceed }: CompareOptions,
 ): Promise<Comparison> {
   const spaces = packetSpaces(
     cluster,
@@ -65,6 +68,7 @@ export async function compareLanes(
     lanes.map((lane) => measuredSide(lane, samples.get(lane))),
     {
       limit,
+      ...(meets && { meets }),
       ...(proceed && { proceed }),
       visit: ({ space, tuple, packet, verdicts }) => {
         const [first] = verdicts;
@@ -102,7 +106,7 @@ export async function compareLanes(
       {
         ...sizeOf(lane.programs),
         ...(samples.get(lane) ?? new WorkSample()).spreads,
-        changedByOneAddress: changedByOneAddress(cluster, lane, resolvePolicies),
+        ...(lane.reach === "cluster" && { changedByOneAddress: changedByOneAddress(cluster, lane, resolvePolicies) }),
       },
     ]);
   return {
@@ -145,13 +149,13 @@ function closed({ cause, example, verdicts, tuples, packets }: OpenGroup): Compa
   };
 }
 
-/** The declared deviations of those whose verdict is not the API's. */
+/** The declared deviations of those whose verdict is not the reference's. */
 function causeOf(
   cluster: ResolvedCluster,
   lanes: readonly Lane[],
   { packet, verdicts }: { readonly packet: Packet; readonly verdicts: readonly Verdict[] },
 ): string {
-  const meant = evaluate(cluster.model, packet).verdict;
+  const meant = verdicts[lanes.findIndex(({ name }) => name === REFERENCE)];
   const causes = lanes.flatMap(({ name, strategy }, index) => {
     if (strategy === undefined || (verdicts[index] === "accept") === (meant === "accept")) return [];
     const deviation = strategy.deviations.find((one) => one.verdict(cluster, packet) === verdicts[index]);

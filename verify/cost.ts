@@ -37,8 +37,11 @@ export interface PacketCost {
 }
 
 export interface Cost extends ProgramSize, PacketCost {
-  /** Lines of the saves, or entries of maps, that differ when the pod that most peers mean has another address. */
-  readonly changedByOneAddress: number;
+  /**
+   * Lines of the saves, or entries of maps, that differ when the pod that most peers mean has another address. Undefined
+   * of an imported node, whose rules nobody here compiles.
+   */
+  readonly changedByOneAddress?: number;
 }
 
 /** Sums over all nodes. */

@@ -75,6 +75,8 @@ export interface Coverage {
 export interface SpaceWalk {
   /** Stop after so many tuples. */
   readonly limit: number;
+  /** Whether packets between these two can be met at all; of others nobody is asked. Absent: all can. */
+  meets?(source: IpAddress, destination: IpAddress): boolean;
   /** Called for every tuple; what differs is the caller's to judge. `"stop"` ends the walk after this tuple. */
   visit(asked: Asked): "stop" | undefined;
   /** False: stop. Called now and then. */
@@ -87,7 +89,7 @@ const BREATH_TUPLES = 256;
 export async function walkSpaces(
   spaces: readonly PacketSpace[],
   sides: readonly Side[],
-  { limit, visit, proceed }: SpaceWalk,
+  { limit, meets, visit, proceed }: SpaceWalk,
 ): Promise<Coverage> {
   const total = spaces.reduce((sum, space) => sum + spaceSize(space), 0n);
   let tuples = 0;
@@ -98,6 +100,10 @@ export async function walkSpaces(
       for (const [destination, to] of addresses.entries()) {
         if (!isOnTheWay(from, to)) continue;
         const pairs = from.size * to.size;
+        if (meets?.(from.representative, to.representative) === false) {
+          for (const { size } of services) packets += pairs * size;
+          continue;
+        }
         for (const [service, atom] of services.entries()) {
           if (tuples >= limit) return { tuples, packets, total };
           if (tuples % BREATH_TUPLES === 0 && proceed !== undefined && !(await proceed())) {

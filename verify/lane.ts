@@ -5,6 +5,7 @@
 import { compileNode } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Strategy } from "../compiler/strategies/strategy.ts";
+import type { IpAddress } from "../dataplane/address.ts";
 import { Fabric } from "../dataplane/fabric.ts";
 import type { Packet } from "../dataplane/packet.ts";
 import type { Program } from "../dataplane/program.ts";
@@ -12,6 +13,7 @@ import type { PacketResult } from "../dataplane/result.ts";
 import type { TraceSink } from "../dataplane/trace.ts";
 import type { CtState, Verdict } from "../dataplane/verdict.ts";
 import { ReferenceConnections, type ReferenceResult } from "../reference/connections.ts";
+import { ownerOf } from "../reference/owner.ts";
 
 /** The name under which the API text itself stands among the strategies. */
 export const REFERENCE = "reference";
@@ -90,6 +92,46 @@ export function referenceLane(cluster: ResolvedCluster): Lane {
     },
     flush: () => connections.flush(),
     change: ({ model }) => connections.setModel(model),
+  };
+}
+
+/** Whether the address is that of a pod of the node, or the node's own. */
+export function isOnNode({ model }: Pick<ResolvedCluster, "model">, node: string, address: IpAddress): boolean {
+  const owner = ownerOf(model, address);
+  return owner.kind === "pod" ? owner.pod.node === node : owner.kind === "node" && owner.node === node;
+}
+
+/**
+ * The reference on one node alone, to stand beside an imported one: of the two directions of a first packet those have a
+ * say whose end is on the node.
+ */
+export function nodeReferenceLane(cluster: ResolvedCluster, node: string): Lane {
+  const whole = referenceLane(cluster);
+  let model = cluster.model;
+  // Addresses of the node itself are governed by no policy.
+  const isHere = (address: IpAddress) => isOnNode({ model }, node, address);
+  return {
+    ...whole,
+    reach: "node",
+    push(packet) {
+      const answer = whole.push(packet);
+      if (answer.by.kind !== "reference" || answer.ctState !== "new") return answer;
+      const { result } = answer.by;
+      const [sends, receives] = [isHere(packet.source), isHere(packet.destination)];
+      const { egress, ingress } = result.directions;
+      const directions = { egress: sends ? egress : "accept", ingress: receives ? ingress : "accept" } as const;
+      const verdict = directions.egress === "drop" || directions.ingress === "drop" ? "drop" : "accept";
+      const [ofEgress = "", ofIngress = ""] = result.because;
+      const because = [
+        sends ? ofEgress : `egress: not sent from ${node}`,
+        receives ? ofIngress : `ingress: not for ${node}`,
+      ];
+      return { ...answer, verdict, by: { kind: "reference", result: { ...result, verdict, directions, because } } };
+    },
+    change(changed) {
+      model = changed.model;
+      whole.change(changed);
+    },
   };
 }
 

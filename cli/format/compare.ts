@@ -102,7 +102,7 @@ const SIZES: readonly Column[] = [
   { title: "set entries", cell: ({ setEntries }) => String(setEntries) },
   { title: "map entries", cell: ({ mapEntries }) => String(mapEntries) },
   { title: "bytes", cell: ({ bytes }) => String(bytes) },
-  { title: "one address changed", cell: (cost) => String(cost.changedByOneAddress) },
+  { title: "one address changed", cell: (cost) => String(cost.changedByOneAddress ?? "") },
 ];
 
 const NEW: readonly Column[] = [

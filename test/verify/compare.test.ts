@@ -144,3 +144,38 @@ describe("the forms of compare", () => {
     expect(md.join("\n")).not.toMatch(/(?<!\\)<img/);
   });
 });
+
+describe("a node that was imported", () => {
+  const cluster = "scenarios/db-policy/cluster.yaml";
+  const command = `compare -f ${cluster} --iptables-save a.rules --ipset-save a.sets --node node-a -o json`;
+
+  async function saves(change: (rules: string) => string) {
+    const text = async (form: string) => (await chainwalk(`compile -f ${cluster} --node node-a -o ${form}`)).out;
+    return { files: { "a.rules": change(await text("iptables-save")), "a.sets": await text("ipset-save") } };
+  }
+
+  it("differs from what the policies mean on that node in what its solution declares, and in nothing else", async () => {
+    const { out, code } = await chainwalk(command, await saves((rules) => rules));
+    const { groups, strategies, coverage, cost }: { groups: readonly JsonGroup[] } & Record<string, unknown> =
+      JSON.parse(out);
+    expect([code, strategies, coverage]).toEqual([1, ["kube-router", "reference"], 1]);
+    expect(cost).toMatchObject({ "kube-router": { rules: expect.any(Number) } });
+    expect(groups.map(({ cause }) => cause)).toEqual([
+      "kube-router: own-node-is-policed",
+      "kube-router: ping-always-allowed",
+    ]);
+  });
+
+  it("shows a rule that somebody took out", async () => {
+    const changed = await saves((rules) => rules.replace(/^-A KUBE-POD-FW-\w+ .*-j REJECT.*$/gm, ""));
+    const { groups }: { groups: readonly JsonGroup[] } = JSON.parse((await chainwalk(command, changed)).out);
+    const leak = groups.find(({ cause }) => cause === "kube-router: no declared deviation");
+    expect(leak?.verdicts).toEqual({ "kube-router": "accept", reference: "drop" });
+    expect(leak?.example).toContain("default/db");
+  });
+
+  it("needs --node where the manifests have several", async () => {
+    const { err, code } = await chainwalk(command.replace(" --node node-a", ""), await saves((rules) => rules));
+    expect([code, err]).toEqual([2, expect.stringContaining("--node is needed: which of node-a, node-b")]);
+  });
+});
