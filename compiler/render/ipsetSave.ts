@@ -61,7 +61,8 @@ function createOptions({ name, type, family, options }: IPSet): string {
   ].join(" ");
 }
 
-function elementText(member: IPSetMember): string {
+/** An element as `ipset` prints it: `10.0.0.1`, `10.0.0.0/8`, `10.0.0.1,tcp:80`, the name of a set. */
+export function elementText(member: IPSetMember): string {
   switch (member.kind) {
     case "net":
       return netText(member.cidr);

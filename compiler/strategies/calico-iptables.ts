@@ -15,6 +15,7 @@ import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, IPSet, IPSetMember, TableProgram } from "../../dataplane/program.ts";
 import { DIRECTIONS, type Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
+import { plannedController } from "../update/controller.ts";
 import { deviations } from "./calico-iptables/deviations.ts";
 import { endpointChains } from "./calico-iptables/endpointChains.ts";
 import { interfaceName, setName } from "./calico-iptables/names.ts";
@@ -26,6 +27,7 @@ import {
   natTable,
   rawTable,
 } from "./calico-iptables/staticChains.ts";
+import { planFelix } from "./calico-iptables/update.ts";
 import { InvalidSetting, type LowerOptions, type Strategy, type StrategyOption, settingOf } from "./strategy.ts";
 
 /** MaxIPSetSize of the Felix configuration. */
@@ -58,6 +60,8 @@ export const calicoIptables: Strategy = {
   denyVerdict: "drop",
   options,
   attach,
+  follow: (cluster, lowerOptions) =>
+    plannedController(cluster, { strategy: calicoIptables, options: lowerOptions, plan: planFelix }),
   lower(cluster: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
     const { node } = lowerOptions;
     const pods = cluster.podsOn(node);
@@ -205,11 +209,19 @@ function policySets(cluster: ResolvedCluster, node: string, family: Family): rea
 }
 
 function addressMembers(pods: readonly Endpoint[], family: Family): readonly IPSetMember[] {
-  return pods.flatMap(({ addresses }) =>
-    addresses
-      .filter((address) => address.family === family)
-      .map((address): IPSetMember => ({ kind: "net", cidr: hostCidr(address) })),
-  );
+  return pods.flatMap(({ addresses }) => addresses.filter((address) => address.family === family).map(memberOf));
+}
+
+const MEMBERS = new WeakMap<IpAddress, IPSetMember>();
+
+/** One object for an address in all sets of all states: an update finds what changed by identity. */
+function memberOf(address: IpAddress): IPSetMember {
+  let member = MEMBERS.get(address);
+  if (member === undefined) {
+    member = { kind: "net", cidr: hostCidr(address) };
+    MEMBERS.set(address, member);
+  }
+  return member;
 }
 
 /** Ports of init containers count as well (libcalico-go workload endpoint conversion). */

@@ -20,6 +20,7 @@ import { type LocalPod, localPods, podChain, topLevelRules } from "./kube-router
 import { lowerPolicies } from "./kube-router/policies.ts";
 import { options, readSettings, type Settings } from "./kube-router/settings.ts";
 import { builtInChains, commonChain, defaultChain, exemptRules, tailChain } from "./kube-router/topLevel.ts";
+import { syncingController } from "./kube-router/update.ts";
 import type { LowerOptions, Strategy } from "./strategy.ts";
 
 export const kubeRouter: Strategy = {
@@ -34,6 +35,7 @@ export const kubeRouter: Strategy = {
   denyVerdict: "reject",
   options,
   attach,
+  follow: (cluster, lowerOptions) => syncingController(cluster, { strategy: kubeRouter, options: lowerOptions }),
   lower(cluster: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
     const settings = readSettings(cluster, lowerOptions);
     const lowered = settings.families.map((family) => lowerFamily(cluster, settings, family));

@@ -3,6 +3,7 @@ import type { Packet } from "../../dataplane/packet.ts";
 import type { Attachment, Program } from "../../dataplane/program.ts";
 import type { Verdict } from "../../dataplane/verdict.ts";
 import type { ResolvedCluster } from "../resolve.ts";
+import type { Controller } from "../update/controller.ts";
 
 export interface Strategy {
   /** kebab-case; the same in registry, flags, goldens and docs. */
@@ -20,6 +21,11 @@ export interface Strategy {
   readonly options: readonly StrategyOption[];
   /** Pure and deterministic: equal input in any order gives an equal program, byte for byte. */
   lower(cluster: ResolvedCluster, options: LowerOptions): Program;
+  /**
+   * The solution's controller on one node, from the moment it is in sync with the cluster: in which commands it takes a
+   * node from program to program. Absent: it writes what differs, entry by entry.
+   */
+  follow?(cluster: ResolvedCluster, options: LowerOptions): Controller;
   /** How pods hang on the node; `lower` puts the same in its program, `import` uses it alone. */
   attach(cluster: ResolvedCluster, options: LowerOptions): Attachment;
 }

@@ -40,16 +40,26 @@ export function felixChain(name: string, rules: readonly FelixRule[], hashedAs =
   return { name, rules: hashedRules(rules, hashedAs) };
 }
 
+/**
+ * What Felix feeds to `iptables-restore` for a rule, without the verb and the chain: its own spelling, which the hash was
+ * taken over. A rule read from a node has none and is written as the save has it.
+ */
+export function felixSpelling(rule: Rule): string | undefined {
+  return SPELLINGS.get(rule);
+}
+
+const SPELLINGS = new WeakMap<Rule, string>();
+
 export function hashedRules(rules: readonly FelixRule[], chain: string): readonly Rule[] {
   let hash = sha224(chain);
   return rules.map(({ matches, action, comments = [], origin }) => {
     const safe = comments.map((text) => text.replace(UNSAFE, "_"));
-    const text = [
-      `-A ${chain} HASH`,
+    const spelling = [
       ...safe.map((comment) => `-m comment --comment "${comment}"`),
       ...matches.map((match) => match.text),
       ...(action === undefined ? [] : [action.text]),
     ].join(" ");
+    const text = [`-A ${chain} HASH`, ...(spelling === "" ? [] : [spelling])].join(" ");
     hash = sha224(concatenated(hash, new TextEncoder().encode(text)));
     const shown = base64Url(hash).slice(0, HASH_CHARACTERS);
     const rule: Rule = {
@@ -61,6 +71,7 @@ export function hashedRules(rules: readonly FelixRule[], chain: string): readonl
       ...(action === undefined ? {} : { target: action.target }),
       ...(origin === undefined ? {} : { origin }),
     };
+    SPELLINGS.set(rule, `-m comment --comment "cali:${shown}"${spelling === "" ? "" : ` ${spelling}`}`);
     return rule;
   });
 }

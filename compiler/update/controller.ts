@@ -1,0 +1,62 @@
+/** A solution's controller on one node while the cluster changes. */
+import type { Program } from "../../dataplane/program.ts";
+import type { ResolvedCluster } from "../resolve.ts";
+import type { LowerOptions, Strategy } from "../strategies/strategy.ts";
+import type { Burst } from "./events.ts";
+import { NodeState } from "./nodeState.ts";
+import type { Operation } from "./operation.ts";
+import { planPlain } from "./plain.ts";
+
+/**
+ * Started and in sync with a cluster; told of what happens, it says what it does about it, in order. What it remembers
+ * between two bursts is its own: a controller that forgets nothing and misses nothing is a function of two programs
+ * (`plannedController`), one that does not needs its history.
+ */
+export interface Controller {
+  /** What the node holds once all operations so far are done. */
+  readonly program: Program;
+  react(burst: Burst): readonly Operation[];
+}
+
+/** The strategy's own controller, or one that writes exactly what differs. */
+export function controllerOf(strategy: Strategy, cluster: ResolvedCluster, options: LowerOptions): Controller {
+  return strategy.follow?.(cluster, options) ?? plannedController(cluster, { strategy, options, plan: planPlain });
+}
+
+export interface PlannedOptions {
+  readonly strategy: Pick<Strategy, "lower">;
+  readonly options: LowerOptions;
+  plan(before: Program, after: Program, burst: Burst): readonly Operation[];
+}
+
+/** A controller that compiles the new cluster and plans the way from program to program. */
+export function plannedController(start: ResolvedCluster, { strategy, options, plan }: PlannedOptions): Controller {
+  let program = strategy.lower(start, options);
+  return {
+    get program() {
+      return program;
+    },
+    react(burst) {
+      const before = program;
+      program = strategy.lower(burst.after, options);
+      return plan(before, program, burst);
+    },
+  };
+}
+
+/** A state as the operations leave it. Throws when the kernel refuses one that has to succeed: a defect of the plan. */
+export function carriedOut(before: Program, operations: readonly Operation[]): Program {
+  const state = new NodeState(before);
+  for (const operation of operations) runOperation(state, operation);
+  return state.program;
+}
+
+/** All parts of an operation, up to one that the kernel refuses. */
+export function runOperation(state: NodeState, operation: Operation): void {
+  for (const part of operation.parts) {
+    const refusal = state.run(part);
+    if (refusal === undefined) continue;
+    if (operation.mayFail === true) return;
+    throw new Error(`${operation.tool} ${operation.args.join(" ")}: ${refusal}: ${JSON.stringify(part).slice(0, 300)}`);
+  }
+}

@@ -1,0 +1,245 @@
+/**
+ * What happens to a cluster between two of its states, as the API server tells it: one event an object.
+ *
+ * Two states do not say in which order their differences came about. Here: nodes, namespaces, pods, policies, deletions
+ * before the rest of a kind, by name, which is how the recordings were made (dumps/updates/weave-net/NOTES.md). A pod never
+ * changes its address: one with another address, or another uid, is another pod of the name, so it is deleted, and when
+ * everything else has been taken in it is created.
+ */
+import type { ClusterModel, ClusterNode, Endpoint, Namespace, NetworkPolicy } from "../model.ts";
+import { type ResolvedCluster, resolvePolicies } from "../resolve.ts";
+
+export type EventVerb = "ADDED" | "MODIFIED" | "DELETED";
+
+interface EventOf<Kind extends string, T> {
+  readonly verb: EventVerb;
+  readonly kind: Kind;
+  /** `namespace/name`, or the name. */
+  readonly key: string;
+  readonly before: T | undefined;
+  readonly after: T | undefined;
+  /** The cluster once this event and those before it have happened. Computed when asked. */
+  cluster(): ResolvedCluster;
+}
+
+export type ClusterEvent =
+  | EventOf<"Node", ClusterNode>
+  | EventOf<"Namespace", Namespace>
+  | EventOf<"Pod", Endpoint>
+  | EventOf<"NetworkPolicy", NetworkPolicy>;
+
+/** Events that come so close together that a controller meets them at once, and the states around them. */
+export interface Burst {
+  readonly before: ResolvedCluster;
+  readonly events: readonly ClusterEvent[];
+  readonly after: ResolvedCluster;
+}
+
+export function eventText({ verb, kind, key }: ClusterEvent): string {
+  return `${verb} ${kind} ${key}`;
+}
+
+/** The bursts that lead from one state to the other: one, or two when pods come back with other addresses. */
+export function burstsBetween(before: ResolvedCluster, after: ResolvedCluster): readonly Burst[] {
+  const model = shareUnchanged(before.model, after.model);
+  const target = sameLists(model, after.model)
+    ? after
+    : sameLists(model, before.model)
+      ? before
+      : resolvePolicies(model);
+  if (target === before) return [];
+  const changes = changesBetween(before.model, model);
+  const first = changes.filter(({ later }) => !later);
+  const second = changes.filter(({ later }) => later);
+  const bursts: Burst[] = [];
+  let from = before;
+  for (const [index, burst] of [first, second].entries()) {
+    if (burst.length === 0) continue;
+    const isLast = index === 1 || second.length === 0;
+    const end = isLast ? target : resolvePolicies(applied(from.model, burst));
+    bursts.push({ before: from, events: eventsOf(from, burst, end), after: end });
+    from = end;
+  }
+  return bursts;
+}
+
+type Subject =
+  | { readonly kind: "Node"; readonly before: ClusterNode | undefined; readonly after: ClusterNode | undefined }
+  | { readonly kind: "Namespace"; readonly before: Namespace | undefined; readonly after: Namespace | undefined }
+  | { readonly kind: "Pod"; readonly before: Endpoint | undefined; readonly after: Endpoint | undefined }
+  | {
+      readonly kind: "NetworkPolicy";
+      readonly before: NetworkPolicy | undefined;
+      readonly after: NetworkPolicy | undefined;
+    };
+
+type Change = Subject & { readonly key: string; readonly later: boolean };
+
+function changesBetween(before: ClusterModel, after: ClusterModel): readonly Change[] {
+  const pods = pairs(before.endpoints, after.endpoints, ({ key }) => key).flatMap(([key, old, now]): Change[] => {
+    if (old === undefined || now === undefined || !isAnotherPod(old, now)) {
+      return [{ kind: "Pod", key, before: old, after: now, later: false }];
+    }
+    return [
+      { kind: "Pod", key, before: old, after: undefined, later: false },
+      { kind: "Pod", key, before: undefined, after: now, later: true },
+    ];
+  });
+  const named = ({ name }: { readonly name: string }) => name;
+  return [
+    ...pairs(before.nodes, after.nodes, named).map(
+      ([key, old, now]): Change => ({ kind: "Node", key, before: old, after: now, later: false }),
+    ),
+    ...pairs(before.namespaces, after.namespaces, named).map(
+      ([key, old, now]): Change => ({ kind: "Namespace", key, before: old, after: now, later: false }),
+    ),
+    ...inOrder(pods),
+    ...pairs(before.policies, after.policies, ({ key }) => key).map(
+      ([key, old, now]): Change => ({ kind: "NetworkPolicy", key, before: old, after: now, later: false }),
+    ),
+  ];
+}
+
+function isAnotherPod(before: Endpoint, after: Endpoint): boolean {
+  if (before.uid !== after.uid) return true;
+  return before.addresses.length > 0 && after.addresses.length > 0 && !isAlike(before.addresses, after.addresses);
+}
+
+type Pair<T> = readonly [key: string, before: T | undefined, after: T | undefined];
+
+/** Objects that differ, deletions first, by name. */
+function pairs<T>(before: readonly T[], after: readonly T[], keyOf: (item: T) => string): readonly Pair<T>[] {
+  const old = new Map<string, T>();
+  const kept = new Set(after);
+  for (const item of before) if (!kept.has(item)) old.set(keyOf(item), item);
+  const same = new Set(before);
+  const found: Pair<T>[] = [];
+  for (const item of after) {
+    if (same.has(item)) continue;
+    const key = keyOf(item);
+    found.push([key, old.get(key), item]);
+    old.delete(key);
+  }
+  const deleted = [...old].map(([key, item]): Pair<T> => [key, item, undefined]);
+  return [...deleted.sort(byKey), ...found.sort(byKey)];
+}
+
+function byKey<T>([a]: Pair<T>, [b]: Pair<T>): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function inOrder(changes: readonly Change[]): readonly Change[] {
+  const deleted = changes.filter(({ after }) => after === undefined);
+  return [...deleted, ...changes.filter((change) => !deleted.includes(change))];
+}
+
+function eventsOf(before: ResolvedCluster, changes: readonly Change[], end: ResolvedCluster): readonly ClusterEvent[] {
+  return changes.map((change, index) => {
+    let known: ResolvedCluster | undefined = index === changes.length - 1 ? end : undefined;
+    const cluster = () => {
+      known ??= resolvePolicies(applied(before.model, changes.slice(0, index + 1)));
+      return known;
+    };
+    const verb: EventVerb = change.before === undefined ? "ADDED" : change.after === undefined ? "DELETED" : "MODIFIED";
+    const { later: _later, ...subject } = change;
+    return { ...subject, verb, cluster };
+  });
+}
+
+function applied(model: ClusterModel, changes: readonly Change[]): ClusterModel {
+  let { nodes, namespaces, endpoints, policies } = model;
+  for (const change of changes) {
+    switch (change.kind) {
+      case "Node":
+        nodes = replaced(nodes, change, ({ name }) => name);
+        break;
+      case "Namespace":
+        namespaces = replaced(namespaces, change, ({ name }) => name);
+        break;
+      case "Pod":
+        endpoints = replaced(endpoints, change, ({ key }) => key, podOrder);
+        break;
+      case "NetworkPolicy":
+        policies = replaced(policies, change, ({ key }) => key, podOrder);
+        break;
+    }
+  }
+  return { nodes, namespaces, endpoints, policies };
+}
+
+function podOrder(item: { readonly namespace: string; readonly name: string }): readonly string[] {
+  return [item.namespace, item.name];
+}
+
+/** The list with the object changed, in the order of the model: by name, or by namespace and name. */
+function replaced<T>(
+  list: readonly T[],
+  { before, after }: { readonly before: T | undefined; readonly after: T | undefined },
+  keyOf: (item: T) => string,
+  orderOf: (item: T) => readonly string[] = (item) => [keyOf(item)],
+): readonly T[] {
+  const key = before ?? after;
+  const rest = key === undefined ? list : list.filter((item) => keyOf(item) !== keyOf(key));
+  if (after === undefined) return rest;
+  const order = orderOf(after);
+  const at = rest.findIndex((item) => compareLists(orderOf(item), order) > 0);
+  return at < 0 ? [...rest, after] : [...rest.slice(0, at), after, ...rest.slice(at)];
+}
+
+function compareLists(a: readonly string[], b: readonly string[]): number {
+  for (const [index, text] of a.entries()) {
+    const other = b[index] ?? "";
+    if (text !== other) return text < other ? -1 : 1;
+  }
+  return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
+/** The state after, with the objects of the state before wherever nothing differs but the place in a file. */
+export function shareUnchanged(before: ClusterModel, after: ClusterModel): ClusterModel {
+  const named = ({ name }: { readonly name: string }) => name;
+  const keyed = ({ key }: { readonly key: string }) => key;
+  return {
+    nodes: shared(before.nodes, after.nodes, named),
+    namespaces: shared(before.namespaces, after.namespaces, named),
+    endpoints: shared(before.endpoints, after.endpoints, keyed),
+    policies: shared(before.policies, after.policies, keyed),
+  };
+}
+
+function shared<T>(before: readonly T[], after: readonly T[], keyOf: (item: T) => string): readonly T[] {
+  const known = new Map(before.map((item) => [keyOf(item), item]));
+  const list = after.map((item) => {
+    const old = known.get(keyOf(item));
+    return old !== undefined && isAlike(old, item) ? old : item;
+  });
+  return list.length === before.length && list.every((item, index) => item === before[index]) ? before : list;
+}
+
+function sameLists(a: ClusterModel, b: ClusterModel): boolean {
+  const same = <T>(x: readonly T[], y: readonly T[]) =>
+    x.length === y.length && x.every((item, index) => item === y[index]);
+  return (
+    same(a.nodes, b.nodes) &&
+    same(a.namespaces, b.namespaces) &&
+    same(a.endpoints, b.endpoints) &&
+    same(a.policies, b.policies)
+  );
+}
+
+/** Equal data, wherever it was written. */
+function isAlike(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (a instanceof Map) {
+    if (!(b instanceof Map) || a.size !== b.size) return false;
+    return [...a].every(([key, value]) => b.has(key) && isAlike(value, b.get(key)));
+  }
+  if (Array.isArray(a)) {
+    return Array.isArray(b) && a.length === b.length && a.every((item, index) => isAlike(item, b[index]));
+  }
+  const [left, right] = [Object.entries(a), new Map(Object.entries(b))];
+  if (left.length !== right.size) return false;
+  return left.every(([key, value]) => key === "source" || (right.has(key) && isAlike(value, right.get(key))));
+}
