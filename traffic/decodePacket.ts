@@ -1,7 +1,317 @@
-/** The bytes of IP as packets: what comes out of the kernel judge and what a capture holds. */
+/** The bytes of IP as rows of a batch: what a capture holds. The one decoder of the house. */
 import type { IpAddress } from "../dataplane/address.ts";
-import { type FiveTuple, hasPorts, makePacket, type Packet, PROTOCOL, SCTP_CHUNK } from "../dataplane/packet.ts";
+import {
+  createBatch,
+  type FiveTuple,
+  hasPorts,
+  PACKET_FLAG,
+  type Packet,
+  type PacketBatch,
+  PROTOCOL,
+  SCTP_CHUNK,
+} from "../dataplane/packet.ts";
+import { clearRow, packetAt } from "./packetRow.ts";
 import { IPV6_FRAGMENT, isIcmpError, OPAQUE_HEADER_BYTES, sctpChunkLength, TCP_OPTION } from "./wire.ts";
+
+/** What the decoder says of a datagram. After anything but `ok` the row holds leftovers: `clearRow` before it is used again. */
+export const DECODED = {
+  ok: 0,
+  /** Neither version 4 nor 6. */
+  notIp: 1,
+  /** The captured bytes end inside a header. */
+  cut: 2,
+  /** A length field contradicts its own header. */
+  malformed: 3,
+} as const;
+
+const NO_VIEW = new DataView(new ArrayBuffer(0));
+
+/**
+ * Reads IP datagrams into rows of a batch. What it works on is in fields, set by the caller, because a call per packet with
+ * an object per packet for its arguments would cost more than the reading.
+ *
+ * Columns that few protocols have (flags, ICMP, SCTP, numbers of TCP) are written only where the packet has them: they must
+ * be zero before (`clearBatch`, `clearRow`).
+ */
+export class DatagramDecoder {
+  readonly batch: PacketBatch;
+  /** The row to fill. */
+  row = 0;
+  view: DataView = NO_VIEW;
+  /** Where the captured bytes of the frame end in `view`. */
+  captured = 0;
+  /**
+   * Where the frame ended on the wire, at or after `captured`. Counts where a datagram does not say its length
+   * (segmentation offload above 64 KiB, jumbograms).
+   */
+  wire = 0;
+  /** After `decode`: where layer 4 starts. */
+  transport = 0;
+
+  constructor(batch: PacketBatch) {
+    this.batch = batch;
+  }
+
+  /**
+   * Reads the datagram at `start`; answers one of `DECODED`. Needs the headers, not the payload, whose length is that of
+   * the wire. IPv6 extension headers are skipped, except AH, which is a protocol of its own as in IPv4; ports of later
+   * fragments are 0.
+   */
+  decode(start: number): number {
+    if (start >= this.captured) return DECODED.cut;
+    const version = this.view.getUint8(start) >>> 4;
+    if (version === 4) return this.#ipv4(start);
+    if (version === 6) return this.#ipv6(start);
+    return DECODED.notIp;
+  }
+
+  #ipv4(start: number): number {
+    const { view, batch, row } = this;
+    if (start + 20 > this.captured) return DECODED.cut;
+    const headerBytes = (view.getUint8(start) & 15) * 4;
+    const stated = view.getUint16(start + 2);
+    const length = stated === 0 ? this.wire - start : stated;
+    if (headerBytes < 20 || length < headerBytes) return DECODED.malformed;
+    const protocol = view.getUint8(start + 9);
+    batch.family[row] = 4;
+    batch.protocol[row] = protocol;
+    batch.source0[row] = view.getInt32(start + 12);
+    batch.source1[row] = 0;
+    batch.source2[row] = 0;
+    batch.source3[row] = 0;
+    batch.destination0[row] = view.getInt32(start + 16);
+    batch.destination1[row] = 0;
+    batch.destination2[row] = 0;
+    batch.destination3[row] = 0;
+    this.transport = start + headerBytes;
+    return this.#transport(protocol, start + length, (view.getUint16(start + 6) & 0x1fff) !== 0);
+  }
+
+  #ipv6(start: number): number {
+    const { view, batch, row } = this;
+    if (start + 40 > this.captured) return DECODED.cut;
+    const stated = view.getUint16(start + 4);
+    const end = stated === 0 ? this.wire : start + 40 + stated;
+    let protocol = view.getUint8(start + 6);
+    let at = start + 40;
+    let isFragment = false;
+    while (isSkippedExtension(protocol)) {
+      if (at + 8 > end) return DECODED.malformed;
+      if (at + 8 > this.captured) return DECODED.cut;
+      const length = protocol === IPV6_FRAGMENT ? 8 : 8 * (view.getUint8(at + 1) + 1);
+      if (protocol === IPV6_FRAGMENT) isFragment = view.getUint16(at + 2) >= 8;
+      protocol = view.getUint8(at);
+      at += length;
+      // What follows the header of a later fragment is a piece of the datagram, not a header.
+      if (isFragment) break;
+    }
+    if (at > end) return DECODED.malformed;
+    if (at > this.captured) return DECODED.cut;
+    batch.family[row] = 6;
+    batch.protocol[row] = protocol;
+    batch.source0[row] = view.getInt32(start + 8);
+    batch.source1[row] = view.getInt32(start + 12);
+    batch.source2[row] = view.getInt32(start + 16);
+    batch.source3[row] = view.getInt32(start + 20);
+    batch.destination0[row] = view.getInt32(start + 24);
+    batch.destination1[row] = view.getInt32(start + 28);
+    batch.destination2[row] = view.getInt32(start + 32);
+    batch.destination3[row] = view.getInt32(start + 36);
+    this.transport = at;
+    return this.#transport(protocol, end, isFragment);
+  }
+
+  /** Layer 4, which ends at `end` on the wire. */
+  #transport(protocol: number, end: number, isFragment: boolean): number {
+    const { view, batch, row, transport: at } = this;
+    const length = end - at;
+    // Headers are read as far as they were captured and belong to the datagram; what follows it in the frame is padding.
+    const readable = Math.min(this.captured, end) - at;
+    batch.sourcePort[row] = 0;
+    batch.destinationPort[row] = 0;
+    if (isFragment) {
+      batch.flags[row] = PACKET_FLAG.fragment;
+      batch.payloadBytes[row] = length;
+      return DECODED.ok;
+    }
+    switch (protocol) {
+      case PROTOCOL.tcp: {
+        if (readable < 20) return shortOf(20, length);
+        const header = Math.min(length, Math.max(20, 4 * (view.getUint8(at + 12) >>> 4)));
+        // Options that a short snap length cut off are taken for absent.
+        if (header > 20) batch.windowScale[row] = windowScaleIn(view, at + 20, at + Math.min(header, readable));
+        this.#ports(at);
+        batch.sequence[row] = view.getUint32(at + 4);
+        batch.acknowledgment[row] = view.getUint32(at + 8);
+        batch.tcpFlags[row] = view.getUint8(at + 13);
+        batch.window[row] = view.getUint16(at + 14);
+        batch.payloadBytes[row] = length - header;
+        return DECODED.ok;
+      }
+      case PROTOCOL.udp:
+      case PROTOCOL.udplite:
+        if (readable < 8) return shortOf(8, length);
+        this.#ports(at);
+        batch.payloadBytes[row] = length - 8;
+        return DECODED.ok;
+      case PROTOCOL.dccp:
+        if (readable < 12) return shortOf(12, length);
+        this.#ports(at);
+        batch.payloadBytes[row] = Math.max(0, length - 4 * view.getUint8(at + 4));
+        return DECODED.ok;
+      case PROTOCOL.sctp:
+        return this.#sctp(length, readable);
+      case PROTOCOL.icmp:
+      case PROTOCOL.icmpv6:
+        return this.#icmp(protocol, length, readable);
+      default:
+        batch.payloadBytes[row] = Math.max(0, length - OPAQUE_HEADER_BYTES);
+        return DECODED.ok;
+    }
+  }
+
+  #ports(at: number): void {
+    this.batch.sourcePort[this.row] = this.view.getUint16(at);
+    this.batch.destinationPort[this.row] = this.view.getUint16(at + 2);
+  }
+
+  #sctp(length: number, readable: number): number {
+    const { view, batch, row, transport: at } = this;
+    if (readable < 16) return shortOf(16, length);
+    const chunk = view.getUint8(at + 12);
+    const hasTag = chunk === SCTP_CHUNK.INIT || chunk === SCTP_CHUNK.INIT_ACK;
+    this.#ports(at);
+    batch.sctpChunk[row] = chunk;
+    batch.verificationTag[row] = view.getUint32(at + 4);
+    if (hasTag && readable >= 20) batch.sequence[row] = view.getUint32(at + 16);
+    batch.payloadBytes[row] = Math.max(0, length - 12 - sctpChunkLength(chunk));
+    return DECODED.ok;
+  }
+
+  #icmp(protocol: number, length: number, readable: number): number {
+    const { view, batch, row, transport: at } = this;
+    if (readable < 8) return shortOf(8, length);
+    const type = view.getUint8(at);
+    batch.icmpType[row] = type;
+    batch.icmpCode[row] = view.getUint8(at + 1);
+    batch.payloadBytes[row] = length - 8;
+    if (!isIcmpError(protocol, type)) {
+      batch.icmpId[row] = view.getUint16(at + 4);
+      return DECODED.ok;
+    }
+    const quoted = quotedAt(view, at + 8, at + readable);
+    if (quoted === undefined) return DECODED.ok;
+    batch.icmpId[row] = quoted.icmpId;
+    batch.quoted.set(row, quoted.tuple);
+    batch.payloadBytes[row] = 0;
+    return DECODED.ok;
+  }
+}
+
+/** Why layer 4 has fewer readable bytes than its header needs: the datagram is too short for it, or the capture is. */
+function shortOf(headerBytes: number, length: number): number {
+  return length < headerBytes ? DECODED.malformed : DECODED.cut;
+}
+
+/** Hop-by-hop, routing, destination options (RFC 8200 section 4) and the fragment header. */
+function isSkippedExtension(protocol: number): boolean {
+  return protocol === 0 || protocol === 43 || protocol === 60 || protocol === IPV6_FRAGMENT;
+}
+
+/**
+ * The shift count, plus 1, of a window scale option among the options in [at, end); at most 14 (RFC 7323 section 2.3).
+ * 0: no such option.
+ */
+function windowScaleIn(view: DataView, start: number, end: number): number {
+  for (let at = start; at < end; ) {
+    const kind = view.getUint8(at);
+    if (kind === TCP_OPTION.end) return 0;
+    if (kind === TCP_OPTION.noOperation) {
+      at++;
+      continue;
+    }
+    const length = at + 1 < end ? view.getUint8(at + 1) : 0;
+    if (length < 2 || at + length > end) return 0;
+    if (kind === TCP_OPTION.windowScale && length === 3) return 1 + Math.min(14, view.getUint8(at + 2));
+    at += length;
+  }
+  return 0;
+}
+
+interface Quoted {
+  readonly tuple: FiveTuple;
+  readonly icmpId: number;
+}
+
+/**
+ * The packet an ICMP error quotes, in [at, end); it is cut, so its own length field says nothing. A quoted later fragment
+ * has no ports.
+ */
+function quotedAt(view: DataView, at: number, end: number): Quoted | undefined {
+  if (end - at < 20) return undefined;
+  const version = view.getUint8(at) >>> 4;
+  if (version === 4) {
+    const header = at + Math.max(20, (view.getUint8(at) & 15) * 4);
+    const source: IpAddress = { family: 4, words: [view.getInt32(at + 12)] };
+    const destination: IpAddress = { family: 4, words: [view.getInt32(at + 16)] };
+    const protocol = view.getUint8(at + 9);
+    const isFragment = (view.getUint16(at + 6) & 0x1fff) !== 0;
+    return quotedTransport({ view, at: header, end, protocol, isFragment, source, destination });
+  }
+  if (version !== 6 || end - at < 40) return undefined;
+  let protocol = view.getUint8(at + 6);
+  let header = at + 40;
+  let isFragment = false;
+  while (isSkippedExtension(protocol) && !isFragment) {
+    if (header + 8 > end) return undefined;
+    isFragment = protocol === IPV6_FRAGMENT && view.getUint16(header + 2) >= 8;
+    const length = protocol === IPV6_FRAGMENT ? 8 : 8 * (view.getUint8(header + 1) + 1);
+    protocol = view.getUint8(header);
+    header += length;
+  }
+  const source = ipv6At(view, at + 8);
+  return quotedTransport({
+    view,
+    at: header,
+    end,
+    protocol,
+    isFragment,
+    source,
+    destination: ipv6At(view, at + 24),
+  });
+}
+
+interface QuotedHeader extends Pick<FiveTuple, "protocol" | "source" | "destination"> {
+  readonly view: DataView;
+  /** Layer 4 of the quoted packet, and the end of what is quoted. */
+  readonly at: number;
+  readonly end: number;
+  readonly isFragment: boolean;
+}
+
+function quotedTransport(header: QuotedHeader): Quoted | undefined {
+  const { view, at, end, protocol, isFragment, source, destination } = header;
+  if (end - at < OPAQUE_HEADER_BYTES) return undefined;
+  const isIcmp = protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6;
+  const isPorted = hasPorts(protocol) && !isFragment;
+  return {
+    tuple: {
+      protocol,
+      source,
+      destination,
+      sourcePort: isPorted ? view.getUint16(at) : 0,
+      destinationPort: isPorted ? view.getUint16(at + 2) : 0,
+    },
+    icmpId: isIcmp && !isFragment ? view.getUint16(at + 4) : 0,
+  };
+}
+
+function ipv6At(view: DataView, at: number): IpAddress {
+  return {
+    family: 6,
+    words: [view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12)],
+  };
+}
 
 /** What `decodePacket` reads: the packet, and the header fields a `Packet` has no room for. */
 export interface DecodedPacket {
@@ -11,172 +321,25 @@ export interface DecodedPacket {
 }
 
 /**
- * Reads the datagram that starts at `offset` (`bytes` may go on after it; `time` is the packet's). Undefined when it is
- * not an IP datagram or when a header is cut off. IPv6 extension headers are skipped; ports of later fragments are 0.
+ * One datagram, which starts at `offset` and of which every byte must be there (`bytes` may go on after it; `time` is the
+ * packet's). Undefined when it is not an IP datagram, or not whole.
  */
 export function decodePacket(bytes: Uint8Array, offset: number, time: number): DecodedPacket | undefined {
-  const version = (bytes[offset] ?? 0) >>> 4;
-  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, bytes.length - offset);
-  if (version === 4) return decodeIpv4(view, time);
-  if (version === 6) return decodeIpv6(view, time);
-  return undefined;
-}
-
-function decodeIpv4(view: DataView, time: number): DecodedPacket | undefined {
-  if (view.byteLength < 20) return undefined;
-  const header = (view.getUint8(0) & 15) * 4;
-  const end = view.getUint16(2);
-  if (header < 20 || end < header || end > view.byteLength) return undefined;
-  const packet = decodeTransport(new DataView(view.buffer, view.byteOffset + header, end - header), {
-    time,
-    protocol: view.getUint8(9),
-    source: { family: 4, words: [view.getInt32(12)] },
-    destination: { family: 4, words: [view.getInt32(16)] },
-    fragment: (view.getUint16(6) & 0x1fff) !== 0,
-  });
-  return packet && { packet, identification: view.getUint16(4), hopLimit: view.getUint8(8) };
-}
-
-/** Extension headers with the length field of RFC 8200 section 4: hop-by-hop, routing, destination options. */
-const IPV6_EXTENSIONS: ReadonlySet<number> = new Set([0, 43, 60]);
-
-function decodeIpv6(view: DataView, time: number): DecodedPacket | undefined {
-  if (view.byteLength < 40) return undefined;
-  const end = 40 + view.getUint16(4);
-  if (end > view.byteLength) return undefined;
-  let protocol = view.getUint8(6);
-  let header = 40;
-  let fragment = false;
-  while (IPV6_EXTENSIONS.has(protocol) || protocol === IPV6_FRAGMENT) {
-    if (header + 8 > end) return undefined;
-    const length = protocol === IPV6_FRAGMENT ? 8 : 8 * (view.getUint8(header + 1) + 1);
-    if (protocol === IPV6_FRAGMENT) fragment = view.getUint16(header + 2) >= 8;
-    protocol = view.getUint8(header);
-    header += length;
-  }
-  if (header > end) return undefined;
-  const packet = decodeTransport(new DataView(view.buffer, view.byteOffset + header, end - header), {
-    time,
-    protocol,
-    source: ipv6At(view, 8),
-    destination: ipv6At(view, 24),
-    fragment,
-  });
-  return packet && { packet, identification: view.getUint32(0) & 0xfffff, hopLimit: view.getUint8(7) };
-}
-
-function ipv6At(view: DataView, at: number): IpAddress {
-  return { family: 6, words: [0, 4, 8, 12].map((word) => view.getInt32(at + word)) };
-}
-
-type NetworkFields = Pick<Packet, "time" | "protocol" | "source" | "destination" | "fragment">;
-
-/** `view` is layer 4 up to the end of the datagram. */
-function decodeTransport(view: DataView, network: NetworkFields): Packet | undefined {
-  const length = view.byteLength;
-  if (network.fragment) return makePacket({ ...network, sourcePort: 0, payloadBytes: length });
-  switch (network.protocol) {
-    case PROTOCOL.tcp: {
-      if (length < 20) return undefined;
-      const header = Math.min(length, Math.max(20, 4 * (view.getUint8(12) >>> 4)));
-      const windowScale = windowScaleIn(view, header);
-      return makePacket({
-        ...network,
-        ...portsAt(view),
-        sequence: view.getUint32(4),
-        acknowledgment: view.getUint32(8),
-        tcpFlags: view.getUint8(13),
-        window: view.getUint16(14),
-        ...(windowScale === undefined ? {} : { windowScale }),
-        payloadBytes: length - header,
-      });
-    }
-    case PROTOCOL.udp:
-    case PROTOCOL.udplite:
-      if (length < 8) return undefined;
-      return makePacket({ ...network, ...portsAt(view), payloadBytes: length - 8 });
-    case PROTOCOL.dccp:
-      if (length < 12) return undefined;
-      return makePacket({
-        ...network,
-        ...portsAt(view),
-        payloadBytes: Math.max(0, length - 4 * view.getUint8(4)),
-      });
-    case PROTOCOL.sctp:
-      return decodeSctp(view, network);
-    case PROTOCOL.icmp:
-    case PROTOCOL.icmpv6:
-      return decodeIcmp(view, network);
-    default:
-      return makePacket({ ...network, payloadBytes: Math.max(0, length - OPAQUE_HEADER_BYTES) });
-  }
-}
-
-/** The shift count of a window scale option among the options that end at `end`; at most 14 (RFC 7323 section 2.3). */
-function windowScaleIn(view: DataView, end: number): number | undefined {
-  for (let at = 20; at < end; ) {
-    const kind = view.getUint8(at);
-    if (kind === TCP_OPTION.end) return undefined;
-    if (kind === TCP_OPTION.noOperation) {
-      at++;
-      continue;
-    }
-    const length = at + 1 < end ? view.getUint8(at + 1) : 0;
-    if (length < 2 || at + length > end) return undefined;
-    if (kind === TCP_OPTION.windowScale && length === 3) return Math.min(14, view.getUint8(at + 2));
-    at += length;
-  }
-  return undefined;
-}
-
-function decodeSctp(view: DataView, network: NetworkFields): Packet | undefined {
-  if (view.byteLength < 16) return undefined;
-  const sctpChunk = view.getUint8(12);
-  const hasTag = sctpChunk === SCTP_CHUNK.INIT || sctpChunk === SCTP_CHUNK.INIT_ACK;
-  return makePacket({
-    ...network,
-    ...portsAt(view),
-    sctpChunk,
-    verificationTag: view.getUint32(4),
-    sequence: hasTag && view.byteLength >= 20 ? view.getUint32(16) : 0,
-    payloadBytes: Math.max(0, view.byteLength - 12 - sctpChunkLength(sctpChunk)),
-  });
-}
-
-function decodeIcmp(view: DataView, network: NetworkFields): Packet | undefined {
-  if (view.byteLength < 8) return undefined;
-  const icmpType = view.getUint8(0);
-  const found = { ...network, icmpType, icmpCode: view.getUint8(1) };
-  if (!isIcmpError(network.protocol, icmpType)) {
-    return makePacket({ ...found, icmpId: view.getUint16(4), payloadBytes: view.byteLength - 8 });
-  }
-  const quoted = decodeQuoted(new DataView(view.buffer, view.byteOffset + 8, view.byteLength - 8));
-  if (quoted === undefined) return makePacket({ ...found, payloadBytes: view.byteLength - 8 });
-  return makePacket({ ...found, icmpId: quoted.icmpId, quoted: quoted.tuple });
-}
-
-/** The packet an ICMP error quotes; it is cut, so its own length field says nothing. */
-function decodeQuoted(view: DataView): { tuple: FiveTuple; icmpId: number } | undefined {
-  const version = view.byteLength < 20 ? 0 : view.getUint8(0) >>> 4;
-  const header = version === 4 ? (view.getUint8(0) & 15) * 4 : 40;
-  if ((version !== 4 && version !== 6) || view.byteLength < header + OPAQUE_HEADER_BYTES) return undefined;
-  const protocol = view.getUint8(version === 4 ? 9 : 6);
-  const source: IpAddress = version === 4 ? { family: 4, words: [view.getInt32(12)] } : ipv6At(view, 8);
-  const destination: IpAddress = version === 4 ? { family: 4, words: [view.getInt32(16)] } : ipv6At(view, 24);
-  const isIcmp = protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6;
-  const ported = hasPorts(protocol);
+  const decoder = new DatagramDecoder(createBatch(1));
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  decoder.view = view;
+  decoder.captured = bytes.length;
+  decoder.wire = bytes.length;
+  clearRow(decoder.batch, 0);
+  if (decoder.decode(offset) !== DECODED.ok) return undefined;
+  decoder.batch.time[0] = time;
+  const packet = packetAt(decoder.batch, 0);
+  const isV4 = packet.source.family === 4;
+  const length = isV4 ? view.getUint16(offset + 2) : 40 + view.getUint16(offset + 4);
+  if (offset + length > bytes.length) return undefined;
   return {
-    tuple: {
-      protocol,
-      source,
-      destination,
-      sourcePort: ported ? view.getUint16(header) : 0,
-      destinationPort: ported ? view.getUint16(header + 2) : 0,
-    },
-    icmpId: isIcmp ? view.getUint16(header + 4) : 0,
+    packet,
+    identification: isV4 ? view.getUint16(offset + 4) : view.getUint32(offset) & 0xfffff,
+    hopLimit: view.getUint8(offset + (isV4 ? 8 : 7)),
   };
-}
-
-function portsAt(view: DataView): Pick<Packet, "sourcePort" | "destinationPort"> {
-  return { sourcePort: view.getUint16(0), destinationPort: view.getUint16(2) };
 }

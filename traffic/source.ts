@@ -22,6 +22,9 @@ export type TrafficFormat = (typeof TRAFFIC_FORMATS)[number];
 /** What was made of a packet where it was recorded: values of the `recorded` column. */
 export const RECORDED = { unknown: 0, accept: 1, drop: 2 } as const;
 
+/** Which way the packet passed the interface, as the machine that captured it saw it: values of `direction`. */
+export const CAPTURED = { unknown: 0, inbound: 1, outbound: 2 } as const;
+
 /**
  * Packets in columns, in order of time. The arrays are those of every batch of the source and are overwritten by the next:
  * who keeps something copies it. `packets.length` rows are filled.
@@ -43,10 +46,16 @@ export interface TrafficBatch {
   readonly interfaceId: Uint16Array;
   /** `RECORDED`. */
   readonly recorded: Uint8Array;
+  /** `CAPTURED`; known from Linux cooked headers and pcapng's packet flags. */
+  readonly direction: Uint8Array;
+  /** Number of the device that Linux cooked v2 (`tcpdump -i any`) puts into each packet; 0: not said. */
+  readonly device: Uint32Array;
   /** The frame as captured is `bytes[frameStart, frameStart + capturedBytes)`; logs have none (`capturedBytes` 0). */
   bytes: Uint8Array;
   readonly frameStart: Uint32Array;
   readonly capturedBytes: Uint32Array;
+  /** Sparse: comments that a pcapng has on a packet, by row. */
+  readonly comments: Map<number, string>;
 }
 
 /** What a capture says of an interface it was taken on. */
@@ -134,8 +143,11 @@ export function createTrafficBatch(rows: number): TrafficBatch {
     offset: new Float64Array(rows),
     interfaceId: new Uint16Array(rows),
     recorded: new Uint8Array(rows),
+    direction: new Uint8Array(rows),
+    device: new Uint32Array(rows),
     bytes: NO_BYTES,
     frameStart: new Uint32Array(rows),
     capturedBytes: new Uint32Array(rows),
+    comments: new Map(),
   };
 }
