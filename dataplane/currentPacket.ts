@@ -40,6 +40,8 @@ export class CurrentPacket {
   physOutDevice = 0;
   /** Hash sets consulted so far on this node. */
   setLookups = 0;
+  /** Limits asked so far on this node, as match records: what makes an outcome depend on more than the packet. */
+  readonly limits: number[] = [];
 
   /** Takes over what the packet itself says; state and devices are the hooks' business. */
   load(batch: PacketBatch, row: number): void {
@@ -63,5 +65,6 @@ export class CurrentPacket {
     this.time = batch.time[row] ?? 0;
     this.mark = (batch.mark[row] ?? 0) | 0;
     this.setLookups = 0;
+    if (this.limits.length > 0) this.limits.length = 0;
   }
 }

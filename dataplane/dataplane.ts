@@ -1,6 +1,7 @@
 /** One node: a loaded program with its connection table. */
 
 import { assertNever } from "./assertNever.ts";
+import { TableMemo } from "./classes/tableMemo.ts";
 import type { ConntrackOptions } from "./conntrack/options.ts";
 import { ConntrackTable } from "./conntrack.ts";
 import { DeviceTable } from "./devices.ts";
@@ -17,12 +18,24 @@ import { VERDICTS } from "./verdict.ts";
 export interface DataplaneOptions {
   /** Sysctls of connection tracking; absent: the kernel's defaults. */
   readonly conntrack?: ConntrackOptions;
+  /** Default `memo`. */
+  readonly engine?: Engine;
 }
+
+/**
+ * How packets are decided. All engines give the same results; packets that somebody listens to are always walked.
+ * - `walk`: rule by rule, look-up by look-up: the meaning of a program.
+ * - `memo`: one packet of each kind is walked, the outcome remembered (classes/tableMemo.ts).
+ */
+export type Engine = "walk" | "memo";
+export const ENGINES = ["walk", "memo"] as const satisfies readonly Engine[];
 
 /** What executes one kind of program. `attach` names columns and listener; `run` decides one row of them. */
 export interface Evaluator {
   attach(batch: PacketBatch, results: ResultBatch, sink: TraceSink | undefined): void;
   run(row: number): void;
+  /** Rows `from` (inclusive) to `to` (exclusive), in order. */
+  runRows(from: number, to: number): void;
   decision(index: number): DecisionMeaning;
 }
 
@@ -36,6 +49,7 @@ export class Dataplane {
   /** Connections of table programs, and those of map programs. */
   readonly #conntrack: ConntrackTable;
   readonly #flows = new FlowMap();
+  readonly #engine: Engine;
   #routes: NodeRoutes;
   #evaluator: Evaluator;
 
@@ -43,8 +57,9 @@ export class Dataplane {
   constructor(program: Program, options: DataplaneOptions = {}) {
     this.node = program.node;
     this.#conntrack = new ConntrackTable(options.conntrack);
+    this.#engine = options.engine ?? "memo";
     this.#routes = new NodeRoutes(program.attachment, this.devices);
-    this.#evaluator = createEvaluator(program, this.#surroundings());
+    this.#evaluator = createEvaluator(program, this.#engine, this.#surroundings());
   }
 
   /** Where addresses are, seen from this node. */
@@ -56,15 +71,18 @@ export class Dataplane {
   load(program: Program): void {
     if (program.node !== this.node) throw new Error(`program of node ${program.node} for node ${this.node}`);
     this.#routes = new NodeRoutes(program.attachment, this.devices);
-    this.#evaluator = createEvaluator(program, this.#surroundings());
+    this.#evaluator = createEvaluator(program, this.#engine, this.#surroundings());
   }
 
   /** Pushes rows `from` (inclusive) to `to` (exclusive) through the node, in order. Path and devices must be set. */
   push(batch: PacketBatch, results: ResultBatch, from: number, to: number, sink?: TraceSink): void {
     this.#evaluator.attach(batch, results, sink);
+    if (sink === undefined) {
+      this.#evaluator.runRows(from, to);
+      return;
+    }
     for (let row = from; row < to; row++) {
       this.#evaluator.run(row);
-      if (sink === undefined) continue;
       const verdict = VERDICTS[results.verdict[row] ?? 0] ?? "unknown";
       sink.step({ kind: "verdict", node: this.node, verdict });
     }
@@ -86,10 +104,14 @@ export class Dataplane {
   }
 }
 
-function createEvaluator(program: Program, surroundings: WalkSurroundings & MapSurroundings): Evaluator {
+function createEvaluator(
+  program: Program,
+  engine: Engine,
+  surroundings: WalkSurroundings & MapSurroundings,
+): Evaluator {
   switch (program.kind) {
     case "tables":
-      return new TableWalker(program, surroundings);
+      return engine === "memo" ? new TableMemo(program, surroundings) : new TableWalker(program, surroundings);
     case "maps":
       return new MapWalker(program, surroundings);
     default:

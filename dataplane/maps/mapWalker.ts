@@ -86,6 +86,11 @@ export class MapWalker {
             });
   }
 
+  /** Decides rows `from` (inclusive) to `to` (exclusive) of the attached batch. */
+  runRows(from: number, to: number): void {
+    for (let row = from; row < to; row++) this.run(row);
+  }
+
   /** Decides one row of the attached batch and writes its results. */
   run(row: number): void {
     const results = this.#results;

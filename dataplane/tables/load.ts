@@ -74,6 +74,8 @@ export interface LoadedTables {
   readonly a: Int32Array;
   readonly b: Int32Array;
   readonly matches: MatchTable;
+  /** Records of limits that only decide whether somebody is told: the packet goes on either way, at the same cost. */
+  readonly idleLimits: ReadonlySet<number>;
   /** Index into `chains` by slot. */
   readonly chainOf: Int32Array;
   readonly chains: readonly LoadedChain[];
@@ -99,6 +101,7 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
     a: new Int32Array(slots),
     b: new Int32Array(slots),
     matches,
+    idleLimits: new Set<number>(),
     chainOf: new Int32Array(slots),
     chains,
     reasons,
@@ -250,8 +253,12 @@ function headWord({ family, words, prefixLength }: Cidr): { readonly mask: numbe
   return { mask: maskWord(prefixLength - 96), value: words[3] ?? 0 };
 }
 
-function loadMatches(tables: Pick<LoadedTables, "heads" | "headStart" | "matches">, slot: number, rule: Rule): void {
-  const { heads, headStart, matches } = tables;
+interface MatchColumns extends Pick<LoadedTables, "heads" | "headStart" | "matches"> {
+  readonly idleLimits: Set<number>;
+}
+
+function loadMatches(tables: MatchColumns, slot: number, rule: Rule): void {
+  const { heads, headStart, matches, idleLimits } = tables;
   const head = heads.subarray(slot * HEAD_WORDS, (slot + 1) * HEAD_WORDS);
   headStart[slot] = matches.length;
   const rest: (readonly [Match, number])[] = [];
@@ -261,7 +268,13 @@ function loadMatches(tables: Pick<LoadedTables, "heads" | "headStart" | "matches
   }
   head[HEAD.matchStart] = matches.length;
   for (const [match, index] of rest) if (isHeader(match)) matches.add(match, index);
-  for (const [match, index] of rest) if (!isHeader(match)) matches.add(match, index);
+  const extensions = rest.filter(([match]) => !isHeader(match));
+  const goesOn = rule.target === undefined || rule.target.kind === "log";
+  for (const [place, [match, index]] of extensions.entries()) {
+    const isLast = extensions.slice(place + 1).every(([{ kind }]) => kind === "comment");
+    if (match.kind === "limit" && goesOn && isLast) idleLimits.add(matches.length);
+    matches.add(match, index);
+  }
   head[HEAD.matchEnd] = matches.length;
 }
 

@@ -298,7 +298,8 @@ export class MatchTable {
       case CODE.rpfilter:
         return this.#routesBack(packet, a) !== negate;
       case CODE.limit:
-        return this.#takeCredit(packet, a);
+        packet.limits.push(record);
+        return this.#takeCredit(a, packet.time);
       default:
         throw new Error(`match record ${record} has code ${records[at]}`);
     }
@@ -376,11 +377,16 @@ export class MatchTable {
     return loose === 1 || this.#routes.device(place) === packet.inDevice;
   }
 
+  /** Charges a packet of that time to the limit of a record, as `test` does. */
+  charge(record: number, time: number): void {
+    this.#takeCredit(this.#records[record * RECORD + 2] ?? 0, time);
+  }
+
   /** limit_mt: credit grows with time up to the burst; a packet that cannot pay is over the limit. */
-  #takeCredit(packet: CurrentPacket, at: number): boolean {
+  #takeCredit(at: number, time: number): boolean {
     const buckets = this.#buckets;
     const cost = buckets[at] ?? 0;
-    const now = Math.round(packet.time * TICKS_PER_SECOND);
+    const now = Math.round(time * TICKS_PER_SECOND);
     const passed = Math.max(0, now - (buckets[at + 3] ?? 0));
     const credit = Math.min(buckets[at + 1] ?? 0, (buckets[at + 2] ?? 0) + passed);
     const holds = credit >= cost;

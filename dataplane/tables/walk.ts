@@ -14,7 +14,7 @@ import type { Hook, Match, TableName, TableProgram } from "../program.ts";
 import { createResults, DECISION, type DecisionMeaning, type ResultBatch } from "../result.ts";
 import type { NodeRoutes } from "../routes.ts";
 import type { TraceSink } from "../trace.ts";
-import { CT_STATE_CODE, type CtState, VERDICT_CODE } from "../verdict.ts";
+import { CT_STATE_CODE, CT_STATES, VERDICT_CODE } from "../verdict.ts";
 import { ACTION, HEAD, HEAD_WORDS, hookStart, type LoadedTables, loadTables } from "./load.ts";
 
 /** A built-in chain on a packet's way. */
@@ -56,8 +56,8 @@ const WAYS: readonly (readonly (readonly [Hook, readonly TableName[]])[])[] = [
 
 /** What the walk asks of connection tracking (conntrack.ts): one packet at a time, looked up, then kept or dropped. */
 export interface Connections {
-  /** Classifies a packet as nf_conntrack_in does, before any rule of mangle, nat or filter. */
-  lookup(batch: PacketBatch, row: number, zone: number): CtState;
+  /** The `CT_STATE_CODE` of a packet, as nf_conntrack_in finds it before any rule of mangle, nat or filter. */
+  lookupCode(batch: PacketBatch, row: number, zone: number): number;
   /** Of the packet looked up last: whether it has an entry, */
   readonly isTracked: boolean;
   /** whether that entry is new with it and waits for `confirm`, */
@@ -80,6 +80,13 @@ export interface WalkSurroundings {
   readonly routes: NodeRoutes;
   readonly connections: Connections;
 }
+
+/** What `prepare` says: the packet is gone, goes on without a connection, or is to be looked up. */
+export const PREPARATION = { refused: 0, untracked: 1, tracked: 2 } as const;
+export type Preparation = (typeof PREPARATION)[keyof typeof PREPARATION];
+
+/** In place of a `CT_STATE_CODE`: the walk itself asks connection tracking. */
+const NOT_LOOKED_UP = -1;
 
 /** `failedRecord` of a rule that matched, and of one that failed in its head columns. */
 const MATCHED = -1;
@@ -123,11 +130,62 @@ export class TableWalker {
     this.#sink = sink;
   }
 
+  /** Walks rows `from` (inclusive) to `to` (exclusive) of the attached batch. */
+  runRows(from: number, to: number): void {
+    for (let row = from; row < to; row++) this.run(row);
+  }
+
   /** Walks one row of the attached batch and writes its results. */
   run(row: number): void {
+    this.#walk(row, NOT_LOOKED_UP);
+  }
+
+  /** Walks a row that was looked up already, in the zone that `prepare` left, and is what `state` says. */
+  resume(row: number, state: number): void {
+    this.#walk(row, state);
+  }
+
+  /** What the chains before connection tracking say of a row. Changes neither connections nor results. */
+  prepare(row: number): Preparation {
+    if (!this.#passes(this.#begin(row))) return PREPARATION.refused;
+    return this.#packet.ctState === CT_STATE_CODE.untracked ? PREPARATION.untracked : PREPARATION.tracked;
+  }
+
+  /** The zone in which the last packet is, or is to be, looked up. */
+  get zone(): number {
+    return this.#zone;
+  }
+
+  /** Mark of the last packet's connection after the walk. */
+  get connmark(): number {
+    return this.#packet.connmark;
+  }
+
+  /** The limits that the last packet was held to, as records of `LoadedTables.matches`. */
+  get limits(): readonly number[] {
+    return this.#packet.limits;
+  }
+
+  /** What the program was loaded into. */
+  get tables(): LoadedTables {
+    return this.#tables;
+  }
+
+  /** All of the way, or what is left of it when connection tracking has already spoken. */
+  #walk(row: number, known: number): void {
+    const packet = this.#packet;
+    this.#results.conntrackLookups[row] = 0;
+    let slot = this.#begin(row);
+    if (!this.#passes(slot)) packet.ctState = CT_STATE_CODE.untracked;
+    else if (this.#track(row, known) === "no room") slot = DECISION.tableFull;
+    else slot = this.#callHooks(this.#wayOf(row).after, row, slot);
+    this.#finish(row, slot);
+  }
+
+  /** Takes the packet in and calls what comes before connection tracking. */
+  #begin(row: number): number {
     const packet = this.#packet;
     packet.load(this.#batch, row);
-    this.#results.conntrackLookups[row] = 0;
     // Before conntrack has seen a packet it has no connection, which is what matches call invalid (conntrack_mt).
     packet.ctState = CT_STATE_CODE.invalid;
     packet.tracked = false;
@@ -136,13 +194,13 @@ export class TableWalker {
     this.#hasTemplate = false;
     this.#rules = 0;
     this.#chains = 0;
-    const way = this.#ways[packet.family === 4 ? 0 : 1][this.#batch.path[row] ?? PATH.forward];
+    return this.#callHooks(this.#wayOf(row).before, row, DECISION.none);
+  }
+
+  #wayOf(row: number): Way {
+    const way = this.#ways[this.#batch.family[row] === 4 ? 0 : 1][this.#batch.path[row] ?? PATH.forward];
     if (way === undefined) throw new RangeError(`packet ${row} has path ${this.#batch.path[row]}`);
-    let slot = this.#callHooks(way.before, row, DECISION.none);
-    if (!this.#passes(slot)) packet.ctState = CT_STATE_CODE.untracked;
-    else if (this.#track(row) === "no room") slot = DECISION.tableFull;
-    else slot = this.#callHooks(way.after, row, slot);
-    this.#finish(row, slot);
+    return way;
   }
 
   /** What a decision number of the results means. */
@@ -219,19 +277,23 @@ export class TableWalker {
   }
 
   /** Connection tracking between raw and the other tables. */
-  #track(row: number): "done" | "no room" {
+  #track(row: number, known: number): "done" | "no room" {
     const packet = this.#packet;
     if (packet.ctState === CT_STATE_CODE.untracked) {
       this.#sink?.step({ kind: "conntrack", node: this.#node, state: "untracked", why: "a rule says NOTRACK" });
       return "done";
     }
     this.#hasTemplate = false;
-    const state = this.#connections.lookup(this.#batch, row, this.#zone);
-    packet.ctState = CT_STATE_CODE[state];
+    const looksUp = known === NOT_LOOKED_UP;
+    const code = looksUp ? this.#connections.lookupCode(this.#batch, row, this.#zone) : known;
+    packet.ctState = code;
     packet.tracked = this.#connections.isTracked;
     packet.connmark = packet.tracked ? this.#connections.mark | 0 : 0;
     this.#results.conntrackLookups[row] = 1;
-    this.#sink?.step({ kind: "conntrack", node: this.#node, state, why: this.#connections.lastWhy() });
+    if (this.#sink !== undefined) {
+      const state = CT_STATES[code] ?? "invalid";
+      this.#sink.step({ kind: "conntrack", node: this.#node, state, why: this.#connections.lastWhy() });
+    }
     return this.#connections.isFull ? "no room" : "done";
   }
 

@@ -1,6 +1,6 @@
 /** Connection tracking that says what a test tells it to. */
 import type { Connections } from "../../dataplane/tables/walk.ts";
-import type { CtState } from "../../dataplane/verdict.ts";
+import { CT_STATE_CODE, type CtState } from "../../dataplane/verdict.ts";
 
 export class GivenConnections implements Connections {
   state: CtState = "new";
@@ -16,9 +16,9 @@ export class GivenConnections implements Connections {
     return !this.isFull && this.state !== "invalid" && this.state !== "untracked";
   }
 
-  lookup(_batch: unknown, _row: number, zone: number): CtState {
+  lookupCode(_batch: unknown, _row: number, zone: number): number {
     this.zones.push(zone);
-    return this.state;
+    return CT_STATE_CODE[this.state];
   }
 
   lastWhy(): string {
@@ -31,5 +31,47 @@ export class GivenConnections implements Connections {
 
   abandon(): void {
     this.abandoned++;
+  }
+}
+
+/** What was given for each row of a batch, and what became of it. */
+export class ConnectionsByRow implements Connections {
+  /** Of every row looked up, in turn: zone, and mark in the end and whether the packet got through. */
+  readonly told: string[] = [];
+  readonly #given: readonly { readonly state: CtState; readonly isPending: boolean; readonly connmark: number }[];
+  #row = 0;
+  mark = 0;
+  isPending = false;
+  readonly isFull = false;
+
+  constructor(given: readonly { readonly state: CtState; readonly isPending: boolean; readonly connmark: number }[]) {
+    this.#given = given;
+  }
+
+  get isTracked(): boolean {
+    const state = this.#given[this.#row]?.state;
+    return state !== "invalid" && state !== "untracked";
+  }
+
+  lookupCode(_batch: unknown, row: number, zone: number): number {
+    const given = this.#given[row];
+    if (given === undefined) throw new RangeError(`row ${row}`);
+    this.#row = row;
+    this.mark = given.connmark;
+    this.isPending = given.isPending;
+    this.told.push(`zone ${zone}`);
+    return CT_STATE_CODE[given.state];
+  }
+
+  lastWhy(): string {
+    return "given";
+  }
+
+  confirm(): void {
+    this.told.push(`confirm ${this.mark >>> 0}`);
+  }
+
+  abandon(): void {
+    this.told.push(`abandon ${this.mark >>> 0}`);
   }
 }

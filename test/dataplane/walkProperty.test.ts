@@ -1,10 +1,11 @@
 /** The walk against a second, naive interpreter (naive.ts) over random programs and packets. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { TableMemo } from "../../dataplane/classes/tableMemo.ts";
 import { DeviceTable } from "../../dataplane/devices.ts";
-import { appendPacket, createBatch, makePacket, PATH, type Packet } from "../../dataplane/packet.ts";
+import { appendPacket, createBatch, makePacket, PATH, type Packet, type PacketBatch } from "../../dataplane/packet.ts";
 import type { Attachment, Chain, Match, TableProgram } from "../../dataplane/program.ts";
-import { createResults, type WalkEntry } from "../../dataplane/result.ts";
+import { createResults, type ResultBatch, type WalkEntry } from "../../dataplane/result.ts";
 import { NodeRoutes } from "../../dataplane/routes.ts";
 import { TableWalker } from "../../dataplane/tables/walk.ts";
 import { type TraceStep, WalkRecorder } from "../../dataplane/trace.ts";
@@ -12,7 +13,7 @@ import { CT_STATES, VERDICTS } from "../../dataplane/verdict.ts";
 import { address } from "../arbitraries/builders.ts";
 import { NODES, OUTSIDE, PLACES, PORTS } from "../arbitraries/domain.ts";
 import { ATTACHMENT, programArbitrary } from "../arbitraries/program.ts";
-import { GivenConnections } from "./givenConnections.ts";
+import { ConnectionsByRow, GivenConnections } from "./givenConnections.ts";
 import { type NaiveDevices, type NaiveInput, naiveWalk } from "./naive.ts";
 
 const bridged: Attachment = {
@@ -100,10 +101,83 @@ function place(entry: { readonly table: string; readonly chain: string; readonly
   return entry === undefined ? undefined : ([entry.table, entry.chain, entry.rule] as const);
 }
 
-describe("a walk of random programs", () => {
-  const count = { packets: 0, matched: 0, dropped: 0 };
+/** A batch of the inputs with the marks and devices they name. */
+function batchOf(inputs: readonly NaiveInput[], devices: DeviceTable): PacketBatch {
+  const batch = createBatch(inputs.length);
+  for (const input of inputs) {
+    const row = appendPacket(batch, input.packet);
+    batch.mark[row] = input.mark;
+    batch.path[row] = pathOf(input.devices);
+    batch.inDevice[row] = devices.number(input.devices.in);
+    batch.outDevice[row] = devices.number(input.devices.out);
+    batch.physInDevice[row] = devices.number(input.devices.physIn);
+    batch.physOutDevice[row] = devices.number(input.devices.physOut);
+  }
+  return batch;
+}
 
-  it("gives the verdict, the deciding rule, the matched rules and the work of a naive interpreter", () => {
+/** Columns as one text, which is compared faster than the columns. */
+function textOf(results: ResultBatch): string {
+  return Object.entries(results)
+    .map(([name, column]) => `${name} ${column.join()}`)
+    .join("\n");
+}
+
+/**
+ * The inputs, and each with one field of the next one in its place: random packets are seldom of one kind, these often
+ * are.
+ */
+function withNeighbours(inputs: readonly NaiveInput[]): readonly NaiveInput[] {
+  return inputs.flatMap((input, index) => {
+    const other = inputs[(index + 1) % inputs.length]?.packet ?? input.packet;
+    const { family } = input.packet.source;
+    const changes: readonly Partial<Packet>[] = [
+      {},
+      family === other.source.family ? { source: other.source } : { sourcePort: other.sourcePort },
+      family === other.source.family ? { destination: other.destination } : { destinationPort: other.destinationPort },
+      [{ sourcePort: other.sourcePort }, { tcpFlags: other.tcpFlags }, { icmpCode: other.icmpCode }][index % 3] ?? {},
+    ];
+    return changes.map((change) => ({ ...input, packet: { ...input.packet, ...change } }));
+  });
+}
+
+/**
+ * Pushes the inputs through a walker and through an engine that remembers, each with connections of its own: results,
+ * marks and zones must be the same, for the first packet of a kind and for later ones. The number of kinds.
+ */
+function compareEngines(program: TableProgram, inputs: readonly NaiveInput[]): number {
+  const devices = new DeviceTable();
+  const routes = new NodeRoutes(program.attachment, devices);
+  const batch = batchOf(inputs, devices);
+  const walked = new ConnectionsByRow(inputs);
+  const remembered = new ConnectionsByRow(inputs);
+  const walker = new TableWalker(program, { devices, routes, connections: walked });
+  const memo = new TableMemo(program, { devices, routes, connections: remembered });
+  const [expected, actual] = [createResults(inputs.length), createResults(inputs.length)];
+  walker.attach(batch, expected, undefined);
+  memo.attach(batch, actual, undefined);
+  // Twice, since what a limit says changes with each packet and with time.
+  for (let time = 0; time < 2; time++) {
+    batch.time.fill(time * 7);
+    walker.runRows(0, inputs.length);
+    memo.runRows(0, inputs.length);
+    expect(textOf(actual)).toBe(textOf(expected));
+    expect(remembered.told.join()).toBe(walked.told.join());
+  }
+  // A listener hears the same, whoever decided the packets before it came.
+  const [quiet, heard] = [new WalkRecorder(undefined), new WalkRecorder(undefined)];
+  walker.attach(batch, expected, quiet);
+  memo.attach(batch, actual, heard);
+  walker.runRows(0, inputs.length);
+  memo.runRows(0, inputs.length);
+  expect(heard.walkOn(program.node).join()).toBe(quiet.walkOn(program.node).join());
+  return memo.size;
+}
+
+describe("a walk of random programs", () => {
+  const count = { packets: 0, matched: 0, dropped: 0, kinds: 0 };
+
+  it("gives the verdict, the deciding rule, the matched rules and the work of a naive interpreter; so does a memo", () => {
     const property = fc.property(
       deepProgramArbitrary,
       fc.constantFrom(ATTACHMENT, bridged),
@@ -117,15 +191,8 @@ describe("a walk of random programs", () => {
         const walker = new TableWalker(program, surroundings);
         const traced = new TableWalker(program, surroundings);
         const limits = new Map<Match, number>();
-        const batch = createBatch(inputs.length);
-        for (const input of inputs) {
-          const row = appendPacket(batch, input.packet);
-          batch.mark[row] = input.mark;
-          batch.path[row] = pathOf(input.devices);
-          batch.inDevice[row] = devices.number(input.devices.in);
-          batch.outDevice[row] = devices.number(input.devices.out);
-          batch.physInDevice[row] = devices.number(input.devices.physIn);
-          batch.physOutDevice[row] = devices.number(input.devices.physOut);
+        const batch = batchOf(inputs, devices);
+        for (const [row, input] of inputs.entries()) {
           connections.state = input.state;
           connections.isPending = input.isPending;
 
@@ -156,6 +223,8 @@ describe("a walk of random programs", () => {
           count.matched += expected.walk.length;
           if (expected.verdict !== "accept") count.dropped++;
         }
+        const neighbours = withNeighbours(inputs.slice(0, 8));
+        count.kinds += compareEngines(program, neighbours) / neighbours.length;
       },
     );
     fc.assert(property, { numRuns: 1_000 });
@@ -163,6 +232,9 @@ describe("a walk of random programs", () => {
     expect(count.packets).toBeGreaterThan(5_000);
     expect(count.matched / count.packets).toBeGreaterThan(1);
     expect(count.dropped).toBeGreaterThan(500);
+    // and when some packets are of one kind, and not all.
+    expect(count.kinds).toBeGreaterThan(200);
+    expect(count.kinds).toBeLessThan(800);
   });
 
   it("tells a listener each rule it evaluates, with the match that failed", () => {

@@ -167,8 +167,8 @@ export const EVALUATOR_MUTANTS: readonly SourceMutant[] = [
   {
     name: "all zones are one",
     file: WALK,
-    find: "this.#connections.lookup(this.#batch, row, this.#zone)",
-    replace: "this.#connections.lookup(this.#batch, row, 0)",
+    find: "this.#connections.lookupCode(this.#batch, row, this.#zone)",
+    replace: "this.#connections.lookupCode(this.#batch, row, 0)",
   },
   {
     name: "a dropped packet leaves a connection",

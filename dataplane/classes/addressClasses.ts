@@ -1,0 +1,241 @@
+/** Which addresses a program cannot tell apart. */
+import { type Family, maskWord } from "../address.ts";
+import { AddressTable } from "../addressTable.ts";
+
+/** Variable of `AddressCuts` under which each prefix has a value of its own. */
+const ITSELF = -1;
+
+/** End of a list of settings. */
+const NONE = -1;
+
+/**
+ * What a program asks of addresses on one side, collected prefix by prefix.
+ *
+ * A question is a variable, and a prefix sets variables: "is in set S" is 1 in a member, 2 in an exception inside of it; an
+ * address match on a prefix is a variable that only this prefix sets. What an address answers to all questions is then
+ * what the prefixes around it set, the innermost last.
+ */
+export class AddressCuts {
+  readonly #family: Family;
+  /** Number of each prefix: its words with its length beside them. */
+  readonly #prefixes: AddressTable;
+  readonly #words: number[] = [];
+  readonly #lengths: number[] = [];
+  /** Latest setting of each prefix, and per setting: variable, value, the one before. */
+  readonly #last: number[] = [];
+  readonly #settings: number[] = [];
+
+  constructor(family: Family) {
+    this.#family = family;
+    this.#prefixes = new AddressTable(family);
+  }
+
+  /** Within the prefix the variable has that value, unless a longer prefix sets it anew. Of two calls the last counts. */
+  set(prefix: Prefix, variable: number, value: number): void {
+    const number = this.#numberOf(prefix);
+    this.#settings.push(variable, value, this.#last[number] ?? NONE);
+    this.#last[number] = this.#settings.length / 3 - 1;
+  }
+
+  /** Somebody tests for exactly this prefix. */
+  cut(prefix: Prefix): void {
+    const number = this.#numberOf(prefix);
+    this.set(prefix, ITSELF, number);
+  }
+
+  /** The classes, in which two addresses are one exactly if the prefixes around them set the same things in turn. */
+  classes(): AddressClasses {
+    const byLength = this.#lengths.map((_, number) => number).sort((a, b) => this.#length(a) - this.#length(b));
+    const states = new Map<string, number>();
+    const tree = new PrefixClasses(this.#family);
+    for (const number of byLength) {
+      const words = this.#words.slice(number * 4, number * 4 + 4);
+      const outer = tree.find(words[0] ?? 0, words[1] ?? 0, words[2] ?? 0, words[3] ?? 0);
+      const name = `${outer} ${this.#settingsOf(number)}`;
+      const state = states.get(name) ?? states.size + 1;
+      states.set(name, state);
+      tree.add({ words, length: this.#length(number) }, state);
+    }
+    return new AddressClasses(tree, states.size + 1);
+  }
+
+  #numberOf({ words, length }: Prefix): number {
+    const masked = words.map((word, index) => word & maskWord(length - 32 * index));
+    const [word0 = 0, word1 = 0, word2 = 0, word3 = 0] = masked;
+    const known =
+      this.#family === 4
+        ? this.#prefixes.find4(word0, length)
+        : this.#prefixes.find6(word0, word1, word2, word3, length);
+    if (known >= 0) return known;
+    const number = this.#lengths.length;
+    this.#prefixes.set(masked, length, number);
+    this.#words.push(word0, word1, word2, word3);
+    this.#lengths.push(length);
+    this.#last.push(NONE);
+    return number;
+  }
+
+  #length(number: number): number {
+    return this.#lengths[number] ?? 0;
+  }
+
+  /** What a prefix sets, as text that is equal for prefixes that set the same. */
+  #settingsOf(number: number): string {
+    const values = new Map<number, number>();
+    for (let at = this.#last[number] ?? NONE; at !== NONE; at = this.#settings[at * 3 + 2] ?? NONE) {
+      const variable = this.#settings[at * 3] ?? 0;
+      if (!values.has(variable)) values.set(variable, this.#settings[at * 3 + 1] ?? 0);
+    }
+    return [...values].sort(([a], [b]) => a - b).join(" ");
+  }
+}
+
+export interface Prefix {
+  /** Of the family of the cuts. */
+  readonly words: readonly number[];
+  readonly length: number;
+}
+
+/** The class of the longest prefix around an address, by a look-up for each length that occurs; 0 outside of all. */
+class PrefixClasses {
+  readonly family: Family;
+  readonly #table: AddressTable;
+  /** Lengths that occur, longest first. */
+  readonly #lengths: number[] = [];
+
+  constructor(family: Family) {
+    this.family = family;
+    this.#table = new AddressTable(family);
+  }
+
+  /** Prefixes must come in the order of their lengths, the shortest first. */
+  add({ words, length }: Prefix, value: number): void {
+    this.#table.set(words, length, value);
+    if (this.#lengths[0] !== length) this.#lengths.unshift(length);
+  }
+
+  find(word0: number, word1: number, word2: number, word3: number): number {
+    for (const length of this.#lengths) {
+      const found =
+        this.family === 4
+          ? this.#table.find4(word0 & maskWord(length), length)
+          : this.#table.find6(
+              word0 & maskWord(length),
+              word1 & maskWord(length - 32),
+              word2 & maskWord(length - 64),
+              word3 & maskWord(length - 96),
+              length,
+            );
+      if (found >= 0) return found;
+    }
+    return 0;
+  }
+}
+
+/** Addresses remembered at most; then all are forgotten, which is cheaper than to choose. */
+const MOST_REMEMBERED = 1 << 19;
+const FIRST_BITS = 8;
+/** Words of a record: four address words (IPv4: one), class + 1. */
+const RECORD4 = 2;
+const RECORD6 = 5;
+/** Golden ratio of 2^32: neighbours in a subnet land far apart. */
+const SPREAD = 0x9e3779b1;
+
+/**
+ * Classes of addresses by number, 0 up to `count - 1`.
+ *
+ * The longest prefix takes a look-up for each prefix length that occurs. Traffic comes back to the same addresses, so
+ * what was found is remembered: one probe of a hash table of whole addresses, which is the fast path. Invariant: at
+ * most half of the records are taken.
+ */
+export class AddressClasses {
+  readonly count: number;
+  readonly #tree: PrefixClasses;
+  readonly #record: number;
+  #records = new Int32Array(0);
+  #shift = 32;
+  #size = 0;
+
+  constructor(tree: PrefixClasses, count: number) {
+    this.#tree = tree;
+    this.count = count;
+    this.#record = tree.family === 4 ? RECORD4 : RECORD6;
+    this.#clear(FIRST_BITS);
+  }
+
+  of4(word: number): number {
+    const records = this.#records;
+    const mask = records.length - 1;
+    for (let at = (Math.imul(word, SPREAD) >>> this.#shift) * RECORD4; ; at = (at + RECORD4) & mask) {
+      const stored = records[at + 1] ?? 0;
+      if (stored === 0) break;
+      if (records[at] === word) return stored - 1;
+    }
+    return this.#learn(word, 0, 0, 0);
+  }
+
+  of6(word0: number, word1: number, word2: number, word3: number): number {
+    const records = this.#records;
+    const hash = Math.imul(word0 ^ Math.imul(word1, 0x85ebca6b) ^ Math.imul(word2, 0xc2b2ae35) ^ word3, SPREAD);
+    for (let at = (hash >>> this.#shift) * RECORD6; ; at = at + RECORD6 === records.length ? 0 : at + RECORD6) {
+      const stored = records[at + 4] ?? 0;
+      if (stored === 0) break;
+      if (
+        records[at + 3] === word3 &&
+        records[at + 2] === word2 &&
+        records[at + 1] === word1 &&
+        records[at] === word0
+      ) {
+        return stored - 1;
+      }
+    }
+    return this.#learn(word0, word1, word2, word3);
+  }
+
+  #learn(word0: number, word1: number, word2: number, word3: number): number {
+    const found = this.#tree.find(word0, word1, word2, word3);
+    const capacity = this.#records.length / this.#record;
+    if ((this.#size + 1) * 2 > capacity) {
+      if (capacity < 2 * MOST_REMEMBERED) this.#grow();
+      else this.#clear(32 - this.#shift);
+    }
+    this.#put(word0, word1, word2, word3, found);
+    this.#size++;
+    return found;
+  }
+
+  #put(word0: number, word1: number, word2: number, word3: number, found: number): void {
+    const records = this.#records;
+    const record = this.#record;
+    const folded =
+      record === RECORD4 ? word0 : word0 ^ Math.imul(word1, 0x85ebca6b) ^ Math.imul(word2, 0xc2b2ae35) ^ word3;
+    let at = (Math.imul(folded, SPREAD) >>> this.#shift) * record;
+    while (records[at + record - 1] !== 0) at = at + record === records.length ? 0 : at + record;
+    records[at] = word0;
+    if (record === RECORD6) {
+      records[at + 1] = word1;
+      records[at + 2] = word2;
+      records[at + 3] = word3;
+    }
+    records[at + record - 1] = found + 1;
+  }
+
+  #grow(): void {
+    const old = this.#records;
+    const record = this.#record;
+    this.#clear(33 - this.#shift);
+    for (let at = 0; at < old.length; at += record) {
+      const stored = old[at + record - 1] ?? 0;
+      if (stored === 0) continue;
+      const [word0 = 0, word1 = 0, word2 = 0, word3 = 0] = old.subarray(at, at + record - 1);
+      this.#put(word0, word1, word2, word3, stored - 1);
+      this.#size++;
+    }
+  }
+
+  #clear(bits: number): void {
+    this.#shift = 32 - bits;
+    this.#records = new Int32Array(this.#record << bits);
+    this.#size = 0;
+  }
+}

@@ -1,0 +1,294 @@
+/**
+ * The classes of a table program, field by field: what its matches read, and which values of it none of them can tell
+ * apart.
+ */
+import type { Family, IpAddress } from "../address.ts";
+import { assertNever } from "../assertNever.ts";
+import type { DeviceTable } from "../devices.ts";
+import { PROTOCOL } from "../packet.ts";
+import type { IPSet, Match, Side, TableProgram } from "../program.ts";
+import { NodeRoutes } from "../routes.ts";
+import { type AddressClasses, AddressCuts, type Prefix } from "./addressClasses.ts";
+import { DeviceClasses } from "./deviceClasses.ts";
+import { type RangeClasses, RangeCuts } from "./rangeClasses.ts";
+
+export interface ProgramClasses {
+  readonly source4: AddressClasses;
+  readonly source6: AddressClasses;
+  readonly destination4: AddressClasses;
+  readonly destination6: AddressClasses;
+  readonly sourcePorts: RangeClasses;
+  readonly destinationPorts: RangeClasses;
+  /** Of `type << 8 | code`. */
+  readonly messages: RangeClasses;
+  /** By protocol number. */
+  readonly protocols: Uint8Array;
+  /** By flags byte. */
+  readonly tcpFlags: Uint8Array;
+  readonly in: DeviceClasses;
+  readonly out: DeviceClasses;
+  readonly physIn: DeviceClasses;
+  readonly physOut: DeviceClasses;
+  /** Whether a rule reads or writes the mark of connections. */
+  readonly asksConnmark: boolean;
+  /** Whether what comes before connection tracking depends on how many packets came before. */
+  readonly limitsBeforeTracking: boolean;
+}
+
+/** What the program stands on. */
+interface Surroundings {
+  readonly devices: DeviceTable;
+  readonly routes: NodeRoutes;
+}
+
+/** Protocols whose headers matches and sets read, each in its own way (matches.ts, ipset.ts). */
+const OWN_CLASS: readonly number[] = [
+  PROTOCOL.icmp,
+  PROTOCOL.tcp,
+  PROTOCOL.udp,
+  PROTOCOL.dccp,
+  PROTOCOL.icmpv6,
+  PROTOCOL.sctp,
+  PROTOCOL.udplite,
+];
+
+/** The classes of a program. Expects one that `loadTables` accepts. */
+export function classesOf(program: TableProgram, surroundings: Surroundings): ProgramClasses {
+  const questions = new Questions(program, surroundings);
+  for (const { tables } of program.families) {
+    for (const { chains } of tables) {
+      for (const { rules } of chains)
+        for (const { matches } of rules) for (const match of matches) questions.ask(match);
+    }
+  }
+  return questions.classes();
+}
+
+/** Everything asked so far. */
+class Questions {
+  readonly #program: TableProgram;
+  readonly #surroundings: Surroundings;
+  readonly #addresses = {
+    source: { 4: new AddressCuts(4), 6: new AddressCuts(6) },
+    destination: { 4: new AddressCuts(4), 6: new AddressCuts(6) },
+  };
+  readonly #ports = { source: new RangeCuts(), destination: new RangeCuts() };
+  readonly #messages = new RangeCuts();
+  readonly #protocols = new Set(OWN_CLASS);
+  readonly #flagTests = new Map<string, { readonly mask: number; readonly compare: number }>();
+  readonly #patterns = {
+    in: new Set<number>(),
+    out: new Set<number>(),
+    physIn: new Set<number>(),
+    physOut: new Set<number>(),
+  };
+  #asksReversePath = false;
+  readonly #sets: ReadonlyMap<string, IPSet>;
+  /** What was asked before, so that a set in a thousand rules is gone through once. */
+  readonly #asked = new Set<string>();
+  /** Numbers of the variables of `AddressCuts`. */
+  readonly #variables = new Map<string, number>();
+
+  constructor(program: TableProgram, surroundings: Surroundings) {
+    this.#program = program;
+    this.#surroundings = surroundings;
+    this.#sets = new Map(program.sets.map((set) => [set.name, set]));
+  }
+
+  ask(match: Match): void {
+    switch (match.kind) {
+      case "address": {
+        const { family, words, prefixLength } = match.cidr;
+        this.#addresses[match.side][family].cut({ words, length: prefixLength });
+        return;
+      }
+      case "interface":
+        this.#patterns[match.side].add(this.#surroundings.devices.pattern(match.name));
+        return;
+      case "protocol":
+        this.#protocols.add(match.protocol);
+        return;
+      case "ports":
+        if (match.side !== "destination") this.#ports.source.ask(match.ranges);
+        if (match.side !== "source") this.#ports.destination.ask(match.ranges);
+        return;
+      case "tcpFlags":
+        this.#flagTests.set(`${match.mask} ${match.compare}`, match);
+        return;
+      case "icmp": {
+        const { type, code } = match;
+        this.#messages.ask([{ first: (type << 8) | (code ?? 0), last: (type << 8) | (code ?? 0xff) }]);
+        return;
+      }
+      case "set":
+        this.#askSet(match.set, match.sides);
+        return;
+      case "addressType":
+        this.#askAddressType(match.side);
+        return;
+      case "physdev":
+        if (match.in !== undefined) this.#patterns.physIn.add(this.#surroundings.devices.pattern(match.in.name));
+        if (match.out !== undefined) this.#patterns.physOut.add(this.#surroundings.devices.pattern(match.out.name));
+        return;
+      case "rpfilter":
+        this.#askReversePath();
+        return;
+      case "mark": // Part of the tuple as they are.
+      case "connmark":
+      case "ctState":
+      case "fragment":
+      case "limit": // Not of the packet: outcomes that hang on it are not remembered.
+      case "comment":
+      case "opaque":
+        return;
+      default:
+        assertNever(match);
+    }
+  }
+
+  classes(): ProgramClasses {
+    const { devices } = this.#surroundings;
+    const plain = (patterns: ReadonlySet<number>) => new DeviceClasses(devices, { patterns, isIdentity: false });
+    const { source, destination } = this.#addresses;
+    return {
+      source4: source[4].classes(),
+      source6: source[6].classes(),
+      destination4: destination[4].classes(),
+      destination6: destination[6].classes(),
+      sourcePorts: this.#ports.source.classes(),
+      destinationPorts: this.#ports.destination.classes(),
+      messages: this.#messages.classes(),
+      protocols: protocolClasses(this.#protocols),
+      tcpFlags: flagClasses([...this.#flagTests.values()]),
+      in: new DeviceClasses(devices, { patterns: this.#patterns.in, isIdentity: this.#asksReversePath }),
+      out: plain(this.#patterns.out),
+      physIn: plain(this.#patterns.physIn),
+      physOut: plain(this.#patterns.physOut),
+      asksConnmark: asksConnmark(this.#program),
+      limitsBeforeTracking: limitsBeforeTracking(this.#program),
+    };
+  }
+
+  /** One look per set and sides; a list asks each of its sets. */
+  #askSet(name: string, sides: readonly Side[]): void {
+    const key = `${sides.join()} ${name}`;
+    if (this.#asked.has(key)) return;
+    this.#asked.add(key);
+    const set = this.#sets.get(name);
+    const [first = "destination", second = "destination"] = sides;
+    for (const member of set?.members ?? []) {
+      if (member.kind === "set") {
+        this.#askSet(member.set, sides);
+        continue;
+      }
+      const { family, words, prefixLength } = member.cidr;
+      const value = member.nomatch === true ? 2 : 1;
+      let variable = `set ${name}`;
+      if (member.kind === "netPort") {
+        const { protocol, port } = member;
+        variable += ` ${protocol} ${port}`;
+        this.#protocols.add(protocol);
+        if (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) this.#messages.askValue(port);
+        else this.#ports[second].askValue(port);
+      }
+      this.#addresses[first][family].set({ words, length: prefixLength }, this.#variable(variable), value);
+    }
+  }
+
+  /** The types that `-m addrtype` tells: what matches.ts compares, as prefixes. */
+  #askAddressType(side: Side): void {
+    if (this.#asked.has(`type of ${side}`)) return;
+    this.#asked.add(`type of ${side}`);
+    for (const family of [4, 6] as const) for (const prefix of TYPED[family]) this.#addresses[side][family].cut(prefix);
+    const { localAddresses } = this.#program.attachment;
+    for (const local of localAddresses) this.#setPlace(side, local, "type");
+  }
+
+  /** `-m rpfilter`: each device is a class, and each source has the device behind which it is. */
+  #askReversePath(): void {
+    if (this.#asksReversePath) return;
+    this.#asksReversePath = true;
+    for (const family of [4, 6] as const)
+      for (const prefix of TYPED[family]) this.#addresses.source[family].cut(prefix);
+    for (const prefix of ROUTELESS_GROUPS) this.#addresses.destination[4].cut(prefix);
+    const { localAddresses, pods, remotePodAddresses } = this.#program.attachment;
+    for (const known of [...localAddresses, ...pods.flatMap(({ addresses }) => addresses), ...remotePodAddresses]) {
+      this.#setPlace("source", known, "route");
+    }
+  }
+
+  /** The address has what the routes say of it: its device, or for `type` only whether it is the node's own. */
+  #setPlace(side: Side, { family, words }: IpAddress, what: "type" | "route"): void {
+    const { routes } = this.#surroundings;
+    const [word0 = 0, word1 = 0, word2 = 0, word3 = 0] = words;
+    const place = routes.place(family, word0, word1, word2, word3);
+    const isLocal = place === NodeRoutes.LOCAL;
+    const value = isLocal ? 1 : what === "type" ? 0 : 2 + routes.device(place);
+    this.#addresses[side][family].set({ words, length: family === 4 ? 32 : 128 }, this.#variable(what), value);
+  }
+
+  #variable(name: string): number {
+    const known = this.#variables.get(name) ?? this.#variables.size;
+    this.#variables.set(name, known);
+    return known;
+  }
+}
+
+/** What matches.ts (`#hasAddressType`, `#routesBack`) and routes.ts know of addresses without being told. */
+const TYPED: Readonly<Record<Family, readonly Prefix[]>> = {
+  4: [
+    { words: [0], length: 8 },
+    { words: [127 << 24], length: 8 },
+    { words: [224 << 24], length: 4 },
+    { words: [-1], length: 32 },
+  ],
+  6: [
+    { words: [0, 0, 0, 0], length: 128 },
+    { words: [0, 0, 0, 1], length: 128 },
+    { words: [0, 0, 0xffff, 0], length: 96 },
+    { words: [0xff << 24, 0, 0, 0], length: 8 },
+  ],
+};
+
+/** Where a packet from 0.0.0.0/8 may go without a route back. */
+const ROUTELESS_GROUPS: readonly Prefix[] = [
+  { words: [-1], length: 32 },
+  { words: [224 << 24], length: 24 },
+];
+
+function protocolClasses(named: ReadonlySet<number>): Uint8Array {
+  const unnamed = Array.from({ length: 256 }, (_, protocol) => protocol).find((protocol) => !named.has(protocol)) ?? 0;
+  return Uint8Array.from({ length: 256 }, (_, protocol) => (named.has(protocol) ? protocol : unnamed));
+}
+
+function flagClasses(tests: readonly { readonly mask: number; readonly compare: number }[]): Uint8Array {
+  const classes = new Map<string, number>();
+  return Uint8Array.from({ length: 256 }, (_, flags) => {
+    const answers = tests.map(({ mask, compare }) => Number((flags & mask) === compare)).join("");
+    const found = classes.get(answers) ?? classes.size;
+    classes.set(answers, found);
+    return found;
+  });
+}
+
+function asksConnmark({ families }: TableProgram): boolean {
+  return families.some(({ tables }) =>
+    tables.some(({ chains }) =>
+      chains.some(({ rules }) =>
+        rules.some(
+          ({ matches, target }) => target?.kind === "connmark" || matches.some(({ kind }) => kind === "connmark"),
+        ),
+      ),
+    ),
+  );
+}
+
+function limitsBeforeTracking({ families }: TableProgram): boolean {
+  return families.some(({ tables }) =>
+    tables.some(
+      ({ name, chains }) =>
+        name === "raw" &&
+        chains.some(({ rules }) => rules.some(({ matches }) => matches.some(({ kind }) => kind === "limit"))),
+    ),
+  );
+}
