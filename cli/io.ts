@@ -30,7 +30,7 @@ export interface FolderEntry {
 
 export interface Writer {
   /** Resolves when more may be written, so that a slow reader slows the command instead of filling memory. */
-  write(text: string): Promise<void>;
+  write(data: string | Uint8Array): Promise<void>;
   readonly isTerminal: boolean;
   /** Width of the terminal; undefined when there is none. */
   readonly columns: number | undefined;
@@ -113,6 +113,12 @@ export class LineWriter {
     this.#pending.push(text);
     this.#length += text.length;
     if (this.#length >= CHUNK_CHARACTERS) await this.flush();
+  }
+
+  /** Binary data, after whatever text came before. */
+  async bytes(data: Uint8Array): Promise<void> {
+    await this.flush();
+    if (data.length > 0) await this.#writer.write(data);
   }
 
   async flush(): Promise<void> {

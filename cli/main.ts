@@ -17,9 +17,9 @@ function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
 
 function writerOf(stream: NodeJS.WriteStream): Writer {
   return {
-    write: (text) =>
+    write: (data) =>
       new Promise((resolve) => {
-        if (stream.write(text)) resolve();
+        if (stream.write(data)) resolve();
         else stream.once("drain", resolve);
       }),
     isTerminal: stream.isTTY === true,

@@ -23,14 +23,18 @@ export interface Outcome {
   readonly code: number;
   readonly out: string;
   readonly err: string;
+  /** What went to stdout as bytes, not as text. */
+  readonly bytes: Uint8Array;
 }
 
 /** Arguments as a shell would split them: a text at its blanks (nothing in these tests is quoted), or a list. */
 export async function chainwalk(command: string | readonly string[], world: World = {}): Promise<Outcome> {
   const written = { out: "", err: "" };
+  const binary: Uint8Array[] = [];
   const writer = (to: "out" | "err"): Writer => ({
-    write: async (text) => {
-      written[to] += text;
+    write: async (data) => {
+      if (typeof data === "string") written[to] += data;
+      else binary.push(data.slice());
     },
     isTerminal: world.terminalColumns !== undefined,
     columns: world.terminalColumns,
@@ -42,7 +46,7 @@ export async function chainwalk(command: string | readonly string[], world: Worl
     stdout: writer("out"),
     stderr: writer("err"),
   });
-  return { code, ...written };
+  return { code, ...written, bytes: new Uint8Array(Buffer.concat(binary)) };
 }
 
 /** The lines of a text that is lines. */
