@@ -6,7 +6,7 @@ import type { TableProgram } from "../dataplane/program.ts";
 import { importedLane, type Lane } from "../verify/lane.ts";
 import type { ImportFlags, StrategyFlags } from "./flags.ts";
 import { readText } from "./input.ts";
-import { InvalidInput, UsageError } from "./io.ts";
+import { InvalidInput, type Io, UsageError } from "./io.ts";
 import { ownSettings, settingsOf, strategiesOf } from "./lanes.ts";
 import type { Session } from "./session.ts";
 
@@ -43,7 +43,7 @@ export async function readNode({ flags, strategy, cluster, session }: ReadNodeOp
   const node = nodeOf(flags, cluster);
   const settings = ownSettings(strategy, settingsOf(flags));
   const saves: NodeSaves = {
-    ...(await readSaves(flags, session)),
+    ...(await readSaves(flags, session.io)),
     node,
     strategy: strategy.name,
     attachment: strategy.attach(cluster, { node, settings }),
@@ -54,9 +54,10 @@ export async function readNode({ flags, strategy, cluster, session }: ReadNodeOp
   return program;
 }
 
-async function readSaves(
+/** The files that the flags name. */
+export async function readSaves(
   flags: ImportFlags,
-  { io }: Session,
+  io: Io,
 ): Promise<Pick<NodeSaves, (typeof SAVES)[number] | "interfaces">> {
   const file = async (path: string) => ({ name: path, text: await readText(io, path) });
   return {

@@ -21,6 +21,11 @@ export const VERBS: readonly Verb[] = [
   { name: "compare", summary: "where strategies part, and what each costs", load: () => import("./compare.ts") },
   { name: "import", summary: "read a real node's iptables-save and ipset save", load: () => import("./import.ts") },
   { name: "verify", summary: "prove that programs mean what the policies say", load: () => import("./verify.ts") },
+  {
+    name: "replay",
+    summary: "recorded traffic against policies, and a change of them",
+    load: () => import("./replay.ts"),
+  },
   { name: "test", summary: "run scenarios", load: () => import("./test.ts") },
   { name: "strategies", summary: "list the network solutions", load: () => import("./strategies.ts") },
   { name: "completion", summary: "print a completion script for a shell", load: () => import("./completion.ts") },

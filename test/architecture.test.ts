@@ -4,7 +4,19 @@ import { dirname, join, posix, relative } from "node:path";
 import { describe, expect, it } from "vitest";
 
 const ROOT = join(import.meta.dirname, "..");
-const FOLDERS = ["bench", "cli", "compiler", "dataplane", "reference", "scenarios", "test", "traffic", "verify", "web"];
+const FOLDERS = [
+  "bench",
+  "cli",
+  "compiler",
+  "dataplane",
+  "reference",
+  "replay",
+  "scenarios",
+  "test",
+  "traffic",
+  "verify",
+  "web",
+];
 
 interface Import {
   readonly file: string;

@@ -54,7 +54,7 @@ function objectText({ kind, namespace, name }: ObjectName): string {
   return `${kind} ${namespace === "" ? name : `${namespace}/${name}`}`;
 }
 
-function nameOf({ kind, value }: Pick<ParsedObject, "kind" | "value">): ObjectName {
+export function nameOf({ kind, value }: Pick<ParsedObject, "kind" | "value">): ObjectName {
   const metadata = isRecord(value.metadata) ? value.metadata : {};
   const isNamespaced = kind === "Pod" || kind === "NetworkPolicy";
   const namespace =
@@ -73,7 +73,7 @@ function withAddresses(value: ParsedObject["value"], addresses: readonly string[
 
 /** What the objects make together; never throws on what they say. */
 export function loadChanged(objects: readonly ParsedObject[]): LoadedCluster {
-  return loadObjects({ objects, issues: [], skipped: new Map() });
+  return loadObjects({ objects, issues: [], skipped: new Map(), services: [] });
 }
 
 /** An issue at a step. */

@@ -36,7 +36,8 @@ export function resultObject({ index, id, strategy }: ResultIdentity, answer: An
   }
 }
 
-function decisionObject(decision: Decision): object {
+/** The rule or map entry as the contract has it. */
+export function decisionObject(decision: Decision): object {
   switch (decision.kind) {
     case "rule": {
       const { node, table, chain, rule, origin } = decision;

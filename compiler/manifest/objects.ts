@@ -22,7 +22,16 @@ export interface ParsedManifests {
   readonly issues: readonly Issue[];
   /** Objects of other kinds, by `apiVersion kind`. */
   readonly skipped: ReadonlyMap<string, number>;
+  /** Of those, the objects that say whom a Service address stands for. No policy reads them; recordings name them. */
+  readonly services: readonly ParsedObject[];
 }
+
+/** `apiVersion kind` of `ParsedManifests.services`. */
+export const SERVICE_KINDS: ReadonlySet<string> = new Set([
+  "v1 Service",
+  "v1 Endpoints",
+  "discovery.k8s.io/v1 EndpointSlice",
+]);
 
 const CORE_KINDS = ["Node", "Namespace", "Pod"];
 const KINDS = [...CORE_KINDS, "NetworkPolicy"];
@@ -32,6 +41,7 @@ export function parseManifests(files: readonly ManifestFile[]): ParsedManifests 
   const objects: ParsedObject[] = [];
   const issues: Issue[] = [];
   const skipped = new Map<string, number>();
+  const services: ParsedObject[] = [];
   const empty: string[] = [];
   for (const file of files) {
     const { documents, issues: found } = parseYamlDocuments(file);
@@ -49,6 +59,7 @@ export function parseManifests(files: readonly ManifestFile[]): ParsedManifests 
             break;
           case "skipped":
             skipped.set(read.name, (skipped.get(read.name) ?? 0) + 1);
+            if (SERVICE_KINDS.has(read.name)) services.push(read.object);
             break;
         }
       }
@@ -58,7 +69,7 @@ export function parseManifests(files: readonly ManifestFile[]): ParsedManifests 
   const severity = empty.length === files.length ? "error" : "warning";
   issues.push(...empty.map((file) => fileIssue(file, severity)));
   if (files.length === 0) issues.push({ ...fileIssue("-", "error"), message: NO_FILES });
-  return { objects, issues, skipped: new Map([...skipped].sort(([a], [b]) => (a < b ? -1 : 1))) };
+  return { objects, issues, skipped: new Map([...skipped].sort(([a], [b]) => (a < b ? -1 : 1))), services };
 }
 
 const NO_FILES = "no manifests given: files ending in .yaml, .yml and .json are read";
@@ -103,7 +114,7 @@ function itemsIn({ apiVersion, kind, items }: Readonly<Record<string, unknown>>)
 type Read =
   | { readonly kind: "object"; readonly object: ParsedObject }
   | { readonly kind: "issue"; readonly issue: Issue }
-  | { readonly kind: "skipped"; readonly name: string };
+  | { readonly kind: "skipped"; readonly name: string; readonly object: ParsedObject };
 
 function readItem({ file, value, path, document }: Item): Read {
   const issue = (code: string, message: string, field?: string): Read => {
@@ -125,18 +136,16 @@ function readItem({ file, value, path, document }: Item): Read {
     const message = `no matches for kind ${quote(kind)} in version ${quote(apiVersion)}; ${meant}`;
     return issue("wrong-kind", message, KINDS.includes(kind) ? "apiVersion" : "kind");
   }
-  if (!KINDS.includes(kind) || isForeign(apiVersion)) return { kind: "skipped", name: `${apiVersion} ${kind}` };
-  return {
-    kind: "object",
-    object: {
-      file,
-      apiVersion,
-      kind,
-      value,
-      positionOf: (inner) => document.positionOf([...path, ...inner]),
-      positionOfKey: (inner) => document.positionOfKey([...path, ...inner]),
-    },
+  const object: ParsedObject = {
+    file,
+    apiVersion,
+    kind,
+    value,
+    positionOf: (inner) => document.positionOf([...path, ...inner]),
+    positionOfKey: (inner) => document.positionOfKey([...path, ...inner]),
   };
+  if (KINDS.includes(kind) && !isForeign(apiVersion)) return { kind: "object", object };
+  return { kind: "skipped", name: `${apiVersion} ${kind}`, object };
 }
 
 /** An API group that some solution brought along: `crd.projectcalico.org/v1` has NetworkPolicies of its own. */

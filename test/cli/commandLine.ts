@@ -10,7 +10,7 @@ const ROOT = join(import.meta.dirname, "..", "..");
 export interface World {
   /** Path to text; stands before the checkout's files. */
   readonly files?: Readonly<Record<string, string>>;
-  readonly stdin?: string | AsyncIterable<string>;
+  readonly stdin?: string | AsyncIterable<Uint8Array | string>;
   readonly env?: Readonly<Record<string, string>>;
   /** Stdout and stderr are terminals of this width. */
   readonly terminalColumns?: number;

@@ -1,0 +1,73 @@
+/** The flags of `replay` as the sides that a recording goes through. */
+
+import type { NodeSaves } from "../compiler/import/importProgram.ts";
+import type { ManifestFile } from "../compiler/manifest/parse.ts";
+import type { ReplaySetup, SideSetup } from "../replay/setup.ts";
+import type { ImportFlags, InputFlags, StrategyFlags } from "./flags.ts";
+import { asksForImport, readSaves } from "./imported.ts";
+import { readManifests } from "./input.ts";
+import { type Io, UsageError } from "./io.ts";
+import { choicesOf, ownSettings, settingsOf } from "./lanes.ts";
+
+export interface SetupFlags extends InputFlags, StrategyFlags, ImportFlags {
+  readonly before?: string;
+  readonly after?: string;
+  readonly prune?: boolean;
+}
+
+/** What is compared: nothing, two states of the cluster, or strategies. */
+export function comparisonOf({ before, after, strategy }: SetupFlags): "none" | "change" | "strategies" {
+  if (before !== undefined || after !== undefined) return "change";
+  return choicesOf({ strategy }).length > 1 ? "strategies" : "none";
+}
+
+export async function readSetup(flags: SetupFlags, io: Io): Promise<ReplaySetup> {
+  const comparison = comparisonOf(flags);
+  const choices = choicesOf(flags);
+  if (comparison === "change" && choices.length > 1) {
+    throw new UsageError("--before and --after compare two states under one strategy: name one with -s");
+  }
+  if (flags.prune === true && comparison !== "change") throw new UsageError("--prune goes with --before or --after");
+  const settings = settingsOf(flags);
+  const strategyOf = (choice: (typeof choices)[number]): Pick<SideSetup, "strategy" | "settings"> =>
+    choice.kind === "reference"
+      ? { strategy: "reference", settings: [] }
+      : { strategy: choice.strategy.name, settings: [...ownSettings(choice.strategy, settings)] };
+  const isWhole = flags.before !== undefined && flags.after !== undefined && flags.filename.length === 0;
+  const files = isWhole ? [] : await readManifests(io, flags.filename);
+  const saves = await savesOf(flags, io);
+  const sides = (cluster: number): SideSetup[] =>
+    choices.map((choice) => ({
+      name: choice.kind === "reference" ? "reference" : choice.strategy.name,
+      cluster,
+      ...strategyOf(choice),
+      ...(saves !== undefined && { saves }),
+    }));
+  if (saves !== undefined && choices.some(({ kind }) => kind === "reference")) {
+    throw new UsageError("the reference is the API text and has no program; choose a solution for the saves");
+  }
+  if (comparison !== "change") return { clusters: [{ files }], sides: sides(0), main: 0 };
+  const over = async (folder: string | undefined): Promise<{ readonly over?: readonly ManifestFile[] }> =>
+    folder === undefined ? {} : { over: await readManifests(io, [folder]) };
+  const prune = flags.prune === true;
+  const [side] = sides(0);
+  if (side === undefined) throw new UsageError("name a strategy with -s");
+  const { saves: _saves, ...compiled } = side;
+  return {
+    clusters: [
+      { files, ...(await over(flags.before)), prune },
+      { files, ...(await over(flags.after)), prune },
+    ],
+    sides: [
+      { ...side, name: "before", cluster: 0 },
+      // What a real node holds is what stands before the change; after it is what the same node would hold.
+      { ...compiled, name: "after", cluster: 1, ...(saves !== undefined && { only: saves.node }) },
+    ],
+    main: 1,
+  };
+}
+
+async function savesOf(flags: SetupFlags, io: Io): Promise<Omit<NodeSaves, "attachment" | "strategy"> | undefined> {
+  if (!asksForImport(flags)) return undefined;
+  return { ...(await readSaves(flags, io)), node: flags.node ?? "" };
+}

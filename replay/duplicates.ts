@@ -1,0 +1,92 @@
+/**
+ * One packet recorded several times. A capture on `any`, or on several interfaces of a node, has a packet once for each
+ * interface it passed: pushed twice it would be counted twice, and its second SYN would look like a repetition.
+ */
+import type { PacketBatch } from "../dataplane/packet.ts";
+import type { CaptureInterface, TrafficBatch } from "../traffic/source.ts";
+
+/** Seconds between the copies: a packet crosses a node in microseconds, TCP repeats after 200 ms (RTO_MIN of Linux). */
+const WINDOW_SECONDS = 0.02;
+/** Packets remembered. One that is pushed out of its place by another is not recognised again. */
+const PLACES = 65_536;
+/** LINKTYPE_LINUX_SLL and LINKTYPE_LINUX_SLL2: what `tcpdump -i any` writes. */
+const COOKED: ReadonlySet<number | undefined> = new Set([113, 276]);
+/** Bytes at the end of a frame that tell apart packets with equal headers; shorter frames may end in padding. */
+const TAIL_BYTES = 16;
+const SHORTEST_FRAME = 64;
+
+export class Duplicates {
+  /** Packets that were recognised as copies. */
+  count = 0;
+  readonly #interfaces: readonly CaptureInterface[];
+  readonly #signatures = new Int32Array(PLACES);
+  readonly #times = new Float64Array(PLACES).fill(Number.NEGATIVE_INFINITY);
+  readonly #interfaceIds = new Uint16Array(PLACES);
+  #known = 0;
+  #canRepeat = false;
+  #isCooked = false;
+
+  /** `interfaces` is the source's list, which grows while it is read. */
+  constructor(interfaces: readonly CaptureInterface[]) {
+    this.#interfaces = interfaces;
+  }
+
+  /** Whether the row is a packet that was seen just now on another interface; remembers it. */
+  isRepeated(traffic: TrafficBatch, row: number): boolean {
+    if (this.#interfaces.length !== this.#known) this.#look();
+    if (!this.#canRepeat) return false;
+    const { packets } = traffic;
+    const signature = signatureOf(traffic, row);
+    const place = (signature ^ (signature >>> 16)) & (PLACES - 1);
+    const time = packets.time[row] ?? 0;
+    const interfaceId = traffic.interfaceId[row] ?? 0;
+    const isSame =
+      this.#signatures[place] === signature &&
+      time - (this.#times[place] ?? 0) <= WINDOW_SECONDS &&
+      (this.#isCooked || this.#interfaceIds[place] !== interfaceId);
+    if (isSame) {
+      this.count++;
+      return true;
+    }
+    this.#signatures[place] = signature;
+    this.#times[place] = time;
+    this.#interfaceIds[place] = interfaceId;
+    return false;
+  }
+
+  #look(): void {
+    this.#known = this.#interfaces.length;
+    const captures = this.#interfaces.filter(({ linkType }) => linkType !== undefined);
+    this.#isCooked = captures.some(({ linkType }) => COOKED.has(linkType));
+    this.#canRepeat = this.#isCooked || captures.length > 1;
+  }
+}
+
+/** FNV-1a over what stays the same on the way through a node: everything but addresses of the link layer and the TTL. */
+function signatureOf(traffic: TrafficBatch, row: number): number {
+  const { packets, bytes, frameStart, capturedBytes } = traffic;
+  let hash = headerHash(packets, row);
+  const captured = capturedBytes[row] ?? 0;
+  if (captured <= SHORTEST_FRAME) return hash;
+  const end = (frameStart[row] ?? 0) + captured;
+  for (let at = end - TAIL_BYTES; at < end; at++) hash = Math.imul(hash ^ (bytes[at] ?? 0), 0x01000193);
+  return hash;
+}
+
+function headerHash(packets: PacketBatch, row: number): number {
+  let hash = 0x811c9dc5 ^ (packets.protocol[row] ?? 0);
+  const mix = (word: number): void => {
+    hash = Math.imul(hash ^ word, 0x01000193);
+    hash ^= hash >>> 15;
+  };
+  mix(packets.source0[row] ?? 0);
+  mix(packets.source3[row] ?? 0);
+  mix(packets.destination0[row] ?? 0);
+  mix(packets.destination3[row] ?? 0);
+  mix(((packets.sourcePort[row] ?? 0) << 16) | (packets.destinationPort[row] ?? 0));
+  mix(packets.sequence[row] ?? 0);
+  mix(packets.acknowledgment[row] ?? 0);
+  mix(packets.payloadBytes[row] ?? 0);
+  mix(((packets.tcpFlags[row] ?? 0) << 24) | ((packets.icmpType[row] ?? 0) << 16) | (packets.icmpId[row] ?? 0));
+  return hash;
+}

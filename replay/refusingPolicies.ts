@@ -1,0 +1,44 @@
+/** Which policies refuse a packet: those that isolate one of its ends and have no rule for it. */
+import { DIRECTIONS } from "../compiler/model.ts";
+import { packetEnds } from "../compiler/policyReading.ts";
+import { formatAddress } from "../dataplane/address.ts";
+import type { Packet } from "../dataplane/packet.ts";
+import { refusedDirections } from "../verify/explain.ts";
+import type { Cause, Side } from "./side.ts";
+
+/** Answers remembered; a scan asks about few pairs of pods many times. */
+const MAX_ANSWERS = 100_000;
+
+export class RefusingPolicies {
+  readonly #side: Side;
+  readonly #keys: ReadonlySet<string>;
+  readonly #answers = new Map<string, readonly string[]>();
+
+  constructor(side: Side) {
+    this.#side = side;
+    this.#keys = new Set(side.cluster.model.policies.map(({ key }) => key));
+  }
+
+  /**
+   * Keys of the policies, sorted. The API text says which directions refuse; where it would have let the packet pass, the
+   * strategy deviates, and the policy is the one that its deciding rule comes from.
+   */
+  of(packet: Packet, cause: Cause): readonly string[] {
+    const origin = cause.decision?.origin?.split(" ")[0];
+    const key = `${formatAddress(packet.source)} ${formatAddress(packet.destination)} ${packet.protocol} ${packet.destinationPort} ${origin}`;
+    const known = this.#answers.get(key);
+    if (known !== undefined) return known;
+    const { cluster } = this.#side;
+    const refused = refusedDirections(cluster, packet);
+    const { source, destination } = packetEnds(cluster, packet);
+    const found = DIRECTIONS.filter((direction) => refused.includes(direction)).flatMap((direction) => {
+      const pod = direction === "egress" ? source.pod : destination.pod;
+      return pod === undefined ? [] : cluster.policiesFor(pod, direction).map(({ policy }) => policy.key);
+    });
+    if (found.length === 0 && origin !== undefined && this.#keys.has(origin)) found.push(origin);
+    const answer = [...new Set(found)].sort();
+    if (this.#answers.size >= MAX_ANSWERS) this.#answers.clear();
+    this.#answers.set(key, answer);
+    return answer;
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * A recording through the sides of a replay: batches of packets in, flows with verdicts out.
+ *
+ * Connection state is carried, as on a node: a flow's verdict is that of the packet that opened it, and every later
+ * packet meets the connection table the earlier ones left. What a packet costs here beside its pushes is one probe of the
+ * flow table; owners, causes and texts are looked up once a flow.
+ */
+import { createBatch, type PacketBatch, PROTOCOL, SCTP_CHUNK, TCP_FLAG } from "../dataplane/packet.ts";
+import { VERDICT_CODE } from "../dataplane/verdict.ts";
+import type { TrafficBatch } from "../traffic/source.ts";
+import type { Duplicates } from "./duplicates.ts";
+import { canOpen, detailOf, FLOW_STATE, FlowTable, NO_FLOW } from "./flowTable.ts";
+import type { AddressBook } from "./owners.ts";
+import { copyRow } from "./packetRow.ts";
+import type { Services } from "./services.ts";
+import type { Side } from "./side.ts";
+import { Tally } from "./tally.ts";
+import { Timeline } from "./timeline.ts";
+
+/** Which flows are wanted. */
+export interface FlowFilter {
+  /** Asked once, about the row that opens the flow. */
+  opens(batch: PacketBatch, row: number): boolean;
+  /** Asked once the opening packet has its verdict (`VERDICT_CODE` of the main side). */
+  verdict(code: number): boolean;
+}
+
+/** Rows just pushed, for who looks at every packet. */
+export interface PushedRows {
+  readonly traffic: TrafficBatch;
+  /** The rows of `traffic` that were pushed, and their flows; `length` of them count. */
+  readonly rows: Int32Array;
+  readonly flows: Int32Array;
+  readonly length: number;
+  /** Rows of the sides' columns are counted from 0: `rows[i]` is row i there. */
+  readonly sides: readonly Side[];
+}
+
+export interface ReplayOptions {
+  readonly sides: readonly Side[];
+  /** Index of the side whose verdicts are the flows' own: what would become of them. */
+  readonly main: number;
+  readonly book: AddressBook;
+  readonly filter?: FlowFilter;
+  readonly services?: Services;
+  /** Of `of` workers the one that has flows whose hash falls on `index`. */
+  readonly share?: { readonly index: number; readonly of: number };
+  /** Told of flows that have ended, in order of their beginning, at fixed places of the recording; they are forgotten then. */
+  readonly onEnded?: (table: FlowTable, slots: readonly number[]) => void;
+  readonly onPushed?: (pushed: PushedRows) => void;
+}
+
+/** Rows between two looks for flows that have ended. */
+const SWEEP_ROWS = 65_536;
+/** Seconds that a closed flow waits for stragglers: last ACKs, repeated FINs. */
+const LINGER_SECONDS = 10;
+/** A flow of a protocol without an end is over when it was silent for so long (nf_conntrack_udp_timeout_stream). */
+const IDLE_SECONDS = 120;
+
+const CLOSED = FLOW_STATE.finSource | FLOW_STATE.finDestination;
+
+export class Replay {
+  readonly table: FlowTable;
+  readonly timeline = new Timeline();
+  readonly tally: Tally;
+  readonly #options: ReplayOptions;
+  readonly #scratch: PacketBatch;
+  readonly #rows: Int32Array;
+  readonly #flows: Int32Array;
+  /** 1: the row opens its flow. */
+  readonly #opens: Uint8Array;
+  #duplicates: Duplicates | undefined;
+  #index = 0;
+  #now = 0;
+
+  constructor(options: ReplayOptions, capacity: number) {
+    this.#options = options;
+    this.table = new FlowTable(options.sides.length);
+    this.tally = new Tally(options.book, options.main);
+    this.#scratch = createBatch(capacity);
+    this.#rows = new Int32Array(capacity);
+    this.#flows = new Int32Array(capacity);
+    this.#opens = new Uint8Array(capacity);
+  }
+
+  /** Rows seen so far, of every worker's share. */
+  get index(): number {
+    return this.#index;
+  }
+
+  /** From now on copies of packets are recognised by this: each source has its own interfaces. */
+  recognise(duplicates: Duplicates): void {
+    this.#duplicates = duplicates;
+  }
+
+  /** The rows of a batch, in order. Its columns may be changed: Service addresses become endpoints'. */
+  consume(traffic: TrafficBatch): void {
+    const rows = traffic.packets.length;
+    for (let from = 0; from < rows; ) {
+      const to = Math.min(rows, from + SWEEP_ROWS - (this.#index % SWEEP_ROWS));
+      this.#segment(traffic, from, to);
+      from = to;
+      if (this.#index % SWEEP_ROWS === 0) this.#sweep();
+    }
+  }
+
+  /** The recording is over: with `onEnded` the flows left are told. */
+  finish(): void {
+    const { onEnded } = this.#options;
+    if (onEnded === undefined) return;
+    this.#end(this.table.ordered());
+  }
+
+  /* -------------------------------------------- Before the push --------------------------------------------------- */
+
+  #segment(traffic: TrafficBatch, from: number, to: number): void {
+    const { packets } = traffic;
+    const rows = this.#rows;
+    let length = 0;
+    for (let row = from; row < to; row++) {
+      const flow = this.#admit(traffic, row);
+      this.#index++;
+      if (flow === NO_FLOW) continue;
+      rows[length] = row;
+      this.#flows[length] = flow;
+      this.#opens[length] = this.#isOpening ? 1 : 0;
+      length++;
+    }
+    if (length === 0) return;
+    const batch = length === packets.length ? packets : this.#gather(packets, length);
+    for (const side of this.#options.sides) side.push(batch);
+    this.#record(batch, length);
+    this.#options.onPushed?.({ traffic, rows, flows: this.#flows, length, sides: this.#options.sides });
+  }
+
+  #isOpening = false;
+
+  /** The flow of a row that is to be pushed, or `NO_FLOW`. */
+  #admit(traffic: TrafficBatch, row: number): number {
+    const { share, services, filter } = this.#options;
+    const { packets } = traffic;
+    const { table } = this;
+    const translated = services === undefined ? 0 : services.translate(packets, row);
+    if (this.#duplicates?.isRepeated(traffic, row) === true) return NO_FLOW;
+    const time = packets.time[row] ?? 0;
+    if (time > this.#now) this.#now = time;
+    let quoted = false;
+    if (packets.quoted.size > 0) {
+      const tuple = packets.quoted.get(row);
+      if (tuple !== undefined) {
+        table.loadTuple(tuple);
+        quoted = true;
+      }
+    }
+    if (!quoted) table.load(packets, row);
+    if (share !== undefined && (table.hash >>> 8) % share.of !== share.index) return NO_FLOW;
+    let flow = table.find();
+    if (quoted && flow === NO_FLOW) {
+      // An error about a flow nobody saw is one of its own.
+      table.load(packets, row);
+      flow = table.find();
+      quoted = false;
+    }
+    this.#isOpening = false;
+    if (flow !== NO_FLOW && !quoted && this.#startsAnew(packets, row, flow)) {
+      table.retire(flow);
+      flow = NO_FLOW;
+    }
+    if (flow === NO_FLOW) {
+      flow = table.open();
+      this.#begin(traffic, row, flow);
+      if (translated !== 0) table.state[flow] = (table.state[flow] ?? 0) | FLOW_STATE.translated;
+      if (filter !== undefined && !filter.opens(packets, row)) {
+        table.state[flow] = (table.state[flow] ?? 0) | FLOW_STATE.filtered;
+      }
+      this.#isOpening = true;
+    }
+    table.packets[flow] = (table.packets[flow] ?? 0) + 1;
+    table.bytes[flow] = (table.bytes[flow] ?? 0) + (traffic.frameBytes[row] ?? 0);
+    table.lastTime[flow] = time;
+    if (!quoted) this.#follow(packets, row, flow);
+    if (((table.state[flow] ?? 0) & FLOW_STATE.filtered) !== 0) {
+      this.tally.filteredPackets++;
+      return NO_FLOW;
+    }
+    return flow;
+  }
+
+  #begin(traffic: TrafficBatch, row: number, flow: number): void {
+    const { table } = this;
+    const { packets } = traffic;
+    table.firstTime[flow] = packets.time[row] ?? 0;
+    table.firstIndex[flow] = this.#index;
+    table.firstOffset[flow] = traffic.offset[row] ?? 0;
+    table.firstDetail[flow] = detailOf(packets, row);
+    table.firstSequence[flow] = packets.sequence[row] ?? 0;
+    table.state[flow] = canOpen(packets, row) ? 0 : FLOW_STATE.startMissing;
+  }
+
+  /** Whether a row with the tuple of a flow begins another connection. */
+  #startsAnew(packets: PacketBatch, row: number, flow: number): boolean {
+    const { table } = this;
+    const state = table.state[flow] ?? 0;
+    switch (packets.protocol[row]) {
+      case PROTOCOL.tcp: {
+        const flags = packets.tcpFlags[row] ?? 0;
+        if ((flags & (TCP_FLAG.S | TCP_FLAG.A)) !== TCP_FLAG.S) return false;
+        if (isClosed(state) || (state & FLOW_STATE.startMissing) !== 0) return true;
+        return !table.isReply && table.firstSequence[flow] !== packets.sequence[row];
+      }
+      case PROTOCOL.sctp:
+        return packets.sctpChunk[row] === SCTP_CHUNK.INIT && isClosed(state);
+      default:
+        return (packets.time[row] ?? 0) - (table.lastTime[flow] ?? 0) > IDLE_SECONDS;
+    }
+  }
+
+  /** What a row says about the end of its flow. */
+  #follow(packets: PacketBatch, row: number, flow: number): void {
+    const { table } = this;
+    const protocol = packets.protocol[row];
+    let ends = 0;
+    if (protocol === PROTOCOL.tcp) {
+      const flags = packets.tcpFlags[row] ?? 0;
+      if ((flags & TCP_FLAG.R) !== 0) ends = FLOW_STATE.reset;
+      if ((flags & TCP_FLAG.F) !== 0) ends |= table.isReply ? FLOW_STATE.finDestination : FLOW_STATE.finSource;
+    } else if (protocol === PROTOCOL.sctp) {
+      const chunk = packets.sctpChunk[row];
+      if (chunk === SCTP_CHUNK.ABORT || chunk === SCTP_CHUNK.SHUTDOWN_COMPLETE) ends = FLOW_STATE.reset;
+    }
+    if (ends !== 0) table.state[flow] = (table.state[flow] ?? 0) | ends;
+  }
+
+  /** The rows to push, side by side. */
+  #gather(packets: PacketBatch, length: number): PacketBatch {
+    const scratch = this.#scratch;
+    for (let at = 0; at < length; at++) copyRow(packets, this.#rows[at] ?? 0, scratch, at);
+    scratch.length = length;
+    return scratch;
+  }
+
+  /* -------------------------------------------- After the push ---------------------------------------------------- */
+
+  #record(batch: PacketBatch, length: number): void {
+    const { sides, main, filter } = this.#options;
+    const { table, timeline } = this;
+    for (let side = 0; side < sides.length; side++) {
+      const pushed = sides[side];
+      const columns = table.sides[side];
+      if (pushed === undefined || columns === undefined) continue;
+      const { verdict, ctState } = pushed;
+      for (let at = 0; at < length; at++) {
+        const flow = this.#flows[at] ?? 0;
+        const code = verdict[at] ?? 0;
+        const cell = flow * 4 + code;
+        columns.packets[cell] = (columns.packets[cell] ?? 0) + 1;
+        if (this.#opens[at] === 0) continue;
+        columns.verdict[flow] = code;
+        columns.ctState[flow] = ctState[at] ?? 0;
+        columns.cause[flow] = pushed.causeOf(at);
+      }
+    }
+    const verdict = sides[main]?.verdict;
+    if (verdict === undefined) throw new RangeError(`side ${main} of ${sides.length}`);
+    for (let at = 0; at < length; at++) {
+      const flow = this.#flows[at] ?? 0;
+      const code = verdict[at] ?? 0;
+      const isOpening = this.#opens[at] === 1;
+      if (isOpening && filter !== undefined && !filter.verdict(code)) {
+        table.state[flow] = (table.state[flow] ?? 0) | FLOW_STATE.hidden;
+      }
+      if (((table.state[flow] ?? 0) & FLOW_STATE.hidden) !== 0) continue;
+      const time = batch.time[at] ?? 0;
+      timeline.packet(time, code);
+      if (isOpening) timeline.flow(time, code === VERDICT_CODE.drop || code === VERDICT_CODE.reject ? 1 : 0);
+    }
+  }
+
+  #sweep(): void {
+    if (this.#options.onEnded === undefined) return;
+    const { table } = this;
+    const ended: number[] = [];
+    for (let slot = 0; slot < table.slots; slot++) {
+      if ((table.packets[slot] ?? 0) === 0) continue;
+      const silent = this.#now - (table.lastTime[slot] ?? 0);
+      const isOver = isClosed(table.state[slot] ?? 0) ? silent >= LINGER_SECONDS : this.#isIdle(slot, silent);
+      if (isOver) ended.push(slot);
+    }
+    this.#end(ended.sort((a, b) => (table.firstIndex[a] ?? 0) - (table.firstIndex[b] ?? 0)));
+  }
+
+  #isIdle(slot: number, silent: number): boolean {
+    const protocol = this.table.protocol(slot);
+    // A connection may be silent for days; its memory is worth keeping.
+    return protocol !== PROTOCOL.tcp && protocol !== PROTOCOL.sctp && silent > IDLE_SECONDS;
+  }
+
+  #end(slots: readonly number[]): void {
+    const { table } = this;
+    this.#options.onEnded?.(table, slots);
+    for (const slot of slots) {
+      this.tally.add(table, slot);
+      table.retire(slot);
+      table.release(slot);
+    }
+  }
+}
+
+function isClosed(state: number): boolean {
+  return (state & FLOW_STATE.reset) !== 0 || (state & CLOSED) === CLOSED;
+}

@@ -1,0 +1,154 @@
+/**
+ * Service addresses in a recording. A client sends to the Service's address; kube-proxy rewrites the destination before any
+ * policy is asked (PREROUTING and OUTPUT of nat come before FORWARD), so what policies see is the endpoint. Packets
+ * recorded on the client's side of that are given the endpoint's address here, and their replies likewise.
+ */
+import { formatAddress, type IpAddress } from "../dataplane/address.ts";
+import { AddressTable } from "../dataplane/addressTable.ts";
+import { type PacketBatch, PROTOCOL } from "../dataplane/packet.ts";
+
+/** One address and port of a Service. */
+export interface ServiceAddress {
+  /** `namespace/service`. */
+  readonly service: string;
+  readonly address: IpAddress;
+  /** IANA number. */
+  readonly protocol: number;
+  readonly port: number;
+  /** Of the same family; ready ones first. Empty: nobody answers. */
+  readonly endpoints: readonly ServiceEndpoint[];
+}
+
+export interface ServiceEndpoint {
+  readonly address: IpAddress;
+  readonly port: number;
+}
+
+/** Rows around a first packet in which its copy behind the translation is looked for (captures on several interfaces). */
+const ROWS_BEFORE = 16;
+const ROWS_AFTER = 64;
+/** Choices remembered; beyond it all are forgotten, which costs no more than asking again. */
+const MAX_CHOICES = 1_000_000;
+
+export class Services {
+  /** Packets rewritten. */
+  count = 0;
+  readonly #addresses: readonly ServiceAddress[];
+  readonly #table4 = new AddressTable(4);
+  readonly #table6 = new AddressTable(6);
+  /** Client and Service address -> endpoint. */
+  readonly #choices = new Map<string, ServiceEndpoint>();
+  readonly #guessed = new Set<ServiceAddress>();
+
+  constructor(addresses: readonly ServiceAddress[]) {
+    this.#addresses = addresses;
+    for (const [number, { address, protocol, port }] of addresses.entries()) {
+      (address.family === 4 ? this.#table4 : this.#table6).set(address.words, keyOf(protocol, port), number);
+    }
+  }
+
+  /** Services with several endpoints where the recording does not say which one answered: the first was taken. */
+  get guessed(): readonly string[] {
+    return [...new Set([...this.#guessed].map(({ service }) => service))].sort();
+  }
+
+  /** Rewrites the row if one of its ends is a Service address. 1: it was. */
+  translate(packets: PacketBatch, row: number): 0 | 1 {
+    const protocol = packets.protocol[row] ?? 0;
+    if (protocol !== PROTOCOL.tcp && protocol !== PROTOCOL.udp && protocol !== PROTOCOL.sctp) return 0;
+    const to = this.#find(packets, row, "destination", keyOf(protocol, packets.destinationPort[row] ?? 0));
+    if (to !== undefined) {
+      const endpoint = this.#choose(packets, row, to, "source");
+      if (endpoint === undefined) return 0;
+      write(packets, row, "destination", endpoint);
+      this.count++;
+      return 1;
+    }
+    const from = this.#find(packets, row, "source", keyOf(protocol, packets.sourcePort[row] ?? 0));
+    if (from === undefined) return 0;
+    const endpoint = this.#choose(packets, row, from, "destination");
+    if (endpoint === undefined) return 0;
+    write(packets, row, "source", endpoint);
+    this.count++;
+    return 1;
+  }
+
+  #find(packets: PacketBatch, row: number, end: End, key: number): ServiceAddress | undefined {
+    const { word0, word1, word2, word3 } = COLUMNS[end];
+    const found =
+      packets.family[row] === 4
+        ? this.#table4.find4(packets[word0][row] ?? 0, key)
+        : this.#table6.find6(
+            packets[word0][row] ?? 0,
+            packets[word1][row] ?? 0,
+            packets[word2][row] ?? 0,
+            packets[word3][row] ?? 0,
+            key,
+          );
+    return found < 0 ? undefined : this.#addresses[found];
+  }
+
+  /** The endpoint of a client's connection: the one seen, else the first. A connection keeps its endpoint. */
+  #choose(packets: PacketBatch, row: number, service: ServiceAddress, client: End): ServiceEndpoint | undefined {
+    const [only, ...others] = service.endpoints;
+    if (others.length === 0) return only;
+    const key = `${formatAddress(service.address)} ${service.protocol} ${service.port} ${clientText(packets, row, client)}`;
+    const known = this.#choices.get(key);
+    if (known !== undefined) return known;
+    const seen = client === "source" ? seenEndpoint(packets, row, service) : undefined;
+    if (seen === undefined) this.#guessed.add(service);
+    const endpoint = seen ?? only;
+    if (this.#choices.size >= MAX_CHOICES) this.#choices.clear();
+    if (endpoint !== undefined) this.#choices.set(key, endpoint);
+    return endpoint;
+  }
+}
+
+type End = "source" | "destination";
+
+const COLUMNS = {
+  source: { word0: "source0", word1: "source1", word2: "source2", word3: "source3", port: "sourcePort" },
+  destination: {
+    word0: "destination0",
+    word1: "destination1",
+    word2: "destination2",
+    word3: "destination3",
+    port: "destinationPort",
+  },
+} as const;
+
+function keyOf(protocol: number, port: number): number {
+  return (protocol << 16) | port;
+}
+
+function write(packets: PacketBatch, row: number, end: End, { address, port }: ServiceEndpoint): void {
+  const columns = COLUMNS[end];
+  packets[columns.word0][row] = address.words[0] ?? 0;
+  packets[columns.word1][row] = address.words[1] ?? 0;
+  packets[columns.word2][row] = address.words[2] ?? 0;
+  packets[columns.word3][row] = address.words[3] ?? 0;
+  packets[columns.port][row] = port;
+}
+
+function clientText(packets: PacketBatch, row: number, end: End): string {
+  const { word0, word1, word2, word3, port } = COLUMNS[end];
+  return `${packets[word0][row]} ${packets[word1][row]} ${packets[word2][row]} ${packets[word3][row]} ${packets[port][row]}`;
+}
+
+/** The endpoint to which the same packet goes in a row nearby: its copy behind the translation. */
+function seenEndpoint(packets: PacketBatch, row: number, service: ServiceAddress): ServiceEndpoint | undefined {
+  const client = clientText(packets, row, "source");
+  const last = Math.min(packets.length, row + ROWS_AFTER);
+  for (let other = Math.max(0, row - ROWS_BEFORE); other < last; other++) {
+    if (packets.protocol[other] !== service.protocol || packets.sequence[other] !== packets.sequence[row]) continue;
+    if (packets.tcpFlags[other] !== packets.tcpFlags[row] || clientText(packets, other, "source") !== client) continue;
+    const endpoint = service.endpoints.find(
+      ({ address, port }) =>
+        packets.destination0[other] === address.words[0] &&
+        packets.destination3[other] === (address.words[3] ?? 0) &&
+        packets.destinationPort[other] === port,
+    );
+    if (endpoint !== undefined) return endpoint;
+  }
+  return undefined;
+}

@@ -1,0 +1,200 @@
+/**
+ * A side of a replay: one strategy, an imported node or the API text, over one state of the cluster. Packets go in as
+ * columns; out come verdicts, and the causes of those that matter as small numbers.
+ */
+
+import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { Strategy } from "../compiler/strategies/strategy.ts";
+import type { ConntrackOptions } from "../dataplane/conntrack/options.ts";
+import { createFabricResults, Fabric, type FabricResults } from "../dataplane/fabric.ts";
+import type { PacketBatch } from "../dataplane/packet.ts";
+import type { Program } from "../dataplane/program.ts";
+import type { Decision } from "../dataplane/result.ts";
+import { CT_STATE_CODE, type DropReason, VERDICT_CODE, VERDICTS } from "../dataplane/verdict.ts";
+import { ReferenceConnections } from "../reference/connections.ts";
+import { compileNodes, importedLane, type Lane, REFERENCE, referenceLane, strategyLane } from "../verify/lane.ts";
+import { packetAt } from "./packetRow.ts";
+
+/** The rule or entry that decided about a flow, and why it did not pass. */
+export interface Cause {
+  readonly decision: Decision | undefined;
+  readonly reason: DropReason | undefined;
+  /** The API's sentences, where the reference answered. */
+  readonly because: readonly string[] | undefined;
+}
+
+export interface Side {
+  /** What the report calls it: `before`, `after`, or the strategy. */
+  readonly name: string;
+  readonly strategy: Strategy | undefined;
+  readonly strategyName: string;
+  readonly cluster: ResolvedCluster;
+  /** `VERDICT_CODE` and `CT_STATE_CODE` of the rows pushed last. */
+  readonly verdict: Uint8Array;
+  readonly ctState: Uint8Array;
+  /** Every cause asked for so far, by number. */
+  readonly causes: readonly Cause[];
+  /** All rows of the batch, in order. */
+  push(batch: PacketBatch): void;
+  /** The number of the cause of a row pushed last. */
+  causeOf(row: number): number;
+  /** A new lane with the same programs and no connections, to look at single packets. */
+  freshLane(): Lane;
+}
+
+export interface SideOptions {
+  readonly name: string;
+  readonly cluster: ResolvedCluster;
+  /** Rows of a batch at most. */
+  readonly capacity: number;
+}
+
+export interface StrategySideOptions extends SideOptions {
+  readonly strategy: Strategy;
+  readonly settings?: ReadonlyMap<string, string>;
+  /** A program that every packet meets alone: one read from a real node, or what stands beside it. */
+  readonly alone?: Program;
+}
+
+/**
+ * A recording is replayed faster than it was made and is not the machine's whole traffic, so its connections never meet
+ * the kernel's limit of 262,144: each side may hold as many as there is memory for.
+ */
+const CONNTRACK: ConntrackOptions = { maxEntries: 16_777_216 };
+
+export function strategySide(options: StrategySideOptions): Side {
+  const { cluster, strategy, settings, alone } = options;
+  const programs = alone === undefined ? compileNodes(cluster, strategy, { ...(settings && { settings }) }) : [alone];
+  return new FabricSide(options, programs);
+}
+
+class FabricSide implements Side {
+  readonly name: string;
+  readonly strategy: Strategy;
+  readonly cluster: ResolvedCluster;
+  readonly verdict: Uint8Array;
+  readonly ctState: Uint8Array;
+  readonly causes: Cause[] = [];
+  readonly #options: StrategySideOptions;
+  readonly #fabric: Fabric;
+  readonly #results: FabricResults;
+  /** Decision number of a node -> cause. */
+  readonly #known: Map<number, number>[] = [];
+  #unseen = -1;
+
+  constructor(options: StrategySideOptions, programs: readonly Program[]) {
+    this.#options = options;
+    this.name = options.name;
+    this.strategy = options.strategy;
+    this.cluster = options.cluster;
+    const only = options.alone === undefined ? {} : { only: options.alone.node };
+    this.#fabric = new Fabric(programs, { ...only, conntrack: CONNTRACK });
+    this.#results = createFabricResults(options.capacity);
+    this.verdict = this.#results.verdict;
+    this.ctState = new Uint8Array(options.capacity);
+  }
+
+  get strategyName(): string {
+    return this.strategy.name;
+  }
+
+  push(batch: PacketBatch): void {
+    this.#fabric.pushBatch(batch, this.#results);
+    const { hopCount, hops } = this.#results;
+    const { ctState } = this;
+    const first = hops[0]?.results.ctState;
+    const second = hops[1]?.results.ctState;
+    for (let row = 0; row < batch.length; row++) {
+      const count = hopCount[row] ?? 0;
+      ctState[row] = count === 0 ? CT_STATE_CODE.untracked : ((count === 1 ? first : second)?.[row] ?? 0);
+    }
+  }
+
+  causeOf(row: number): number {
+    const count = this.#results.hopCount[row] ?? 0;
+    const hop = this.#results.hops[count - 1];
+    if (hop === undefined) {
+      if (this.#unseen < 0) this.#unseen = this.#add({ decision: undefined, reason: undefined, because: undefined });
+      return this.#unseen;
+    }
+    const node = hop.node[row] ?? 0;
+    const number = hop.results.decision[row] ?? 0;
+    const verdict = this.#results.verdict[row] ?? 0;
+    let known = this.#known[node];
+    if (known === undefined) {
+      known = new Map();
+      this.#known[node] = known;
+    }
+    const key = number * 4 + verdict;
+    const found = known.get(key);
+    if (found !== undefined) return found;
+    const meaning = this.#fabric.nodes[node]?.decision(number);
+    const accepted = verdict === VERDICT_CODE.accept;
+    const reason = accepted ? undefined : verdict === VERDICT_CODE.unknown ? "opaque" : meaning?.reason;
+    const cause = this.#add({ decision: meaning?.decision, reason, because: undefined });
+    known.set(key, cause);
+    return cause;
+  }
+
+  freshLane(): Lane {
+    const { alone, settings } = this.#options;
+    if (alone !== undefined) return importedLane(alone, this.strategy, { walk: true });
+    return strategyLane(this.cluster, this.strategy, { walk: true, ...(settings && { settings }) });
+  }
+
+  #add(cause: Cause): number {
+    return this.causes.push(cause) - 1;
+  }
+}
+
+/** The API text: exact, and packet by packet, so slower by orders of magnitude. */
+export function referenceSide(options: SideOptions): Side {
+  return new ReferenceSide(options);
+}
+
+class ReferenceSide implements Side {
+  readonly name: string;
+  readonly strategy = undefined;
+  readonly strategyName = REFERENCE;
+  readonly cluster: ResolvedCluster;
+  readonly verdict: Uint8Array;
+  readonly ctState: Uint8Array;
+  readonly causes: Cause[] = [];
+  readonly #connections: ReferenceConnections;
+  readonly #because: (readonly string[])[];
+  readonly #known = new Map<string, number>();
+
+  constructor({ name, cluster, capacity }: SideOptions) {
+    this.name = name;
+    this.cluster = cluster;
+    this.verdict = new Uint8Array(capacity);
+    this.ctState = new Uint8Array(capacity);
+    this.#connections = new ReferenceConnections(cluster.model);
+    this.#because = Array.from({ length: capacity }, () => []);
+  }
+
+  push(batch: PacketBatch): void {
+    for (let row = 0; row < batch.length; row++) {
+      const { verdict, ctState, because } = this.#connections.push(packetAt(batch, row));
+      this.verdict[row] = VERDICT_CODE[verdict];
+      this.ctState[row] = CT_STATE_CODE[ctState];
+      this.#because[row] = because;
+    }
+  }
+
+  causeOf(row: number): number {
+    const because = this.#because[row] ?? [];
+    const verdict = VERDICTS[this.verdict[row] ?? 0];
+    const key = `${verdict} ${because.join("\n")}`;
+    const found = this.#known.get(key);
+    if (found !== undefined) return found;
+    const reason = verdict === "accept" ? undefined : "policy";
+    const cause = this.causes.push({ decision: undefined, reason, because }) - 1;
+    this.#known.set(key, cause);
+    return cause;
+  }
+
+  freshLane(): Lane {
+    return referenceLane(this.cluster);
+  }
+}

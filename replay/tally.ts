@@ -1,0 +1,115 @@
+/** Sums over flows. A flow is added once: when it has ended and is forgotten, or at the end of the recording. */
+import { formatAddress, type IpAddress } from "../dataplane/address.ts";
+import { VERDICT_CODE } from "../dataplane/verdict.ts";
+import { FLOW_STATE, type FlowTable } from "./flowTable.ts";
+import { type AddressBook, NOBODY } from "./owners.ts";
+
+export interface UnknownAddress {
+  readonly address: string;
+  readonly flows: number;
+  readonly packets: number;
+  /** A node hands out addresses like it to its pods. */
+  readonly isPodAddress: boolean;
+}
+
+interface AddressSum {
+  readonly address: IpAddress;
+  flows: number;
+  packets: number;
+}
+
+/** Whether the sides do not agree on a flow. Dropped and rejected are one: neither passes. */
+export function hasChanged(table: FlowTable, slot: number): boolean {
+  const [first, ...others] = table.sides;
+  const verdict = outcome(first?.verdict[slot] ?? 0);
+  return others.some((side) => outcome(side.verdict[slot] ?? 0) !== verdict);
+}
+
+function outcome(code: number): number {
+  return code === VERDICT_CODE.reject ? VERDICT_CODE.drop : code;
+}
+
+/** Counts by `VERDICT_CODE`. */
+type ByVerdict = [accept: number, drop: number, reject: number, unknown: number];
+
+export class Tally {
+  packets = 0;
+  bytes = 0;
+  flows = 0;
+  /** By the main side's verdict, of packets and of flows. */
+  readonly packetVerdicts: ByVerdict = [0, 0, 0, 0];
+  readonly flowVerdicts: ByVerdict = [0, 0, 0, 0];
+  /** Flows whose beginning is not in the recording, and flows whose Service address was translated. */
+  startMissing = 0;
+  translated = 0;
+  /** Packets of flows that a filter did not want. */
+  filteredPackets = 0;
+  filteredFlows = 0;
+  /** Flows on which the sides do not agree; of these, those that the first side lets pass and the last refuses. */
+  changed = 0;
+  nowRefused = 0;
+  readonly #unknown = new Map<string, AddressSum>();
+  readonly #book: AddressBook;
+  readonly #main: number;
+
+  constructor(book: AddressBook, main: number) {
+    this.#book = book;
+    this.#main = main;
+  }
+
+  add(table: FlowTable, slot: number): void {
+    const state = table.state[slot] ?? 0;
+    if ((state & (FLOW_STATE.filtered | FLOW_STATE.hidden)) !== 0) {
+      this.filteredFlows++;
+      if ((state & FLOW_STATE.hidden) !== 0) this.filteredPackets += table.packets[slot] ?? 0;
+      return;
+    }
+    const side = table.sides[this.#main];
+    if (side === undefined) throw new RangeError(`side ${this.#main} of ${table.sides.length}`);
+    const packets = table.packets[slot] ?? 0;
+    this.flows++;
+    this.packets += packets;
+    this.bytes += table.bytes[slot] ?? 0;
+    const verdict = side.verdict[slot] ?? 0;
+    this.flowVerdicts[verdict as 0] += 1;
+    for (let code = 0; code < 4; code++) this.packetVerdicts[code as 0] += side.packets[slot * 4 + code] ?? 0;
+    if ((state & FLOW_STATE.startMissing) !== 0) this.startMissing++;
+    if ((state & FLOW_STATE.translated) !== 0) this.translated++;
+    if (hasChanged(table, slot)) {
+      this.changed++;
+      if (table.sides[0]?.verdict[slot] === VERDICT_CODE.accept) {
+        const last = table.sides.at(-1)?.verdict[slot];
+        if (last === VERDICT_CODE.drop || last === VERDICT_CODE.reject) this.nowRefused++;
+      }
+    }
+    this.#addEnd(table.source(slot), packets);
+    this.#addEnd(table.destination(slot), packets);
+  }
+
+  /** Addresses of no pod and no node, the busiest first. */
+  unknownAddresses(): readonly UnknownAddress[] {
+    return [...this.#unknown]
+      .map(([address, sum]) => ({
+        address,
+        flows: sum.flows,
+        packets: sum.packets,
+        isPodAddress: this.#book.isPodAddress(sum.address),
+      }))
+      .sort((a, b) => b.flows - a.flows || b.packets - a.packets || (a.address < b.address ? -1 : 1));
+  }
+
+  get unknownAddressCount(): number {
+    return this.#unknown.size;
+  }
+
+  #addEnd(address: IpAddress, packets: number): void {
+    if (this.#book.numberOf(address) !== NOBODY) return;
+    const text = formatAddress(address);
+    const sum = this.#unknown.get(text);
+    if (sum === undefined) this.#unknown.set(text, { address, flows: 1, packets });
+    else {
+      sum.flows++;
+      sum.packets += packets;
+    }
+  }
+}

@@ -1,0 +1,245 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { gzipSync } from "node:zlib";
+import { describe, expect, it } from "vitest";
+import { chainwalk, jsonLines } from "../cli/commandLine.ts";
+
+const DB = "scenarios/db-policy";
+
+/** The recording of most tests here: the API talks to the database, the intruder tries, the database asks for names. */
+const LINES = [
+  {
+    time: 1,
+    protocol: "tcp",
+    source: "prod/api-pod",
+    sourcePort: 40002,
+    destination: "default/db",
+    destinationPort: 3306,
+  },
+  {
+    time: 1.01,
+    protocol: "tcp",
+    source: "default/db",
+    sourcePort: 3306,
+    destination: "prod/api-pod",
+    destinationPort: 40002,
+    tcpFlags: "SA",
+  },
+  {
+    time: 1.02,
+    protocol: "tcp",
+    source: "prod/api-pod",
+    sourcePort: 40002,
+    destination: "default/db",
+    destinationPort: 3306,
+    tcpFlags: "A",
+  },
+  {
+    time: 2,
+    protocol: "tcp",
+    source: "default/intruder",
+    sourcePort: 40004,
+    destination: "default/db",
+    destinationPort: 3306,
+  },
+  {
+    time: 3,
+    protocol: "udp",
+    source: "default/db",
+    sourcePort: 40009,
+    destination: "kube-system/dns",
+    destinationPort: 53,
+  },
+  {
+    time: 3,
+    protocol: "udp",
+    source: "kube-system/dns",
+    sourcePort: 53,
+    destination: "default/db",
+    destinationPort: 40009,
+  },
+  {
+    time: 4,
+    protocol: "tcp",
+    source: "8.8.8.8",
+    sourcePort: 443,
+    destination: "default/db",
+    destinationPort: 40010,
+    tcpFlags: "PA",
+  },
+];
+const jsonl = (lines: readonly object[]): string => lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+const TRAFFIC = jsonl(LINES);
+
+/** Pods of the same namespace alone may reach the database: the API may not any more, the intruder may. */
+const AFTER = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: db-policy, namespace: default }
+spec:
+  podSelector: { matchLabels: { role: db } }
+  policyTypes: [Ingress]
+  ingress:
+    - from: [{ podSelector: { matchLabels: { name: api-pod } } }]
+      ports: [{ protocol: TCP, port: 3306 }]
+`;
+
+interface Flow {
+  readonly from: string;
+  readonly to: string;
+  readonly verdict: string;
+  readonly packets: number;
+  readonly bytes: number;
+  readonly firstTime: number;
+  readonly policies?: readonly string[];
+  readonly startMissing?: boolean;
+  readonly decidedBy?: object;
+  readonly before?: Flow;
+  readonly after?: Flow;
+  readonly strategies?: Readonly<Record<string, Flow>>;
+}
+
+interface Report {
+  readonly totals: Readonly<Record<string, number>> & { readonly flowVerdicts: object };
+  readonly flows: readonly Flow[];
+  readonly changed?: readonly Flow[];
+  readonly changes?: readonly {
+    readonly kind: string;
+    readonly source: string;
+    readonly policies: readonly string[];
+  }[];
+}
+
+async function replay(args: string, files: Readonly<Record<string, string>> = {}) {
+  const outcome = await chainwalk(`replay ${args} -o json`, {
+    files: { "t.jsonl": TRAFFIC, ...files },
+    stdin: TRAFFIC,
+  });
+  return { ...outcome, report: JSON.parse(outcome.out === "" ? "null" : outcome.out) as Report };
+}
+
+describe("replay of one state of the cluster", () => {
+  it("gives each connection one verdict, that of its first packet, and counts packets by theirs", async () => {
+    const { code, report } = await replay(`-f ${DB} t.jsonl`);
+    expect(code).toBe(0); // a refusal is an answer, not a finding
+    expect(report.totals).toMatchObject({
+      packets: 7,
+      flows: 4,
+      accept: 5,
+      drop: 0,
+      reject: 2,
+      skipped: 0,
+      unknownAddresses: 1,
+      flowVerdicts: { accept: 2, drop: 0, reject: 2 },
+    });
+    expect(report.flows.map(({ from, to, verdict, packets }) => [from, to, verdict, packets])).toEqual([
+      ["prod/api-pod", "default/db", "accept", 3],
+      ["default/intruder", "default/db", "reject", 1],
+      ["default/db", "kube-system/dns", "accept", 2],
+      ["8.8.8.8", "default/db", "reject", 1],
+    ]);
+  });
+
+  it("names the rule that decided, and the policies that refuse", async () => {
+    const { report } = await replay(`-f ${DB} t.jsonl`);
+    expect(report.flows[1]).toMatchObject({
+      policies: ["default/db-policy"],
+      decidedBy: { node: "node-a", table: "filter", rule: 5, origin: "default/db-policy" },
+    });
+  });
+
+  it("says of a connection whose beginning was not recorded that it was not", async () => {
+    const { report, err } = await replay(`-f ${DB} t.jsonl`);
+    expect(report.flows.map(({ startMissing }) => startMissing === true)).toEqual([false, false, false, true]);
+    expect(err).toContain("1 flow begins before the recording");
+  });
+
+  it("takes the same tuple for a new connection after it was closed, and a repeated SYN for the same", async () => {
+    const syn = { protocol: "tcp", source: "prod/api-pod", destination: "default/db", destinationPort: 3306 };
+    const fin = { ...syn, tcpFlags: "FA" };
+    const finBack = {
+      protocol: "tcp",
+      source: "default/db",
+      sourcePort: 3306,
+      destination: "prod/api-pod",
+      destinationPort: 40000,
+      tcpFlags: "FA",
+    };
+    const { report } = await replay(`-f ${DB} u.jsonl`, { "u.jsonl": jsonl([syn, syn, fin, finBack, syn]) });
+    expect(report.flows.map(({ packets }) => packets)).toEqual([4, 1]);
+  });
+
+  it("reads standard input, and gzip", async () => {
+    const direct = await replay(`-f ${DB} t.jsonl`);
+    expect((await replay(`-f ${DB} -`)).report).toEqual(direct.report);
+    const zipped = await chainwalk(`replay -f ${DB} - -o json`, { stdin: Readable.from([gzipSync(TRAFFIC)]) });
+    expect(JSON.parse(zipped.out)).toEqual(direct.report);
+  });
+
+  it("writes flows alone as JSON lines, the same objects", async () => {
+    const { report } = await replay(`-f ${DB} t.jsonl`);
+    const { out } = await chainwalk(`replay -f ${DB} t.jsonl -o jsonl`, { files: { "t.jsonl": TRAFFIC } });
+    expect(jsonLines(out)).toEqual(report.flows);
+  });
+
+  it("ends with 2 at a bad line, with its number, after what came before it", async () => {
+    const { code, err, report } = await replay(`-f ${DB} bad.jsonl`, { "bad.jsonl": `${TRAFFIC}{"protocol":"tcp"}\n` });
+    expect(code).toBe(2);
+    expect(err).toContain("bad.jsonl:8:1: error: source is an address");
+    expect(report.totals.packets).toBe(7);
+  });
+});
+
+describe("replay of a change", () => {
+  it("ends with 1 when something that passed is now refused, and groups what changes", async () => {
+    const { code, report } = await replay(`-f ${DB} --after after t.jsonl`, { "after/p.yaml": AFTER });
+    expect(code).toBe(1);
+    expect(report.changed?.map(({ from, before, after }) => [from, before?.verdict, after?.verdict])).toEqual([
+      ["prod/api-pod", "accept", "reject"],
+      ["default/intruder", "reject", "accept"],
+    ]);
+    expect(report.changes?.map(({ kind, source, policies }) => [kind, source, policies])).toEqual([
+      ["now refused", "prod/api-pod", ["default/db-policy"]],
+      ["now accepted", "default/intruder", ["default/db-policy"]],
+    ]);
+    expect(report.flows.every(({ verdict, after }) => verdict === after?.verdict)).toBe(true);
+  });
+
+  it("ends with 0 when the change only opens", async () => {
+    const open = AFTER.replace("from: [{ podSelector: { matchLabels: { name: api-pod } } }]", "from: []");
+    const { code, report } = await replay(`-f ${DB} --after after t.jsonl`, { "after/p.yaml": open });
+    expect(report.changed?.map(({ from }) => from)).toEqual(["default/intruder"]);
+    expect(code).toBe(0);
+  });
+
+  it("takes a folder with pods for the whole cluster, and one without for what is applied over -f", async () => {
+    const cluster = readFileSync(join(import.meta.dirname, "..", "..", DB, "cluster.yaml"), "utf8");
+    const [before, after] = [cluster, `${cluster.split("---\n").slice(0, -1).join("---\n")}---\n${AFTER}`];
+    const whole = await replay("--before b --after a t.jsonl", { "b/c.yaml": before, "a/c.yaml": after });
+    const applied = await replay(`-f ${DB} --after after t.jsonl`, { "after/p.yaml": AFTER });
+    expect(whole.code).toBe(1);
+    expect(whole.report.changed).toEqual(applied.report.changed);
+  });
+
+  it("prunes policies that the new set does not have when told to", async () => {
+    const other = AFTER.replace("name: db-policy", "name: other").replace("role: db", "role: nobody");
+    expect((await replay(`-f ${DB} --after after t.jsonl`, { "after/p.yaml": other })).report.changed).toEqual([]);
+    const pruned = await replay(`-f ${DB} --after after --prune t.jsonl`, { "after/p.yaml": other });
+    expect(pruned.report.changed?.map(({ from }) => from)).toEqual(["default/intruder", "8.8.8.8"]);
+  });
+
+  it("compares strategies the same way", async () => {
+    const { code, report } = await replay(`-f ${DB} -s kube-router,reference,romana t.jsonl`);
+    expect(code).toBe(1);
+    expect(
+      report.changed?.map(({ from, strategies }) => [
+        from,
+        strategies?.reference?.verdict,
+        strategies?.romana?.verdict,
+      ]),
+    ).toEqual([
+      ["default/intruder", "drop", "accept"],
+      ["8.8.8.8", "drop", "accept"],
+    ]);
+  });
+});
