@@ -1,4 +1,5 @@
 /** What a command may touch of the world, handed in, so that tests run whole commands in their own process. */
+import type { RunSelf } from "../bench/runner.ts";
 
 export interface Io {
   readonly stdin: AsyncIterable<Uint8Array | string>;
@@ -19,6 +20,8 @@ export interface Io {
   readonly interrupted: AbortSignal;
   /** Milliseconds of a monotonic clock, for progress lines only. */
   now(): number;
+  /** Runs this program once more, in a process of its own; its messages go to our stderr. */
+  readonly runSelf: RunSelf;
   /** Of this package. */
   version(): string;
 }

@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { EXIT, type Io, type Writer } from "./io.ts";
 import { runCli } from "./run.ts";
+import { runSelf } from "./self.ts";
 
 /** The reader of our output went away (`chainwalk … | head`): nothing is left to say to it. */
 function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
@@ -52,6 +53,7 @@ const io: Io = {
   env: process.env,
   interrupted: interruption.signal,
   now: () => performance.now(),
+  runSelf,
   version: () => {
     // By the package's own name, since the way to package.json is not the same from cli/ and dist/cli/.
     const { version }: { version: string } = createRequire(import.meta.url)("chainwalk/package.json");

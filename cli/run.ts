@@ -52,6 +52,8 @@ function declareVerbs(program: Command, session: Session): void {
   program
     .description("Walk a packet through your NetworkPolicies.")
     .exitOverride()
+    // A verb with verbs of its own (bench targets) has flags that the inner one has as well.
+    .enablePositionalOptions()
     .helpCommand("help [verb]", "what a verb does, and its flags")
     .version(versionText(session), "--version", "print the version")
     .showHelpAfterError(`allowed: ${VERBS.map(({ name }) => name).join(", ")}; 'chainwalk --help' says what they do`);

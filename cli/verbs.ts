@@ -26,6 +26,7 @@ export const VERBS: readonly Verb[] = [
     summary: "recorded traffic against policies, and a change of them",
     load: () => import("./replay.ts"),
   },
+  { name: "bench", summary: "measure speed, beside peers and targets", load: () => import("./bench.ts") },
   { name: "test", summary: "run scenarios", load: () => import("./test.ts") },
   { name: "strategies", summary: "list the network solutions", load: () => import("./strategies.ts") },
   { name: "completion", summary: "print a completion script for a shell", load: () => import("./completion.ts") },

@@ -31,6 +31,13 @@ export interface Outcome {
 export async function chainwalk(command: string | readonly string[], world: World = {}): Promise<Outcome> {
   const written = { out: "", err: "" };
   const binary: Uint8Array[] = [];
+  // What would be a process of its own is a command in this one.
+  const runSelf: Io["runSelf"] = async ({ argv, onLine, signal }) => {
+    const { code, out, err } = await chainwalk(argv, { ...world, interrupted: signal });
+    for (const line of linesOf(out)) if (line !== "") onLine(line);
+    written.err += err;
+    return code;
+  };
   const writer = (to: "out" | "err"): Writer => ({
     write: async (data) => {
       if (typeof data === "string") written[to] += data;
@@ -43,6 +50,7 @@ export async function chainwalk(command: string | readonly string[], world: Worl
   const code = await runCli(argv, {
     ...filesOf(world),
     ...restOf(world),
+    runSelf,
     stdout: writer("out"),
     stderr: writer("err"),
   });
@@ -92,7 +100,7 @@ function restOf({
   env = {},
   interrupted,
   saved = new Map(),
-}: World): Omit<Io, keyof FilesOfIo | "stdout" | "stderr"> {
+}: World): Omit<Io, keyof FilesOfIo | "stdout" | "stderr" | "runSelf"> {
   return {
     stdin: typeof stdin === "string" ? once(stdin) : stdin,
     env,

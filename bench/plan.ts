@@ -1,0 +1,65 @@
+/** Which cases a process measures, how long each, and what is left out when time is short. */
+
+import type { BenchCase, Clock, Timing } from "./measure.ts";
+import { measure } from "./measure.ts";
+import { type Finding, resultName } from "./result.ts";
+import type { Suite, SuiteOptions } from "./suites/suite.ts";
+
+export interface Plan {
+  readonly cases: readonly BenchCase[];
+  readonly timing: Timing;
+}
+
+export interface PlanOptions extends SuiteOptions {
+  readonly suites: readonly Suite[];
+  /** For this process. */
+  readonly budgetMs: number;
+  /** This is process number `turn` (from 0) of `turns`: each begins at another case, so that none is always first. */
+  readonly turn: number;
+  readonly turns: number;
+}
+
+/** A case gets from this to that, warm-up included. */
+const LEAST_MS = 120;
+const MOST_MS = 400;
+const ROUNDS = 10;
+/** Set-up estimates are rough, and the machine may be busy. */
+const SAFETY = 1.5;
+
+/**
+ * Takes as many cases as fit: the suites in turn, of each the cheapest to set up first, and shares the time that is left
+ * among them. Cases keep their order within a suite, because neighbours share what they set up.
+ */
+export function planOf(options: PlanOptions): Plan {
+  const queues = options.suites.map((suite) => {
+    const cases = suite.cases(options);
+    return { cases, waiting: [...cases].sort((a, b) => a.setUpMs - b.setUpMs) };
+  });
+  const chosen = new Set<BenchCase>();
+  let leftMs = options.budgetMs;
+  for (let open = queues; open.length > 0; open = open.filter(({ waiting }) => waiting.length > 0)) {
+    for (const { waiting } of open) {
+      const next = waiting.shift();
+      if (next === undefined) continue;
+      const priceMs = next.setUpMs * SAFETY + LEAST_MS;
+      if (priceMs > leftMs && chosen.size > 0) waiting.length = 0;
+      else {
+        chosen.add(next);
+        leftMs -= priceMs;
+      }
+    }
+  }
+  const cases = queues.flatMap((queue) => queue.cases.filter((one) => chosen.has(one)));
+  const start = Math.floor((cases.length * options.turn) / options.turns);
+  const eachMs = Math.min(MOST_MS, LEAST_MS + Math.max(0, 0.8 * leftMs) / Math.max(1, cases.length));
+  return {
+    cases: [...cases.slice(start), ...cases.slice(0, start)],
+    timing: { warmUpMs: eachMs * 0.3, measureMs: eachMs * 0.7, rounds: ROUNDS },
+  };
+}
+
+/** Measures one case. */
+export function findingOf(one: BenchCase, timing: Timing, clock: Clock): Finding {
+  const { rounds, histogram } = measure(one.prepare(), timing, clock);
+  return { name: resultName(one.suite, one.params), unit: one.unit, params: one.params, rounds, histogram };
+}

@@ -1,0 +1,59 @@
+/** Runs a benchmark in several processes, one after the other, and merges what they found. */
+import { type BenchResult, type Finding, mergeFindings, readFinding } from "./result.ts";
+
+export interface ProcessRequest {
+  /** Arguments of the command line. */
+  readonly argv: readonly string[];
+  /** Called with each line the process prints. */
+  onLine(line: string): void;
+  /** The process is told to stop when this fires. */
+  readonly signal: AbortSignal;
+}
+
+/** This program once more, in a process of its own; answers its exit code. */
+export type RunSelf = (request: ProcessRequest) => Promise<number>;
+
+export interface RunOptions {
+  readonly runSelf: RunSelf;
+  readonly processes: number;
+  readonly seed: number;
+  /** For all processes. */
+  readonly budgetMs: number;
+  readonly clock: () => number;
+  readonly signal: AbortSignal;
+  /** Arguments of process number `turn` that may use `budgetMs`. It prints a `Finding` a line. */
+  argvOf(turn: number, budgetMs: number): readonly string[];
+  onFinding(finding: Finding, turn: number): void;
+}
+
+export interface RunOutcome {
+  readonly results: readonly BenchResult[];
+  /** Exit codes of processes that failed. */
+  readonly failed: readonly number[];
+}
+
+const INTERRUPTED = 130;
+
+/** What was found until the end, or until the signal. Results stand in the order in which they were first found. */
+export async function runProcesses(options: RunOptions): Promise<RunOutcome> {
+  const { runSelf, processes, seed, budgetMs, clock, signal, argvOf, onFinding } = options;
+  const endMs = clock() + budgetMs;
+  const found = new Map<string, Finding[]>();
+  const failed: number[] = [];
+  for (let turn = 0; turn < processes && !signal.aborted; turn++) {
+    const shareMs = Math.max(0, endMs - clock()) / (processes - turn);
+    const code = await runSelf({
+      argv: argvOf(turn, shareMs),
+      signal,
+      onLine(line) {
+        const finding = readFinding(line);
+        const known = found.get(finding.name);
+        if (known === undefined) found.set(finding.name, [finding]);
+        else known.push(finding);
+        onFinding(finding, turn);
+      },
+    });
+    if (code !== 0 && code !== INTERRUPTED) failed.push(code);
+  }
+  return { results: [...found.values()].map((findings) => mergeFindings(findings, seed)), failed };
+}

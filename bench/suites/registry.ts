@@ -1,0 +1,24 @@
+/** The one list of suites: command line, reports and docs iterate it. */
+import { localitySuite, stateSuite } from "./clusters.ts";
+import { compileSuite, memorySuite, updateSuite } from "./compile.ts";
+import { microSuite } from "./micro.ts";
+import { positionSuite, rulesSuite } from "./rules.ts";
+import type { Suite } from "./suite.ts";
+import { flowsSuite, mapsSuite } from "./tables.ts";
+
+export const SUITES: readonly Suite[] = [
+  rulesSuite,
+  positionSuite,
+  localitySuite,
+  stateSuite,
+  flowsSuite,
+  mapsSuite,
+  compileSuite,
+  memorySuite,
+  updateSuite,
+  microSuite,
+];
+
+export function suiteNamed(name: string): Suite | undefined {
+  return SUITES.find((suite) => suite.name === name);
+}

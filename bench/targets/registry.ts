@@ -1,0 +1,15 @@
+/** The one list of targets: one file for each kind of measurement, one line here. */
+import { establishedTargets } from "./established.ts";
+import { newPacketTargets } from "./newPacket.ts";
+import { scaleTargets } from "./scale.ts";
+import type { Target } from "./target.ts";
+import { unbuiltTargets } from "./unbuilt.ts";
+import { walkTargets } from "./walk.ts";
+
+export const TARGETS: readonly Target[] = [
+  ...establishedTargets,
+  ...newPacketTargets,
+  ...walkTargets,
+  ...scaleTargets,
+  ...unbuiltTargets,
+];
