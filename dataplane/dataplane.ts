@@ -2,6 +2,7 @@
 
 import { assertNever } from "./assertNever.ts";
 import { TableMemo } from "./classes/tableMemo.ts";
+import type { ConntrackEntry } from "./conntrack/entry.ts";
 import type { ConntrackOptions } from "./conntrack/options.ts";
 import { ConntrackTable } from "./conntrack.ts";
 import { DeviceTable } from "./devices.ts";
@@ -91,6 +92,18 @@ export class Dataplane {
   /** What `ResultBatch.decision` numbers mean. */
   decision(index: number): DecisionMeaning {
     return this.#evaluator.decision(index);
+  }
+
+  /** `conntrack --delete` with a filter: forgets the tracked connections that it names; how many. Not those of maps. */
+  deleteConnections(isMeant: (entry: ConntrackEntry) => boolean): number {
+    const meant = [...this.#conntrack.entries()].filter(isMeant);
+    for (const { icmp, ...entry } of meant) {
+      this.#conntrack.delete({
+        ...entry,
+        ...(icmp !== undefined && { icmpType: icmp.type, icmpCode: icmp.code, icmpId: icmp.id }),
+      });
+    }
+    return meant.length;
   }
 
   /** Forgets all connections. */

@@ -1,9 +1,10 @@
 /** The cluster of a scenario: API objects that come, go and move, and what they make together. */
-import { type LoadedCluster, loadObjects } from "../compiler/compile.ts";
+import { type LoadedCluster, loadObjects, resolvePolicies } from "../compiler/compile.ts";
 import type { Issue } from "../compiler/issue.ts";
 import type { ParsedObject } from "../compiler/manifest/objects.ts";
 import { isRecord } from "../compiler/manifest/values.ts";
-import type { ClusterChange, ObjectName } from "./scenario.ts";
+import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { ChangeStep, ClusterChange, ObjectName } from "./scenario.ts";
 
 /** The kinds that say something about network policy. */
 const KINDS = ["NetworkPolicy", "Pod", "Namespace", "Node"] as const;
@@ -72,8 +73,31 @@ function withAddresses(value: ParsedObject["value"], addresses: readonly string[
 }
 
 /** What the objects make together; never throws on what they say. */
-export function loadChanged(objects: readonly ParsedObject[]): LoadedCluster {
+function loadChanged(objects: readonly ParsedObject[]): LoadedCluster {
   return loadObjects({ objects, issues: [], skipped: new Map(), services: [] });
+}
+
+/** A change step carried out: the cluster after it, or why there is none. */
+export type ChangedCluster =
+  | { readonly kind: "changed"; readonly objects: readonly ParsedObject[]; readonly cluster: ResolvedCluster }
+  | { readonly kind: "invalid"; readonly issues: readonly Issue[] };
+
+/** The cluster after the changes of one step. */
+export function changeCluster(before: readonly ParsedObject[], step: ChangeStep, file: string): ChangedCluster {
+  let objects = before;
+  for (const change of step.changes) {
+    const changed = changeObjects(objects, change, file);
+    if (changed.problems.length > 0) {
+      return { kind: "invalid", issues: changed.problems.map((problem) => stepIssue(step, file, problem)) };
+    }
+    objects = changed.objects;
+  }
+  const { model, issues } = loadChanged(objects);
+  if (model === undefined) {
+    const errors = issues.filter(({ severity }) => severity === "error");
+    return { kind: "invalid", issues: [stepIssue(step, file, "this change leaves no valid cluster:"), ...errors] };
+  }
+  return { kind: "changed", objects, cluster: resolvePolicies(model) };
 }
 
 /** An issue at a step. */

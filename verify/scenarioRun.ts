@@ -1,5 +1,4 @@
 /** Scenarios executed: the steps in order down one lane, each packet held against what the scenario expects. */
-import { resolvePolicies } from "../compiler/compile.ts";
 import type { Issue } from "../compiler/issue.ts";
 import type { ParsedObject } from "../compiler/manifest/objects.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
@@ -9,7 +8,7 @@ import { isProblem, packetOf, type Resolve } from "../traffic/transcript.ts";
 import { explain } from "./explain.ts";
 import type { Answer, Lane } from "./lane.ts";
 import { absence, type ChangeStep, type PacketStep, type Scenario, type ScenarioStep } from "./scenario.ts";
-import { changeObjects, loadChanged, stepIssue } from "./scenarioCluster.ts";
+import { changeCluster, stepIssue } from "./scenarioCluster.ts";
 import { resolverOf } from "./who.ts";
 
 export type ScenarioEvent =
@@ -77,27 +76,6 @@ export function* runScenario(options: ScenarioRunOptions): Generator<ScenarioEve
       }
     }
   }
-}
-
-type Changed =
-  | { readonly kind: "changed"; readonly objects: readonly ParsedObject[]; readonly cluster: ResolvedCluster }
-  | { readonly kind: "invalid"; readonly issues: readonly Issue[] };
-
-function changeCluster(before: readonly ParsedObject[], step: ChangeStep, file: string): Changed {
-  let objects = before;
-  for (const change of step.changes) {
-    const changed = changeObjects(objects, change, file);
-    if (changed.problems.length > 0) {
-      return { kind: "invalid", issues: changed.problems.map((problem) => stepIssue(step, file, problem)) };
-    }
-    objects = changed.objects;
-  }
-  const { model, issues } = loadChanged(objects);
-  if (model === undefined) {
-    const errors = issues.filter(({ severity }) => severity === "error");
-    return { kind: "invalid", issues: [stepIssue(step, file, "this change leaves no valid cluster:"), ...errors] };
-  }
-  return { kind: "changed", objects, cluster: resolvePolicies(model) };
 }
 
 interface PushOptions {

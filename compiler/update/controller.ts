@@ -15,6 +15,8 @@ import { planPlain } from "./plain.ts";
 export interface Controller {
   /** What the node holds once all operations so far are done. */
   readonly program: Program;
+  /** The same with names that do not depend on time, where the solution's own do: equal states are equal here. */
+  readonly comparable?: Program;
   react(burst: Burst): readonly Operation[];
 }
 

@@ -48,10 +48,14 @@ export interface SyncingOptions {
 /** Follows the cluster from a sync on; each later sync has the next `chain-version`. */
 export function syncingController(start: ResolvedCluster, { strategy, options }: SyncingOptions): Controller {
   let program = strategy.lower(start, options);
+  let comparable = program;
   let version = options.settings?.get(VERSION) ?? strategy.options.find(({ name }) => name === VERSION)?.default ?? "0";
   return {
     get program() {
       return program;
+    },
+    get comparable() {
+      return comparable;
     },
     react({ events, after }) {
       const relevant = events.filter(startsSync);
@@ -65,6 +69,7 @@ export function syncingController(start: ResolvedCluster, { strategy, options }:
         operations.push(...planned.operations);
         program = planned.program;
       }
+      if (syncs > 0) comparable = strategy.lower(after, options);
       return operations;
     },
   };

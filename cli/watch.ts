@@ -1,0 +1,150 @@
+/**
+ * Watch events as `kubectl get … --watch -o json` prints them: one JSON value after the other, on a line each or over
+ * several. With `--output-watch-events` each says its type; without, an object stands for itself, and that it is deleted
+ * cannot be seen.
+ */
+import { loadObjects, resolvePolicies } from "../compiler/compile.ts";
+import type { Issue } from "../compiler/issue.ts";
+import { type ParsedObject, parseManifests } from "../compiler/manifest/objects.ts";
+import type { StoryState } from "../verify/story.ts";
+import { readManifests } from "./input.ts";
+import { InvalidInput } from "./io.ts";
+import type { Session } from "./session.ts";
+
+type WatchVerb = "ADDED" | "MODIFIED" | "DELETED";
+
+interface WatchEvent {
+  readonly verb: WatchVerb;
+  readonly objects: readonly ParsedObject[];
+  readonly text: string;
+}
+
+/**
+ * The leading run of objects seen for the first time is what was there when the watch began; each later event that
+ * changes anything is a step.
+ */
+export async function watchedStates(session: Session, path: string): Promise<readonly StoryState[]> {
+  const [file] = await readManifests(session.io, [path]);
+  const { events, issues } = readEvents(file?.text ?? "", path);
+  await session.report(issues);
+  if (issues.length > 0 || events.length === 0) {
+    if (events.length === 0) await session.error(`${path}: no watch events in it`);
+    throw new InvalidInput();
+  }
+  const known = new Map<string, ParsedObject>();
+  let first = 0;
+  for (; first < events.length; first++) {
+    const event = events[first];
+    if (event === undefined || event.verb !== "ADDED") break;
+    if (event.objects.some((object) => known.has(keyOf(object)))) break;
+    for (const object of event.objects) known.set(keyOf(object), object);
+  }
+  const states: StoryState[] = [await stateOf(session, known, undefined)];
+  for (const { verb, objects, text } of events.slice(first)) {
+    for (const object of objects) {
+      if (verb === "DELETED") known.delete(keyOf(object));
+      else known.set(keyOf(object), object);
+    }
+    states.push(await stateOf(session, known, text));
+  }
+  return states;
+}
+
+async function stateOf(
+  session: Session,
+  known: ReadonlyMap<string, ParsedObject>,
+  what: string | undefined,
+): Promise<StoryState> {
+  const { model, issues } = loadObjects({ objects: [...known.values()], issues: [], skipped: new Map(), services: [] });
+  if (model === undefined) {
+    await session.report(issues);
+    throw new InvalidInput();
+  }
+  return { what, cluster: resolvePolicies(model) };
+}
+
+function keyOf({ kind, value }: ParsedObject): string {
+  const metadata = (value.metadata ?? {}) as { readonly namespace?: unknown; readonly name?: unknown };
+  return `${kind} ${String(metadata.namespace ?? "")}/${String(metadata.name)}`;
+}
+
+interface ReadEvents {
+  readonly events: readonly WatchEvent[];
+  readonly issues: readonly Issue[];
+}
+
+function readEvents(text: string, file: string): ReadEvents {
+  const events: WatchEvent[] = [];
+  for (const { value, line } of jsonValues(text)) {
+    const problem = (message: string, column = 1): ReadEvents => ({
+      events: [],
+      issues: [{ code: "watch", severity: "error", message, file, line, column, path: "" }],
+    });
+    if (value === undefined)
+      return problem("want one JSON value after the other, as kubectl get --watch -o json prints them");
+    const event = value as { readonly type?: unknown; readonly object?: unknown; readonly kind?: unknown };
+    const wrapped = event.kind === undefined && event.type !== undefined;
+    const verb = wrapped ? event.type : "ADDED";
+    if (verb === "BOOKMARK") continue;
+    if (verb !== "ADDED" && verb !== "MODIFIED" && verb !== "DELETED") {
+      return problem(`type ${JSON.stringify(event.type)}: want ADDED, MODIFIED, DELETED or BOOKMARK`);
+    }
+    const object = wrapped ? event.object : value;
+    const parsed = parseManifests([{ name: file, text: JSON.stringify(object) }]);
+    if (parsed.issues.length > 0) return { events: [], issues: parsed.issues.map((issue) => ({ ...issue, line })) };
+    if (parsed.objects.length === 0) continue;
+    const names = parsed.objects.map((each) => keyOf(each).replace(" /", " ")).join(", ");
+    events.push({ verb, objects: parsed.objects, text: `${verb} ${names}` });
+  }
+  return { events, issues: [] };
+}
+
+interface JsonValue {
+  /** Undefined: no JSON. */
+  readonly value: object | undefined;
+  /** Where it begins. */
+  readonly line: number;
+}
+
+/** Values one after the other, cut where brackets close. Linear in the text. */
+function* jsonValues(text: string): Generator<JsonValue> {
+  let line = 1;
+  let start = -1;
+  let startLine = 1;
+  let depth = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === "\n") line++;
+    if (start < 0) {
+      if (character === undefined || /\s/.test(character) || character === "\uFEFF") continue;
+      if (character !== "{") {
+        yield { value: undefined, line };
+        return;
+      }
+      start = at;
+      startLine = line;
+    }
+    if (quoted) {
+      if (character === "\\") at++;
+      else if (character === '"') quoted = false;
+      continue;
+    }
+    if (character === '"') quoted = true;
+    else if (character === "{" || character === "[") depth++;
+    else if (character === "}" || character === "]") depth--;
+    if (depth > 0) continue;
+    yield { value: parsed(text.slice(start, at + 1)), line: startLine };
+    start = -1;
+  }
+  if (start >= 0) yield { value: undefined, line: startLine };
+}
+
+function parsed(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,104 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { chainwalk, linesOf } from "./commandLine.ts";
+
+const STORY = "scenarios/rule-in-front";
+
+interface TimelineStep {
+  readonly step: number;
+  readonly operations: readonly { readonly tool: string; readonly args: readonly string[]; readonly stdin?: string }[];
+  readonly transient: readonly {
+    readonly kind: string;
+    readonly packet: Readonly<Record<string, unknown>>;
+    readonly from: number;
+    readonly to: number;
+    readonly walks: { readonly between: unknown; readonly after: unknown };
+  }[];
+  readonly connections: Readonly<Record<string, number>>;
+}
+
+describe("timeline", () => {
+  it("lists operations, windows with a packet each and both walks, and the fate of connections", async () => {
+    const { code, out } = await chainwalk(`timeline -f ${STORY} --node node-a -o json`);
+    expect(code).toBe(0);
+    const { strategy, node, steps } = JSON.parse(out) as { strategy: string; node: string; steps: TimelineStep[] };
+    expect([strategy, node, steps.length]).toEqual(["kube-router", "node-a", 1]);
+    const [step] = steps;
+    expect(step?.operations.map(({ tool, args }) => [tool, ...args])).toEqual([
+      ["ipset", "restore", "-exist"],
+      ["iptables-restore", "--wait", "-T", "filter"],
+    ]);
+    // The sets of the first rule are those of the new one while the old chains look into them.
+    const windows = step?.transient.map(({ kind, packet, from, to }) => {
+      return `${kind} ${packet.source} > ${packet.destination}:${packet.destinationPort} ${from}-${to}`;
+    });
+    expect(windows?.toSorted()).toEqual([
+      "leak 10.10.2.10 > 10.10.1.10:443 1-2",
+      "leak 10.10.2.10 > 10.10.1.10:80 1-2",
+      "outage 10.10.1.11 > 10.10.1.10:443 1-2",
+      "outage 10.10.1.11 > 10.10.1.10:80 1-2",
+    ]);
+    expect(step?.transient[0]?.walks.between).not.toEqual(step?.transient[0]?.walks.after);
+    expect(step?.connections.survive).toBeGreaterThan(10);
+  });
+
+  it("without --node every node of every strategy is a member of a list", async () => {
+    const { out } = await chainwalk(`timeline -f ${STORY} -s kube-router,calico-iptables -o json`);
+    const lived = JSON.parse(out) as readonly { strategy: string; node: string }[];
+    expect(lived.map(({ strategy, node }) => `${strategy} ${node}`)).toEqual([
+      "kube-router node-a",
+      "kube-router node-b",
+      "calico-iptables node-a",
+      "calico-iptables node-b",
+    ]);
+  });
+
+  it("reads snapshots with their titles, and says what is wrong with their numbers", async () => {
+    const cluster = readFileSync(`${STORY}/cluster.yaml`, "utf8");
+    const files = {
+      "story/step-0.yaml": cluster,
+      "story/step-1.yaml": cluster.replace("10.10.2.10", "10.10.2.11").replace("10.10.2.10", "10.10.2.11"),
+      "story/steps.txt": "0 base\n1 c moves\n",
+    };
+    const { out } = await chainwalk("timeline -f story --node node-a", { files });
+    expect(linesOf(out)[2]).toMatch(/^ +1 .* c moves$/);
+    const gap = { "story/step-0.yaml": cluster, "story/step-2.yaml": cluster };
+    const wrong = await chainwalk("timeline -f story", { files: gap });
+    expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining("story/step-2.yaml: want step-1 here")]);
+  });
+
+  it("reads watch events, one JSON value after the other", async () => {
+    const pod = (name: string, ip: string, labels: Record<string, string>) => ({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name, namespace: "default", labels },
+      spec: { nodeName: "n", containers: [{ name: "c", image: "i" }] },
+      status: { phase: "Running", podIP: ip, podIPs: [{ ip }] },
+    });
+    const event = (type: string, object: unknown) => JSON.stringify({ type, object });
+    const lines = [
+      JSON.stringify(pod("a", "10.0.0.1", { app: "a" }), undefined, 4),
+      event("ADDED", pod("b", "10.0.0.2", { app: "b" })),
+      event("MODIFIED", pod("b", "10.0.0.2", { app: "c" })),
+      event("DELETED", pod("b", "10.0.0.2", { app: "c" })),
+    ];
+    const { code, out } = await chainwalk("timeline -f watch.jsonl --node n", {
+      files: { "watch.jsonl": `${lines.join("\n")}\n` },
+    });
+    expect(code).toBe(0);
+    expect(
+      linesOf(out)
+        .slice(2)
+        .map((line) => line.replace(/^.*0 {2}/, "")),
+    ).toEqual(["MODIFIED Pod default/b", "DELETED Pod default/b"]);
+    const bad = await chainwalk("timeline -f watch.jsonl", { files: { "watch.jsonl": `${lines[1]}\n{"type":\n` } });
+    expect([bad.code, bad.err]).toEqual([2, expect.stringContaining("watch.jsonl:2:1")]);
+  });
+
+  it.each(["md", "html"])("prints %s", async (format) => {
+    const { out } = await chainwalk(`timeline -f ${STORY} --node node-a -o ${format}`);
+    expect(out).toContain(
+      format === "md" ? "| 1 | leak | prod/c > prod/a tcp/80, tcp/443 | 1.9 | 2 |" : '<input type="range"',
+    );
+  });
+});

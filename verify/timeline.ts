@@ -1,0 +1,152 @@
+/**
+ * A story as one node under one solution lives it: per step the operations of its controller, what they wrote against what
+ * differed, which packets met a verdict of neither before nor after, and what became of live connections.
+ */
+import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { Strategy } from "../compiler/strategies/strategy.ts";
+import { type Controller, controllerOf } from "../compiler/update/controller.ts";
+import type { Burst } from "../compiler/update/events.ts";
+import type { Operation } from "../compiler/update/operation.ts";
+import { formatAddress } from "../dataplane/address.ts";
+import type { Attachment, PodAttachment, Program } from "../dataplane/program.ts";
+import type { Story, StoryStep } from "./story.ts";
+import { type ConnectionFates, LiveConnections } from "./timeline/connections.ts";
+import { type Moment, momentsOf } from "./timeline/moments.ts";
+import { type Transients, transientsOf } from "./timeline/transients.ts";
+import { type Difference, differenceOf, type Written, writtenBy } from "./timeline/written.ts";
+
+export interface TimelineOptions {
+  readonly strategy: Strategy;
+  readonly node: string;
+  readonly settings?: ReadonlyMap<string, string>;
+  /** Most classes of packets asked for a step; beyond it the step says so. */
+  readonly limit: number;
+}
+
+export interface TimelineStep {
+  readonly step: StoryStep;
+  readonly operations: readonly Operation[];
+  readonly written: Written;
+  readonly differed: Difference;
+  readonly transients: Transients;
+  readonly connections: ConnectionFates;
+  /** What the node holds before the step and after it. */
+  readonly before: Program;
+  readonly after: Program;
+  /** The states in between, in order; the last is `after`. */
+  readonly states: readonly Moment[];
+}
+
+/** The operations of a burst, and how pods hang on the node while they run. */
+export interface BurstPlan {
+  readonly burst: Burst;
+  readonly operations: readonly Operation[];
+  readonly attachment: Attachment;
+}
+
+/** One step after the other, lazily. */
+export function* timeline(story: Story, options: TimelineOptions): Generator<TimelineStep, void, void> {
+  const controller = startedController(story.start, options);
+  let held = controller.program;
+  let comparable = controller.comparable ?? held;
+  const connections = new LiveConnections(held);
+  for (const step of story.steps) {
+    const plans = planStep(controller, step, held.attachment, options);
+    const operations = plans.flatMap((plan) => plan.operations);
+    const moments = momentsOf(held, plans, controller.program.attachment);
+    const after = moments.at(-1)?.program ?? held;
+    const before = comparable;
+    comparable = controller.comparable ?? controller.program;
+    const clusters = { before: step.bursts[0]?.before ?? step.cluster, after: step.cluster };
+    const transients = transientsOf({
+      before: held,
+      moments,
+      clusters,
+      arrivals: arrivalsIn(plans),
+      limit: options.limit,
+    });
+    yield {
+      step,
+      operations,
+      written: writtenBy(operations),
+      differed: differenceOf(before, comparable),
+      transients,
+      connections: connections.through({ before: held, moments, transients, clusters }),
+      before: held,
+      after,
+      states: moments,
+    };
+    held = after;
+  }
+}
+
+/** The program after `operation` operations of a step (0: before the first); undefined: the story has no such moment. */
+export function programAt(
+  story: Story,
+  options: TimelineOptions,
+  at: { readonly step: number; readonly operation: number },
+): Program | undefined {
+  const controller = startedController(story.start, options);
+  let held = controller.program;
+  if (at.step === 0) return at.operation === 0 ? held : undefined;
+  for (const step of story.steps) {
+    const plans = planStep(controller, step, held.attachment, options);
+    const moments = momentsOf(held, plans, controller.program.attachment);
+    if (step.number === at.step) {
+      const count = plans.reduce((sum, { operations }) => sum + operations.length, 0);
+      if (at.operation > count) return undefined;
+      return moments.findLast((moment) => moment.operation <= at.operation)?.program ?? held;
+    }
+    held = moments.at(-1)?.program ?? held;
+  }
+  return undefined;
+}
+
+function startedController(start: ResolvedCluster, { strategy, node, settings }: TimelineOptions): Controller {
+  return controllerOf(strategy, start, { node, ...(settings && { settings }) });
+}
+
+function planStep(
+  controller: Controller,
+  step: StoryStep,
+  attached: Attachment,
+  { strategy, node, settings }: TimelineOptions,
+): readonly BurstPlan[] {
+  let before = attached;
+  return step.bursts.map((burst) => {
+    const operations = controller.react(burst);
+    const after = strategy.attach(burst.after, { node, ...(settings && { settings }) });
+    const attachment = bothAttached(before, after);
+    before = after;
+    return { burst, operations, attachment };
+  });
+}
+
+/** Addresses that another pod has after a burst than before, and the operations done when it came. */
+function arrivalsIn(plans: readonly BurstPlan[]): ReadonlyMap<string, number> {
+  const arrivals = new Map<string, number>();
+  let done = 0;
+  for (const { burst, operations } of plans) {
+    const owners = new Map(
+      burst.before.pods.flatMap(({ key, addresses }) => addresses.map((each) => [formatAddress(each), key])),
+    );
+    for (const { key, addresses } of burst.after.pods) {
+      for (const address of addresses.map(formatAddress)) if (owners.get(address) !== key) arrivals.set(address, done);
+    }
+    done += operations.length;
+  }
+  return arrivals;
+}
+
+/** Pods that come are there from the first operation on, those that go keep their place until the last. */
+function bothAttached(before: Attachment, after: Attachment): Attachment {
+  const taken = new Set([
+    ...after.pods.flatMap(({ addresses }) => addresses.map(formatAddress)),
+    ...after.remotePodAddresses.map(formatAddress),
+  ]);
+  const leaving = before.pods.flatMap((pod): readonly PodAttachment[] => {
+    const addresses = pod.addresses.filter((address) => !taken.has(formatAddress(address)));
+    return addresses.length === 0 ? [] : [{ ...pod, addresses }];
+  });
+  return leaving.length === 0 ? after : { ...after, pods: [...after.pods, ...leaving] };
+}

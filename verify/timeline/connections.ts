@@ -1,0 +1,168 @@
+/**
+ * Live connections across the steps of a story: opened under the rules of their time, kept by connection tracking, asked
+ * again after each step.
+ *
+ * One TCP connection for each class of packets between two pods, of which one is on the node, that the state before a step
+ * accepts. After the step each sends one segment more, as the original sender, and gets one back. An address that a new pod
+ * took over takes over what is tracked for it.
+ */
+import type { ResolvedCluster } from "../../compiler/resolve.ts";
+import { addressesEqual, formatAddress, type IpAddress } from "../../dataplane/address.ts";
+import { Fabric } from "../../dataplane/fabric.ts";
+import { makePacket, type Packet, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
+import type { Program } from "../../dataplane/program.ts";
+import type { Moment } from "./moments.ts";
+import type { Transients } from "./transients.ts";
+
+export type Fate = "survive" | "cut" | "inherited";
+
+export interface ConnectionFates {
+  readonly survive: number;
+  /** Same ends as before, refused now. */
+  readonly cut: number;
+  /** An end's address has another owner now, and the segments of the new owner pass. */
+  readonly inherited: number;
+  readonly examples: Readonly<Partial<Record<Fate, Connection>>>;
+}
+
+export interface Connection {
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  readonly destinationPort: number;
+  /** Pods that opened and answered. */
+  readonly from: string;
+  readonly to: string;
+}
+
+interface OpenConnection extends Omit<Connection, "from" | "to"> {
+  from: string;
+  to: string;
+  /** The next sequence numbers of both ends. */
+  sent: number;
+  received: number;
+}
+
+/** Most connections kept open; further classes stay closed. */
+const MOST = 4000;
+/** A port that no class of packets has as its first, and no default either. */
+const SOURCE_PORT = 45_871;
+/** Seconds between two steps: less than any timeout of an established connection. */
+const STEP_SECONDS = 60;
+
+export interface StepStates {
+  readonly before: Program;
+  readonly moments: readonly Moment[];
+  readonly transients: Pick<Transients, "spaces">;
+  readonly clusters: { readonly before: ResolvedCluster; readonly after: ResolvedCluster };
+}
+
+export class LiveConnections {
+  readonly #fabric: Fabric;
+  #open = new Map<string, OpenConnection>();
+  #time = 0;
+
+  constructor(program: Program) {
+    this.#fabric = new Fabric([program], { only: program.node });
+  }
+
+  /** Opens what the state before the step lets open, takes it through the step, and says what became of it. */
+  through({ before, moments, transients, clusters }: StepStates): ConnectionFates {
+    this.#time += STEP_SECONDS;
+    this.#fabric.load([before]);
+    this.#openAll(before, transients, clusters.before);
+    for (const { flush } of moments) {
+      if (flush === undefined) continue;
+      const { address, end } = flush;
+      for (const node of this.#fabric.nodes) {
+        node.deleteConnections(({ source, destination }) =>
+          addressesEqual(end === "original source" ? source : destination, address),
+        );
+      }
+    }
+    this.#fabric.load([moments.at(-1)?.program ?? before]);
+    return this.#ask(clusters.after);
+  }
+
+  #openAll({ attachment }: Program, { spaces }: Pick<Transients, "spaces">, cluster: ResolvedCluster): void {
+    const owners = ownersIn(cluster);
+    const local = new Set(attachment.pods.flatMap(({ addresses }) => addresses.map(formatAddress)));
+    for (const { addresses, services } of spaces) {
+      const pods = addresses.filter(
+        ({ pod, representative }) => pod !== undefined && owners.has(formatAddress(representative)),
+      );
+      const ports = services.flatMap(({ protocol, ports: range }) =>
+        protocol === PROTOCOL.tcp && range !== undefined ? [range.first] : [],
+      );
+      for (const { representative: source } of pods) {
+        for (const { representative: destination } of pods) {
+          const [from, to] = [owners.get(formatAddress(source)), owners.get(formatAddress(destination))];
+          if (source === destination || from === undefined || to === undefined || from === to) continue;
+          if (!local.has(formatAddress(source)) && !local.has(formatAddress(destination))) continue;
+          for (const destinationPort of ports) this.#openOne({ source, destination, destinationPort, from, to });
+        }
+      }
+    }
+  }
+
+  #openOne(ends: Connection): void {
+    if (this.#open.size >= MOST) return;
+    const key = `${formatAddress(ends.source)} ${formatAddress(ends.destination)} ${ends.destinationPort}`;
+    if (this.#open.has(key)) return;
+    const connection: OpenConnection = { ...ends, sent: 1000, received: 5000 };
+    if (!this.#send(connection, TCP_FLAG.S, "original")) return;
+    connection.sent++;
+    if (!this.#send(connection, TCP_FLAG.S | TCP_FLAG.A, "reply")) return;
+    connection.received++;
+    if (this.#send(connection, TCP_FLAG.A, "original")) this.#open.set(key, connection);
+  }
+
+  #ask(cluster: ResolvedCluster): ConnectionFates {
+    const owners = ownersIn(cluster);
+    const counts = { survive: 0, cut: 0, inherited: 0 };
+    const examples: Partial<Record<Fate, Connection>> = {};
+    for (const [key, connection] of this.#open) {
+      const [from, to] = [connection.source, connection.destination].map((end) => owners.get(formatAddress(end)));
+      // Without an owner nobody speaks; what is tracked waits for whoever gets the address.
+      if (from === undefined || to === undefined) continue;
+      const isHanded = from !== connection.from || to !== connection.to;
+      const passes = this.#exchange(connection);
+      if (!passes) this.#open.delete(key);
+      Object.assign(connection, { from, to });
+      if (isHanded && !passes) continue;
+      const fate: Fate = isHanded ? "inherited" : passes ? "survive" : "cut";
+      counts[fate]++;
+      examples[fate] ??= { ...connection };
+    }
+    return { ...counts, examples };
+  }
+
+  /** One byte and its acknowledgement. */
+  #exchange(connection: OpenConnection): boolean {
+    if (!this.#send(connection, TCP_FLAG.P | TCP_FLAG.A, "original")) return false;
+    connection.sent++;
+    return this.#send(connection, TCP_FLAG.A, "reply");
+  }
+
+  #send(connection: OpenConnection, tcpFlags: number, direction: "original" | "reply"): boolean {
+    const { source, destination, destinationPort, sent, received } = connection;
+    const isOriginal = direction === "original";
+    const isFirst = tcpFlags === TCP_FLAG.S;
+    const packet: Packet = makePacket({
+      protocol: PROTOCOL.tcp,
+      source: isOriginal ? source : destination,
+      destination: isOriginal ? destination : source,
+      sourcePort: isOriginal ? SOURCE_PORT : destinationPort,
+      destinationPort: isOriginal ? destinationPort : SOURCE_PORT,
+      time: this.#time,
+      tcpFlags,
+      sequence: isOriginal ? sent : received,
+      acknowledgment: isFirst ? 0 : isOriginal ? received : sent,
+      payloadBytes: (tcpFlags & TCP_FLAG.P) !== 0 ? 1 : 0,
+    });
+    return this.#fabric.push(packet).verdict === "accept";
+  }
+}
+
+function ownersIn({ pods }: ResolvedCluster): ReadonlyMap<string, string> {
+  return new Map(pods.flatMap(({ key, addresses }) => addresses.map((address) => [formatAddress(address), key])));
+}
