@@ -62,7 +62,7 @@ export class LiveConnections {
   #time = 0;
 
   constructor(program: Program) {
-    this.#fabric = new Fabric([program], { only: program.node });
+    this.#fabric = new Fabric([program], { only: program.node, engine: "walk" });
   }
 
   /** Opens what the state before the step lets open, takes it through the step, and says what became of it. */

@@ -13,7 +13,7 @@ export class NodeVerdicts {
   readonly #results = createFabricResults(BATCH);
 
   constructor(program: Program) {
-    this.#fabric = new Fabric([program], { only: program.node });
+    this.#fabric = new Fabric([program], { only: program.node, engine: "walk" });
   }
 
   load(program: Program): void {
