@@ -15,6 +15,8 @@ export interface Io {
   kindOf(path: string): Promise<"file" | "folder" | undefined>;
   /** Writes a file, and the folders above it that are missing. */
   writeFile(path: string, text: string): Promise<void>;
+  /** Adds to the end of a file, as `writeFile` makes it. */
+  appendFile(path: string, text: string): Promise<void>;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Set when the user pressed Ctrl-C: finish the line at hand, flush, end with 130. */
   readonly interrupted: AbortSignal;

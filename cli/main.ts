@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The process: streams, files, environment and signals in, exit code out. Everything else takes them as `Io`. */
 import { createReadStream } from "node:fs";
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { EXIT, type Io, type Writer } from "./io.ts";
@@ -49,6 +49,10 @@ const io: Io = {
   writeFile: async (path, text) => {
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, text);
+  },
+  appendFile: async (path, text) => {
+    await mkdir(dirname(path), { recursive: true });
+    await appendFile(path, text);
   },
   env: process.env,
   interrupted: interruption.signal,

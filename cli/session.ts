@@ -68,8 +68,8 @@ export class Session {
   }
 
   /** A progress line for a loop of many packets; silent when not a terminal. */
-  progress(what: string, total?: number): Progress {
-    return new Progress({ io: this.io, what, total, silent: this.#quiet || !this.io.stderr.isTerminal });
+  progress(what: string, total?: number, detail?: () => string): Progress {
+    return new Progress({ io: this.io, what, total, detail, silent: this.#quiet || !this.io.stderr.isTerminal });
   }
 }
 
@@ -77,6 +77,8 @@ interface ProgressOptions {
   readonly io: Io;
   readonly what: string;
   readonly total: number | undefined;
+  /** What else to say at the end of the line. */
+  readonly detail: (() => string) | undefined;
   readonly silent: boolean;
 }
 
@@ -119,9 +121,9 @@ export class Progress {
 
   #line(nowMs: number): string {
     const perSecond = (this.#count / (nowMs - this.#startMs)) * 1000;
-    const { what, total } = this.#options;
+    const { what, total, detail } = this.#options;
     const rate = `${Math.round(perSecond)} a second`;
-    if (total === undefined) return `${this.#count} ${what}, ${rate}`;
+    if (total === undefined) return [`${this.#count} ${what}`, rate, ...(detail ? [detail()] : [])].join(", ");
     const leftSeconds = Math.ceil((total - this.#count) / perSecond);
     return `${this.#count} of ${total} ${what}, ${rate}, ${leftSeconds} s left`;
   }

@@ -26,6 +26,11 @@ export const VERBS: readonly Verb[] = [
     summary: "recorded traffic against policies, and a change of them",
     load: () => import("./replay.ts"),
   },
+  {
+    name: "fuzz",
+    summary: "random clusters and packets, until two that must agree do not",
+    load: () => import("./fuzz.ts"),
+  },
   { name: "bench", summary: "measure speed, beside peers and targets", load: () => import("./bench.ts") },
   { name: "timeline", summary: "what a changing cluster's packets meet", load: () => import("./timeline.ts") },
   { name: "test", summary: "run scenarios", load: () => import("./test.ts") },

@@ -110,6 +110,9 @@ function restOf({
     writeFile: async (path, text) => {
       saved.set(path, text);
     },
+    appendFile: async (path, text) => {
+      saved.set(path, (saved.get(path) ?? "") + text);
+    },
   };
 }
 

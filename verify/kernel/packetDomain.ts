@@ -127,7 +127,7 @@ export function packetDomain(programs: readonly TableProgram[]): PacketDomain {
 }
 
 /** First and last address of the prefix, and the ones just outside of it. */
-function edgesOf(cidr: Cidr): readonly IpAddress[] {
+export function edgesOf(cidr: Cidr): readonly IpAddress[] {
   const last = cidr.words.map((word, index) => word | ~maskWord(cidr.prefixLength - 32 * index));
   const { family, words } = cidr;
   const edges = [
@@ -152,7 +152,7 @@ function plus(words: readonly number[], step: 1 | -1): number[] {
  * Whether a router takes the address as source and destination: neither "this network", loopback, multicast, reserved nor
  * link-local (RFC 1122 section 3.2.1.3, RFC 4291), nor one of the judge's own.
  */
-function isRoutable({ family, words }: IpAddress): boolean {
+export function isRoutable({ family, words }: IpAddress): boolean {
   const [first = 0, second = 0, third = 0, fourth = 0] = words;
   if (family === 4) {
     const net = first >>> 24;

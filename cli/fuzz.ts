@@ -1,0 +1,122 @@
+/** `fuzz`: campaigns of random clusters and packets, on which two that must agree are compared. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { STRATEGIES } from "../compiler/strategies/registry.ts";
+import type { CampaignSettings, FindingText } from "../verify/fuzz/campaign.ts";
+import { REFERENCE } from "../verify/lane.ts";
+import { addMannerFlags, addOutputFlag, type MannerFlags, wholeNumber } from "./flags.ts";
+import { runJobs } from "./fuzzJobs.ts";
+import { type FuzzFolders, FuzzLedger } from "./fuzzLedger.ts";
+import { joinPath } from "./input.ts";
+import { EXIT, UsageError } from "./io.ts";
+import { strategiesOf } from "./lanes.ts";
+import type { Session } from "./session.ts";
+
+interface FuzzFlags extends MannerFlags {
+  readonly strategy: string;
+  readonly against: string;
+  readonly target: string;
+  readonly maxTime?: number;
+  readonly runs?: number;
+  readonly seed: number;
+  readonly jobs: number;
+  readonly corpus?: string;
+  readonly findings: string;
+  readonly resume?: boolean;
+  readonly output: "table" | "json";
+}
+
+/** When neither a time nor a number of runs is given. */
+const DEFAULT_SECONDS = 60;
+
+/** What `--target` can name. */
+const TARGETS = ["clusters"] as const;
+
+export function define(command: Command, session: Session): void {
+  addOutputFlag(addMannerFlags(command), ["table", "json"])
+    .option("-s, --strategy <NAME[,NAME]|all>", "who is accused", "all")
+    .option("--against <WHO[,WHO]>", `who speaks against them: ${REFERENCE}, import, or a strategy`, REFERENCE)
+    .option("--target <WHAT[,WHAT]|all>", `what is drawn: ${TARGETS.join(", ")}`, "clusters")
+    .option("--max-time <SECONDS>", `stop after so long; ${DEFAULT_SECONDS} when --runs is not given either`, seconds)
+    .option("--runs <N>", "stop after so many runs", wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .option("--seed <N>", "which cases are drawn", wholeNumber(0, 0xffff_ffff), 1)
+    .addOption(new Option("--jobs <N>", "threads").argParser(wholeNumber(1, 64)).default(1))
+    .option("--corpus <DIR>", "keep cases that show something new here, and a journal; read what is there first")
+    .option("--findings <DIR>", "where scenario folders are written", "findings")
+    .option("--resume", "go on with the campaign whose journal is in --corpus: its runs, time and findings count")
+    .action((flags: FuzzFlags) => fuzz(flags, session));
+}
+
+function seconds(text: string): number {
+  const number = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || number <= 0) throw new InvalidArgumentError("Allowed is a number of seconds.");
+  return number;
+}
+
+async function fuzz(flags: FuzzFlags, session: Session): Promise<void> {
+  if (flags.resume === true && flags.corpus === undefined) {
+    throw new UsageError("--resume goes on with the journal of a corpus: name it with --corpus DIR");
+  }
+  const strategies = strategiesOf(flags).map(({ name }) => name);
+  const against = listOf(flags.against, [REFERENCE, "import", ...STRATEGIES.map(({ name }) => name)], "--against");
+  const targets = listOf(flags.target === "all" ? TARGETS.join() : flags.target, TARGETS, "--target");
+  const folders: FuzzFolders = { corpus: flags.corpus, findings: flags.findings };
+  const ledger = await FuzzLedger.open(session.io, folders, flags.resume === true ? "resume" : "anew");
+  const settings: Omit<CampaignSettings, "job"> = {
+    seed: flags.seed,
+    offset: ledger.runs,
+    strategies,
+    against,
+    targets,
+    features: [...ledger.features],
+    causes: ledger.findings.map(({ cause }) => cause),
+  };
+  const maxSeconds = flags.maxTime ?? (flags.runs === undefined ? DEFAULT_SECONDS : Number.POSITIVE_INFINITY);
+  await runJobs({
+    session,
+    ledger,
+    settings,
+    jobs: flags.jobs,
+    maxSeconds,
+    maxRuns: flags.runs ?? Number.POSITIVE_INFINITY,
+  });
+  await tell(flags, ledger, session);
+  if (ledger.findings.length > 0) session.end(EXIT.findings);
+}
+
+function listOf(text: string, allowed: readonly string[], flag: string): readonly string[] {
+  const names = [...new Set(text.split(","))];
+  for (const name of names) {
+    if (!allowed.includes(name)) throw new UsageError(`${flag} ${name}: allowed are ${allowed.join(", ")}`);
+  }
+  return names;
+}
+
+async function tell(flags: FuzzFlags, ledger: FuzzLedger, session: Session): Promise<void> {
+  const { runs, seconds: spent, features, corpusSize, findings } = ledger;
+  const listed = findings.map((finding) => ({
+    scenario: joinPath(flags.findings, finding.name),
+    cause: finding.cause,
+    reproduce: reproduceLine(flags.findings, finding),
+  }));
+  if (flags.output === "json") {
+    const report = { seed: flags.seed, runs, seconds: spent, features: features.size, corpus: corpusSize };
+    await session.out.line(JSON.stringify({ ...report, findings: listed }));
+    return;
+  }
+  const rate = spent > 0 ? ` (${Math.round(runs / spent)} a second)` : "";
+  await session.out.line(
+    `${runs} runs in ${spent.toFixed(1)} s${rate}, seed ${flags.seed}: ${features.size} features, ${corpusSize} cases kept, ${listed.length} findings`,
+  );
+  for (const { scenario, cause, reproduce } of listed) {
+    await session.out.line(`  ${cause}`);
+    await session.out.line(`    ${scenario}   again: ${reproduce}`);
+  }
+}
+
+/** The command that shows the finding again, for a shell in this folder. */
+function reproduceLine(folder: string, { name, accused, against, shows, node }: FindingText): string {
+  const path = joinPath(folder, name);
+  if (shows === "thrown") return `chainwalk compile -f ${path}/cluster.yaml -s ${accused} --node ${node} -o summary`;
+  if (against === "import") return `chainwalk fuzz --minimize ${path} -s ${accused} --against import`;
+  return `chainwalk test ${path} -s ${accused}`;
+}

@@ -1,0 +1,129 @@
+/** The jobs of a campaign: one in this thread, or several in threads of their own. */
+import { Worker } from "node:worker_threads";
+import { Campaign, type CampaignSettings, type JobReport } from "../verify/fuzz/campaign.ts";
+import type { FuzzLedger } from "./fuzzLedger.ts";
+import type { FromJob, ToJob } from "./fuzzWorker.ts";
+import type { Session } from "./session.ts";
+
+export interface JobsOptions {
+  readonly session: Session;
+  readonly ledger: FuzzLedger;
+  readonly settings: Omit<CampaignSettings, "job">;
+  readonly jobs: number;
+  readonly maxSeconds: number;
+  /** Of the whole campaign, earlier sessions included. */
+  readonly maxRuns: number;
+}
+
+/** Until time or runs are used up, or the user stops. */
+export async function runJobs(options: JobsOptions): Promise<void> {
+  const clerk = new Clerk(options);
+  if (options.jobs === 1) await runHere(options, clerk);
+  else await runThreads(options, clerk);
+  await clerk.close();
+}
+
+/** Runs and time are written down this often; a killed campaign forgets at most so much of them. */
+const JOURNAL_MS = 1_000;
+
+/** Hears what jobs report, and says when it is enough. */
+class Clerk {
+  readonly #options: JobsOptions;
+  readonly #progress;
+  readonly #startMs: number;
+  #spentMs: number;
+  #spentRuns: number;
+
+  constructor(options: JobsOptions) {
+    this.#options = options;
+    const { session, ledger } = options;
+    this.#progress = session.progress("runs", undefined, () => this.#detail());
+    this.#startMs = session.io.now();
+    this.#spentMs = this.#startMs;
+    this.#spentRuns = ledger.runs;
+  }
+
+  #detail(): string {
+    const { features, corpusSize, findings } = this.#options.ledger;
+    return `${features.size} features, ${corpusSize} cases kept, ${findings.length} findings`;
+  }
+
+  /** Undefined: go on. */
+  async hear(report: JobReport): Promise<void> {
+    const { ledger, session } = this.#options;
+    switch (report.kind) {
+      case "ran":
+        ledger.ran(report.runs);
+        await this.#progress.step(report.runs);
+        break;
+      case "kept":
+        await ledger.keep(report.files, report.features);
+        break;
+      case "finding":
+        if (await ledger.find(report.finding)) await session.note(`found: ${report.finding.cause}`);
+        break;
+    }
+    if (session.io.now() - this.#spentMs >= JOURNAL_MS) await this.#spend();
+  }
+
+  isEnough(): boolean {
+    const { session, ledger, maxRuns, maxSeconds } = this.#options;
+    if (session.io.interrupted.aborted || ledger.runs >= maxRuns) return true;
+    return session.io.now() - this.#startMs >= maxSeconds * 1000;
+  }
+
+  async #spend(): Promise<void> {
+    const { ledger, session } = this.#options;
+    const nowMs = session.io.now();
+    await ledger.spend(ledger.runs - this.#spentRuns, (nowMs - this.#spentMs) / 1000);
+    this.#spentMs = nowMs;
+    this.#spentRuns = ledger.runs;
+  }
+
+  async close(): Promise<void> {
+    await this.#spend();
+    await this.#progress.done();
+  }
+}
+
+async function runHere({ settings, ledger }: JobsOptions, clerk: Clerk): Promise<void> {
+  const campaign = new Campaign({ ...settings, job: 0 });
+  campaign.learn(ledger.earlier, []);
+  while (!clerk.isEnough()) for (const report of await campaign.step()) await clerk.hear(report);
+}
+
+async function runThreads(options: JobsOptions, clerk: Clerk): Promise<void> {
+  const { settings, ledger, jobs } = options;
+  const workers = Array.from(
+    { length: jobs },
+    (_, job) => new Worker(new URL("./fuzzWorker.js", import.meta.url), { workerData: { ...settings, job } }),
+  );
+  const tell = (worker: Worker, message: ToJob) => worker.postMessage(message);
+  // Reports are heard one after the other, whoever sent them.
+  let hearing = Promise.resolve();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      for (const worker of workers) {
+        tell(worker, { kind: "learn", files: ledger.earlier, features: [] });
+        worker.on("error", reject);
+        worker.on("message", ({ reports }: FromJob) => {
+          hearing = hearing.then(async () => {
+            for (const report of reports) {
+              await clerk.hear(report);
+              if (report.kind !== "kept") continue;
+              for (const other of workers) {
+                if (other !== worker) tell(other, { kind: "learn", files: report.files, features: report.features });
+              }
+            }
+            if (clerk.isEnough()) resolve();
+            else tell(worker, { kind: "on" });
+          });
+          hearing.catch(reject);
+        });
+        tell(worker, { kind: "on" });
+      }
+    });
+  } finally {
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
+}

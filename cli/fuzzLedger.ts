@@ -1,0 +1,133 @@
+/**
+ * What a campaign has come to, in memory and on disk. The journal is lines of JSON that are only ever appended, and a file
+ * is written before the line that speaks of it: whenever the process dies, what was kept and found is there.
+ */
+
+import type { FindingText, JobReport } from "../verify/fuzz/campaign.ts";
+import { clusterFromFile } from "../verify/fuzz/corpus.ts";
+import { joinPath, readText } from "./input.ts";
+import { type Io, UsageError } from "./io.ts";
+
+export interface FuzzFolders {
+  /** Undefined: nothing is kept but findings. */
+  readonly corpus: string | undefined;
+  readonly findings: string;
+}
+
+type KeptFiles = Extract<JobReport, { kind: "kept" }>["files"];
+
+/** One line of the journal. */
+type JournalLine =
+  | { readonly runs: number; readonly seconds: number }
+  | { readonly kept: readonly string[]; readonly features: readonly number[] }
+  | { readonly finding: Omit<FindingText, "files"> };
+
+const JOURNAL = "journal.jsonl";
+
+export class FuzzLedger {
+  runs = 0;
+  seconds = 0;
+  readonly features = new Set<number>();
+  readonly findings: FindingText[] = [];
+  /** What the corpus held when the ledger was opened. */
+  readonly #earlier: KeptFiles[number][] = [];
+  readonly #io: Io;
+  readonly #folders: FuzzFolders;
+  readonly #kept = new Set<string>();
+
+  private constructor(io: Io, folders: FuzzFolders) {
+    this.#io = io;
+    this.#folders = folders;
+  }
+
+  /** `resume`: runs, time and findings of the journal count. The cases of the corpus are read in any case. */
+  static async open(io: Io, folders: FuzzFolders, how: "resume" | "anew"): Promise<FuzzLedger> {
+    const ledger = new FuzzLedger(io, folders);
+    const { corpus } = folders;
+    if (corpus === undefined) return ledger;
+    await ledger.#readCases(joinPath(corpus, "clusters"));
+    if (how === "resume") await ledger.#readJournal(joinPath(corpus, JOURNAL));
+    return ledger;
+  }
+
+  get corpusSize(): number {
+    return this.#kept.size;
+  }
+
+  get earlier(): KeptFiles {
+    return this.#earlier;
+  }
+
+  async #readCases(folder: string): Promise<void> {
+    if ((await this.#io.kindOf(folder)) !== "folder") return;
+    for (const { name, kind } of await this.#io.readdir(folder)) {
+      if (kind !== "file" || !name.endsWith(".yaml")) continue;
+      const file = { path: `clusters/${name}`, text: await readText(this.#io, joinPath(folder, name)) };
+      // A file that was being written when the process died is of no use.
+      if (clusterFromFile(file) === undefined) continue;
+      this.#earlier.push(file);
+      this.#kept.add(file.path);
+    }
+  }
+
+  async #readJournal(path: string): Promise<void> {
+    if ((await this.#io.kindOf(path)) !== "file") throw new UsageError(`${path}: no journal to go on with`);
+    for (const text of (await readText(this.#io, path)).split("\n")) {
+      const line = journalLine(text);
+      if (line === undefined) continue;
+      if ("runs" in line) {
+        this.runs += line.runs;
+        this.seconds += line.seconds;
+      } else if ("kept" in line) for (const feature of line.features) this.features.add(feature);
+      else if (!this.findings.some(({ cause }) => cause === line.finding.cause)) {
+        this.findings.push({ ...line.finding, files: [] });
+      }
+    }
+  }
+
+  /** Counts runs; `spend` writes them down. */
+  ran(runs: number): void {
+    this.runs += runs;
+  }
+
+  async keep(files: KeptFiles, features: readonly number[]): Promise<void> {
+    for (const feature of features) this.features.add(feature);
+    const names = files.map(({ path }) => path).filter((path) => path.endsWith(".yaml"));
+    for (const name of names) this.#kept.add(name);
+    const { corpus } = this.#folders;
+    if (corpus === undefined) return;
+    for (const { path, text } of files) await this.#io.writeFile(joinPath(corpus, path), text);
+    await this.#write({ kept: names, features });
+  }
+
+  /** False: its cause is known already. */
+  async find(finding: FindingText): Promise<boolean> {
+    if (this.findings.some(({ cause }) => cause === finding.cause)) return false;
+    this.findings.push(finding);
+    const folder = joinPath(this.#folders.findings, finding.name);
+    for (const { path, text } of finding.files) await this.#io.writeFile(joinPath(folder, path), text);
+    const { files: _files, ...rest } = finding;
+    await this.#write({ finding: rest });
+    return true;
+  }
+
+  /** Runs and seconds since the last time. */
+  async spend(runs: number, seconds: number): Promise<void> {
+    this.seconds += seconds;
+    await this.#write({ runs, seconds });
+  }
+
+  async #write(line: JournalLine): Promise<void> {
+    const { corpus } = this.#folders;
+    if (corpus !== undefined) await this.#io.appendFile(joinPath(corpus, JOURNAL), `${JSON.stringify(line)}\n`);
+  }
+}
+
+/** Undefined: the last line, cut short when the process died. */
+function journalLine(text: string): JournalLine | undefined {
+  try {
+    return text === "" ? undefined : (JSON.parse(text) as JournalLine); // nobody but `#write` makes them
+  } catch {
+    return undefined;
+  }
+}

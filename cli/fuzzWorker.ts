@@ -1,0 +1,39 @@
+/** A thread of a campaign: runs for a while each time it is told to go on, then reports. */
+import { parentPort, workerData } from "node:worker_threads";
+import { Campaign, type CampaignSettings, type JobReport } from "../verify/fuzz/campaign.ts";
+
+export type ToJob =
+  | { readonly kind: "on" }
+  | {
+      readonly kind: "learn";
+      readonly files: Extract<JobReport, { kind: "kept" }>["files"];
+      readonly features: readonly number[];
+    };
+
+export interface FromJob {
+  readonly reports: readonly JobReport[];
+}
+
+/** Long enough that messages cost nothing, short enough to stop soon. */
+const SHIFT_MS = 100;
+
+const port = parentPort;
+if (port !== null) {
+  const campaign = new Campaign(workerData as CampaignSettings); // as fuzzJobs.ts starts it
+  port.on("message", async (message: ToJob) => {
+    if (message.kind === "learn") {
+      campaign.learn(message.files, message.features);
+      return;
+    }
+    const reports: JobReport[] = [];
+    let runs = 0;
+    for (const until = performance.now() + SHIFT_MS; performance.now() < until; ) {
+      for (const report of await campaign.step()) {
+        if (report.kind === "ran") runs += report.runs;
+        else reports.push(report);
+      }
+    }
+    const told: FromJob = { reports: [...reports, { kind: "ran", runs }] };
+    port.postMessage(told);
+  });
+}

@@ -1,0 +1,82 @@
+import { describe, expect, it } from "vitest";
+import { chainwalk, linesOf } from "./commandLine.ts";
+
+const SHORT = "fuzz -s kube-router,bpf-hash --runs 30 --seed 4";
+
+describe("fuzz", () => {
+  it("-o json has the contract's fields and no others; without findings the exit code is 0", async () => {
+    const { code, out } = await chainwalk(`${SHORT} -o json`);
+    const report: unknown = JSON.parse(out);
+    expect(report).toEqual({
+      seed: 4,
+      runs: 30,
+      seconds: expect.any(Number),
+      features: expect.any(Number),
+      corpus: expect.any(Number),
+      findings: [],
+    });
+    expect(code).toBe(0);
+  });
+
+  it("draws the same for the same seed", async () => {
+    const told = async () => (await chainwalk(`${SHORT} -o json`)).out.replace(/"seconds":[^,]*/, "");
+    expect(await told()).toBe(await told());
+  });
+
+  it("keeps cases by their content, and goes on where it was", async () => {
+    const saved = new Map<string, string>();
+    const first = await chainwalk(`${SHORT} -o json --corpus kept`, { saved });
+    const files = Object.fromEntries(saved);
+    expect(Object.keys(files)).toContain("kept/journal.jsonl");
+    expect(
+      Object.keys(files).filter((path) => /^kept\/clusters\/[0-9a-f]{16}\.yaml$/.test(path)).length,
+    ).toBeGreaterThan(5);
+    const again = await chainwalk("fuzz -s kube-router,bpf-hash --runs 60 --seed 4 -o json --corpus kept --resume", {
+      files,
+    });
+    const [before, after] = [first, again].map(({ out }): Report => JSON.parse(out));
+    expect(before?.runs).toBe(30);
+    expect(after?.runs).toBe(60);
+    expect(after?.features).toBeGreaterThanOrEqual(before?.features ?? 0);
+    expect(after?.corpus).toBeGreaterThanOrEqual(before?.corpus ?? 0);
+  });
+
+  it("goes on after a journal whose last line was being written", async () => {
+    const saved = new Map<string, string>();
+    await chainwalk(`${SHORT} --corpus kept`, { saved });
+    const journal = saved.get("kept/journal.jsonl") ?? "";
+    const files = { ...Object.fromEntries(saved), "kept/journal.jsonl": journal.slice(0, -10) };
+    const { code, out } = await chainwalk(`${SHORT} --corpus kept --resume -o json`, { files });
+    expect(code).toBe(0);
+    const report: Report = JSON.parse(out);
+    expect(report.features).toBeGreaterThan(100);
+  });
+
+  it("stops when the user does, and says what it has", async () => {
+    const { code, out } = await chainwalk("fuzz -s kube-router -o json", { interrupted: AbortSignal.abort() });
+    expect(code).toBe(130);
+    expect(JSON.parse(out)).toMatchObject({ runs: 0, findings: [] });
+  });
+
+  it("shows runs, features and cases on a terminal", async () => {
+    const { err } = await chainwalk("fuzz -s kube-router --runs 100", { terminalColumns: 100 });
+    expect(err).toMatch(/\d+ runs, \d+ a second, \d+ features, \d+ cases kept, 0 findings/);
+  });
+
+  it.each([
+    ["--against nobody", "allowed are reference"],
+    ["--target clouds", "allowed are clusters"],
+    ["--resume", "--corpus DIR"],
+    ["-s reference", "choose a solution"],
+    ["--max-time soon", "a number of seconds"],
+  ])("%s ends with 2", async (flags, allowed) => {
+    const { code, err } = await chainwalk(`fuzz ${flags}`);
+    expect({ code, lines: linesOf(err).join(" ").includes(allowed) }).toEqual({ code: 2, lines: true });
+  });
+});
+
+interface Report {
+  readonly runs: number;
+  readonly features: number;
+  readonly corpus: number;
+}

@@ -1,0 +1,136 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { loadCluster } from "../../compiler/compile.ts";
+import type { ClusterModel } from "../../compiler/model.ts";
+import { kubeRouter } from "../../compiler/strategies/kube-router.ts";
+import { STRATEGIES } from "../../compiler/strategies/registry.ts";
+import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import type { Packet } from "../../dataplane/packet.ts";
+import { isProblem, parsePacketLine } from "../../traffic/transcript.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+import { ClusterTarget, contestsOf } from "../../verify/fuzz/clusterTarget.ts";
+import { type Contest, FreshCourt, Trial } from "../../verify/fuzz/contest.ts";
+import { Coverage } from "../../verify/fuzz/coverage.ts";
+import { edgePackets } from "../../verify/fuzz/edges.ts";
+import { type Finding, findingFiles } from "../../verify/fuzz/finding.ts";
+import { fromText, minimize } from "../../verify/fuzz/minimize.ts";
+import { mutateCluster } from "../../verify/fuzz/mutate.ts";
+import { partsFrom } from "../../verify/fuzz/parts.ts";
+import type { FuzzEvent } from "../../verify/fuzz/target.ts";
+import { Random } from "../../verify/kernel/random.ts";
+import { mutated, TABLE_MUTANTS } from "../mutants/proofMutants.ts";
+
+/** Clusters after up to so many changes. */
+function changedClusters(count: number, seed: number): readonly ClusterModel[] {
+  const random = new Random(seed);
+  const source = { random, parts: partsFrom(random) };
+  let model = source.parts.cluster();
+  return Array.from({ length: count }, (_, index) => {
+    model = index % 12 === 0 ? source.parts.cluster() : mutateCluster(model, source.parts.cluster(), source);
+    return model;
+  });
+}
+
+/** Without the places in the input, which differ. */
+function placeless(model: ClusterModel): unknown {
+  return JSON.parse(
+    JSON.stringify(model, (key, value) => (key === "source" ? undefined : value instanceof Map ? [...value] : value)),
+  );
+}
+
+describe("a changed cluster", () => {
+  it("is one that the loader takes, and reads as it is", () => {
+    for (const model of changedClusters(120, 1)) {
+      const read = fromText({ model, steps: [], fresh: true });
+      if (read === undefined) throw new Error(`refused: ${JSON.stringify(placeless(model))}`);
+      expect(placeless(read.model)).toEqual(placeless(model));
+    }
+  });
+
+  it("is drawn by its seed", () => {
+    expect(changedClusters(40, 7).map(placeless)).toEqual(changedClusters(40, 7).map(placeless));
+  });
+});
+
+describe("packets at the edges", () => {
+  it("are first packets of different connections: alone they fare as together", () => {
+    const random = new Random(3);
+    const court = new FreshCourt();
+    for (const model of fc.sample(clusterArbitrary(), { numRuns: 5, seed: 5 })) {
+      const packets = edgePackets(model, random, 20);
+      for (const strategy of STRATEGIES) {
+        const contest: Contest = { accused: strategy, against: { kind: "reference" } };
+        const together = court.hold(contest, trialOf(model, packets));
+        expect(together).toBeUndefined();
+        for (const packet of packets.slice(0, 3)) {
+          expect(court.hold(contest, trialOf(model, [packet]))).toBeUndefined();
+        }
+      }
+    }
+  });
+});
+
+function trialOf(model: ClusterModel, packets: readonly Packet[]): Trial {
+  return new Trial({ model, steps: packets.map((packet) => ({ kind: "packet", packet })), fresh: true });
+}
+
+describe("kept cases", () => {
+  it("are manifests and packets that trace reads", () => {
+    const target = targetOf([kubeRouter]);
+    const kept = Array.from({ length: 12 }, () => target.step())
+      .flat()
+      .flatMap((event) => (event.kind === "kept" ? event.files : []));
+    expect(kept.length).toBeGreaterThan(10);
+    for (const { path, text } of kept) {
+      if (path.endsWith(".yaml")) expect(loadCluster([{ name: path, text }]).model).toBeDefined();
+      else for (const line of text.trim().split("\n")) expect(isProblem(parsePacketLine(line))).toBe(false);
+    }
+  });
+});
+
+function targetOf(accused: readonly Strategy[]): ClusterTarget {
+  const contests = contestsOf(accused, [{ kind: "reference" }]);
+  return new ClusterTarget({ random: new Random(1), contests, coverage: new Coverage() });
+}
+
+type Suspicion = Extract<FuzzEvent, { kind: "suspect" }>["suspect"];
+
+function firstSuspect(target: ClusterTarget, clusters: number): Suspicion {
+  for (let count = 0; count < clusters; count++) {
+    const found = target.step().find((event) => event.kind === "suspect");
+    if (found?.kind === "suspect") return found.suspect;
+  }
+  throw new Error(`nothing found in ${clusters} clusters`);
+}
+
+async function leastOf({ case: subject, contest, disagreement }: Suspicion): Promise<Finding> {
+  const court = new FreshCourt();
+  const finding = await minimize(subject, disagreement, {
+    retry: async (candidate) => court.hold(contest, new Trial(candidate)),
+    budget: 1000,
+  });
+  if (finding === undefined) throw new Error("the suspect does not stand");
+  return finding;
+}
+
+describe("a planted bug", () => {
+  const bug = TABLE_MUTANTS.find(({ name }) => name === "ports are ranges of two");
+  if (bug === undefined) throw new Error("no such mutant");
+
+  it("is found, and made small: one policy, one rule, one packet", async () => {
+    const finding = await leastOf(firstSuspect(targetOf([mutated(kubeRouter, bug)]), 200));
+    const { model, steps } = finding.case;
+    expect(model.policies.length).toBe(1);
+    expect(model.endpoints.length).toBeLessThanOrEqual(2);
+    expect(steps.length).toBe(1);
+    expect(finding.cause).toMatch(/^kube-router: accept where reference means reject: .*(?:one|range)/);
+  });
+
+  it("is written as a scenario with what both sides say", async () => {
+    const finding = await leastOf(firstSuspect(targetOf([mutated(kubeRouter, bug)]), 200));
+    const files = findingFiles(finding);
+    expect(Object.keys(files)).toEqual(["cluster.yaml", "scenario.yaml"]);
+    expect(files["scenario.yaml"]).toMatch(/^# kube-router says accept: /m);
+    expect(files["scenario.yaml"]).toMatch(/^# reference means reject: .*isolated/m);
+  });
+});

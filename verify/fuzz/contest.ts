@@ -1,0 +1,177 @@
+/** Two that must agree, and whether they do about a case of first packets. */
+
+import { type ResolvedCluster, resolvePolicies } from "../../compiler/resolve.ts";
+import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import { assertNever } from "../../dataplane/assertNever.ts";
+import type { Packet } from "../../dataplane/packet.ts";
+import type { Program } from "../../dataplane/program.ts";
+import type { Verdict } from "../../dataplane/verdict.ts";
+import { referenceSide, type Side } from "../exhaustive.ts";
+import { REFERENCE } from "../lane.ts";
+import { compileAll, decisionFeatures, FreshPusher, throughText, verdictAt } from "./answers.ts";
+import { type Disagreement, type FuzzCase, packetsOf } from "./case.ts";
+import { type Coverage, programFeatures } from "./coverage.ts";
+import { meantVerdict } from "./meant.ts";
+
+/** A strategy, and whom it must agree with. */
+export interface Contest {
+  readonly accused: Strategy;
+  readonly against: Against;
+}
+
+export type Against =
+  /** The API text, declared deviations aside. */
+  | { readonly kind: "reference" }
+  /** Another solution: where they part, a declared deviation of one of them must say so. */
+  | { readonly kind: "strategy"; readonly strategy: Strategy }
+  /** The accused's own programs, written as the saves of a node and read again. */
+  | { readonly kind: "import" };
+
+export function againstName(against: Against): string {
+  switch (against.kind) {
+    case "reference":
+      return REFERENCE;
+    case "strategy":
+      return against.strategy.name;
+    case "import":
+      return "import";
+    default:
+      return assertNever(against);
+  }
+}
+
+/**
+ * One cluster and its packets, on which several contests are held: the policies are resolved once, the reference asked
+ * once a packet.
+ */
+export class Trial {
+  readonly cluster: ResolvedCluster;
+  readonly packets: readonly Packet[];
+  #side: Side | undefined;
+  readonly #said: (Verdict | undefined)[] = [];
+
+  constructor(subject: FuzzCase) {
+    this.cluster = resolvePolicies(subject.model);
+    this.packets = packetsOf(subject);
+  }
+
+  /** What the API text says of a packet. */
+  said(index: number): Verdict {
+    const known = this.#said[index];
+    if (known !== undefined) return known;
+    this.#side ??= referenceSide(this.cluster);
+    const said = this.#side.verdict(this.packetAt(index));
+    this.#said[index] = said;
+    return said;
+  }
+
+  packetAt(index: number): Packet {
+    const packet = this.packets[index];
+    if (packet === undefined) throw new RangeError(`packet ${index} of ${this.packets.length}`);
+    return packet;
+  }
+}
+
+/** Holds contests about first packets. Stateful only in the columns it keeps. */
+export class FreshCourt {
+  readonly #accused = new FreshPusher();
+  readonly #against = new FreshPusher();
+
+  /** The first packet about which the two disagree; features of the programs and decisions go to `coverage`. */
+  hold({ accused, against }: Contest, trial: Trial, coverage?: Coverage): Disagreement | undefined {
+    const named = { accused: accused.name, against: againstName(against) };
+    let programs: readonly Program[];
+    try {
+      programs = compileAll(trial.cluster, accused);
+    } catch (error) {
+      return thrownBy(named, error);
+    }
+    const answers = this.#accused.push(programs, trial.packets);
+    if (coverage !== undefined) {
+      for (const program of programs) programFeatures(program, coverage);
+      decisionFeatures(answers, programs, coverage);
+    }
+    const actual = (index: number) => verdictAt(answers, index);
+    let expected: (index: number) => Verdict;
+    try {
+      expected = this.#expectations({ accused, against }, { trial, programs, actual, coverage });
+    } catch (error) {
+      return thrownBy(named, error);
+    }
+    for (let index = 0; index < trial.packets.length; index++) {
+      const meant = expected(index);
+      if (meant === actual(index)) continue;
+      return { ...named, step: index, expected: meant, actual: actual(index), thrown: undefined };
+    }
+    return undefined;
+  }
+
+  #expectations(
+    { accused, against }: Contest,
+    { trial, programs, actual, coverage }: Answered,
+  ): (index: number) => Verdict {
+    switch (against.kind) {
+      case "reference":
+        return (index) => this.#meant(accused, { trial, index, actual: actual(index), coverage });
+      case "import": {
+        const answers = this.#against.push(throughText(programs), trial.packets);
+        return (index) => verdictAt(answers, index);
+      }
+      case "strategy": {
+        const other = against.strategy;
+        const answers = this.#against.push(compileAll(trial.cluster, other), trial.packets);
+        return (index) => {
+          const own = actual(index);
+          const theirs = verdictAt(answers, index);
+          if ((own === "accept") === (theirs === "accept")) return own;
+          const packet = trial.packetAt(index);
+          const says = (strategy: Strategy, verdict: Verdict) =>
+            strategy.deviations.some((one) => one.verdict(trial.cluster, packet) === verdict);
+          if (says(accused, own) || says(other, theirs)) return own;
+          return theirs === "accept" ? "accept" : accused.denyVerdict;
+        };
+      }
+      default:
+        return assertNever(against);
+    }
+  }
+
+  /**
+   * The verdict that the accused should have given. Deviations are asked where it and the API text part; where they do
+   * not, only for a packet in thirty-two, since a deviation that speaks in vain is a mistake as well but the slower question.
+   */
+  #meant(accused: Strategy, { trial, index, actual, coverage }: Meeting): Verdict {
+    const said = trial.said(index);
+    const plain: Verdict = said === "accept" ? "accept" : accused.denyVerdict;
+    if (actual === plain && index % DEVIATION_STRIDE !== 0) return plain;
+    const packet = trial.packetAt(index);
+    const { verdict, deviation } = meantVerdict(accused, {
+      cluster: trial.cluster,
+      packet,
+      said: said === "accept" ? "accept" : "drop",
+    });
+    if (deviation !== undefined) coverage?.text(`${accused.name} deviation ${deviation.name} ${verdict}`);
+    return verdict;
+  }
+}
+
+const DEVIATION_STRIDE = 32;
+
+interface Answered {
+  readonly trial: Trial;
+  readonly programs: readonly Program[];
+  readonly actual: (index: number) => Verdict;
+  readonly coverage: Coverage | undefined;
+}
+
+interface Meeting {
+  readonly trial: Trial;
+  readonly index: number;
+  readonly actual: Verdict;
+  readonly coverage: Coverage | undefined;
+}
+
+export function thrownBy(named: Pick<Disagreement, "accused" | "against">, error: unknown): Disagreement {
+  const thrown = error instanceof Error ? error.message : String(error);
+  return { ...named, step: undefined, expected: undefined, actual: undefined, thrown };
+}
