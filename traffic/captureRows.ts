@@ -1,7 +1,7 @@
 /** Rows of captures: what pcap and pcapng readers do alike with a frame once they have found it. */
 import type { ByteWindow } from "./byteWindow.ts";
 import { FrameDecoder, skipText } from "./decodeFrame.ts";
-import type { Findings } from "./findings.ts";
+import { counted, type Findings } from "./findings.ts";
 import { clearBatch } from "./packetRow.ts";
 import { BATCH_ROWS, createTrafficBatch, type TrafficBatch, type TrafficOptions } from "./source.ts";
 
@@ -112,9 +112,4 @@ export class CaptureRows {
       );
     }
   }
-}
-
-/** `1 packet`, `2 packets`. */
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -45,3 +45,8 @@ export class Findings {
     }
   }
 }
+
+/** `1 packet`, `2 packets`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,260 @@
+/**
+ * Flow records to the packets they imply: SYN, SYN-ACK, ACK, a data packet each way, FIN. What the record counts stays with its
+ * packets (`bytes`), so that sums over rows are the log's.
+ */
+import { addressesEqual, formatAddress, type IpAddress } from "../../dataplane/address.ts";
+import { hasPorts, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
+import { type Conversation, converse, type Ends, otherSide, SEGMENT_BYTES, type Sender } from "../conversation.ts";
+import { packetLength } from "../encodePacket.ts";
+import { RECORDED } from "../source.ts";
+import { isIcmpError } from "../wire.ts";
+import type { FlowRecord } from "./flowRecord.ts";
+
+/** A packet that was not seen itself. */
+export interface ImpliedPacket {
+  readonly packet: Packet;
+  readonly record: FlowRecord;
+  /** The part of the record's bytes that this packet stands for. */
+  readonly bytes: number;
+}
+
+/** A record whose names have addresses. */
+export interface ResolvedRecord extends FlowRecord {
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+}
+
+/** Connections remembered, so that a later record of one goes on with it; the longest unused is forgotten first. */
+const MAX_CONNECTIONS = 100_000;
+
+/** A record this long after the last one of its tuple is another connection. */
+const IDLE_SECONDS = 3600;
+
+/** First port of Linux' ephemeral range (net.ipv4.ip_local_port_range): below it are services. */
+const FIRST_EPHEMERAL_PORT = 32_768;
+
+/** Logs do not say; within a data centre. */
+const ROUND_TRIP_SECONDS = 0.0002;
+
+interface Connection {
+  readonly key: string;
+  readonly ends: Ends;
+  readonly conversation: Conversation;
+  /** End of the last record. */
+  lastTime: number;
+  /** Time of the last packet given, before which nothing of the connection may come any more. */
+  lastPacketTime: number;
+  /** How it ends, held back while records of its other direction may still come. */
+  ending: { readonly record: ResolvedRecord; readonly sender: Sender } | undefined;
+  /** Its end was sent. */
+  isOver: boolean;
+}
+
+/** One per log: it remembers the connections that are open. */
+export class ImpliedPackets {
+  readonly #connections = new Map<string, Connection>();
+  #seed = 0;
+  /** Records whose direction was told by their ports. */
+  guessedRoles = 0;
+  /** Connections that a record shows under way, of which no beginning was recorded. */
+  underway = 0;
+
+  /** The packets of the next record, and of what it shows to have ended. */
+  of(record: ResolvedRecord): readonly ImpliedPacket[] {
+    const out: ImpliedPacket[] = [];
+    const known = this.#goingOn(record, out);
+    const sender = known === undefined ? this.#roleOf(record) : sideOf(record, known.ends);
+    const connection = known ?? this.#connect(record, sender);
+    const packets: Packet[] = [];
+    if (record.recorded === RECORDED.drop) {
+      const { conversation } = connection;
+      const isFirst = known === undefined && sender === "source";
+      const time = Math.max(record.start, connection.lastPacketTime);
+      packets.push(isFirst ? conversation.first(time) : conversation.keep(sender, time));
+    } else {
+      if (known === undefined) this.#open(record, connection, packets);
+      if (known !== undefined || record.opening === "handshake" || record.opening === "underway") {
+        exchange({ record, connection, sender, isNew: known === undefined }, packets);
+      }
+      // A record of both directions is the whole connection; of one, the other may follow.
+      if (record.closing !== "open") connection.ending = { record, sender };
+      if (record.received !== undefined && connection.ending !== undefined) packets.push(...endOf(connection));
+      this.#remember(record, connection, out);
+    }
+    const typed = packets.map((packet) => withIcmpType(packet, record));
+    out.push(...shareBytes(record, typed));
+    return out;
+  }
+
+  /** The ends of connections that were held back; when the log has ended. */
+  finish(): readonly ImpliedPacket[] {
+    const out = [...this.#connections.values()].flatMap(heldEnd);
+    this.#connections.clear();
+    return out;
+  }
+
+  /** The connection that the record goes on with. One that ended and is opened again is another. */
+  #goingOn(record: ResolvedRecord, out: ImpliedPacket[]): Connection | undefined {
+    const known = this.#find(record);
+    if (known === undefined) return undefined;
+    const isIdle = record.start - known.lastTime > IDLE_SECONDS;
+    const isReopened =
+      known.ending !== undefined &&
+      record.start > known.ending.record.end &&
+      record.opening === "handshake" &&
+      record.role === "opener";
+    if (!isIdle && !isReopened) return known;
+    out.push(...heldEnd(known));
+    this.#connections.delete(known.key);
+    return undefined;
+  }
+
+  #find(record: ResolvedRecord): Connection | undefined {
+    for (const sender of ["source", "destination"] as const) {
+      const found = this.#connections.get(keyOf(record.protocol, endsOf(record, sender)));
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #roleOf({ role, protocol, sourcePort, destinationPort }: ResolvedRecord): Sender {
+    if (role !== "unknown") return role === "opener" ? "source" : "destination";
+    if (!hasPorts(protocol)) return "source";
+    this.guessedRoles++;
+    return sourcePort < FIRST_EPHEMERAL_PORT && destinationPort >= FIRST_EPHEMERAL_PORT ? "destination" : "source";
+  }
+
+  #connect(record: ResolvedRecord, sender: Sender): Connection {
+    const ends = endsOf(record, sender);
+    const conversation = converse(record.protocol, ends, ++this.#seed);
+    return {
+      key: keyOf(record.protocol, ends),
+      ends,
+      conversation,
+      lastTime: record.end,
+      lastPacketTime: 0,
+      ending: undefined,
+      isOver: false,
+    };
+  }
+
+  #open({ start, opening }: ResolvedRecord, { conversation }: Connection, packets: Packet[]): void {
+    if (opening === "handshake" || opening === "underway") {
+      if (opening === "underway" && !conversation.opensWithData) this.underway++;
+      packets.push(...conversation.handshake(start, ROUND_TRIP_SECONDS));
+      return;
+    }
+    packets.push(conversation.first(start));
+    if (opening === "refused") packets.push(...conversation.refuse(start + ROUND_TRIP_SECONDS));
+  }
+
+  #remember({ opening, end }: ResolvedRecord, connection: Connection, out: ImpliedPacket[]): void {
+    this.#connections.delete(connection.key);
+    if (connection.isOver || opening === "refused") return;
+    connection.lastTime = Math.max(connection.lastTime, end);
+    this.#connections.set(connection.key, connection);
+    if (this.#connections.size <= MAX_CONNECTIONS) return;
+    const [oldest] = this.#connections.values();
+    if (oldest === undefined) return;
+    this.#connections.delete(oldest.key);
+    out.push(...heldEnd(oldest));
+  }
+}
+
+/** The packets that end a connection, after everything else of it. */
+function endOf(connection: Connection): readonly Packet[] {
+  const { ending, conversation, lastTime, lastPacketTime } = connection;
+  if (ending === undefined || connection.isOver) return [];
+  connection.isOver = true;
+  const { record, sender } = ending;
+  const time = Math.max(record.end, lastTime, lastPacketTime);
+  switch (record.closing) {
+    case "closed":
+      return conversation.close(sender, time, ROUND_TRIP_SECONDS);
+    case "reset-by-source":
+      return conversation.reset(sender, time);
+    case "reset-by-destination":
+      return conversation.reset(otherSide(sender), time);
+    default:
+      return [];
+  }
+}
+
+function heldEnd(connection: Connection): readonly ImpliedPacket[] {
+  const { ending } = connection;
+  if (ending === undefined) return [];
+  // The record's bytes went with its packets already.
+  return endOf(connection).map((packet) => ({ packet, record: ending.record, bytes: 0 }));
+}
+
+interface Exchange {
+  readonly record: ResolvedRecord;
+  readonly connection: Connection;
+  /** What the record's source is in the connection. */
+  readonly sender: Sender;
+  readonly isNew: boolean;
+}
+
+/** Data in the directions of which the record counts some. */
+function exchange({ record, connection, sender, isNew }: Exchange, packets: Packet[]): void {
+  const { conversation } = connection;
+  const { start, sent, received } = record;
+  const time = Math.max(start, connection.lastPacketTime, packets.at(-1)?.time ?? start);
+  const directions = [
+    { side: sender, traffic: sent },
+    { side: otherSide(sender), traffic: received },
+  ];
+  for (const { side, traffic } of directions) {
+    // The datagram that opened is the opener's data.
+    if (isNew && conversation.opensWithData && side === "source") continue;
+    const isSource = side === sender;
+    const bytes = traffic?.bytes ?? 0;
+    if (bytes > 0) packets.push(conversation.data(side, time, Math.min(SEGMENT_BYTES, bytes)));
+    else if ((isSource && !isNew) || (isSource && conversation.opensWithData))
+      packets.push(conversation.keep(side, time));
+    else if (conversation.opensWithData && (traffic?.packets ?? 0) > 0) packets.push(conversation.keep(side, time));
+  }
+  connection.lastPacketTime = packets.at(-1)?.time ?? time;
+}
+
+/** ICMP messages other than echoes keep the type that the log gives. */
+function withIcmpType(packet: Packet, { protocol, icmpType, icmpCode = 0 }: ResolvedRecord): Packet {
+  if (icmpType === undefined || (protocol !== PROTOCOL.icmp && protocol !== PROTOCOL.icmpv6)) return packet;
+  const isEcho = protocol === PROTOCOL.icmp ? icmpType === 0 || icmpType === 8 : icmpType === 128 || icmpType === 129;
+  if (isEcho) return packet;
+  return { ...packet, icmpType, icmpCode, icmpId: isIcmpError(protocol, icmpType) ? 0 : packet.icmpId };
+}
+
+/** Which end of the connection the record's source is. */
+function sideOf(record: ResolvedRecord, ends: Ends): Sender {
+  const isOpener = record.sourcePort === ends.sourcePort && addressesEqual(record.source, ends.source);
+  return isOpener ? "source" : "destination";
+}
+
+/** The ends as the opener sees them, when the record's source is `sender`. */
+function endsOf({ source, destination, sourcePort, destinationPort }: ResolvedRecord, sender: Sender): Ends {
+  if (sender === "source") return { source, destination, sourcePort, destinationPort };
+  return { source: destination, destination: source, sourcePort: destinationPort, destinationPort: sourcePort };
+}
+
+function keyOf(protocol: number, { source, destination, sourcePort, destinationPort }: Ends): string {
+  return `${protocol} ${formatAddress(source)} ${sourcePort} ${formatAddress(destination)} ${destinationPort}`;
+}
+
+/** Gives each packet its length of the record's count; the last one each way takes what is left. */
+function shareBytes(record: ResolvedRecord, packets: readonly Packet[]): readonly ImpliedPacket[] {
+  const isSent = (packet: Packet) =>
+    packet.sourcePort === record.sourcePort && addressesEqual(packet.source, record.source);
+  const left = { sent: record.sent?.bytes ?? 0, received: record.received?.bytes ?? 0 };
+  const shared: ImpliedPacket[] = [];
+  const lastSent = packets.findLastIndex(isSent);
+  const lastReceived = packets.findLastIndex((packet) => !isSent(packet));
+  for (const [index, packet] of packets.entries()) {
+    const way = isSent(packet) ? "sent" : "received";
+    const isLast = index === lastSent || index === lastReceived;
+    const bytes = isLast ? left[way] : Math.min(left[way], packetLength(packet));
+    left[way] -= bytes;
+    shared.push({ packet, record, bytes });
+  }
+  return shared;
+}

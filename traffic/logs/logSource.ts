@@ -1,0 +1,234 @@
+/** A log as traffic: lines to records, records to the packets they imply, packets in order of time. */
+import { type IpAddress, parseAddress } from "../../dataplane/address.ts";
+import { appendPacket, type Packet } from "../../dataplane/packet.ts";
+import type { ByteWindow } from "../byteWindow.ts";
+import { splitTime } from "../captureWriter.ts";
+import { packetLength } from "../encodePacket.ts";
+import { counted, Findings } from "../findings.ts";
+import { clearBatch } from "../packetRow.ts";
+import {
+  BATCH_ROWS,
+  type CaptureInterface,
+  createTrafficBatch,
+  RECORDED,
+  type TrafficBatch,
+  type TrafficFormat,
+  type TrafficOptions,
+  type TrafficSource,
+} from "../source.ts";
+import { isProblem, type Resolve } from "../transcript.ts";
+import type { FlowRecord, LoggedEnd } from "./flowRecord.ts";
+import { ImpliedPackets } from "./impliedPackets.ts";
+import { LineReader, MAX_LINE_BYTES } from "./lineReader.ts";
+import type { LogReader, LogSink } from "./logReader.ts";
+import { PacketQueue } from "./packetQueue.ts";
+
+/**
+ * Packets held back to put them in order. A log with more overlapping flows than that is in order only nearly, and says so.
+ */
+const MAX_WAITING = 65_536;
+
+/** Texts of addresses kept with what they parse to. */
+const MAX_ADDRESSES = 65_536;
+
+/** As many as the `interfaceId` column can tell apart. */
+const MAX_INTERFACES = 65_536;
+
+export class LogSource implements TrafficSource, LogSink {
+  readonly format: TrafficFormat;
+  readonly isImplied: boolean;
+  readonly interfaces: CaptureInterface[] = [];
+  readonly #findings = new Findings();
+  readonly notes = this.#findings.notes;
+  readonly issues = this.#findings.issues;
+  readonly skipped = this.#findings.skipped;
+  readonly names = this.#findings.names;
+  readonly #window: ByteWindow;
+  readonly #reader: LogReader;
+  readonly #resolve: Resolve | undefined;
+  readonly #batch: TrafficBatch;
+  readonly #implied = new ImpliedPackets();
+  readonly #queue = new PacketQueue();
+  readonly #interfaceIds = new Map<string, number>();
+  readonly #addresses = new Map<string, IpAddress>();
+  readonly #mostWaiting: number;
+  lineNumber = 0;
+  #lastTime = 0;
+  #backward = 0;
+
+  constructor(window: ByteWindow, reader: LogReader, options: TrafficOptions) {
+    this.format = reader.format;
+    this.isImplied = reader.format !== "packets";
+    // Packets have their order already.
+    this.#mostWaiting = this.isImplied ? MAX_WAITING : 0;
+    this.#window = window;
+    this.#reader = reader;
+    this.#resolve = options.resolve;
+    this.#batch = createTrafficBatch(options.batchRows ?? BATCH_ROWS);
+  }
+
+  async *batches(): AsyncGenerator<TrafficBatch> {
+    const lines = new LineReader(this.#window);
+    const { packets } = this.#batch;
+    this.#begin();
+    try {
+      for (let goesOn = true; goesOn; ) {
+        const line = lines.next();
+        if (line === undefined) {
+          // Who pipes lines in gets their answers before the next ones are waited for.
+          if (packets.length > 0) yield this.#batch;
+          this.#begin();
+          goesOn = await lines.fill();
+          continue;
+        }
+        this.lineNumber++;
+        if (line.trim() !== "") goesOn = this.#read(line);
+        while (this.#queue.length > this.#mostWaiting) {
+          if (!this.#append()) continue;
+          yield this.#batch;
+          this.#begin();
+        }
+      }
+      if (lines.isTooLong) {
+        this.#findings.fail({ line: this.lineNumber + 1 }, `a line has more than ${MAX_LINE_BYTES} bytes`);
+      }
+      for (const implied of this.#implied.finish()) this.#queue.push(implied);
+      while (this.#queue.length > 0) {
+        if (!this.#append()) continue;
+        yield this.#batch;
+        this.#begin();
+      }
+      if (packets.length > 0) yield this.#batch;
+    } finally {
+      this.#note();
+      await this.#window.close();
+    }
+  }
+
+  #begin(): void {
+    clearBatch(this.#batch.packets);
+  }
+
+  /** Reads a line; false: nothing after it is read. */
+  #read(line: string): boolean {
+    const problem = this.#reader.line(line, this);
+    if (problem === undefined) return true;
+    if (this.isImplied) {
+      // One bad line of a log takes nothing from the others.
+      this.#findings.warn({ line: this.lineNumber }, problem.problem);
+      this.skip("unreadable line");
+      return true;
+    }
+    this.#findings.fail({ line: this.lineNumber }, problem.problem);
+    return false;
+  }
+
+  /** The next packet in time becomes a row; true: the batch is full. */
+  #append(): boolean {
+    const waiting = this.#queue.pop();
+    if (waiting === undefined) return false;
+    const { packet, record, bytes } = waiting;
+    const batch = this.#batch;
+    if (this.interfaces.length === 0) this.interfaceOf(undefined, undefined);
+    if (packet.time < this.#lastTime) this.#backward++;
+    this.#lastTime = Math.max(this.#lastTime, packet.time);
+    const row = appendPacket(
+      batch.packets,
+      packet.time === this.#lastTime ? packet : { ...packet, time: this.#lastTime },
+    );
+    const { seconds, nanoseconds } = splitTime(packet.time);
+    batch.seconds[row] = seconds;
+    batch.nanoseconds[row] = nanoseconds;
+    batch.frameBytes[row] = bytes;
+    batch.offset[row] = record.line;
+    batch.interfaceId[row] = record.interfaceId ?? 0;
+    batch.recorded[row] = record.recorded;
+    return batch.packets.length === batch.packets.capacity;
+  }
+
+  #note(): void {
+    this.notes.push(...this.#reader.limits());
+    const { guessedRoles, underway } = this.#implied;
+    if (guessedRoles > 0) {
+      this.notes.push(
+        `who opened a connection is told by the ports in ${counted(guessedRoles, "record")}: the end with the port below 32768 is the server`,
+      );
+    }
+    if (underway > 0) {
+      this.notes.push(`a handshake is implied for ${counted(underway, "connection")} that began before the log did`);
+    }
+    if (this.#backward > 0) {
+      this.notes.push(
+        `${counted(this.#backward, "packet")} out of order by more than ${MAX_WAITING} packets: taken as simultaneous with those before`,
+      );
+    }
+  }
+
+  flow(record: FlowRecord): void {
+    const source = this.#address(record.source, record.destination);
+    if (source === undefined) return;
+    const destination = this.#address(record.destination, source);
+    if (destination === undefined) return;
+    if (source.family !== destination.family) {
+      this.skip("ends of different address families");
+      return;
+    }
+    const end = Math.max(record.start, record.end);
+    for (const implied of this.#implied.of({ ...record, end, source, destination })) this.#queue.push(implied);
+  }
+
+  packet(packet: Packet): void {
+    const record: FlowRecord = {
+      ...packet,
+      line: this.lineNumber,
+      start: packet.time,
+      end: packet.time,
+      role: "unknown",
+      sent: undefined,
+      received: undefined,
+      recorded: RECORDED.unknown,
+      opening: "underway",
+      closing: "open",
+    };
+    this.#queue.push({ packet, record, bytes: packetLength(packet) });
+  }
+
+  skip(reason: string): void {
+    this.#findings.skip(reason);
+  }
+
+  name(address: string, name: string): void {
+    this.#findings.name(address, name);
+  }
+
+  interfaceOf(name: string | undefined, node: string | undefined): number {
+    const key = `${name ?? ""}\n${node ?? ""}`;
+    const known = this.#interfaceIds.get(key);
+    if (known !== undefined) return known;
+    if (this.interfaces.length >= MAX_INTERFACES) return MAX_INTERFACES - 1;
+    this.interfaces.push({ name, description: undefined, linkType: undefined, snapBytes: 0, node });
+    this.#interfaceIds.set(key, this.interfaces.length - 1);
+    return this.interfaces.length - 1;
+  }
+
+  /** The address of an end; of the other end's family where it has several. Undefined: counted as skipped. */
+  #address(end: LoggedEnd, other: LoggedEnd): IpAddress | undefined {
+    if (typeof end !== "string") return end;
+    const resolved = this.#resolve?.(end, typeof other === "string" ? undefined : other.family);
+    if (resolved !== undefined && !isProblem(resolved)) return resolved;
+    this.skip(`no address known for ${end}`);
+    return undefined;
+  }
+
+  addressOf(text: string): IpAddress | undefined {
+    const known = this.#addresses.get(text);
+    if (known !== undefined) return known;
+    const parsed = parseAddress(text);
+    if (parsed !== undefined && this.#addresses.size < MAX_ADDRESSES) this.#addresses.set(text, parsed);
+    return parsed;
+  }
+
+  get resolve(): Resolve | undefined {
+    return this.#resolve;
+  }
+}
