@@ -13,6 +13,8 @@ export interface Io {
   readdir(path: string): Promise<readonly FolderEntry[]>;
   /** Undefined: there is nothing of that name. */
   kindOf(path: string): Promise<"file" | "folder" | undefined>;
+  /** Bytes of a file; undefined: it has no size, or is none. */
+  sizeOf(path: string): Promise<number | undefined>;
   /** Writes a file, and the folders above it that are missing. */
   writeFile(path: string, text: string): Promise<void>;
   /** Adds to the end of a file, as `writeFile` makes it. */

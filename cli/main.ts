@@ -46,6 +46,10 @@ const io: Io = {
     if (found === undefined) return undefined;
     return found.isDirectory() ? "folder" : "file";
   },
+  sizeOf: async (path) => {
+    const found = await stat(path).catch(() => undefined);
+    return found?.isFile() === true ? found.size : undefined;
+  },
   writeFile: async (path, text) => {
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, text);

@@ -1,9 +1,27 @@
 /** `replay`: recorded traffic against policies, and against a change of them. */
 import { type Command, Option } from "commander";
+import { HUBBLE_FLAGS, type HubbleFlag, type HubbleTerm } from "../replay/filter/hubble.ts";
 import { addImportFlags, addInputFlags, addOutputFlag, addStrategyFlags, wholeNumber } from "./flags.ts";
 import { REPLAY_FORMATS } from "./replayOutput.ts";
 import { type ReplayFlags, runReplay } from "./replayRun.ts";
 import type { Session } from "./session.ts";
+
+/** What the flags in Hubble's words say in `--help`. */
+const HUBBLE_HELP: Readonly<Record<HubbleFlag, readonly [value: string, help: string]>> = {
+  verdict: ["VERDICT", "forwarded, dropped, accept, drop, reject or unknown"],
+  pod: ["NAME", "either end is this pod; a beginning of the name is enough"],
+  "from-pod": ["NAME", "who opened the flow"],
+  "to-pod": ["NAME", "whom it was opened to"],
+  "from-namespace": ["NAME", "the namespace of who opened it"],
+  "to-namespace": ["NAME", "the namespace of whom it was opened to"],
+  ip: ["CIDR", "the address of either end"],
+  "from-ip": ["CIDR", "the address of who opened it"],
+  "to-ip": ["CIDR", "the address of whom it was opened to"],
+  port: ["N", "the port of either end"],
+  "from-port": ["N", "the source port"],
+  "to-port": ["N", "the destination port"],
+  protocol: ["NAME", "tcp, udp, sctp, icmp, icmpv6 or a number"],
+};
 
 export function define(command: Command, session: Session): void {
   addOutputFlag(addImportFlags(addStrategyFlags(addInputFlags(command))), REPLAY_FORMATS)
@@ -14,6 +32,27 @@ export function define(command: Command, session: Session): void {
     .option("--before <DIR>", "manifests before the change: a whole cluster, or what is applied over -f")
     .option("--after <DIR>", "manifests after the change: a whole cluster, or what is applied over -f")
     .option("--prune", "policies of -f that the folder does not have go, as with kubectl apply --prune")
+    .option("--filter <EXPRESSION>", "flows in tcpdump's words: host, net, port, proto, src, dst, and, or, not")
+    .option("--keep-duplicates", "replay a packet as often as it was recorded on several interfaces")
     .addOption(new Option("--top <N>", "rows of each table").argParser(wholeNumber(1, 1_000_000)).default(20))
-    .action((traffic: readonly string[], flags: ReplayFlags) => runReplay(traffic, flags, session));
+    .action((traffic: readonly string[], flags: ReplayFlags) => runReplay({ traffic, flags, hubble }, session));
+  const hubble = addHubbleFlags(command);
+}
+
+/** The list fills while the command line is read: the order says which flag a `--not` is about. */
+function addHubbleFlags(command: Command): readonly HubbleTerm[] {
+  const terms: HubbleTerm[] = [];
+  let isNegated = false;
+  command.option("--not", "leave out what the next of these flags names").on("option:not", () => {
+    isNegated = true;
+  });
+  for (const flag of HUBBLE_FLAGS) {
+    const [value, help] = HUBBLE_HELP[flag];
+    command.option(`--${flag} <${value}>`, `${help} (as hubble observe)`);
+    command.on(`option:${flag}`, (given: string) => {
+      terms.push({ flag, value: given, isNegated });
+      isNegated = false;
+    });
+  }
+  return terms;
 }

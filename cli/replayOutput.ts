@@ -1,13 +1,20 @@
 /** Where the report of a replay goes, in each of the formats. */
+import type { IpAddress } from "../dataplane/address.ts";
+import type { PushedRows } from "../replay/replay.ts";
 import type { ReplayReport } from "../replay/report.ts";
+import type { CaptureInterface } from "../traffic/source.ts";
 import { formatCsv } from "./format/replay/csv.ts";
 import { type Comparison, flowObject } from "./format/replay/flowObject.ts";
+import { formatAnnotations } from "./format/replay/github.ts";
+import { formatReplayHtml } from "./format/replay/html.ts";
 import { formatJsonReport } from "./format/replay/json.ts";
+import { formatReplayMarkdown } from "./format/replay/markdown.ts";
+import { AnnotatedCapture } from "./format/replay/pcapng.ts";
 import { formatReplayTable } from "./format/replay/table.ts";
-import type { TrafficFindings } from "./replayRun.ts";
+import type { TrafficFindings } from "./replayTraffic.ts";
 import type { Session } from "./session.ts";
 
-export const REPLAY_FORMATS = ["table", "json", "jsonl", "csv"] as const;
+export const REPLAY_FORMATS = ["table", "json", "jsonl", "csv", "md", "html", "github", "pcapng"] as const;
 export type ReplayFormat = (typeof REPLAY_FORMATS)[number];
 
 export interface ReplayOutputOptions {
@@ -21,6 +28,7 @@ export interface ReplayOutputOptions {
 export class ReplayOutput {
   readonly #options: ReplayOutputOptions;
   #ended: string[] = [];
+  #capture: AnnotatedCapture | undefined;
 
   constructor(options: ReplayOutputOptions) {
     this.#options = options;
@@ -31,17 +39,40 @@ export class ReplayOutput {
     return this.#options.format === "jsonl";
   }
 
+  /** Whether every packet is written, and not only flows. */
+  get wantsPackets(): boolean {
+    return this.#options.format === "pcapng";
+  }
+
+  /** The recording whose packets are about to come. */
+  begin(names: Iterable<readonly [IpAddress, string]>, interfaces: readonly CaptureInterface[]): void {
+    if (this.wantsPackets) this.#capture = new AnnotatedCapture(names, interfaces);
+  }
+
   /** Flows that have ended; written by the next `flush`. */
   ended(report: ReplayReport, slots: readonly number[]): void {
     const { comparison } = this.#options;
     for (const slot of slots) this.#ended.push(JSON.stringify(flowObject(report, report.flow(slot), comparison)));
   }
 
+  /** Rows just pushed; only asked for when `wantsPackets`. */
+  pushed(rows: PushedRows): void {
+    this.#capture?.rows(rows);
+  }
+
   async flush(): Promise<void> {
-    const { out } = this.#options.session;
+    const { out, io } = this.#options.session;
+    if (this.#capture !== undefined) await io.stdout.write(this.#capture.take());
     const lines = this.#ended;
     this.#ended = [];
     for (const line of lines) await out.line(line);
+  }
+
+  /** In a workflow of GitHub's, what a change breaks is said there too, whatever the format. */
+  async annotate(report: ReplayReport): Promise<void> {
+    const { format, comparison, session } = this.#options;
+    if (session.io.env.GITHUB_ACTIONS === undefined || format === "github" || comparison === "none") return;
+    for (const line of formatAnnotations(report, comparison)) await session.io.stderr.write(`${line}\n`);
   }
 
   async write(report: ReplayReport, findings: TrafficFindings): Promise<void> {
@@ -56,6 +87,18 @@ export class ReplayOutput {
         break;
       case "csv":
         for (const line of formatCsv(report, comparison)) await out.text(line);
+        break;
+      case "md":
+        for (const line of formatReplayMarkdown(report, { ...findings, comparison, top })) await out.line(line);
+        break;
+      case "html":
+        for (const line of formatReplayHtml(report, { ...findings, comparison, top })) await out.line(line);
+        break;
+      case "github":
+        for (const line of formatAnnotations(report, comparison)) await out.line(line);
+        break;
+      case "pcapng":
+        await this.flush();
         break;
       case "table": {
         const style = { comparison, top, paint: session.paint, columns: session.io.stdout.columns };

@@ -3,27 +3,123 @@
 import { Readable } from "node:stream";
 import * as zlib from "node:zlib";
 import { createGunzip } from "node:zlib";
+import type { Issue } from "../compiler/issue.ts";
+import { type MergedTraffic, mergeTraffic } from "../replay/mergeTraffic.ts";
 import { packetLines } from "../replay/packetLines.ts";
-import { BATCH_ROWS, type TrafficSource } from "../traffic/source.ts";
+import { openTraffic } from "../traffic/openTraffic.ts";
+import { BATCH_ROWS, TrafficError, type TrafficIssue, type TrafficSource } from "../traffic/source.ts";
 import type { Resolve } from "../traffic/transcript.ts";
 import { type Io, lineBlocks, UsageError } from "./io.ts";
 
-export interface TrafficFile {
-  /** As the user named it; `-` is standard input. */
+/** What is said of the traffic beside its flows. */
+export interface TrafficFindings {
+  /** Records that were not replayed, by reason. */
+  readonly skipped: Map<string, number>;
+  readonly notes: string[];
+}
+
+interface OpenFile {
   readonly name: string;
   readonly source: TrafficSource;
 }
 
-export interface OpenTrafficOptions {
-  readonly resolve: Resolve;
-  /** Told of every piece read, in bytes of the file. */
-  readonly onRead?: (bytes: number) => void;
+/** Everything the user named, opened. */
+export class Recording {
+  readonly merged: MergedTraffic;
+  readonly #files: readonly OpenFile[];
+  readonly #read: { bytes: number };
+  readonly #totalBytes: number | undefined;
+
+  private constructor(files: readonly OpenFile[], frames: "copied" | "left out", size: Size) {
+    this.#files = files;
+    this.#read = size.read;
+    this.#totalBytes = size.total;
+    this.merged = mergeTraffic(
+      files.map(({ source }) => source),
+      { frames },
+    );
+  }
+
+  static async open(io: Io, names: readonly string[], options: OpenOptions): Promise<Recording> {
+    const read = { bytes: 0 };
+    const files: OpenFile[] = [];
+    let total: number | undefined = 0;
+    for (const name of names) {
+      const size = name === "-" ? undefined : await io.sizeOf(name).catch(() => undefined);
+      total = total === undefined || size === undefined ? undefined : total + size;
+      files.push({ name, source: await openFile(io, name, { ...options, onRead: (bytes) => (read.bytes += bytes) }) });
+    }
+    return new Recording(files, options.frames, { read, total });
+  }
+
+  /** How much of the files has been read, 0 to 1; undefined where one has no size. */
+  share(): number | undefined {
+    return this.#totalBytes === undefined || this.#totalBytes === 0 ? undefined : this.#read.bytes / this.#totalBytes;
+  }
+
+  /** What the sources found, once they are read. */
+  findings(): TrafficFindings & { readonly issues: readonly Issue[] } {
+    const skipped = new Map<string, number>();
+    const notes: string[] = [];
+    const issues: Issue[] = [];
+    for (const { name, source } of this.#files) {
+      for (const [reason, count] of source.skipped) skipped.set(reason, (skipped.get(reason) ?? 0) + count);
+      notes.push(...source.notes.map((note) => `${name}: ${note}`));
+      issues.push(...source.issues.map((issue) => issueOf(name, issue)));
+    }
+    return { skipped, notes, issues };
+  }
 }
 
-export async function openTrafficFile(io: Io, name: string, options: OpenTrafficOptions): Promise<TrafficFile> {
-  const bytes = counted(await openBytes(io, name), options.onRead);
-  const plain = await decompressed(bytes, name);
-  return { name, source: packetLines(lineBlocks(plain), options.resolve, BATCH_ROWS) };
+interface Size {
+  readonly read: { bytes: number };
+  readonly total: number | undefined;
+}
+
+export interface OpenOptions {
+  /** What names in logs and lines stand for. */
+  readonly resolve: Resolve;
+  readonly frames: "copied" | "left out";
+}
+
+interface OpenFileOptions extends OpenOptions {
+  /** Told of every piece read, in bytes of the file. */
+  readonly onRead: (bytes: number) => void;
+}
+
+async function openFile(io: Io, name: string, { resolve, onRead }: OpenFileOptions): Promise<TrafficSource> {
+  const plain = await decompressed(counted(await openBytes(io, name), onRead), name);
+  const head: Uint8Array[] = [];
+  const iterator = plain[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  if (first.done !== true) head.push(first.value);
+  const whole = rejoined(Buffer.concat(head), { [Symbol.asyncIterator]: () => iterator });
+  if (first.done === true || isPacketLines(first.value)) return packetLines(lineBlocks(whole), resolve, BATCH_ROWS);
+  try {
+    return await openTraffic(whole, { resolve });
+  } catch (error) {
+    if (error instanceof TrafficError) throw new UsageError(`${name}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** JSON lines, each a packet: an object with a protocol and two ends. Lines that are cut are told by what they begin with. */
+function isPacketLines(head: Uint8Array): boolean {
+  const [line = ""] = new TextDecoder().decode(head.subarray(0, 65_536)).trimStart().split("\n");
+  return line.startsWith("{") && /"source"\s*:\s*"/.test(line) && /"protocol"\s*:/.test(line);
+}
+
+function issueOf(file: string, { severity, offset, line, message }: TrafficIssue): Issue {
+  const place = offset === undefined ? "" : `byte ${offset}: `;
+  return {
+    code: "traffic",
+    severity,
+    message: `${place}${message}`,
+    file,
+    line: line ?? 0,
+    column: line === undefined ? 0 : 1,
+    path: "",
+  };
 }
 
 async function openBytes(io: Io, name: string): Promise<AsyncIterable<Uint8Array | string>> {
@@ -35,12 +131,12 @@ async function openBytes(io: Io, name: string): Promise<AsyncIterable<Uint8Array
 
 async function* counted(
   stream: AsyncIterable<Uint8Array | string>,
-  onRead: ((bytes: number) => void) | undefined,
+  onRead: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
   const encoder = new TextEncoder();
   for await (const piece of stream) {
     const bytes = typeof piece === "string" ? encoder.encode(piece) : piece;
-    onRead?.(bytes.length);
+    onRead(bytes.length);
     yield bytes;
   }
 }
@@ -69,7 +165,7 @@ async function decompressed(stream: AsyncGenerator<Uint8Array>, name: string): P
   return whole;
 }
 
-async function* rejoined(head: Uint8Array, rest: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* rejoined(head: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   if (head.length > 0) yield head;
   yield* rest;
 }

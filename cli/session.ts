@@ -68,15 +68,18 @@ export class Session {
   }
 
   /** A progress line for a loop of many packets; silent when not a terminal. */
-  progress(what: string, total?: number, detail?: () => string): Progress {
+  progress(what: string, total?: number | ProgressShare, detail?: () => string): Progress {
     return new Progress({ io: this.io, what, total, detail, silent: this.#quiet || !this.io.stderr.isTerminal });
   }
 }
 
+/** How much of the work is done, 0 to 1, where its parts cannot be counted beforehand; undefined: not known. */
+export type ProgressShare = () => number | undefined;
+
 interface ProgressOptions {
   readonly io: Io;
   readonly what: string;
-  readonly total: number | undefined;
+  readonly total: number | ProgressShare | undefined;
   /** What else to say at the end of the line. */
   readonly detail: (() => string) | undefined;
   readonly silent: boolean;
@@ -124,6 +127,12 @@ export class Progress {
     const { what, total, detail } = this.#options;
     const rate = `${Math.round(perSecond)} a second`;
     if (total === undefined) return [`${this.#count} ${what}`, rate, ...(detail ? [detail()] : [])].join(", ");
+    if (typeof total === "function") {
+      const share = total();
+      if (share === undefined || share <= 0) return `${this.#count} ${what}, ${rate}`;
+      const left = Math.ceil(((nowMs - this.#startMs) * (1 - share)) / share / 1000);
+      return `${this.#count} ${what} (${Math.floor(share * 100)} %), ${rate}, ${left} s left`;
+    }
     const leftSeconds = Math.ceil((total - this.#count) / perSecond);
     return `${this.#count} of ${total} ${what}, ${rate}, ${leftSeconds} s left`;
   }

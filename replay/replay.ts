@@ -8,10 +8,10 @@
 import { createBatch, type PacketBatch, PROTOCOL, SCTP_CHUNK, TCP_FLAG } from "../dataplane/packet.ts";
 import { VERDICT_CODE } from "../dataplane/verdict.ts";
 import type { TrafficBatch } from "../traffic/source.ts";
+import { copyRow } from "./copyRow.ts";
 import type { Duplicates } from "./duplicates.ts";
 import { canOpen, detailOf, FLOW_STATE, FlowTable, NO_FLOW } from "./flowTable.ts";
 import type { AddressBook } from "./owners.ts";
-import { copyRow } from "./packetRow.ts";
 import type { Services } from "./services.ts";
 import type { Side } from "./side.ts";
 import { Tally } from "./tally.ts";

@@ -12,8 +12,8 @@ import type { Program } from "../dataplane/program.ts";
 import type { Decision } from "../dataplane/result.ts";
 import { CT_STATE_CODE, type DropReason, VERDICT_CODE, VERDICTS } from "../dataplane/verdict.ts";
 import { ReferenceConnections } from "../reference/connections.ts";
+import { packetAt } from "../traffic/packetRow.ts";
 import { compileNodes, importedLane, type Lane, REFERENCE, referenceLane, strategyLane } from "../verify/lane.ts";
-import { packetAt } from "./packetRow.ts";
 
 /** The rule or entry that decided about a flow, and why it did not pass. */
 export interface Cause {

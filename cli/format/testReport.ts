@@ -1,6 +1,7 @@
 /** Results of scenarios as TAP, JUnit, Markdown, JSON, a table, and GitHub annotations. */
 import type { Paint } from "../paint.ts";
 import { formatColumns } from "./columns.ts";
+import { workflowCommand } from "./workflowCommand.ts";
 
 /** One expectation. */
 export interface ScenarioTest {
@@ -200,18 +201,8 @@ function formatTable(tests: readonly ScenarioTest[], paint: Paint): readonly str
   ];
 }
 
-/** A workflow command of GitHub Actions: the failure at its line of the scenario. */
-export function annotation(failed: ScenarioTest): string {
-  const { file, line, strategy, step, failures, trace } = failed;
+/** The failure at its line of the scenario. */
+export function annotation({ file, line, strategy, step, failures, trace }: ScenarioTest): string {
   const title = `${strategy}, step ${step}`;
-  const message = [...failures, ...trace].join("\n");
-  return `::error file=${property(file)},line=${line},title=${property(title)}::${data(message)}`;
-}
-
-function data(text: string): string {
-  return text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
-}
-
-function property(text: string): string {
-  return data(text).replaceAll(":", "%3A").replaceAll(",", "%2C");
+  return workflowCommand("error", { file, line, title, message: [...failures, ...trace].join("\n") });
 }

@@ -67,7 +67,7 @@ export function jsonLines(text: string): readonly unknown[] {
   return linesOf(text).map((line): unknown => JSON.parse(line));
 }
 
-type FilesOfIo = Pick<Io, "readFile" | "readStream" | "readdir" | "kindOf">;
+type FilesOfIo = Pick<Io, "readFile" | "readStream" | "readdir" | "kindOf" | "sizeOf">;
 
 function filesOf({ files = {} }: World): FilesOfIo {
   const real = (path: string) => join(ROOT, path);
@@ -85,6 +85,7 @@ function filesOf({ files = {} }: World): FilesOfIo {
       const entries = await readdir(real(path), { withFileTypes: true });
       return entries.map((entry) => ({ name: entry.name, kind: entry.isDirectory() ? "folder" : "file" }));
     },
+    sizeOf: async (path) => (path in files ? (files[path] ?? "").length : (await stat(real(path))).size),
     kindOf: async (path) => {
       if (path in files) return "file";
       if (inFolder(path).length > 0) return "folder";

@@ -1,32 +1,5 @@
-/** Rows of columns as objects, for the places where single packets are looked at; and rows moved between columns. */
-import { destinationOf, PACKET_FLAG, type Packet, type PacketBatch, sourceOf } from "../dataplane/packet.ts";
-
-/** A row as a packet: the way back of `appendPacket`. */
-export function packetAt(batch: PacketBatch, row: number): Packet {
-  const scale = batch.windowScale[row] ?? 0;
-  const quoted = batch.quoted.get(row);
-  return {
-    protocol: batch.protocol[row] ?? 0,
-    source: sourceOf(batch, row),
-    destination: destinationOf(batch, row),
-    sourcePort: batch.sourcePort[row] ?? 0,
-    destinationPort: batch.destinationPort[row] ?? 0,
-    time: batch.time[row] ?? 0,
-    tcpFlags: batch.tcpFlags[row] ?? 0,
-    icmpType: batch.icmpType[row] ?? 0,
-    icmpCode: batch.icmpCode[row] ?? 0,
-    icmpId: batch.icmpId[row] ?? 0,
-    sequence: batch.sequence[row] ?? 0,
-    acknowledgment: batch.acknowledgment[row] ?? 0,
-    window: batch.window[row] ?? 0,
-    ...(scale > 0 && { windowScale: scale - 1 }),
-    payloadBytes: batch.payloadBytes[row] ?? 0,
-    sctpChunk: batch.sctpChunk[row] ?? 0,
-    verificationTag: batch.verificationTag[row] ?? 0,
-    ...(quoted !== undefined && { quoted }),
-    fragment: ((batch.flags[row] ?? 0) & PACKET_FLAG.fragment) !== 0,
-  };
-}
+/** Rows moved between columns. */
+import type { PacketBatch } from "../dataplane/packet.ts";
 
 /**
  * Copies row `from` to row `to` of other columns. Path and devices are left: whoever routes the packet sets them. Written
