@@ -18,6 +18,7 @@ import type { ResolvedCluster } from "../resolve.ts";
 import { plannedController } from "../update/controller.ts";
 import { deviations } from "./calico-iptables/deviations.ts";
 import { endpointChains } from "./calico-iptables/endpointChains.ts";
+import { livePods } from "./calico-iptables/livePods.ts";
 import { interfaceName, setName } from "./calico-iptables/names.ts";
 import { type CalicoRule, calicoRules, ruleSets } from "./calico-iptables/policyRules.ts";
 import {
@@ -62,7 +63,8 @@ export const calicoIptables: Strategy = {
   attach,
   follow: (cluster, lowerOptions) =>
     plannedController(cluster, { strategy: calicoIptables, options: lowerOptions, plan: planFelix }),
-  lower(cluster: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
+  lower(given: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
+    const cluster = livePods(given);
     const { node } = lowerOptions;
     const pods = cluster.podsOn(node);
     const pools = ipPools(cluster, settingOf(calicoIptables, lowerOptions, "ip-pools"));
@@ -93,11 +95,13 @@ export const calicoIptables: Strategy = {
 function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
   return {
     uplink: "eth0",
-    pods: cluster.podsOn(node).map((pod) => ({
-      endpoint: pod.key,
-      addresses: pod.addresses,
-      interface: interfaceName(pod),
-    })),
+    pods: livePods(cluster)
+      .podsOn(node)
+      .map((pod) => ({
+        endpoint: pod.key,
+        addresses: pod.addresses,
+        interface: interfaceName(pod),
+      })),
     remotePodAddresses: [],
     localAddresses: nodeAddresses(cluster, node),
   };

@@ -21,6 +21,7 @@ import { DIRECTIONS, type Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { deviations } from "./cilium-ebpf/deviations.ts";
 import { ipcacheOf } from "./cilium-ebpf/identities.ts";
+import { identityView } from "./cilium-ebpf/identityLabels.ts";
 import { policyEntries } from "./cilium-ebpf/policyEntries.ts";
 import type { LowerOptions, Strategy } from "./strategy.ts";
 
@@ -43,7 +44,8 @@ export const ciliumEbpf: Strategy = {
   denyVerdict: "drop",
   options: [],
   attach,
-  lower(cluster: ResolvedCluster, options: LowerOptions): MapProgram {
+  lower(given: ResolvedCluster, options: LowerOptions): MapProgram {
+    const cluster = identityView(given);
     const numbers = endpointIds(cluster);
     const pods = cluster.podsOn(options.node);
     const policyMap = (pod: Endpoint) => `cilium_policy_v2_${String(numbers.get(pod) ?? 0).padStart(5, "0")}`;

@@ -65,8 +65,10 @@ function verifyOptions({ type, members, options }: IPSet): string[] {
   if (!Number.isInteger(timeoutSeconds) || timeoutSeconds < 0 || timeoutSeconds > 2_147_483) {
     problems.push(`timeout ${timeoutSeconds} is not 0-2147483 seconds`);
   }
-  const most = type === "list:set" ? size : maxElements;
-  if (members.length > most) problems.push(`${members.length} members, room for ${most}`);
+  // The size of a list is a hint that the kernel does not hold it to (dumps/romana/probes/twelve-segments: 12 in one of 8).
+  if (type !== "list:set" && members.length > maxElements) {
+    problems.push(`${members.length} members, room for ${maxElements}`);
+  }
   return problems;
 }
 

@@ -161,17 +161,6 @@ describe("verifyProgram", () => {
       /is a list itself/,
     ],
     [
-      "a list beyond its size",
-      withSets(set("S"), set("T"), {
-        ...set("L", { type: "list:set", options: { size: 1 } }),
-        members: [
-          { kind: "set", set: "S" },
-          { kind: "set", set: "T" },
-        ],
-      }),
-      /2 members, room for 1/,
-    ],
-    [
       "a set beyond its room",
       withSets(set("S", { members: [net("10.0.0.1/32"), net("10.0.0.2/32")], options: { maxElements: 1 } })),
       /2 members, room for 1/,

@@ -1,11 +1,14 @@
 /** Cilium's identities, ipcache and policy maps against what the real policy engine computed, byte for byte. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { compileNode } from "../../compiler/compile.ts";
+import { compileNode, loadCluster } from "../../compiler/compile.ts";
 import { toHex } from "../../compiler/hash.ts";
+import { resolvePolicies } from "../../compiler/resolve.ts";
 import { identitiesOf, ipcacheOf } from "../../compiler/strategies/cilium-ebpf/identities.ts";
 import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
 import { formatCidr } from "../../dataplane/address.ts";
+import { decodePolicyKey, POLICY_KEY_BYTES } from "../../dataplane/maps/layout.ts";
 import type { MapProgram } from "../../dataplane/program.ts";
 import { hasShared } from "../shared.ts";
 import { clusterOf, clustersOf, dumpPath, NODES } from "./dumps.ts";
@@ -15,8 +18,14 @@ interface RecordedEndpoint {
   readonly entries: readonly { readonly keyHex: string; readonly valueHex: string }[];
 }
 
-function recorded<T>(cluster: string, file: string): Readonly<Record<string, T>> {
-  return JSON.parse(readFileSync(dumpPath("cilium", cluster, file), "utf8"));
+type Recorded<T> = Readonly<Record<string, T>>;
+
+function recorded<T>(cluster: string, file: string): Recorded<T> {
+  return recordedIn(dumpPath("cilium", cluster), file);
+}
+
+function recordedIn<T>(folder: string, file: string): Recorded<T> {
+  return JSON.parse(readFileSync(join(folder, file), "utf8"));
 }
 
 function entriesOf(program: MapProgram, endpoint: string): readonly string[] {
@@ -53,6 +62,66 @@ describe.runIf(hasShared).each(clustersOf("calico"))("cilium-ebpf on %s", (name)
     for (const [endpoint, { entries }] of local) {
       const theirs = entries.map(({ keyHex, valueHex }) => `${keyHex} ${valueHex}`).toSorted();
       expect(entriesOf(program, endpoint), endpoint).toEqual(theirs);
+    }
+  });
+});
+
+/** Identities of a step have their numbers from the steps before: they are compared by what they stand for. */
+function withoutNumbers(entries: readonly string[], names: ReadonlyMap<number, string>): readonly string[] {
+  return entries
+    .map((entry) => {
+      const key = Buffer.from(entry.slice(0, 2 * POLICY_KEY_BYTES), "hex");
+      const { identity, ...rest } = decodePolicyKey(key);
+      const value = entry.slice(2 * POLICY_KEY_BYTES).trim();
+      return JSON.stringify([names.get(identity) ?? identity, rest, value]);
+    })
+    .toSorted();
+}
+
+function steps(): readonly (readonly [story: string, step: string])[] {
+  return ["pod-churn", "policy-churn"].flatMap((story) =>
+    readdirSync(dumpPath("updates", "cilium", story))
+      .filter((name) => name.startsWith("step-"))
+      .map((step) => [story, step] as const),
+  );
+}
+
+describe.runIf(hasShared).each(hasShared ? steps() : [])("cilium-ebpf after %s %s", (story, step) => {
+  const folder = dumpPath("updates", "cilium", story, step);
+  const file = dumpPath("updates", "clusters", story, `${step}.yaml`);
+  const { model } = loadCluster([{ name: file, text: readFileSync(file, "utf8") }]);
+  if (model === undefined) throw new Error(`${file} does not load`);
+  const cluster = resolvePolicies(model);
+  const { pods, cidrs } = identitiesOf(cluster);
+  const theirNames = new Map(
+    Object.entries(recordedIn<readonly string[]>(folder, "identities.json"))
+      .filter(([number]) => Number(number) >= 256)
+      .map(([number, labels]) => [Number(number), labels[0]?.startsWith("cidr:") ? `${labels[0]}` : labels.join()]),
+  );
+  const ourNames = new Map([
+    ...pods.map(({ number, labels }) => [number, labels.join()] as const),
+    ...cidrs.map(({ number, cidr }) => [number, `cidr:${formatCidr(cidr)}`] as const),
+  ]);
+
+  it.each(NODES)("%s: the ipcache and every policy map are the recorded ones, but for numbers", (node) => {
+    const ours = ipcacheOf(cluster, node).map(({ cidr, identity }) => [
+      formatCidr(cidr),
+      ourNames.get(identity) ?? identity,
+    ]);
+    const theirs = Object.entries(recordedIn<number>(folder, `ipcache-${node}.json`));
+    expect(Object.fromEntries(ours)).toEqual(
+      Object.fromEntries(theirs.map(([cidr, identity]) => [cidr, theirNames.get(identity) ?? identity])),
+    );
+    const program = compileNode(cluster, ciliumEbpf, { node });
+    if (program.kind !== "maps") throw new Error("cilium-ebpf programs maps");
+    const endpoints = Object.entries(recordedIn<RecordedEndpoint>(folder, "endpoints.json"));
+    const local = endpoints.filter(([, endpoint]) => endpoint.node === node);
+    expect(program.attachPoints.length).toBe(2 * local.length);
+    for (const [endpoint, { entries }] of local) {
+      const recordedEntries = entries.map(({ keyHex, valueHex }) => `${keyHex} ${valueHex}`);
+      expect(withoutNumbers(entriesOf(program, endpoint), ourNames), endpoint).toEqual(
+        withoutNumbers(recordedEntries, theirNames),
+      );
     }
   });
 });

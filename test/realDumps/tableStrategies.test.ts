@@ -4,122 +4,15 @@ import { compileNode } from "../../compiler/compile.ts";
 import { strategyNamed } from "../../compiler/strategies/registry.ts";
 import type { Family } from "../../dataplane/address.ts";
 import { verdictDifferences, walkDifferences } from "./comparePackets.ts";
-import { clusterOf, clustersOf, hasWalks, NODES, type Solution, verdictsOf, walksOf } from "./dumps.ts";
+import { clusterOf, clustersOf, hasWalks, NODES, verdictsOf, walksOf } from "./dumps.ts";
 import { ourText, recordedText } from "./nodeText.ts";
-import {
-  chainLines,
-  type NodeText,
-  parseChains,
-  parseSets,
-  type Renames,
-  type SavedSet,
-  setLines,
-} from "./normalise.ts";
 import { recordedOrders } from "./recordedOrders.ts";
-
-/** What one solution leaves to time or chance. */
-interface Solutions {
-  readonly solution: Solution;
-  readonly strategy: string;
-  /** Chains of the filter table whose rules come in random order, and why. */
-  readonly shuffled: RegExp;
-  /** Members that a kernel drew. */
-  readonly drawn: RegExp;
-  renames(text: NodeText): Renames;
-}
-
-const NONE = /^$/;
-const noRenames = (): Renames => new Map();
-
-const UNDER_TEST: readonly Solutions[] = [
-  // The link-local address of the node's interface follows from its random MAC address.
-  { solution: "calico", strategy: "calico-iptables", shuffled: NONE, drawn: /^fe80::/, renames: noRenames },
-  // The rules of a policy stand in a Go map, and namespaces come in the order of their events.
-  {
-    solution: "weave-net",
-    strategy: "weave-net",
-    shuffled: /^WEAVE-NPC-(?:INGRESS|EGRESS-CUSTOM|DEFAULT|EGRESS-DEFAULT)$/,
-    drawn: NONE,
-    renames: noRenames,
-  },
-  // The policy cache is a Go map.
-  {
-    solution: "romana",
-    strategy: "romana",
-    shuffled: /^ROMANA-FORWARD-IN$/,
-    drawn: NONE,
-    renames: noRenames,
-  },
-  // Policies that keep a namespace open are named after its uid, which these manifests do not give.
-  {
-    solution: "romana-as-given",
-    strategy: "romana",
-    shuffled: /^ROMANA-FORWARD-IN$/,
-    drawn: NONE,
-    renames: openNamespaces,
-  },
-];
+import { ComparableText, UNDER_TEST } from "./tableText.ts";
 
 interface ComparedNode {
   readonly name: string;
-  readonly ours: Text;
-  readonly theirs: Text;
-}
-
-/** One side, normalised. */
-class Text {
-  readonly lines: readonly string[];
-  readonly sets: readonly string[];
-  readonly #rules = new Map<string, readonly string[]>();
-
-  constructor(text: NodeText, { shuffled, drawn, renames }: Solutions) {
-    const names = renames(text);
-    const lines: string[] = [];
-    for (const family of [4, 6] as const) {
-      const chains = parseChains(family === 4 ? text.ipv4 : text.ipv6);
-      const settled = new Map(
-        [...chains].map(([key, chain]) => {
-          const name = key.slice(chain.table.length + 1);
-          const rules = chain.rules.map((rule) =>
-            rule
-              .split(" ")
-              .map((word) => names.get(word) ?? word)
-              .join(" "),
-          );
-          if (chain.table === "filter") this.#rules.set(`${family} ${name}`, rules);
-          return [key, { ...chain, rules: shuffled.test(name) ? rules.toSorted() : rules }];
-        }),
-      );
-      lines.push(...chainLines(settled, names).map((line) => `ipv${family} ${line}`));
-    }
-    this.lines = lines;
-    const sets = [...parseSets(text.sets)].map(([name, set]): readonly [string, SavedSet] => [
-      name,
-      // The order in which sets joined a list follows that of namespaces.
-      { ...set, members: set.members.filter((member) => !drawn.test(member)).toSorted() },
-    ]);
-    this.sets = setLines(new Map(sets), names).toSorted();
-  }
-
-  rule(family: Family, chain: string, number: number): string | undefined {
-    return this.#rules.get(`${family} ${chain}`)?.[number - 1];
-  }
-}
-
-/** Names for the ladders of policies that open a whole namespace, by the set of the namespace. */
-function openNamespaces({ ipv4, sets }: NodeText): Renames {
-  const names = new Map<string, string>();
-  const chains = parseChains(ipv4);
-  for (const [key, { rules }] of chains) {
-    const [, target, ladder] = /^-m set --match-set (\S+) dst -j (\S+)_X$/.exec(rules[0] ?? "") ?? [];
-    const isOpen =
-      chains.get(`${key}_X`)?.rules.includes(`-j ${ladder}_R`) && chains.get(`${key}_R`)?.rules.includes("-j ACCEPT");
-    if (target === undefined || ladder === undefined || !isOpen) continue;
-    for (const end of ["", "_X", "_R"]) names.set(`${ladder}${end}`, `open:${target}${end}`);
-  }
-  // The empty set that every policy has tells nothing but how many there are.
-  for (const name of parseSets(sets).keys()) if (/^ROMANA-P-.*_s$/.test(name)) names.set(name, "a policy's");
-  return names;
+  readonly ours: ComparableText;
+  readonly theirs: ComparableText;
 }
 
 describe.each(UNDER_TEST)("$solution", (under) => {
@@ -133,8 +26,8 @@ describe.each(UNDER_TEST)("$solution", (under) => {
     });
     const nodes: readonly ComparedNode[] = programs.map((program) => ({
       name: program.node,
-      ours: new Text(ourText(program), under),
-      theirs: new Text(recordedText(`${under.solution}/${name}/${program.node}`), under),
+      ours: new ComparableText(ourText(program), under),
+      theirs: new ComparableText(recordedText(`${under.solution}/${name}/${program.node}`), under),
     }));
 
     it.each(nodes)("$name: the chains and rules are the real one's, line for line", ({ ours, theirs }) => {

@@ -2,6 +2,7 @@
 import { type Packet, PROTOCOL, protocolName } from "../../../dataplane/packet.ts";
 import { deviationsOf, type Quirk } from "../../deviation.ts";
 import { directionAllows, type RuleContext } from "../../policyReading.ts";
+import { isUnplugged } from "./livePods.ts";
 
 const VXLAN_PORT = 4789;
 
@@ -26,6 +27,26 @@ function initPortMatches({ rule, packet, ends }: RuleContext): boolean {
 }
 
 const quirks: readonly Quirk[] = [
+  {
+    name: "unplugged-pods-are-gone",
+    summary:
+      "A terminating pod whose network the CNI plugin has taken down (its annotation says so) has no policies and is nobody's peer.",
+    source:
+      "projectcalico/calico 87c15906 libcalico-go/lib/backend/k8s/conversion/workload_endpoint.go IsFinished; dumps/calico/extra/endpoints",
+    scenario: "calico-unplugged-pods-are-gone",
+    apply: (reading) => ({
+      ...reading,
+      policiesOf: (cluster, subject) => (isUnplugged(subject) ? [] : reading.policiesOf(cluster, subject)),
+      peersMatch: (context) => {
+        const { rule, peer } = context;
+        if (rule.peers.length === 0 || peer.pod === undefined || !isUnplugged(peer.pod)) {
+          return reading.peersMatch(context);
+        }
+        const peers = rule.peers.filter(({ kind }) => kind === "ipBlock");
+        return peers.length > 0 && reading.peersMatch({ ...context, rule: { ...rule, peers } });
+      },
+    }),
+  },
   {
     name: "init-container-ports",
     summary: "A named port is also looked up on init containers, which have ended when traffic comes.",

@@ -128,6 +128,8 @@ function kernelRules(rule: CalicoRule, direction: Direction, family: Family): re
   const nameMatches = namedPortIds.map((id) => match.inPortSet(setName(family, id)));
   const portsNeedBlock = portGroups.length + nameMatches.length > 1;
   const except = block?.except ?? [];
+  // What takes everything away is left out as a whole (filterNets); the API server refuses it, an old object may have it.
+  if (except.some(({ prefixLength }) => prefixLength === 0)) return [];
 
   const rules: FelixRule[] = [];
   const add = (matches: readonly FelixMatch[], what: FelixRule["action"]) =>

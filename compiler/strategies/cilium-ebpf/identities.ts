@@ -5,7 +5,7 @@
  * A real cluster hands numbers out as pods appear; here they follow the order of the labels, so that equal clusters have
  * equal numbers.
  *
- * Source: cilium v1.19.7 pkg/identity, pkg/labelsfilter/filter.go, pkg/ipcache; dumps/cilium.
+ * Source: cilium v1.19.7 pkg/identity, pkg/labels, pkg/ipcache; dumps/cilium.
  */
 import {
   type Cidr,
@@ -18,6 +18,7 @@ import {
 import { compareText } from "../../age.ts";
 import type { ClusterModel, Endpoint, Labels } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
+import { NAMESPACE_LABELS } from "./identityLabels.ts";
 
 /** Reserved identities (pkg/identity/numericidentity.go). */
 export const RESERVED = { host: 1, world: 2, remoteNode: 6, worldIpv4: 9, worldIpv6: 10 } as const;
@@ -62,10 +63,13 @@ function allocate({ model, pods }: ResolvedCluster): Identities {
   const namespaceLabels = new Map(model.namespaces.map(({ name, labels }) => [name, labels]));
   const groups = new Map<string, { readonly labels: readonly string[]; readonly pods: Endpoint[] }>();
   for (const pod of pods) {
-    const labels = securityLabels(pod, namespaceLabels.get(pod.namespace) ?? new Map());
-    const key = labels.join(";");
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, { labels, pods: [pod] });
+    const labels = securityLabels(pod, namespaceLabels.get(pod.namespace) ?? new Map()).map(
+      ([key, value]) => `k8s:${key}=${value}`,
+    );
+    // The text under which the key-value store has an identity (pkg/labels SortedList): the numbers follow its order.
+    const text = labels.map((label) => `${label};`).join("");
+    const group = groups.get(text);
+    if (group === undefined) groups.set(text, { labels: labels.sort(compareText), pods: [pod] });
     else group.pods.push(pod);
   }
   const podIdentities = [...groups.entries()]
@@ -108,27 +112,16 @@ function familiesOf({ endpoints, policies }: ClusterModel): readonly Family[] {
   return ipv6 ? [4, 6] : [4];
 }
 
-function securityLabels(pod: Endpoint, namespaceLabels: Labels): readonly string[] {
-  const own = [...pod.labels].filter(([key]) => isIdentityLabel(key));
+/** The labels of a pod's identity by key, those of its namespace among them. */
+function securityLabels(pod: Endpoint, namespaceLabels: Labels): readonly (readonly [key: string, value: string])[] {
   const labels: (readonly [string, string])[] = [
-    ...own,
-    ...[...namespaceLabels].map(([key, value]) => [`io.cilium.k8s.namespace.labels.${key}`, value] as const),
+    ...pod.labels,
+    ...[...namespaceLabels].map(([key, value]) => [`${NAMESPACE_LABELS}${key}`, value] as const),
     ["io.cilium.k8s.policy.cluster", "default"],
     ["io.cilium.k8s.policy.serviceaccount", pod.serviceAccount],
     ["io.kubernetes.pod.namespace", pod.namespace],
   ];
-  return labels.map(([key, value]) => `k8s:${key}=${value}`).sort(compareText);
-}
-
-/**
- * Labels that the default filter keeps out of identities, since they tell replicas apart (pkg/labelsfilter/filter.go).
- * `app.kubernetes.io/…` stays in.
- */
-const IGNORED_LABELS =
-  /^(?:io\.kubernetes|kubernetes\.io|statefulset\.kubernetes\.io\/pod-name|apps\.kubernetes\.io\/pod-index|batch\.kubernetes\.io\/(?:job-completion-index|controller-uid)|.*beta\.kubernetes\.io|k8s\.io|pod-template-generation|pod-template-hash|controller-revision-hash|annotation|controller-uid|etcd_node)/;
-
-export function isIdentityLabel(key: string): boolean {
-  return key.startsWith("app.kubernetes.io") || !IGNORED_LABELS.test(key);
+  return labels.sort(([a], [b]) => compareText(a, b));
 }
 
 /** What an address has as identity on a node. */

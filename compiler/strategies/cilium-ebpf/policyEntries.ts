@@ -37,7 +37,7 @@ export function policyEntries(
   };
   // The node of an endpoint always reaches it (AlwaysAllowLocalhost).
   if (direction === "ingress") add(RESERVED.host, EVERY_PORT, "the pod's own node");
-  const policies = cluster.policiesFor(endpoint, direction);
+  const policies = policiesOf(cluster, endpoint, direction);
   if (policies.length === 0) add(ANY_IDENTITY, EVERY_PORT, `${endpoint.key} is not isolated for ${direction}`);
   for (const filter of mergedFilters(policies, direction).values()) {
     const ports = filterPorts(cluster, endpoint, { direction, filter });
@@ -50,6 +50,18 @@ export function policyEntries(
     }
   }
   return [...entries.values()].sort((a, b) => compareKeys(a.key, b.key));
+}
+
+/**
+ * The policies that isolate the endpoint. A rule does so by being there: Cilium reads both lists, and `policyTypes` only
+ * says what an empty one means (pkg/k8s/network_policy.go ParseNetworkPolicy).
+ */
+function policiesOf(cluster: ResolvedCluster, endpoint: Endpoint, direction: Direction): readonly ResolvedPolicy[] {
+  const typed = cluster.policiesFor(endpoint, direction);
+  const other = cluster
+    .policiesFor(endpoint, direction === "ingress" ? "egress" : "ingress")
+    .filter((policy) => policy[direction].length > 0 && !policy.policy.types.includes(direction));
+  return other.length === 0 ? typed : [...typed, ...other];
 }
 
 const EVERY_PORT = { protocol: 0, port: 0, portBits: 0 } as const;
@@ -117,10 +129,13 @@ function filterPorts(
   return { resolvedPort: first, prefixes };
 }
 
-function ownPort(endpoint: Endpoint, name: string, protocol: PortProtocol): number | undefined {
-  return endpoint.ports.find(
-    (declared) => declared.container !== "init" && declared.name === name && declared.protocol === protocol,
-  )?.port;
+/**
+ * The number behind a name of the pod's own. A name stands for one port, that of the last container to declare it, whatever
+ * its protocol; init containers, and so sidecars, are not looked at (pkg/types/portmap.go AddPort, pkg/k8s/labels.go).
+ */
+export function ownPort(endpoint: Endpoint, name: string, protocol: PortProtocol): number | undefined {
+  const declared = endpoint.ports.findLast((port) => port.container === "container" && port.name === name);
+  return declared?.protocol === protocol ? declared.port : undefined;
 }
 
 /** One number a name and protocol for the whole cluster, all pods considered; two numbers are none. */
