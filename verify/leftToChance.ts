@@ -80,8 +80,8 @@ export const LEFT_TO_CHANCE: Readonly<Record<ChanceName, LeftToChance>> = {
   "kube-router-named-port-members": {
     strategy: "kube-router",
     what: "which pods are in the set of a named port",
-    why: "The first pod visited gives all its port names one list of addresses, and the order of visits is drawn.",
-    compared: "some order of visits must give the recorded members",
+    why: "The first pod visited gives all its port names one list of addresses, and the order of visits is drawn anew for each policy and egress rule, so that one node's sets may have no order in common.",
+    compared: "some order of visits must give the recorded members: of a policy's ingress together, of egress each",
   },
   "romana-policy-order": {
     strategy: "romana",
