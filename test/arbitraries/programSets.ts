@@ -84,7 +84,8 @@ function listArbitrary(name: string, sets: readonly IPSet[], dimensions: 1 | 2):
       name,
       type: "list:set",
       family: first.family,
-      options: { size: 8 },
+      // The kernel makes 4 of what is less, and takes any number of sets.
+      options: { size: 4 },
       members: members.map((set) => ({ kind: "set", set: set.name })),
     }),
   );

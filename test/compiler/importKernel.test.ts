@@ -3,9 +3,11 @@ import { describe, expect, it } from "vitest";
 import { importProgram } from "../../compiler/import/importProgram.ts";
 import { renderIpsetSave } from "../../compiler/render/ipsetSave.ts";
 import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
+import { verifyProgram } from "../../compiler/verify.ts";
 import type { IPSet, TableProgram } from "../../dataplane/program.ts";
 import { KernelNode } from "../../verify/kernel/node.ts";
 import type { Variant } from "../../verify/kernel/rules.ts";
+import { cidr } from "../arbitraries/builders.ts";
 import { ATTACHMENT, programArbitrary } from "../arbitraries/program.ts";
 import { hasKernel } from "../kernel/kernel.ts";
 
@@ -67,7 +69,48 @@ async function expectTheSame(variant: Variant): Promise<void> {
   }
 }
 
+/** A list with more sets than its size says. */
+function longList(length: number): TableProgram {
+  const sets = Array.from(
+    { length },
+    (_, index): IPSet => ({
+      name: `S${index}`,
+      type: "hash:ip",
+      family: 4,
+      options: { hashSize: 1024, maxElements: 65_536 },
+      members: [{ kind: "net", cidr: cidr(`10.0.0.${index}/32`) }],
+    }),
+  );
+  const list: IPSet = {
+    name: "LIST",
+    type: "list:set",
+    family: 4,
+    options: { size: 8 },
+    members: sets.map(({ name }) => ({ kind: "set", set: name })),
+  };
+  return { kind: "tables", strategy: "test", node: "n", sets: [...sets, list], families: [], attachment: ATTACHMENT };
+}
+
 describe.runIf(hasKernel("judge"))("a program loaded in a kernel, saved and imported", () => {
+  it("may list more sets than the size of the list", async () => {
+    const program = longList(20);
+    expect(verifyProgram(program)).toEqual([]);
+    const node = await KernelNode.start(ATTACHMENT, { variant: "legacy", walks: false });
+    try {
+      await node.load({ sets: renderIpsetSave(program) }, program);
+      const saved = importProgram({
+        ipsetSave: { name: "ipset save", text: node.save().sets },
+        node: "n",
+        strategy: "test",
+        attachment: ATTACHMENT,
+      });
+      expect(saved.issues).toEqual([]);
+      expect(saved.program?.kind === "tables" && sorted(saved.program.sets)).toEqual(sorted(program.sets));
+    } finally {
+      await node.close();
+    }
+  });
+
   it("is the same program with the legacy tools", () => expectTheSame("legacy"));
 
   it.runIf(hasKernel("nft-variant"))("is the same program with the nft tools", () => expectTheSame("nft"));
