@@ -11,7 +11,10 @@ export interface Strategy {
   readonly summary: string;
   /** Upstream files this mirrors, with version. */
   readonly sources: readonly string[];
-  /** What `lower` refuses, by name. */
+  /**
+   * Parts of the API that the real solution does not know. It takes policies that use them all the same, so `lower` refuses
+   * nothing either; what packets meet then is among `deviations`.
+   */
   readonly unsupported: readonly Feature[];
   /** Sourced differences from the API text. */
   readonly deviations: readonly Deviation[];

@@ -1,6 +1,7 @@
 /** The probes of docs/strategies.md: they ask what they say they ask, and every difference is a declared deviation. */
 import { describe, expect, it } from "vitest";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
+import type { Feature } from "../../compiler/strategies/strategy.ts";
 import { FEATURE_PROBES } from "../../verify/featureProbes.ts";
 import { answerProbe } from "../../verify/features.ts";
 
@@ -33,6 +34,29 @@ describe("the feature probes", () => {
         .map((answer) => ({ probe, answer })),
     );
     expect(unexplained).toEqual([]);
+  });
+
+  it("what a strategy says it does not know shows in the probes about that", () => {
+    const PROBED: Readonly<Record<Feature, string>> = {
+      ipv6: "IPv6",
+      egress: "isolation",
+      "ip-block": "ipBlock",
+      except: "except",
+      "named-port": "named ports",
+      "end-port": "endPort",
+      sctp: "SCTP",
+      "match-expressions": "pod and namespace selectors",
+    };
+    for (const { name, unsupported } of STRATEGIES) {
+      for (const feature of unsupported) {
+        const answers = ANSWERED.filter(({ probe }) => probe.feature === PROBED[feature]).map((one) => one.answers);
+        const own = answers.flat().filter(({ strategy }) => strategy === name);
+        expect(
+          own.some(({ agrees }) => !agrees),
+          `${name} ${feature}`,
+        ).toBe(true);
+      }
+    }
   });
 
   it("most deviations show in some probe, so that the table tells what the solutions are like", () => {

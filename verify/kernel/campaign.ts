@@ -141,7 +141,7 @@ export interface ClusterCase {
   readonly settings?: ReadonlyMap<string, string>;
 }
 
-/** The table programs of a case, one per node. Throws `UnsupportedFeature` as the strategy does. */
+/** The table programs of a case, one per node. */
 export function programsOf({ model, strategy, settings }: ClusterCase): readonly TableProgram[] {
   const options = settings === undefined ? {} : { settings };
   return compileNodes(resolvePolicies(model), strategy, options).filter(isTables);
