@@ -1,7 +1,7 @@
 /** The command line as users have it: built, in a folder of its own, so that tests do not depend on what `dist/` holds. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 
 export const ROOT = join(import.meta.dirname, "..", "..");
 
@@ -27,6 +27,11 @@ export function buildCommandLine(): BuiltCommandLine {
     });
   } catch {
     // Types are checked elsewhere; what matters here is that the code was written.
+  }
+  // As the build of package.json does it.
+  for (const source of ["verify/kernel/oracle.c", "verify/bpf/bpf.c"]) {
+    mkdirSync(join(dist, dirname(source)), { recursive: true });
+    copyFileSync(join(ROOT, source), join(dist, source));
   }
   const main = join(dist, "cli", "main.js");
   if (!existsSync(main)) throw new Error(`tsc wrote no ${main}`);

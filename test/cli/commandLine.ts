@@ -17,6 +17,8 @@ export interface World {
   readonly interrupted?: AbortSignal;
   /** Gets what the command writes into files; none touches the disk. */
   readonly saved?: Map<string, string>;
+  /** The command line itself; default ours. */
+  readonly run?: typeof runCli;
 }
 
 export interface Outcome {
@@ -47,7 +49,7 @@ export async function chainwalk(command: string | readonly string[], world: Worl
     columns: world.terminalColumns,
   });
   const argv = typeof command === "string" ? command.split(" ").filter((word) => word !== "") : command;
-  const code = await runCli(argv, {
+  const code = await (world.run ?? runCli)(argv, {
     ...filesOf(world),
     ...restOf(world),
     runSelf,

@@ -162,15 +162,6 @@ describe("what is known of a packet's connection", () => {
 });
 
 describe("zones", () => {
-  it("an answer in another zone belongs to nothing", () => {
-    expectTranscript(`
-      0  > S  seq=1 zone=1         new          SYN_SENT 120 unreplied
-         < SA seq=1 ack=2          invalid
-         < SA seq=1 ack=2 zone=2   invalid
-         < SA seq=1 ack=2 zone=1   established  SYN_RECV 60
-    `);
-  });
-
   it("each holds its own entry of the same tuple", () => {
     const table = expectTranscript(`
       0  > S           new

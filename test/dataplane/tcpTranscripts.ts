@@ -73,6 +73,16 @@ const OBSERVED: readonly Transcript[] = [
     `,
   },
   {
+    name: "a SYN-ACK in another zone than its SYN is invalid",
+    text: `
+      > S  seq=1 zone=1         new          SYN_SENT 120 unreplied
+      < SA seq=1 ack=2          invalid
+      < SA seq=1 ack=2 zone=2   invalid
+      < SA seq=1 ack=2 zone=1   established  SYN_RECV 60
+      > A  seq=2 ack=2 zone=1   established  ESTABLISHED 432000 assured
+    `,
+  },
+  {
     name: "numbers far out of window are invalid",
     text: `${HANDSHAKE}
       > A seq=500001001 ack=5001  invalid  ESTABLISHED 432000 assured

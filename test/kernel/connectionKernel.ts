@@ -4,7 +4,7 @@
  * The state of a packet is written into the packet: rules in FORWARD set the type of service by `-m conntrack --ctstate`,
  * and the packet that comes out says it. What shall be dropped, and the zone, go in by the hop limit.
  */
-import { formatAddress, parseAddress } from "../../dataplane/address.ts";
+import { formatAddress, type IpAddress, parseAddress } from "../../dataplane/address.ts";
 import type { ConntrackEntry } from "../../dataplane/conntrack/entry.ts";
 import { type ConntrackOptions, conntrackSettings } from "../../dataplane/conntrack/options.ts";
 import type { Packet } from "../../dataplane/packet.ts";
@@ -72,6 +72,24 @@ function hopLimit(zone: number, drop: number): number {
   return FIRST_HOP_LIMIT + 2 * zone + drop;
 }
 
+/** A packet of zone 0 that passes the rules, as bytes. */
+export function packetBytes(packet: Packet, identification: number): Uint8Array {
+  const bytes = new Uint8Array(packetLength(packet));
+  encodePacket(packet, bytes, 0, { identification, hopLimit: hopLimit(0, 0) });
+  return bytes;
+}
+
+export interface RawPacket {
+  readonly source: IpAddress;
+  readonly bytes: Uint8Array;
+}
+
+export interface RawAnswer {
+  /** What came out of either device, with the state written into it. */
+  readonly left: readonly { readonly bytes: Uint8Array; readonly state: string | undefined }[];
+  readonly events: readonly ConntrackEvent[];
+}
+
 /** One namespace with a client's and a server's side. */
 export class ConnectionKernel {
   readonly #oracle: Oracle;
@@ -80,9 +98,10 @@ export class ConnectionKernel {
     this.#oracle = oracle;
   }
 
-  static async start(): Promise<ConnectionKernel> {
+  /** `checksums` as in `OracleOptions`. */
+  static async start(checksums?: "verify"): Promise<ConnectionKernel> {
     const devices = ["client", "server"].map((name) => ({ kind: "tun" as const, name }));
-    const oracle = await Oracle.start({ devices, events: true });
+    const oracle = await Oracle.start({ devices, events: true, ...(checksums && { checksums }) });
     try {
       oracle.run(`${SETUP + rules("iptables-legacy", "ttl --ttl")}\n${rules("ip6tables-legacy", "hl --hl")}`);
     } catch (error) {
@@ -146,6 +165,23 @@ export class ConnectionKernel {
     return answers.map((answer, index) => readAnswer(answer, (index % 0xffff) + 1));
   }
 
+  /** Packets as bytes, which a test may have cut or spoilt, from where `source` is. All leave with state and zone 0. */
+  async send(packets: readonly RawPacket[]): Promise<readonly RawAnswer[]> {
+    const requests = new Requests();
+    for (const { source, bytes } of packets) {
+      const at = requests.inject(deviceOf({ source }), bytes.length);
+      requests.bytes.set(bytes, at);
+    }
+    const answers = await this.#oracle.exchange(requests);
+    return answers.map((answer) => ({
+      // What the kernel says by itself passes no rule of FORWARD, so nothing is written into it.
+      left: answer.items
+        .filter(({ kind, bytes }) => kind <= 1 && writtenState(bytes).state !== undefined)
+        .map(({ bytes }) => ({ bytes, state: writtenState(bytes).state })),
+      events: conntrackEvents(answer),
+    }));
+  }
+
   /** Everything the namespace's table holds. */
   entries(): readonly ConntrackEntry[] {
     return this.#oracle
@@ -172,7 +208,7 @@ export class ConnectionKernel {
 }
 
 /** 10.0/16 and fd00:0/32 are the client's side, 10.1/16 and fd00:1/32 the server's. */
-function deviceOf({ source }: Packet): number {
+function deviceOf({ source }: Pick<Packet, "source">): number {
   const first = source.words[0] ?? 0;
   return (source.family === 4 ? first >>> 16 : first) & 1;
 }
@@ -185,11 +221,17 @@ function readAnswer(answer: Answer, identification: number): KernelAnswer {
     const isIpv4 = byte(0) >>> 4 === 4;
     const named = isIpv4 ? (byte(4) << 8) | byte(5) : ((byte(1) & 15) << 16) | (byte(2) << 8) | byte(3);
     if (named !== identification) continue; // something the kernel says by itself
-    const service = isIpv4 ? byte(1) : ((byte(0) & 15) << 4) | (byte(1) >>> 4);
-    const state = Object.entries(STATE_MARKS).find(([, mark]) => mark === (service & STATE_MASK));
-    return { state: state?.[0].toLowerCase(), isReply: (service & REPLY_MARK) !== 0, events };
+    return { ...writtenState(bytes), events };
   }
   return { state: undefined, isReply: false, events };
+}
+
+/** What the rules wrote into the type of service, or traffic class. */
+function writtenState(bytes: Uint8Array): Pick<KernelAnswer, "state" | "isReply"> {
+  const [first = 0, second = 0] = bytes;
+  const service = first >>> 4 === 4 ? second : ((first & 15) << 4) | (second >>> 4);
+  const state = Object.entries(STATE_MARKS).find(([, mark]) => mark === (service & STATE_MASK));
+  return { state: state?.[0].toLowerCase(), isReply: (service & REPLY_MARK) !== 0 };
 }
 
 /** A line of /proc/net/nf_conntrack, which is one of `conntrack -L` with the family in front. */

@@ -15,12 +15,12 @@ import { isTables } from "../../verify/kernel/campaign.ts";
 import { packetDomain } from "../../verify/kernel/packetDomain.ts";
 import { PacketSource } from "../../verify/kernel/packetSource.ts";
 import { Random } from "../../verify/kernel/random.ts";
+import { isWhole } from "../extent.ts";
 import { SEED } from "../kernel/budget.ts";
 import { attachmentOf, clusterOf, clustersOf, NODES, SOLUTIONS, type Solution, STRATEGY_OF, savesIn } from "./dumps.ts";
 import { recordedText } from "./nodeText.ts";
 import { recordedOrders } from "./recordedOrders.ts";
 
-const isWhole = process.env.CI !== undefined || process.env.CHAINWALK_KERNEL_PACKETS !== undefined;
 const PACKETS = isWhole ? 100_000 : 4_000;
 const BATCH = 4_000;
 
