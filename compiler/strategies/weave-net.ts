@@ -10,23 +10,21 @@
  */
 import { type Cidr, parseCidr } from "../../dataplane/address.ts";
 import { PROTOCOL } from "../../dataplane/packet.ts";
-import type { Attachment, Chain, Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
+import type { Attachment, Chain, IPSet, Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
 import { sha1, toHex } from "../hash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import type { LowerOptions, Strategy, StrategyOption } from "./strategy.ts";
 import { settingOf } from "./strategy.ts";
-import type { WeaveController } from "./weave-net/controller.ts";
+import { EGRESS_MARK, LOG_GROUP, WeaveController } from "./weave-net/controller.ts";
 import { deviations } from "./weave-net/deviations.ts";
+import { CHAIN } from "./weave-net/kernel.ts";
 import { runController } from "./weave-net/run.ts";
+import { liveController } from "./weave-net/update.ts";
 
 const BRIDGE = "weave";
 const UPLINK = "eth0";
 /** The bridge's port to the overlay, and so to the pods of other nodes (`--bridge-port-name`). */
 const REMOTE_PORT = "vethwe-bridge";
-/** `EgressMark` of npc/constants.go. */
-const EGRESS_MARK = 0x40000;
-/** NFLOG group that weave's own logger listens to. */
-const LOG_GROUP = "--nflog-group 86";
 
 const options: readonly StrategyOption[] = [
   {
@@ -49,17 +47,41 @@ export const weaveNet: Strategy = {
   denyVerdict: "drop",
   options,
   attach,
+  follow: (cluster, lowerOptions) =>
+    liveController(cluster, {
+      policyOrder: settingOf(weaveNet, lowerOptions, "policy-order"),
+      programOf: (controller, now) =>
+        programOf(controller, { node: lowerOptions.node, attachment: attach(now, lowerOptions) }),
+      baseRules: () => chains(new WeaveController()),
+    }),
   lower(cluster: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
     const controller = runController(cluster, settingOf(weaveNet, lowerOptions, "policy-order"));
-    return {
-      kind: "tables",
-      strategy: weaveNet.name,
-      node: lowerOptions.node,
-      sets: controller.sets,
-      families: [{ family: 4, tables: [{ name: "filter", chains: chains(controller) }] }],
-      attachment: attach(cluster, lowerOptions),
-    };
+    return programOf(controller, { node: lowerOptions.node, attachment: attach(cluster, lowerOptions) });
   },
+};
+
+function programOf(
+  controller: WeaveController,
+  { node, attachment }: Pick<TableProgram, "node" | "attachment">,
+): TableProgram {
+  return {
+    kind: "tables",
+    strategy: weaveNet.name,
+    node,
+    sets: [NO_MASQ_LOCAL, ...controller.sets],
+    families: [{ family: 4, tables: [{ name: "filter", chains: chains(controller) }] }],
+    attachment,
+  };
+}
+
+/** Made by the router, not the policy controller; nothing refers to it here. */
+const NO_MASQ_LOCAL: IPSet = {
+  name: "weaver-no-masq-local",
+  type: "hash:net",
+  family: 4,
+  members: [],
+  options: { comment: true },
+  origin: "weave router",
 };
 
 function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
@@ -158,7 +180,7 @@ function chains(controller: WeaveController): readonly Chain[] {
         rule([isNew], jump("WEAVE-NPC-INGRESS")),
       ],
     },
-    { name: "WEAVE-NPC-DEFAULT", rules: controller.defaultRules.ingress },
+    { name: "WEAVE-NPC-DEFAULT", rules: controller.kernel.rules(CHAIN.ingressDefault) },
     {
       name: "WEAVE-NPC-EGRESS",
       rules: [
@@ -169,16 +191,16 @@ function chains(controller: WeaveController): readonly Chain[] {
         rule([multicast], toReturn),
         rule([isNew], jump("WEAVE-NPC-EGRESS-DEFAULT")),
         rule([isNew, unmarked], jump("WEAVE-NPC-EGRESS-CUSTOM")),
-        ...(controller.egressDrop ? [rule([isNew, unmarked], log), rule([unmarked], drop)] : []),
+        ...controller.kernel.rules(CHAIN.egressEnd),
       ],
     },
     {
       name: "WEAVE-NPC-EGRESS-ACCEPT",
       rules: [rule(always, { kind: "mark", value: EGRESS_MARK, mask: EGRESS_MARK })],
     },
-    { name: "WEAVE-NPC-EGRESS-CUSTOM", rules: controller.policyRules.egress },
-    { name: "WEAVE-NPC-EGRESS-DEFAULT", rules: controller.defaultRules.egress },
-    { name: "WEAVE-NPC-INGRESS", rules: controller.policyRules.ingress },
+    { name: "WEAVE-NPC-EGRESS-CUSTOM", rules: controller.kernel.rules(CHAIN.egress) },
+    { name: "WEAVE-NPC-EGRESS-DEFAULT", rules: controller.kernel.rules(CHAIN.egressDefault) },
+    { name: "WEAVE-NPC-INGRESS", rules: controller.kernel.rules(CHAIN.ingress) },
   ];
 }
 

@@ -1,14 +1,25 @@
 /**
- * The state that weave-npc has brought about once every namespace, then every pod, then every policy has been announced
- * to it: its sets and the rules of its chains. The controller is played event by event, because its mistakes are made
- * event by event: a policy that fails half way leaves what it had done.
+ * weave-npc, event by event: namespaces, pods and policies come, change and go, and each event leads to some commands.
+ * It is played rather than computed because its mistakes are made event by event: a policy that fails half way leaves
+ * what it had done, and what was never counted is never uncounted.
  *
- * Source: weave npc/controller.go, npc/namespace.go, npc/selector.go; dumps of weave 8c847638.
+ * Sets and rules have users, and live while they have any. Isolation is removal from a namespace's default-allow set,
+ * for each selector that is the target of a policy; how many policies make it one is counted by key and direction.
+ *
+ * Source: weave npc/controller.go, npc/namespace.go, npc/selector.go; dumps of weave 8c847638, dumps/updates/weave-net.
  */
-import { type Cidr, formatCidr, hostCidr, type IpAddress } from "../../../dataplane/address.ts";
-import type { IPSet, IPSetMember, Rule } from "../../../dataplane/program.ts";
-import type { Direction, Endpoint, Namespace, NetworkPolicy } from "../../model.ts";
+import { formatCidr, hostCidr, type IpAddress } from "../../../dataplane/address.ts";
+import type { IPSet, IPSetMember, Rule, Target } from "../../../dataplane/program.ts";
+import {
+  DIRECTIONS,
+  type Direction,
+  type Endpoint,
+  isOnPodNetwork,
+  type Namespace,
+  type NetworkPolicy,
+} from "../../model.ts";
 import { type Analysis, analysePolicy, type ExceptSpec, type RuleSpec } from "./analyse.ts";
+import { CHAIN, type CommandSink, IpsetError, WeaveKernel } from "./kernel.ts";
 import { type SelectorSpec, selectorSpec, selectsNamespace, selectsPod, setName } from "./selector.ts";
 
 /** Where a policy stopped being carried out, in weave-npc's order of work. */
@@ -19,55 +30,58 @@ export type PolicyOutcome =
   /** Its pods are isolated, but only the first `ruleCount` of its rules are in force. */
   | { readonly kind: "partial"; readonly why: string; readonly ruleCount: number };
 
-interface SetState {
-  readonly name: string;
-  readonly type: IPSet["type"];
-  readonly origin: string;
-  /** By the text of the element: the kernel has each once. */
-  readonly members: Map<string, IPSetMember>;
+/** Go's "assignment to entry in nil map": the process ends where it is. */
+export class WeavePanic extends Error {}
+
+/** Something several policies of a namespace may use. */
+interface Shared<Spec> {
+  readonly spec: Spec;
+  readonly users: Set<string>;
 }
 
 interface NamespaceState {
-  readonly namespace: Namespace;
-  readonly pods: Endpoint[];
+  namespace: Namespace;
+  readonly pods: Map<string, Endpoint>;
   readonly allPods: SelectorSpec;
   readonly defaultAllow: Readonly<Record<Direction, string>>;
-  readonly podSelectors: Map<string, SelectorSpec>;
-  /** Keys of selectors that are targets, by direction. */
-  readonly targets: Readonly<Record<Direction, Set<string>>>;
-  readonly excepts: Set<string>;
-  readonly rules: Set<string>;
+  readonly podSelectors: Map<string, Shared<SelectorSpec>>;
+  /** How many policies have the selector as their target; absent: it never was one. May go below zero. */
+  readonly targets: Map<string, Partial<Record<Direction, number>>>;
+  readonly excepts: Map<string, Shared<ExceptSpec>>;
+  readonly rules: Map<string, Shared<RuleSpec>>;
 }
 
-/** ipset says "already exists", or a value is not of the set's family: weave-npc gives up on the policy there. */
-class IpsetError extends Error {}
+/** Stands for a namespace among the users of its all-pods set. */
+const ITSELF = "";
+
+const NO_ANALYSIS: Analysis = {
+  rejectedPort: undefined,
+  target: selectorSpec("", undefined, undefined),
+  namespaceSelectors: new Map(),
+  podSelectors: new Map(),
+  namespacedPodSelectors: new Map(),
+  excepts: new Map(),
+  rules: new Map(),
+};
 
 export class WeaveController {
-  readonly #sets = new Map<string, SetState>();
+  readonly kernel: WeaveKernel;
   readonly #namespaces = new Map<string, NamespaceState>();
-  readonly #namespaceSelectors = new Map<string, SelectorSpec>();
-  readonly #namespacedPodSelectors = new Map<string, SelectorSpec>();
+  readonly #namespaceSelectors = new Map<string, Shared<SelectorSpec>>();
+  readonly #namespacedPodSelectors = new Map<string, Shared<SelectorSpec>>();
   readonly #outcomes = new Map<string, PolicyOutcome>();
-  readonly defaultRules: Record<Direction, Rule[]> = { ingress: [], egress: [] };
-  readonly policyRules: Record<Direction, Rule[]> = { ingress: [], egress: [] };
-  /** Whether the DROP at the end of the egress chain is there: from the first policy with egress on. */
-  egressDrop = false;
 
-  constructor() {
-    // Made by the router, not the policy controller; nothing refers to it here.
-    this.#createSet("weaver-no-masq-local", "hash:net", "weave router");
+  constructor(sink?: CommandSink) {
+    this.kernel = new WeaveKernel(sink);
   }
 
   get sets(): readonly IPSet[] {
-    return [...this.#sets.values()].map(({ name, type, origin, members }) => ({
-      name,
-      type,
-      family: 4,
-      members: [...members.values()],
-      // --max-list-size of launch.sh; comments are on wherever ipset has them.
-      options: type === "list:set" ? { size: 1024, comment: true } : { comment: true },
-      origin,
-    }));
+    return this.kernel.sets;
+  }
+
+  /** Whether the DROP at the end of the egress chain is there: from the first policy with egress on. */
+  get egressDrop(): boolean {
+    return this.kernel.rules(CHAIN.egressEnd).length > 0;
   }
 
   outcome(policy: NetworkPolicy): PolicyOutcome {
@@ -76,82 +90,192 @@ export class WeaveController {
     return outcome;
   }
 
-  /** Whether the address is in the set, directly or through a set in it. */
-  contains(set: string, address: Cidr): boolean {
-    const { members } = this.#setNamed(set);
-    if (members.has(formatCidr(address))) return true;
-    return [...members.values()].some((member) => member.kind === "set" && this.contains(member.set, address));
-  }
+  /* ---------------------------------------------- Namespaces ----------------------------------------------------- */
 
   addNamespace(namespace: Namespace): void {
     const { name } = namespace;
     const state: NamespaceState = {
       namespace,
-      pods: [],
+      pods: new Map(),
       allPods: selectorSpec(name, { matchLabels: [], matchExpressions: [] }, undefined),
       defaultAllow: {
         ingress: setName(`ingress-default-allow:${name}`),
         egress: setName(`egress-default-allow:${name}`),
       },
       podSelectors: new Map(),
-      targets: { ingress: new Set(), egress: new Set() },
-      excepts: new Set(),
-      rules: new Set(),
+      targets: new Map(),
+      excepts: new Map(),
+      rules: new Map(),
     };
     this.#namespaces.set(name, state);
     const origin = `namespace ${name}`;
-    this.#createSet(state.defaultAllow.ingress, "hash:ip", origin);
-    this.#createSet(state.defaultAllow.egress, "hash:ip", origin);
-    this.#createSet(state.allPods.set, "hash:ip", origin);
-    state.podSelectors.set(state.allPods.key, state.allPods);
-
-    const comment = (direction: Direction) => ({
-      kind: "comment" as const,
-      text: `DefaultAllow ${direction} isolation for namespace: ${name}`,
-    });
-    const inSet = (direction: Direction) => ({
-      kind: "set" as const,
-      set: state.defaultAllow[direction],
-      sides: [direction === "ingress" ? ("destination" as const) : ("source" as const)],
-      negate: false,
-    });
-    this.defaultRules.ingress.push({
-      matches: [inSet("ingress"), comment("ingress")],
-      target: { kind: "accept" },
-      origin,
-    });
-    this.defaultRules.egress.push(
-      { matches: [inSet("egress"), comment("egress")], target: ACCEPT_EGRESS, origin },
-      { matches: [inSet("egress"), comment("egress")], target: { kind: "return" }, origin },
-    );
+    this.kernel.create(state.defaultAllow.ingress, "hash:ip", origin);
+    this.kernel.create(state.defaultAllow.egress, "hash:ip", origin);
+    this.kernel.create(state.allPods.set, "hash:ip", origin);
+    state.podSelectors.set(state.allPods.key, { spec: state.allPods, users: new Set([ITSELF]) });
+    for (const [chain, rule] of defaultRules(state)) this.kernel.append(chain, rule);
+    for (const { spec } of this.#namespaceSelectors.values()) {
+      if (selectsNamespace(spec, namespace)) this.kernel.add(spec.set, listMember(state), name);
+    }
   }
+
+  /** Only the lists of namespaces follow a change of labels; sets of pods in namespaces do not. */
+  updateNamespace(before: Namespace, after: Namespace): void {
+    const state = this.#stateOf(after.name);
+    state.namespace = after;
+    for (const { spec } of this.#namespaceSelectors.values()) {
+      const [was, is] = [selectsNamespace(spec, before), selectsNamespace(spec, after)];
+      if (was && !is) this.kernel.delete(spec.set, listMember(state), after.name);
+      if (!was && is) this.kernel.add(spec.set, listMember(state), after.name);
+    }
+  }
+
+  deleteNamespace(namespace: Namespace): void {
+    const state = this.#stateOf(namespace.name);
+    for (const [chain, rule] of defaultRules(state)) this.kernel.remove(chain, rule);
+    for (const { spec } of this.#namespaceSelectors.values()) {
+      if (selectsNamespace(spec, namespace)) this.kernel.delete(spec.set, listMember(state), namespace.name);
+    }
+    for (const set of [state.defaultAllow.ingress, state.defaultAllow.egress, state.allPods.set])
+      this.kernel.destroy(set);
+    this.#namespaces.delete(namespace.name);
+  }
+
+  /* ------------------------------------------------- Pods -------------------------------------------------------- */
 
   addPod(pod: Endpoint): void {
     const state = this.#stateOf(pod.namespace);
-    state.pods.push(pod);
-    for (const set of [state.allPods.set, state.defaultAllow.ingress, state.defaultAllow.egress])
-      this.#addPod(set, pod);
+    state.pods.set(pod.key, pod);
+    for (const { spec } of state.podSelectors.values()) if (selects(spec, pod, state)) this.#add(spec.set, pod);
+    for (const direction of DIRECTIONS) {
+      if (!isTarget(state, pod, direction)) this.#add(state.defaultAllow[direction], pod);
+    }
+    for (const { spec } of this.#namespacedPodSelectors.values())
+      if (selects(spec, pod, state)) this.#add(spec.set, pod);
   }
 
+  updatePod(before: Endpoint, after: Endpoint): void {
+    const [was, is] = [isSeen(before), isSeen(after)];
+    if (!was && is) this.addPod(after);
+    if (was && !is) this.#removePod(before, "combined sets first");
+    if (was && is) this.#relabelPod(before, after);
+  }
+
+  deletePod(pod: Endpoint): void {
+    if (isSeen(pod)) this.#removePod(pod, "combined sets last");
+  }
+
+  #removePod(pod: Endpoint, order: "combined sets first" | "combined sets last"): void {
+    const state = this.#stateOf(pod.namespace);
+    state.pods.delete(pod.key);
+    for (const direction of DIRECTIONS) this.#delete(state.defaultAllow[direction], pod);
+    const combined = () => {
+      for (const { spec } of this.#namespacedPodSelectors.values()) {
+        if (selects(spec, pod, state)) this.#delete(spec.set, pod);
+      }
+    };
+    if (order === "combined sets first") combined();
+    for (const { spec } of state.podSelectors.values()) if (selects(spec, pod, state)) this.#delete(spec.set, pod);
+    if (order === "combined sets last") combined();
+  }
+
+  #relabelPod(before: Endpoint, after: Endpoint): void {
+    const state = this.#stateOf(after.namespace);
+    state.pods.set(after.key, after);
+    const follow = ({ set }: SelectorSpec, was: boolean, is: boolean) => {
+      if (was && !is) this.#delete(set, before);
+      if (!was && is) this.#add(set, after);
+      return was !== is;
+    };
+    for (const { spec } of state.podSelectors.values()) {
+      const is = selects(spec, after, state);
+      if (!follow(spec, selects(spec, before, state), is)) continue;
+      for (const direction of DIRECTIONS) {
+        if ((state.targets.get(spec.key)?.[direction] ?? 0) <= 0) continue;
+        if (is) this.#delete(state.defaultAllow[direction], after);
+        else if (!isTarget(state, after, direction)) this.#add(state.defaultAllow[direction], after);
+      }
+    }
+    for (const { spec } of this.#namespacedPodSelectors.values()) {
+      follow(spec, selects(spec, before, state), selects(spec, after, state));
+    }
+  }
+
+  /* ----------------------------------------------- Policies ------------------------------------------------------ */
+
   addPolicy(policy: NetworkPolicy): void {
-    if (policy.types.includes("egress") || policy.egress.length > 0) this.egressDrop = true;
-    const state = this.#stateOf(policy.namespace);
+    if (!this.egressDrop && (policy.types.includes("egress") || policy.egress.length > 0)) {
+      for (const rule of EGRESS_END) this.kernel.append(CHAIN.egressEnd, rule);
+    }
     const analysis = analysePolicy(policy);
-    this.#outcomes.set(policy.key, this.#provision(policy, state, analysis));
+    this.#outcomes.set(policy.key, this.#provision(policy, NO_ANALYSIS, analysis));
+  }
+
+  /** Both versions are analysed: when one has a named port, nothing is done. */
+  updatePolicy(before: NetworkPolicy, after: NetworkPolicy): void {
+    const [current, desired] = [analysePolicy(before), analysePolicy(after)];
+    if (current.rejectedPort !== undefined || desired.rejectedPort !== undefined) return;
+    this.#deprovision(before, current, desired);
+    this.#provision(after, current, desired);
+  }
+
+  deletePolicy(policy: NetworkPolicy): void {
+    const current = analysePolicy(policy);
+    if (current.rejectedPort === undefined) this.#deprovision(policy, current, NO_ANALYSIS);
+  }
+
+  /** What the policy no longer needs, rules first: permissions end before isolation does. */
+  #deprovision(policy: NetworkPolicy, current: Analysis, desired: Analysis): void {
+    const state = this.#stateOf(policy.namespace);
+    const user = policy.key;
+    for (const spec of leaving(current.rules, desired.rules)) {
+      if (isLastUser(state.rules, spec.key, user)) {
+        for (const rule of rulesOf(spec)) this.kernel.remove(CHAIN[spec.direction], rule);
+      }
+    }
+    for (const spec of leaving(current.namespaceSelectors, desired.namespaceSelectors)) {
+      if (isLastUser(this.#namespaceSelectors, spec.key, user)) this.kernel.destroy(spec.set);
+    }
+    for (const spec of leaving(current.podSelectors, desired.podSelectors)) {
+      if (isLastUser(state.podSelectors, spec.key, user)) this.kernel.destroy(spec.set);
+      if (spec === current.target) this.#endTarget(policy, state, spec);
+    }
+    for (const spec of leaving(current.namespacedPodSelectors, desired.namespacedPodSelectors)) {
+      if (isLastUser(this.#namespacedPodSelectors, spec.key, user)) this.kernel.destroy(spec.set);
+    }
+    for (const spec of leaving(current.excepts, desired.excepts)) {
+      if (isLastUser(state.excepts, spec.key, user)) this.kernel.destroy(spec.set);
+    }
+  }
+
+  #endTarget({ types }: NetworkPolicy, state: NamespaceState, spec: SelectorSpec): void {
+    const counts = state.targets.get(spec.key);
+    for (const direction of types) {
+      if (counts === undefined) throw new WeavePanic("assignment to entry in nil map");
+      counts[direction] = (counts[direction] ?? 0) - 1;
+      if (counts[direction] !== 0) continue;
+      for (const pod of state.pods.values()) {
+        if (selects(spec, pod, state) && !isTarget(state, pod, direction))
+          this.#add(state.defaultAllow[direction], pod);
+      }
+    }
   }
 
   /** Sets of namespaces, of pods, of pods in namespaces, excepts, rules: the order decides what a failure leaves. */
-  #provision(policy: NetworkPolicy, state: NamespaceState, analysis: Analysis): PolicyOutcome {
-    if (analysis.rejectedPort !== undefined) {
-      return { kind: "rejected", why: `named port ${analysis.rejectedPort}` };
-    }
+  #provision(policy: NetworkPolicy, current: Analysis, desired: Analysis): PolicyOutcome {
+    if (desired.rejectedPort !== undefined) return { kind: "rejected", why: `named port ${desired.rejectedPort}` };
+    const state = this.#stateOf(policy.namespace);
     let isolated = false;
     try {
-      for (const spec of analysis.namespaceSelectors.values()) this.#provisionNamespaces(spec, policy.key);
-      this.#provisionPods(state, analysis, policy);
+      for (const spec of leaving(desired.namespaceSelectors, current.namespaceSelectors)) {
+        this.#provisionNamespaces(spec, policy.key);
+      }
+      this.#provisionPods(policy, state, { current, desired });
       isolated = true;
-      for (const spec of analysis.namespacedPodSelectors.values()) this.#provisionNamespacedPods(spec, policy.key);
-      for (const spec of analysis.excepts.values()) this.#provisionExcepts(state, spec, policy.key);
+      for (const spec of leaving(desired.namespacedPodSelectors, current.namespacedPodSelectors)) {
+        this.#provisionNamespacedPods(spec, policy.key);
+      }
+      for (const spec of leaving(desired.excepts, current.excepts)) this.#provisionExcepts(state, spec, policy.key);
     } catch (error) {
       if (!(error instanceof IpsetError)) throw error;
       return isolated
@@ -159,106 +283,82 @@ export class WeaveController {
         : { kind: "rejected", why: error.message };
     }
     let ruleCount = 0;
-    for (const spec of analysis.rules.values()) {
+    for (const spec of leaving(desired.rules, current.rules)) {
       if (spec.refused !== undefined) {
         return { kind: "partial", why: `iptables refuses ${formatCidr(spec.refused)}`, ruleCount };
       }
-      if (!state.rules.has(spec.key)) this.#appendRule(spec);
-      state.rules.add(spec.key);
+      if (isFirstUser(state.rules, spec, policy.key)) {
+        for (const rule of rulesOf(spec)) this.kernel.append(CHAIN[spec.direction], rule);
+      }
       ruleCount++;
     }
     return { kind: "complete" };
   }
 
-  #provisionNamespaces(spec: SelectorSpec, origin: string): void {
-    if (this.#namespaceSelectors.has(spec.key)) return;
-    this.#createSet(spec.set, "list:set", origin);
-    for (const { namespace, allPods } of this.#namespaces.values()) {
-      if (!selectsNamespace(spec, namespace)) continue;
-      this.#setNamed(spec.set).members.set(allPods.set, {
-        kind: "set",
-        set: allPods.set,
-        comment: `namespace: ${namespace.name}`,
-      });
+  #provisionNamespaces(spec: SelectorSpec, user: string): void {
+    if (!isNew(this.#namespaceSelectors, spec, user)) return;
+    this.kernel.create(spec.set, "list:set", user);
+    for (const state of this.#namespaces.values()) {
+      if (selectsNamespace(spec, state.namespace)) this.kernel.add(spec.set, listMember(state), state.namespace.name);
     }
-    this.#namespaceSelectors.set(spec.key, spec);
+    isFirstUser(this.#namespaceSelectors, spec, user);
   }
 
-  #provisionPods(state: NamespaceState, analysis: Analysis, policy: NetworkPolicy): void {
-    for (const spec of analysis.podSelectors.values()) {
-      if (!state.podSelectors.has(spec.key)) {
-        this.#createSet(spec.set, "hash:ip", policy.key);
-        for (const pod of state.pods) {
-          if (selectsPod(spec, pod, state.namespace.labels)) this.#addPod(spec.set, pod);
-        }
-        state.podSelectors.set(spec.key, spec);
+  /** A selector that was there as a peer and becomes the target is not new, and so never becomes one. */
+  #provisionPods(
+    policy: NetworkPolicy,
+    state: NamespaceState,
+    { current, desired }: { readonly current: Analysis; readonly desired: Analysis },
+  ): void {
+    for (const spec of leaving(desired.podSelectors, current.podSelectors)) {
+      if (isNew(state.podSelectors, spec, policy.key)) {
+        this.kernel.create(spec.set, "hash:ip", policy.key);
+        for (const pod of state.pods.values()) if (selects(spec, pod, state)) this.#add(spec.set, pod);
+        isFirstUser(state.podSelectors, spec, policy.key);
       }
-      if (spec !== analysis.target) continue;
+      if (spec !== desired.target) continue;
+      const counts = state.targets.get(spec.key) ?? {};
+      state.targets.set(spec.key, counts);
       for (const direction of policy.types) {
-        if (state.targets[direction].has(spec.key)) continue;
-        state.targets[direction].add(spec.key);
-        const allowed = this.#setNamed(state.defaultAllow[direction]).members;
-        for (const pod of state.pods) {
-          if (selectsPod(spec, pod, state.namespace.labels)) allowed.delete(podAddress(pod));
+        counts[direction] = (counts[direction] ?? 0) + 1;
+        if (counts[direction] !== 1) continue;
+        for (const pod of state.pods.values()) {
+          if (selects(spec, pod, state)) this.#delete(state.defaultAllow[direction], pod);
         }
       }
     }
   }
 
-  #provisionNamespacedPods(spec: SelectorSpec, origin: string): void {
-    if (this.#namespacedPodSelectors.has(spec.key)) return;
-    this.#createSet(spec.set, "hash:ip", origin);
-    for (const { namespace, pods } of this.#namespaces.values()) {
-      for (const pod of pods) if (selectsPod(spec, pod, namespace.labels)) this.#addPod(spec.set, pod);
+  #provisionNamespacedPods(spec: SelectorSpec, user: string): void {
+    if (!isNew(this.#namespacedPodSelectors, spec, user)) return;
+    this.kernel.create(spec.set, "hash:ip", user);
+    for (const state of this.#namespaces.values()) {
+      for (const pod of state.pods.values()) if (selects(spec, pod, state)) this.#add(spec.set, pod);
     }
-    this.#namespacedPodSelectors.set(spec.key, spec);
+    isFirstUser(this.#namespacedPodSelectors, spec, user);
   }
 
-  #provisionExcepts(state: NamespaceState, spec: ExceptSpec, origin: string): void {
-    if (state.excepts.has(spec.key)) return;
-    this.#createSet(spec.set, "hash:net", origin);
-    const { members } = this.#setNamed(spec.set);
-    const added = new Set<string>();
+  #provisionExcepts(state: NamespaceState, spec: ExceptSpec, user: string): void {
+    if (!isNew(state.excepts, spec, user)) return;
+    this.kernel.create(spec.set, "hash:net", user);
+    const added = new Map<string, string>();
     for (const { text, cidr } of spec.except) {
       if (added.has(text)) continue; // the controller counts users by text and adds once
-      added.add(text);
       if (cidr.family !== 4) throw new IpsetError(`${text} is no IPv4 block`);
       const element = formatCidr(cidr);
-      if (members.has(element)) throw new IpsetError(`${text} is in ${spec.set} already`);
-      members.set(element, { kind: "net", cidr, comment: spec.comment });
+      if ([...added.values()].includes(element)) throw new IpsetError(`${text} is in ${spec.set} already`);
+      added.set(text, element);
+      this.kernel.add(spec.set, { kind: "net", cidr, comment: spec.comment }, text);
     }
-    state.excepts.add(spec.key);
+    isFirstUser(state.excepts, spec, user);
   }
 
-  #appendRule(spec: RuleSpec): void {
-    const { matches, direction, origin } = spec;
-    if (direction === "ingress") {
-      this.policyRules.ingress.push({ matches, target: { kind: "accept" }, origin });
-    } else {
-      this.policyRules.egress.push(
-        { matches, target: ACCEPT_EGRESS, origin },
-        { matches, target: { kind: "return" }, origin },
-      );
-    }
+  #add(set: string, pod: Endpoint): void {
+    this.kernel.add(set, podMember(pod), pod.key);
   }
 
-  #addPod(set: string, pod: Endpoint): void {
-    this.#setNamed(set).members.set(podAddress(pod), {
-      kind: "net",
-      cidr: hostCidr(primaryAddress(pod)),
-      comment: `namespace: ${pod.namespace}, pod: ${pod.name}`,
-    });
-  }
-
-  #createSet(name: string, type: IPSet["type"], origin: string): void {
-    if (this.#sets.has(name)) throw new IpsetError(`set ${name} exists already`);
-    this.#sets.set(name, { name, type, origin, members: new Map<string, IPSetMember>() });
-  }
-
-  #setNamed(name: string): SetState {
-    const set = this.#sets.get(name);
-    if (set === undefined) throw new Error(`weave-net has no set ${name}`);
-    return set;
+  #delete(set: string, pod: Endpoint): void {
+    this.kernel.delete(set, podMember(pod), pod.key);
   }
 
   #stateOf(namespace: string): NamespaceState {
@@ -268,20 +368,119 @@ export class WeaveController {
   }
 }
 
+/** The specs of one analysis that the other lacks. */
+function leaving<Spec>(of: ReadonlyMap<string, Spec>, than: ReadonlyMap<string, Spec>): readonly Spec[] {
+  return [...of].flatMap(([key, spec]) => (than.has(key) ? [] : [spec]));
+}
+
+/** Whether nobody uses it yet; if somebody does, the user is one more. */
+function isNew<Spec extends { readonly key: string }>(
+  shared: ReadonlyMap<string, Shared<Spec>>,
+  { key }: Spec,
+  user: string,
+): boolean {
+  const known = shared.get(key);
+  known?.users.add(user);
+  return known === undefined;
+}
+
+function isFirstUser<Spec extends { readonly key: string }>(
+  shared: Map<string, Shared<Spec>>,
+  spec: Spec,
+  user: string,
+): boolean {
+  if (!isNew(shared, spec, user)) return false;
+  shared.set(spec.key, { spec, users: new Set([user]) });
+  return true;
+}
+
+/** Takes a user away; whether it was the last one, and with it what was shared. */
+function isLastUser<Spec>(shared: Map<string, Shared<Spec>>, key: string, user: string): boolean {
+  const known = shared.get(key);
+  if (known?.users.delete(user) !== true || known.users.size > 0) return false;
+  shared.delete(key);
+  return true;
+}
+
+function selects(spec: SelectorSpec, pod: Endpoint, { namespace }: NamespaceState): boolean {
+  return selectsPod(spec, pod, namespace.labels);
+}
+
+/** Whether a policy isolates the pod in the direction, as far as was counted. */
+function isTarget(state: NamespaceState, pod: Endpoint, direction: Direction): boolean {
+  return [...state.targets].some(([key, counts]) => {
+    const spec = state.podSelectors.get(key)?.spec;
+    return spec !== undefined && (counts[direction] ?? 0) > 0 && selects(spec, pod, state);
+  });
+}
+
+function listMember({ namespace, allPods }: NamespaceState): IPSetMember {
+  return { kind: "set", set: allPods.set, comment: `namespace: ${namespace.name}` };
+}
+
 /** The chain that marks a packet as allowed to leave. */
 export const ACCEPT_EGRESS = { kind: "jump", chain: "WEAVE-NPC-EGRESS-ACCEPT" } as const;
+
+function rulesOf({ matches, direction, origin }: RuleSpec): readonly Rule[] {
+  const targets: readonly Target[] =
+    direction === "ingress" ? [{ kind: "accept" }] : [ACCEPT_EGRESS, { kind: "return" }];
+  return targets.map((target) => ({ matches, target, origin }));
+}
+
+function defaultRules({ namespace: { name }, defaultAllow }: NamespaceState) {
+  const origin = `namespace ${name}`;
+  const matches = (direction: Direction): Rule["matches"] => [
+    {
+      kind: "set",
+      set: defaultAllow[direction],
+      sides: [direction === "ingress" ? "destination" : "source"],
+      negate: false,
+    },
+    { kind: "comment", text: `DefaultAllow ${direction} isolation for namespace: ${name}` },
+  ];
+  return [
+    [CHAIN.ingressDefault, { matches: matches("ingress"), target: { kind: "accept" }, origin }],
+    [CHAIN.egressDefault, { matches: matches("egress"), target: ACCEPT_EGRESS, origin }],
+    [CHAIN.egressDefault, { matches: matches("egress"), target: { kind: "return" }, origin }],
+  ] as const satisfies readonly (readonly [string, Rule])[];
+}
+
+/** `EgressMark` of npc/constants.go. */
+export const EGRESS_MARK = 0x40000;
+/** NFLOG group that weave's own logger listens to. */
+export const LOG_GROUP = "--nflog-group 86";
+
+/** The end of the egress chain, from the first policy with egress on. */
+const EGRESS_END: readonly Rule[] = [
+  {
+    matches: [
+      { kind: "ctState", states: ["new"], extension: "state", negate: false },
+      { kind: "mark", value: EGRESS_MARK, mask: EGRESS_MARK, negate: true },
+    ],
+    target: { kind: "log", target: "NFLOG", text: LOG_GROUP },
+  },
+  { matches: [{ kind: "mark", value: EGRESS_MARK, mask: EGRESS_MARK, negate: true }], target: { kind: "drop" } },
+];
 
 /** weave knows a pod by `status.podIP` alone, and only as IPv4. */
 export function hasWeaveAddress(pod: Endpoint): boolean {
   return pod.addresses[0]?.family === 4;
 }
 
+function isSeen(pod: Endpoint): boolean {
+  return isOnPodNetwork(pod) && hasWeaveAddress(pod);
+}
+
+function podMember(pod: Endpoint): IPSetMember {
+  return {
+    kind: "net",
+    cidr: hostCidr(primaryAddress(pod)),
+    comment: `namespace: ${pod.namespace}, pod: ${pod.name}`,
+  };
+}
+
 function primaryAddress(pod: Endpoint): IpAddress {
   const address = pod.addresses[0];
   if (address === undefined) throw new Error(`pod ${pod.key} has no address`);
   return address;
-}
-
-function podAddress(pod: Endpoint): string {
-  return formatCidr(hostCidr(primaryAddress(pod)));
 }

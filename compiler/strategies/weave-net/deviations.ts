@@ -67,7 +67,7 @@ function inPeerSet({ cluster, policy, rule }: RuleContext, peer: PacketEnd): boo
   return rule.peers.some((one) => {
     if (one.kind === "ipBlock") return blockMatches(one, peer.address);
     const { set } = selectorSpec(policy.policy.namespace, one.podSelector, one.namespaceSelector);
-    return controllerOf(cluster).contains(set, hostCidr(peer.address));
+    return controllerOf(cluster).kernel.contains(set, hostCidr(peer.address));
   });
 }
 

@@ -4,6 +4,7 @@ import type { NetworkPolicy } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { InvalidSetting } from "../strategy.ts";
 import { hasWeaveAddress, WeaveController } from "./controller.ts";
+import type { CommandSink } from "./kernel.ts";
 
 type PolicyOrder = (a: NetworkPolicy, b: NetworkPolicy) => number;
 
@@ -18,12 +19,15 @@ const ORDERS: ReadonlyMap<string, PolicyOrder> = new Map([
 ]);
 
 /** Announces the whole cluster: namespaces, pods, policies, as a starting weave-npc is told of them. */
-export function runController(cluster: ResolvedCluster, policyOrder = "uid"): WeaveController {
+export function runController(cluster: ResolvedCluster, policyOrder = "uid", sink?: CommandSink): WeaveController {
   const order = ORDERS.get(policyOrder);
   if (order === undefined) throw new InvalidSetting("policy-order", policyOrder, [...ORDERS.keys()].join(", "));
-  const controller = new WeaveController();
+  const controller = new WeaveController(sink);
+  controller.kernel.cause = "LIST Namespace";
   for (const namespace of cluster.model.namespaces) controller.addNamespace(namespace);
+  controller.kernel.cause = "LIST Pod";
   for (const pod of cluster.pods) if (hasWeaveAddress(pod)) controller.addPod(pod);
+  controller.kernel.cause = "LIST NetworkPolicy";
   for (const policy of [...cluster.model.policies].sort(order)) controller.addPolicy(policy);
   return controller;
 }

@@ -1,0 +1,248 @@
+/**
+ * What weave-npc has put into the kernel, and the commands by which: one process for each element, rule and set
+ * (npc/ipset, coreos/go-iptables). Elements have users; the command runs for the first and the last of them.
+ */
+import { type Cidr, formatCidr } from "../../../dataplane/address.ts";
+import { protocolName } from "../../../dataplane/packet.ts";
+import type { IPSet, IPSetMember, Match, Rule, Target } from "../../../dataplane/program.ts";
+import { elementText } from "../../render/ipsetSave.ts";
+import { ipsetCall, tableCall } from "../../update/commands.ts";
+import type { Operation, RuleCommand, SetCommand } from "../../update/operation.ts";
+
+/** ipset says "already exists", or a value is not of the set's family: weave-npc gives up on the policy there. */
+export class IpsetError extends Error {}
+
+/** Gets each command as it is run; `cause` is the event at hand. */
+export type CommandSink = (operation: Operation) => void;
+
+interface SetState {
+  readonly name: string;
+  readonly type: IPSet["type"];
+  readonly origin: string;
+  /** By the text of the element: the kernel has each once. */
+  readonly members: Map<string, IPSetMember>;
+  /** Who has asked for an element; the comment is the first one's. */
+  readonly users: Map<string, Set<string>>;
+}
+
+/** The chains whose rules come and go. */
+export const CHAIN = {
+  ingress: "WEAVE-NPC-INGRESS",
+  ingressDefault: "WEAVE-NPC-DEFAULT",
+  egress: "WEAVE-NPC-EGRESS-CUSTOM",
+  egressDefault: "WEAVE-NPC-EGRESS-DEFAULT",
+  egressEnd: "WEAVE-NPC-EGRESS",
+} as const;
+export type WeaveChain = (typeof CHAIN)[keyof typeof CHAIN];
+
+export class WeaveKernel {
+  readonly #sets = new Map<string, SetState>();
+  readonly #rules: Record<WeaveChain, Rule[]> = {
+    [CHAIN.ingress]: [],
+    [CHAIN.ingressDefault]: [],
+    [CHAIN.egress]: [],
+    [CHAIN.egressDefault]: [],
+    [CHAIN.egressEnd]: [],
+  };
+  readonly #sink: CommandSink | undefined;
+  /** What the commands from here on are for. */
+  cause = "";
+
+  /** Without a sink nothing is told, which is all a compiler needs. */
+  constructor(sink?: CommandSink) {
+    this.#sink = sink;
+  }
+
+  get sets(): readonly IPSet[] {
+    return [...this.#sets.values()].map(({ name, type, origin, members }) => ({
+      name,
+      type,
+      family: 4,
+      members: [...members.values()],
+      options: optionsOf(type),
+      origin,
+    }));
+  }
+
+  rules(chain: WeaveChain): readonly Rule[] {
+    return this.#rules[chain];
+  }
+
+  has(set: string): boolean {
+    return this.#sets.has(set);
+  }
+
+  /** Whether the address is in the set, directly or through a set in it. */
+  contains(set: string, address: Cidr): boolean {
+    const { members } = this.#setNamed(set);
+    if (members.has(formatCidr(address))) return true;
+    return [...members.values()].some((member) => member.kind === "set" && this.contains(member.set, address));
+  }
+
+  create(name: string, type: IPSet["type"], origin: string): void {
+    if (this.#sets.has(name)) throw new IpsetError(`set ${name} exists already`);
+    this.#sets.set(name, { name, type, origin, members: new Map(), users: new Map() });
+    const set = { name, type, family: 4, options: optionsOf(type), origin } as const;
+    const size = type === "list:set" ? ["size", String(LIST_SIZE)] : [];
+    this.#tell(["create", name, type, ...size, "comment"], { verb: "create", set });
+  }
+
+  add(set: string, member: IPSetMember, user: string): void {
+    const { members, users } = this.#setNamed(set);
+    const key = keyOf(member);
+    const known = users.get(key);
+    if (known !== undefined) {
+      known.add(user);
+      return;
+    }
+    users.set(key, new Set([user]));
+    members.set(key, member);
+    const comment = member.comment === undefined ? [] : ["comment", member.comment];
+    this.#tell(["add", set, elementText(member), ...comment], { verb: "add", set, member });
+  }
+
+  /** Does nothing for an element that the user never asked for. */
+  delete(set: string, member: IPSetMember, user: string): void {
+    const { members, users } = this.#setNamed(set);
+    const key = keyOf(member);
+    const known = users.get(key);
+    if (known?.delete(user) !== true || known.size > 0) return;
+    users.delete(key);
+    members.delete(key);
+    this.#tell(["del", set, elementText(member)], { verb: "del", set, member });
+  }
+
+  /** A set that a rule still uses stays: the command is run once more, then the error stands. */
+  destroy(name: string): void {
+    const command = { verb: "destroy", set: name } as const;
+    if (this.#isInUse(name)) {
+      for (let tries = 0; tries < 2; tries++) this.#tell(["destroy", name], command, "may fail");
+      throw new IpsetError(`set ${name} is in use`);
+    }
+    this.#sets.delete(name);
+    this.#tell(["destroy", name], command);
+  }
+
+  append(chain: WeaveChain, rule: Rule): void {
+    this.#rules[chain].push(rule);
+    this.#tellRule("-A", { verb: "append", chain, rule });
+  }
+
+  /** The first rule of that content. */
+  remove(chain: WeaveChain, rule: Rule): void {
+    const text = JSON.stringify([rule.matches, rule.target]);
+    const rules = this.#rules[chain];
+    const index = rules.findIndex(({ matches, target }) => JSON.stringify([matches, target]) === text);
+    if (index < 0) throw new IpsetError(`no such rule in ${chain}`);
+    rules.splice(index, 1);
+    this.#tellRule("-D", { verb: "delete", chain, rule });
+  }
+
+  #isInUse(name: string): boolean {
+    const byRule = Object.values(this.#rules).some((rules) =>
+      rules.some(({ matches }) => matches.some((match) => match.kind === "set" && match.set === name)),
+    );
+    return byRule || [...this.#sets.values()].some(({ members }) => members.has(name));
+  }
+
+  #setNamed(name: string): SetState {
+    const set = this.#sets.get(name);
+    if (set === undefined) throw new Error(`weave-net has no set ${name}`);
+    return set;
+  }
+
+  #tell(args: readonly string[], command: SetCommand, outcome: "succeeds" | "may fail" = "succeeds"): void {
+    if (this.#sink === undefined) return;
+    const operation = ipsetCall(args, command, this.cause);
+    this.#sink(outcome === "succeeds" ? operation : { ...operation, mayFail: true });
+  }
+
+  #tellRule(verb: "-A" | "-D", command: Extract<RuleCommand, { verb: "append" | "delete" }>): void {
+    this.#sink?.(ruleCall(verb, command, this.cause));
+  }
+}
+
+/** One call of `iptables` for a rule. */
+export function ruleCall(
+  verb: "-A" | "-D",
+  command: Extract<RuleCommand, { verb: "append" | "delete" }>,
+  cause: string,
+): Operation {
+  const args = ["-t", "filter", verb, command.chain, ...ruleWords(command.rule), "--wait"];
+  return tableCall({ family: 4, table: "filter", args, command, cause });
+}
+
+/** --max-list-size of launch.sh; comments are on wherever ipset has them. */
+const LIST_SIZE = 1024;
+
+function optionsOf(type: IPSet["type"]): IPSet["options"] {
+  return type === "list:set" ? { size: LIST_SIZE, comment: true } : { comment: true };
+}
+
+function keyOf(member: IPSetMember): string {
+  return member.kind === "set" ? member.set : formatCidr(member.cidr);
+}
+
+/** Words of a rule as weave-npc gives them: those of default-allow rules have the comment behind the target. */
+function ruleWords({ matches, target }: Rule): readonly string[] {
+  const comments = matches.filter(({ kind }) => kind === "comment");
+  const isDefault = comments.some((match) => match.kind === "comment" && match.text.startsWith("DefaultAllow "));
+  const rest = isDefault ? matches.filter((match) => !comments.includes(match)) : matches;
+  return [
+    ...rest.flatMap(matchWords),
+    ...(target === undefined ? [] : targetWords(target)),
+    ...(isDefault ? comments.flatMap(matchWords) : []),
+  ];
+}
+
+function matchWords(match: Match): readonly string[] {
+  const not = "negate" in match && match.negate ? ["!"] : [];
+  switch (match.kind) {
+    case "comment":
+      return ["-m", "comment", "--comment", match.text];
+    case "protocol":
+      return ["-p", protocolName(match.protocol).toUpperCase()];
+    case "address":
+      return [match.side === "source" ? "-s" : "-d", formatCidr(match.cidr)];
+    case "set":
+      return ["-m", "set", ...not, "--match-set", match.set, match.sides[0] === "source" ? "src" : "dst"];
+    case "ports": {
+      const [{ first, last } = { first: 0, last: 0 }] = match.ranges;
+      return ["--dport", first === last ? String(first) : `${first}:${last}`];
+    }
+    case "ctState":
+      return ["-m", match.extension, "--state", match.states.join(",").toUpperCase()];
+    case "mark":
+      return ["-m", "mark", ...not, "--mark", `${hex(match.value)}/${hex(match.mask)}`];
+    case "addressType":
+      return ["-m", "addrtype", `--${match.side === "source" ? "src" : "dst"}-type`, match.type];
+    case "physdev": {
+      const device = (option: string, test: typeof match.in) => (test === undefined ? [] : [`${option}=${test.name}`]);
+      const sides = [...device("--physdev-in", match.in), ...device("--physdev-out", match.out)];
+      return ["-m", "physdev", ...(match.isBridged === true ? ["--physdev-is-bridged"] : []), ...sides];
+    }
+    default:
+      throw new Error(`weave-npc writes no ${match.kind} match`);
+  }
+}
+
+function targetWords(target: Target): readonly string[] {
+  switch (target.kind) {
+    case "accept":
+    case "drop":
+    case "return":
+      return ["-j", target.kind.toUpperCase()];
+    case "jump":
+      return ["-j", target.chain];
+    case "mark":
+      return ["-j", "MARK", "--set-xmark", `${hex(target.value)}/${hex(target.mask)}`];
+    case "log":
+      return ["-j", target.target, ...target.text.split(" ")];
+    default:
+      throw new Error(`weave-npc writes no ${target.kind} target`);
+  }
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}
