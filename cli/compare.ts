@@ -58,7 +58,7 @@ async function compare(flags: CompareFlags, session: Session): Promise<void> {
     ...(node !== undefined && {
       meets: (...ends) => ends.some((address) => isOnNode(cluster, node, address)),
     }),
-    proceed: () => progress.step(),
+    proceed: (count) => progress.step(count),
   });
   await progress.done();
   const nameOf = namerOf(cluster.model);

@@ -54,7 +54,7 @@ async function verify(flags: VerifyFlags, session: Session): Promise<void> {
   const cluster = resolvePolicies(await loadModel(session, flags.filename));
   if (flags.kernel === true) return verifyKernel(flags, cluster, session);
   const progress = session.progress("classes of packets");
-  const options: ProofOptions = { limit: flags.limit, proceed: () => progress.step() };
+  const options: ProofOptions = { limit: flags.limit, proceed: (count) => progress.step(count) };
   const verified: Verified[] = [];
   for (const strategy of strategiesOf(flags)) {
     const settings = ownSettings(strategy, settingsOf(flags));
@@ -92,8 +92,9 @@ function jsonOf({ proof, node, against }: Verified, cluster: ResolvedCluster) {
     walks: 0,
     tuples: proof.coverage.tuples,
     coverage: coverageOf(proof),
-    differences: proof.differences.map(({ packet, expected, actual, because, boxes }) => ({
+    differences: proof.differences.map(({ packet, ctState, expected, actual, because, boxes }) => ({
       packet: formatPacket(packet, nameOf),
+      ctState,
       expected,
       actual,
       because,

@@ -153,14 +153,21 @@ export function packetEnds(cluster: ResolvedCluster, packet: Packet): PacketEnds
 }
 
 function endOf(cluster: ResolvedCluster, address: IpAddress): PacketEnd {
-  const owners = ownersOf(cluster);
-  const text = formatAddress(address);
-  return { address, pod: owners.pods.get(text), node: owners.nodes.get(text) };
+  const { ends, pods, nodes } = ownersOf(cluster);
+  let end = ends.get(address);
+  if (end === undefined) {
+    const text = formatAddress(address);
+    end = { address, pod: pods.get(text), node: nodes.get(text) };
+    ends.set(address, end);
+  }
+  return end;
 }
 
 interface Owners {
   readonly pods: ReadonlyMap<string, Endpoint>;
   readonly nodes: ReadonlyMap<string, string>;
+  /** Of addresses asked about: a proof asks with the same few values millions of times. */
+  readonly ends: WeakMap<IpAddress, PacketEnd>;
 }
 
 // Derived from values that never change, and asked once for each packet: remembered as long as the cluster lives.
@@ -176,6 +183,7 @@ function ownersOf(cluster: ResolvedCluster): Owners {
     nodes: new Map(
       cluster.model.nodes.flatMap(({ name, addresses }) => addresses.map((address) => [formatAddress(address), name])),
     ),
+    ends: new WeakMap(),
   };
   OWNERS.set(cluster, owners);
   return owners;

@@ -38,7 +38,8 @@ export interface CompareOptions {
   readonly limit: number;
   /** As in `SpaceWalk`. */
   meets?(source: IpAddress, destination: IpAddress): boolean;
-  proceed?(): Promise<boolean>;
+  /** So many tuples come next. False: stop before them. */
+  proceed?(count: number): Promise<boolean>;
 }
 
 interface OpenGroup {
@@ -70,7 +71,8 @@ export async function compareLanes(
       limit,
       ...(meets && { meets }),
       ...(proceed && { proceed }),
-      visit: ({ space, tuple, packet, verdicts }) => {
+      visit: ({ space, tuple, packet, openings }) => {
+        const verdicts = openings.map(({ verdict }) => verdict);
         const [first] = verdicts;
         // A rejection is heard and a drop is not, but both keep the packet from where it was going.
         if (verdicts.every((verdict) => (verdict === "accept") === (first === "accept"))) return undefined;
@@ -126,15 +128,16 @@ function tellingOf({ addresses, services }: PacketSpace, { source, destination, 
 function measuredSide(lane: Lane, sample: WorkSample | undefined): Side {
   return {
     name: lane.name,
-    verdict: (packet) => {
-      lane.flush();
-      const { verdict, by } = lane.push(packet);
-      if (by.kind === "fabric" && sample !== undefined) {
-        sample.add(by.result.work);
-        if (verdict === "accept" && opensConnection(packet)) sample.addEstablished(lane, packet);
-      }
-      return verdict;
-    },
+    open: (packets) =>
+      packets.map((packet) => {
+        lane.flush();
+        const { verdict, by } = lane.push(packet);
+        if (by.kind === "fabric" && sample !== undefined) {
+          sample.add(by.result.work);
+          if (verdict === "accept" && opensConnection(packet)) sample.addEstablished(lane, packet);
+        }
+        return { verdict, answer: undefined };
+      }),
   };
 }
 

@@ -8,6 +8,7 @@ import type { IpAddress } from "../dataplane/address.ts";
 import { makePacket, type Packet, PROTOCOL, TCP_FLAG } from "../dataplane/packet.ts";
 import type { Program } from "../dataplane/program.ts";
 import type { Work } from "../dataplane/verdict.ts";
+import { answerTo } from "./answer.ts";
 import { compileNodes, type Lane } from "./lane.ts";
 
 /** Smallest, median and largest of what was counted. */
@@ -113,17 +114,7 @@ export class WorkSample {
 
   /** Sends the rest of a handshake after a SYN that passed, and counts the packet that follows it. */
   addEstablished(lane: Lane, syn: Packet): void {
-    const back = { source: syn.destination, destination: syn.source };
-    lane.push(
-      makePacket({
-        ...syn,
-        ...back,
-        sourcePort: syn.destinationPort,
-        destinationPort: syn.sourcePort,
-        tcpFlags: TCP_FLAG.S | TCP_FLAG.A,
-        acknowledgment: syn.sequence + 1,
-      }),
-    );
+    lane.push(answerTo(syn));
     const ack = makePacket({ ...syn, tcpFlags: TCP_FLAG.A, sequence: syn.sequence + 1, acknowledgment: 1 });
     const { by } = lane.push(ack);
     if (by.kind === "fabric") this.#established.add(by.result.work);

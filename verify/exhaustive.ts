@@ -6,26 +6,15 @@ import type { ClusterModel, Endpoint } from "../compiler/model.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import { formatAddress, formatCidr, type IpAddress } from "../dataplane/address.ts";
 import type { Packet } from "../dataplane/packet.ts";
-import type { Verdict } from "../dataplane/verdict.ts";
 import { evaluate } from "../reference/evaluate.ts";
 import { type Box, boxesOf, type Tuple } from "./boxes.ts";
-import { type Lane, REFERENCE } from "./lane.ts";
+import { NOT_ASKED, type Opening, REFERENCE } from "./lane.ts";
 import { type AddressAtom, isOnTheWay, type PacketSpace, packetOf, servicesText, spaceSize } from "./space.ts";
 
-/** Something that has a verdict on a first packet. */
+/** Something that has a verdict on first packets of connections, asked one pair of addresses at a time. */
 export interface Side {
   readonly name: string;
-  verdict(packet: Packet): Verdict;
-}
-
-export function laneSide(lane: Lane): Side {
-  return {
-    name: lane.name,
-    verdict: (packet) => {
-      lane.flush();
-      return lane.push(packet).verdict;
-    },
-  };
+  open(packets: readonly Packet[]): readonly Opening[];
 }
 
 /**
@@ -53,7 +42,15 @@ export function referenceSide({ model }: ResolvedCluster): Side {
     last = { source, destination, model: { ...model, endpoints, policies } };
     return last.model;
   };
-  return { name: REFERENCE, verdict: (packet) => evaluate(concerned(packet), packet).verdict };
+  return {
+    name: REFERENCE,
+    open: (packets) =>
+      packets.map((packet) => {
+        const { verdict } = evaluate(concerned(packet), packet);
+        // What answers an allowed connection is part of it (row 37).
+        return { verdict, answer: verdict === "accept" ? verdict : undefined };
+      }),
+  };
 }
 
 export interface Asked {
@@ -61,7 +58,7 @@ export interface Asked {
   readonly tuple: Tuple;
   readonly packet: Packet;
   /** One for each side, in order. */
-  readonly verdicts: readonly Verdict[];
+  readonly openings: readonly Opening[];
 }
 
 export interface Coverage {
@@ -79,11 +76,9 @@ export interface SpaceWalk {
   meets?(source: IpAddress, destination: IpAddress): boolean;
   /** Called for every tuple; what differs is the caller's to judge. `"stop"` ends the walk after this tuple. */
   visit(asked: Asked): "stop" | undefined;
-  /** False: stop. Called now and then. */
-  proceed?(): Promise<boolean>;
+  /** So many tuples come next. False: stop before them. */
+  proceed?(count: number): Promise<boolean>;
 }
-
-const BREATH_TUPLES = 256;
 
 /** Asks every side about every tuple of every space, up to the limit. */
 export async function walkSpaces(
@@ -104,20 +99,16 @@ export async function walkSpaces(
           for (const { size } of services) packets += pairs * size;
           continue;
         }
-        for (const [service, atom] of services.entries()) {
-          if (tuples >= limit) return { tuples, packets, total };
-          if (tuples % BREATH_TUPLES === 0 && proceed !== undefined && !(await proceed())) {
-            return { tuples, packets, total };
-          }
-          const packet = packetOf(from, to, atom);
-          const wish = visit({
-            space,
-            tuple: { source, destination, service },
-            packet,
-            verdicts: sides.map((side) => side.verdict(packet)),
-          });
+        if (tuples >= limit) return { tuples, packets, total };
+        const atoms = services.slice(0, limit - tuples);
+        if (proceed !== undefined && !(await proceed(atoms.length))) return { tuples, packets, total };
+        const asked = atoms.map((atom) => packetOf(from, to, atom));
+        const answers = sides.map((side) => side.open(asked));
+        for (const [service, packet] of asked.entries()) {
+          const openings = answers.map((one) => one[service] ?? NOT_ASKED);
+          const wish = visit({ space, tuple: { source, destination, service }, packet, openings });
           tuples++;
-          packets += pairs * atom.size;
+          packets += pairs * (atoms[service]?.size ?? 0n);
           if (wish === "stop") return { tuples, packets, total };
         }
       }

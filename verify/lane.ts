@@ -6,14 +6,15 @@ import { compileNode } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Strategy } from "../compiler/strategies/strategy.ts";
 import type { IpAddress } from "../dataplane/address.ts";
-import { Fabric } from "../dataplane/fabric.ts";
-import type { Packet } from "../dataplane/packet.ts";
+import { createFabricResults, Fabric } from "../dataplane/fabric.ts";
+import { appendPacket, createBatch, hasPorts, type Packet } from "../dataplane/packet.ts";
 import type { Program } from "../dataplane/program.ts";
 import type { PacketResult } from "../dataplane/result.ts";
 import type { TraceSink } from "../dataplane/trace.ts";
-import type { CtState, Verdict } from "../dataplane/verdict.ts";
+import { type CtState, VERDICTS, type Verdict } from "../dataplane/verdict.ts";
 import { ReferenceConnections, type ReferenceResult } from "../reference/connections.ts";
 import { ownerOf } from "../reference/owner.ts";
+import { answerTo } from "./answer.ts";
 
 /** The name under which the API text itself stands among the strategies. */
 export const REFERENCE = "reference";
@@ -24,6 +25,13 @@ export interface Answer {
   readonly by:
     | { readonly kind: "fabric"; readonly result: PacketResult }
     | { readonly kind: "reference"; readonly result: ReferenceResult };
+}
+
+/** A first packet of a connection, and what was sent back. */
+export interface Opening {
+  readonly verdict: Verdict;
+  /** On the answer to it; undefined when it did not pass. */
+  readonly answer: Verdict | undefined;
 }
 
 /** Stateful: connection tracking remembers what was pushed. */
@@ -38,6 +46,12 @@ export interface Lane {
   /** What the nodes run; empty for the reference. */
   readonly programs: readonly Program[];
   push(packet: Packet, sink?: TraceSink): Answer;
+  /**
+   * What becomes of first packets of connections between one pair of addresses, none like another in protocol and
+   * destination port, and of the answers to those that pass: each as if nothing else had ever been sent. Forgets all
+   * connections.
+   */
+  open(packets: readonly Packet[]): readonly Opening[];
   /** Forgets all connections. */
   flush(): void;
   /** The cluster changed; connections live on. */
@@ -90,9 +104,18 @@ export function referenceLane(cluster: ResolvedCluster): Lane {
       const result = connections.push(packet);
       return { verdict: result.verdict, ctState: result.ctState, by: { kind: "reference", result } };
     },
+    open(packets) {
+      return packets.map((packet) => openAlone(this, packet));
+    },
     flush: () => connections.flush(),
     change: ({ model }) => connections.setModel(model),
   };
+}
+
+function openAlone(lane: Pick<Lane, "push" | "flush">, packet: Packet): Opening {
+  lane.flush();
+  const { verdict } = lane.push(packet);
+  return { verdict, answer: verdict === "accept" ? lane.push(answerTo(packet)).verdict : undefined };
 }
 
 /** Whether the address is that of a pod of the node, or the node's own. */
@@ -135,6 +158,9 @@ export function nodeReferenceLane(cluster: ResolvedCluster, node: string): Lane 
   };
 }
 
+/** Of a packet that was not put to anybody. */
+export const NOT_ASKED: Opening = { verdict: "unknown", answer: undefined };
+
 interface FabricLaneOptions {
   readonly strategy: Strategy;
   readonly programs: readonly Program[];
@@ -149,6 +175,9 @@ class FabricLane implements Lane {
   readonly #compile: (cluster: ResolvedCluster) => readonly Program[];
   readonly #reach: "cluster" | "node";
   #programs: readonly Program[];
+  /** Columns of `open`, as long as it ever took. */
+  #batch = createBatch(0);
+  #results = createFabricResults(0);
 
   constructor({ strategy, programs, compile, ...fabric }: FabricLaneOptions) {
     this.strategy = strategy;
@@ -177,6 +206,39 @@ class FabricLane implements Lane {
   push(packet: Packet, sink?: TraceSink): Answer {
     const result = this.#fabric.push(packet, sink);
     return { verdict: result.verdict, ctState: result.ctState, by: { kind: "fabric", result } };
+  }
+
+  open(packets: readonly Packet[]): readonly Opening[] {
+    // Connections of protocols with ports keep apart by them; what has none would be taken for more of the one before.
+    const [together, alone] = [
+      packets.filter((one) => hasPorts(one.protocol)),
+      packets.filter((one) => !hasPorts(one.protocol)),
+    ];
+    const openings = new Map<Packet, Opening>();
+    for (const group of [together, ...alone.map((one) => [one])]) this.#open(group, openings);
+    return packets.map((packet) => openings.get(packet) ?? NOT_ASKED);
+  }
+
+  #open(packets: readonly Packet[], into: Map<Packet, Opening>): void {
+    this.flush();
+    const verdicts = this.#verdicts(packets);
+    const passed = packets.filter((_, index) => verdicts[index] === "accept");
+    const answers = this.#verdicts(passed.map(answerTo));
+    for (const [index, packet] of packets.entries())
+      into.set(packet, { verdict: verdicts[index] ?? "unknown", answer: undefined });
+    for (const [index, packet] of passed.entries()) into.set(packet, { verdict: "accept", answer: answers[index] });
+  }
+
+  /** In the order of the packets; connections stay. */
+  #verdicts(packets: readonly Packet[]): readonly Verdict[] {
+    if (this.#batch.capacity < packets.length) {
+      this.#batch = createBatch(packets.length);
+      this.#results = createFabricResults(packets.length);
+    }
+    this.#batch.length = 0;
+    for (const packet of packets) appendPacket(this.#batch, packet);
+    this.#fabric.pushBatch(this.#batch, this.#results);
+    return packets.map((_, row) => VERDICTS[this.#results.verdict[row] ?? 0] ?? "unknown");
   }
 
   flush(): void {

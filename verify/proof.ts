@@ -8,14 +8,18 @@ import type { Packet } from "../dataplane/packet.ts";
 import type { Program } from "../dataplane/program.ts";
 import type { Verdict } from "../dataplane/verdict.ts";
 import { evaluate } from "../reference/evaluate.ts";
+import { answerTo } from "./answer.ts";
 import type { Tuple } from "./boxes.ts";
-import { type Asked, boxTexts, type Coverage, laneSide, referenceSide, type Side, walkSpaces } from "./exhaustive.ts";
-import type { Lane } from "./lane.ts";
+import { type Asked, boxTexts, type Coverage, referenceSide, type Side, walkSpaces } from "./exhaustive.ts";
+import { type Lane, NOT_ASKED, type Opening } from "./lane.ts";
 import { type PacketSpace, packetSpaces } from "./space.ts";
 import { blindSpots } from "./spaceReads.ts";
 
 export interface ProofDifference {
+  /** A first packet of a connection, or the answer to one that passed. */
   readonly packet: Packet;
+  /** `established`: the packet is an answer. */
+  readonly ctState: "new" | "established";
   readonly expected: Verdict;
   readonly actual: Verdict;
   /** The reference's reasons. */
@@ -40,13 +44,13 @@ export interface ProofOptions {
   readonly limit: number;
   /** Stop at so many kinds of differences; absent: find all. */
   readonly mostDifferences?: number;
-  proceed?(): Promise<boolean>;
+  /** So many classes come next. False: stop before them. */
+  proceed?(count: number): Promise<boolean>;
 }
 
-interface OpenDifference {
-  readonly packet: Packet;
-  readonly expected: Verdict;
-  readonly actual: Verdict;
+interface OpenDifference extends Omit<ProofDifference, "because" | "boxes"> {
+  /** The first packet, which the API text is asked about. */
+  readonly opening: Packet;
   readonly tuples: Map<PacketSpace, Tuple[]>;
 }
 
@@ -56,17 +60,17 @@ export async function proveStrategy(
   { lane, strategy }: { readonly lane: Lane; readonly strategy: Strategy },
   options: ProofOptions,
 ): Promise<Proof> {
-  const sides = [laneSide(lane), referenceSide(cluster)];
+  const sides = [lane, referenceSide(cluster)];
   const deviations: Record<string, number> = {};
-  const judge: Judge = ({ packet, verdicts }) => {
-    const meant: Verdict = verdicts[1] === "accept" ? "accept" : strategy.denyVerdict;
+  const judge: Judge = ({ packet, openings }) => {
+    const meant: Verdict = openings[1]?.verdict === "accept" ? "accept" : strategy.denyVerdict;
     for (const { name, verdict } of strategy.deviations) {
       const given = verdict(cluster, packet);
       if (given === undefined) continue;
       if (given !== meant) deviations[name] = (deviations[name] ?? 0) + 1;
-      return given;
+      return openingOf(given);
     }
-    return meant;
+    return openingOf(meant);
   };
   return {
     ...(await prove(cluster, { name: strategy.name, sides, programs: lane.programs, judge }, options)),
@@ -80,17 +84,19 @@ export async function compareNode(
   [imported, compiled]: readonly [Lane, Lane],
   options: ProofOptions,
 ): Promise<Proof> {
-  const sides = [laneSide(imported), laneSide(compiled)];
+  const sides = [imported, compiled];
   const programs = [...imported.programs, ...compiled.programs];
-  return prove(
-    cluster,
-    { name: imported.name, sides, programs, judge: ({ verdicts }) => verdicts[1] ?? "unknown" },
-    options,
-  );
+  const judge: Judge = ({ openings }) => openings[1] ?? NOT_ASKED;
+  return prove(cluster, { name: imported.name, sides, programs, judge }, options);
 }
 
-/** The verdict that the first side should have given. */
-type Judge = (asked: Asked) => Verdict;
+/** What the first side should have said. */
+type Judge = (asked: Asked) => Opening;
+
+/** The answer to what passes is part of the connection (row 37), under every strategy. */
+function openingOf(verdict: Verdict): Opening {
+  return { verdict, answer: verdict === "accept" ? verdict : undefined };
+}
 
 interface Question {
   readonly name: string;
@@ -110,12 +116,22 @@ async function prove(
     limit,
     ...(proceed && { proceed }),
     visit: (asked) => {
-      const { space, tuple, packet, verdicts } = asked;
-      const [actual = "unknown"] = verdicts;
+      const { space, tuple, packet } = asked;
+      const [actual = NOT_ASKED] = asked.openings;
       const expected = judge(asked);
-      if (actual === expected) return undefined;
-      const key = `${expected} ${actual} ${evaluate(cluster.model, packet).because.join()}`;
-      const difference = found.get(key) ?? { packet, expected, actual, tuples: new Map() };
+      if (actual.verdict === expected.verdict && actual.answer === expected.answer) return undefined;
+      const now =
+        actual.verdict === expected.verdict
+          ? {
+              packet: answerTo(packet),
+              ctState: "established" as const,
+              expected: expected.answer ?? "unknown",
+              actual: actual.answer ?? "unknown",
+            }
+          : { packet, ctState: "new" as const, expected: expected.verdict, actual: actual.verdict };
+      const because = evaluate(cluster.model, packet).because.join();
+      const key = `${now.ctState} ${now.expected} ${now.actual} ${because}`;
+      const difference = found.get(key) ?? { ...now, opening: packet, tuples: new Map() };
       found.set(key, difference);
       const tuples = difference.tuples.get(space) ?? [];
       difference.tuples.set(space, tuples);
@@ -125,11 +141,9 @@ async function prove(
   });
   return {
     strategy: name,
-    differences: [...found.values()].map(({ packet, expected, actual, tuples }) => ({
-      packet,
-      expected,
-      actual,
-      because: evaluate(cluster.model, packet).because,
+    differences: [...found.values()].map(({ opening, tuples, ...difference }) => ({
+      ...difference,
+      because: evaluate(cluster.model, opening).because,
       boxes: [...tuples].flatMap(([space, list]) => boxTexts(space, list)),
     })),
     deviations: {},

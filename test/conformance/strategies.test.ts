@@ -4,8 +4,8 @@ import type { ClusterModel } from "../../compiler/model.ts";
 import { resolvePolicies } from "../../compiler/resolve.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import { answerTo } from "../../verify/answer.ts";
 import { strategyLane } from "../../verify/lane.ts";
-import { replyTo } from "../arbitraries/builders.ts";
 import { clusterArbitrary } from "../arbitraries/cluster.ts";
 import { concerns, packetArbitrary } from "../arbitraries/packet.ts";
 import { hasShared } from "../shared.ts";
@@ -89,7 +89,7 @@ describe.each(STRATEGIES)(
             for (const packet of packets.filter((one) => concerns(model, one))) {
               lane.flush();
               if (lane.push(packet).verdict !== "accept") continue;
-              const { verdict, ctState } = lane.push(replyTo(packet));
+              const { verdict, ctState } = lane.push(answerTo(packet));
               expect({ packet, verdict }).toEqual({ packet, verdict: "accept" });
               // A node without an attach point on the way of the packet tracks nothing.
               const tracked = lane.programs.every(({ kind }) => kind === "tables");

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Packet } from "../../dataplane/packet.ts";
 import { ReferenceConnections } from "../../reference/connections.ts";
+import { answerTo } from "../../verify/answer.ts";
 import {
   address,
   cluster,
@@ -9,7 +10,6 @@ import {
   pod,
   policy,
   policyPort,
-  replyTo,
   rule,
   selector,
 } from "../arbitraries/builders.ts";
@@ -55,7 +55,7 @@ function verdicts(connections: ReferenceConnections, packets: readonly Packet[])
 
 test("a handshake and the data after it belong to the allowed connection", () => {
   const data = { ...syn, tcpFlags: ACK };
-  expect(verdicts(new ReferenceConnections(model), [syn, replyTo(syn), data, replyTo(data)])).toEqual([
+  expect(verdicts(new ReferenceConnections(model), [syn, answerTo(syn), data, answerTo(data)])).toEqual([
     "accept new",
     "accept established",
     "accept established",
@@ -65,7 +65,7 @@ test("a handshake and the data after it belong to the allowed connection", () =>
 
 test("a dropped packet leaves nothing: its reply is a new packet, and dropped too", () => {
   const refused = packet("tcp", CLIENT, SERVER, { destinationPort: 81 });
-  expect(verdicts(new ReferenceConnections(model), [refused, replyTo(refused), refused])).toEqual([
+  expect(verdicts(new ReferenceConnections(model), [refused, answerTo(refused), refused])).toEqual([
     "drop new",
     "drop new",
     "drop new",
@@ -78,7 +78,7 @@ test("another source port, protocol or direction is another connection", () => {
   connections.setModel(closed);
   expect(connections.push({ ...syn, sourcePort: 40_001 }).verdict).toBe("drop");
   expect(connections.push(packet("sctp", CLIENT, SERVER, { destinationPort: 80 })).verdict).toBe("drop");
-  expect(connections.push({ ...replyTo(syn), destinationPort: 40_001 }).verdict).toBe("drop");
+  expect(connections.push({ ...answerTo(syn), destinationPort: 40_001 }).verdict).toBe("drop");
   expect(connections.push(syn).verdict).toBe("accept");
 });
 
@@ -86,24 +86,24 @@ test("flush forgets every connection", () => {
   const connections = new ReferenceConnections(model);
   connections.push(syn);
   connections.flush();
-  expect(connections.push(replyTo(syn))).toMatchObject({ verdict: "drop", ctState: "new" });
+  expect(connections.push(answerTo(syn))).toMatchObject({ verdict: "drop", ctState: "new" });
 });
 
 test("a reset ends a connection, and an end that was never begun begins none", () => {
   const connections = new ReferenceConnections(model);
-  const reset = { ...replyTo(syn), tcpFlags: RST };
-  expect(verdicts(connections, [syn, reset, replyTo(syn)])).toEqual(["accept new", "accept established", "drop new"]);
-  expect(verdicts(connections, [{ ...syn, tcpFlags: RST }, replyTo(syn)])).toEqual(["accept new", "drop new"]);
+  const reset = { ...answerTo(syn), tcpFlags: RST };
+  expect(verdicts(connections, [syn, reset, answerTo(syn)])).toEqual(["accept new", "accept established", "drop new"]);
+  expect(verdicts(connections, [{ ...syn, tcpFlags: RST }, answerTo(syn)])).toEqual(["accept new", "drop new"]);
 });
 
 test("after both ends said FIN the rest passes, and a new SYN asks the rules again", () => {
   const connections = new ReferenceConnections(model);
   const fin = { ...syn, tcpFlags: FIN | ACK };
-  const finBack = { ...replyTo(syn), tcpFlags: FIN | ACK };
+  const finBack = { ...answerTo(syn), tcpFlags: FIN | ACK };
   const last = { ...syn, tcpFlags: ACK };
   expect(verdicts(connections, [syn, fin, finBack, last])).not.toContain("drop new");
   connections.setModel(closed);
-  expect(verdicts(connections, [last, syn, replyTo(syn)])).toEqual(["accept established", "drop new", "drop new"]);
+  expect(verdicts(connections, [last, syn, answerTo(syn)])).toEqual(["accept established", "drop new", "drop new"]);
 });
 
 test("a SYN sent again on a live connection, or after one FIN only, is part of it", () => {
@@ -119,15 +119,22 @@ test("UDP answers pass, and SCTP ends with an abort", () => {
   const init = packet("sctp", CLIENT, SERVER, { destinationPort: 9 });
   const abort = { ...init, sctpChunk: 6 };
   expect(
-    verdicts(new ReferenceConnections(model), [question, replyTo(question), init, replyTo(init), abort, replyTo(init)]),
+    verdicts(new ReferenceConnections(model), [
+      question,
+      answerTo(question),
+      init,
+      answerTo(init),
+      abort,
+      answerTo(init),
+    ]),
   ).toEqual(["accept new", "accept established", "accept new", "accept established", "accept established", "drop new"]);
 });
 
 test("an echo reply passes when its request did, with the same identifier and the other way", () => {
   const request = packet("icmp", CLIENT, SERVER, { icmpId: 7 });
-  expect(verdicts(new ReferenceConnections(model), [request, replyTo(request)])).toEqual(["drop new", "drop new"]);
+  expect(verdicts(new ReferenceConnections(model), [request, answerTo(request)])).toEqual(["drop new", "drop new"]);
   const connections = new ReferenceConnections(pingable);
-  expect(verdicts(connections, [request, replyTo(request), { ...replyTo(request), icmpId: 8 }])).toEqual([
+  expect(verdicts(connections, [request, answerTo(request), { ...answerTo(request), icmpId: 8 }])).toEqual([
     "accept new",
     "accept established",
     "drop new",
@@ -142,7 +149,7 @@ test("an ICMP error passes when it quotes a live connection and goes to the quot
   expect(connections.push(error(syn, CLIENT)).verdict).toBe("drop");
   connections.push(syn);
   expect(connections.push(error(syn, CLIENT))).toMatchObject({ verdict: "accept", ctState: "related" });
-  expect(connections.push(error(replyTo(syn), SERVER))).toMatchObject({ verdict: "accept", ctState: "related" });
+  expect(connections.push(error(answerTo(syn), SERVER))).toMatchObject({ verdict: "accept", ctState: "related" });
   expect(connections.push(error(syn, SERVER)).verdict).toBe("drop");
   expect(connections.push(error({ ...syn, sourcePort: 1 }, CLIENT)).verdict).toBe("drop");
 });
@@ -166,6 +173,6 @@ test("addresses are compared as numbers, so IPv6 connections are kept apart too"
   const connections = new ReferenceConnections(open);
   connections.push(first);
   connections.setModel(six);
-  expect(connections.push(replyTo(first)).verdict).toBe("accept");
-  expect(connections.push({ ...replyTo(first), source: address("fd00::4") }).verdict).toBe("drop");
+  expect(connections.push(answerTo(first)).verdict).toBe("accept");
+  expect(connections.push({ ...answerTo(first), source: address("fd00::4") }).verdict).toBe("drop");
 });

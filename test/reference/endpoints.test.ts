@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import type { Endpoint } from "../../compiler/model.ts";
 import { ReferenceConnections } from "../../reference/connections.ts";
 import { evaluate } from "../../reference/evaluate.ts";
-import { cluster, node, pod, replyTo, syn } from "../arbitraries/builders.ts";
+import { answerTo } from "../../verify/answer.ts";
+import { cluster, node, pod, syn } from "../arbitraries/builders.ts";
 import { directionsOf, packetIn, policyYaml, verdictOf, world } from "./world.ts";
 
 const nodes = [node("node-a", ["192.168.0.11"]), node("node-b", ["192.168.0.12"])];
@@ -128,12 +129,12 @@ test("row 37: replies of an allowed connection pass where nothing else would, an
   );
   const connections = new ReferenceConnections(oneWay);
   const request = packetIn(oneWay, "tcp default/web > default/db:80");
-  expect(evaluate(oneWay, replyTo(request)).verdict).toBe("drop");
+  expect(evaluate(oneWay, answerTo(request)).verdict).toBe("drop");
   expect(connections.push(request).verdict).toBe("accept");
-  expect(connections.push(replyTo(request)).verdict).toBe("accept");
+  expect(connections.push(answerTo(request)).verdict).toBe("accept");
   connections.setModel(world({ nodes, endpoints: [web, db] }, DENY_ALL));
   expect(connections.push(request).verdict).toBe("accept");
-  expect(connections.push(replyTo(request)).verdict).toBe("accept");
+  expect(connections.push(answerTo(request)).verdict).toBe("accept");
   connections.setModel(allowed);
   expect(connections.push(syn("10.1.1.2", "10.1.0.2", 80)).verdict).toBe("accept");
 });

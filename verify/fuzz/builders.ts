@@ -20,7 +20,7 @@ import type {
   PortProtocol,
 } from "../../compiler/model.ts";
 import { type Cidr, type IpAddress, parseAddress, parseCidr } from "../../dataplane/address.ts";
-import { makePacket, type Packet, PROTOCOL, parseProtocol } from "../../dataplane/packet.ts";
+import { makePacket, type Packet, parseProtocol } from "../../dataplane/packet.ts";
 
 /** The place of everything built here: no file has it. */
 export const BUILT: SourceRef = { file: "built", line: 0, column: 0 };
@@ -205,20 +205,4 @@ export function packet(protocol: string, source: string, destination: string, re
 /** A TCP SYN. */
 export function syn(source: string, destination: string, port: number): Packet {
   return packet("tcp", source, destination, { destinationPort: port });
-}
-
-/** What comes back for a packet: both ends turned round; SYN becomes SYN ACK, an echo request its reply. */
-export function replyTo(sent: Packet): Packet {
-  const echoReply = sent.protocol === PROTOCOL.icmpv6 ? 129 : 0;
-  const isPing = sent.protocol === PROTOCOL.icmp || sent.protocol === PROTOCOL.icmpv6;
-  return {
-    ...sent,
-    source: sent.destination,
-    destination: sent.source,
-    sourcePort: sent.destinationPort,
-    destinationPort: sent.sourcePort,
-    tcpFlags: sent.protocol === PROTOCOL.tcp ? sent.tcpFlags | 0x10 : 0,
-    icmpType: isPing ? echoReply : sent.icmpType,
-    sctpChunk: sent.protocol === PROTOCOL.sctp ? 2 : sent.sctpChunk,
-  };
 }

@@ -26,11 +26,23 @@ function policiesCollide(cluster: ResolvedCluster): boolean {
   return known;
 }
 
+const COLLIDING_PODS = new WeakMap<ResolvedCluster, Map<string, boolean>>();
+
 /** IPv4 is restored first, and its failure ends the sync for both. */
 function podsCollide(cluster: ResolvedCluster, node: string, family: Family): boolean {
-  const pods = cluster.podsOn(node);
-  const families: readonly Family[] = family === 4 ? [4] : [4, 6];
-  return families.some((one) => collide(pods.filter((pod) => pod.addresses.some((address) => address.family === one))));
+  const byNode = COLLIDING_PODS.get(cluster) ?? new Map<string, boolean>();
+  COLLIDING_PODS.set(cluster, byNode);
+  const key = `${family} ${node}`;
+  let known = byNode.get(key);
+  if (known === undefined) {
+    const pods = cluster.podsOn(node);
+    const families: readonly Family[] = family === 4 ? [4] : [4, 6];
+    known = families.some((one) =>
+      collide(pods.filter((pod) => pod.addresses.some((address) => address.family === one))),
+    );
+    byNode.set(key, known);
+  }
+  return known;
 }
 
 /** The reading of a node that isolates nobody when `unfiltered` holds. */

@@ -14,12 +14,21 @@ function isOpen(cluster: ResolvedCluster, namespace: string): boolean {
   return found !== undefined && defaultPolicy(found) !== undefined;
 }
 
+// What the listener makes of a policy follows from the policy alone, and is asked for again with every packet.
+const TARGETS = new WeakMap<NetworkPolicy, RomanaEndpoint>();
+
+function targetOf(policy: NetworkPolicy): RomanaEndpoint {
+  let target = TARGETS.get(policy);
+  if (target === undefined) {
+    ({ target } = translatePolicy(policy));
+    TARGETS.set(policy, target);
+  }
+  return target;
+}
+
 /** Policies with an ingress list, by the tenant and segment they are translated to. */
 function policiesOfTenant(cluster: ResolvedCluster, namespace: string, segment: string): readonly ResolvedPolicy[] {
-  return cluster.policies.filter(({ policy }) => {
-    const { target } = translatePolicy(policy);
-    return target.tenant === namespace && (target.segment === "" || target.segment === segment);
-  });
+  return cluster.policies.filter(({ policy }) => inTenant(targetOf(policy), namespace, segment));
 }
 
 /** A peer under the segment label alone. ipBlocks are another quirk's. */
