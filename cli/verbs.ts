@@ -15,6 +15,7 @@ export interface VerbModule {
 
 export const VERBS: readonly Verb[] = [
   { name: "validate", summary: "every issue of the manifests, all at once", load: () => import("./validate.ts") },
+  { name: "lint", summary: "rules and policies that change nothing", load: () => import("./lint.ts") },
   { name: "trace", summary: "walk one packet, or many, and say what decided", load: () => import("./trace.ts") },
   { name: "matrix", summary: "the truth table of all pod pairs", load: () => import("./matrix.ts") },
   { name: "compile", summary: "print the program of one node", load: () => import("./compile.ts") },

@@ -1,0 +1,44 @@
+/**
+ * lint: what is valid and yet not what anybody means. Rules that cannot match, policies that change nothing, peers that
+ * others contain, exceptions that others reopen, ports nobody listens on, maps about to be full. All of it follows from
+ * the same classes of packets as the proof, so "changes nothing" is about every packet, not about a sample.
+ *
+ * It speaks of the API text. That a solution reads some policy otherwise is its deviation's business.
+ */
+import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { Strategy } from "../compiler/strategies/strategy.ts";
+import { Universe } from "./lint/allowed.ts";
+import { lintCapacity } from "./lint/capacity.ts";
+import type { LintFinding } from "./lint/finding.ts";
+import { lintPeers } from "./lint/peers.ts";
+import { lintPorts } from "./lint/ports.ts";
+import { lintRedundancy } from "./lint/redundancy.ts";
+
+export interface LintOptions {
+  /** Whose maps and sets are looked at. */
+  readonly strategies: readonly Strategy[];
+}
+
+export interface LintReport {
+  /** In order of file, line and column. */
+  readonly findings: readonly LintFinding[];
+  /** What was left out, and why; empty: nothing. */
+  readonly gaps: readonly string[];
+}
+
+export function lintCluster(cluster: ResolvedCluster, { strategies }: LintOptions): LintReport {
+  const universe = new Universe(cluster);
+  const { findings, gaps } = lintRedundancy(cluster, universe);
+  const all = [
+    ...lintPeers(cluster, universe),
+    ...lintPorts(cluster),
+    ...findings,
+    ...strategies.flatMap((strategy) => lintCapacity(cluster, strategy)),
+  ];
+  return { findings: all.sort(byPlace), gaps };
+}
+
+function byPlace(a: LintFinding, b: LintFinding): number {
+  if (a.file !== b.file) return a.file < b.file ? -1 : 1;
+  return a.line - b.line || a.column - b.column;
+}
