@@ -8,7 +8,7 @@
  */
 import type { Direction, Endpoint, PolicyPort } from "../../compiler/model.ts";
 import type { ResolvedCluster, ResolvedPeer, ResolvedRule } from "../../compiler/resolve.ts";
-import { type Cidr, cidrContains } from "../../dataplane/address.ts";
+import { type Cidr, cidrContains, compareCidrs } from "../../dataplane/address.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import { type AddressAtom, packetSpaces, type ServiceAtom } from "../space.ts";
 
@@ -61,12 +61,12 @@ export class Universe {
     return bits;
   }
 
+  /** Atoms come in order of their prefixes, a prefix before those inside it: what lies in a block is one run of them. */
   block(cidr: Cidr): Bits {
-    let bits = NOTHING;
-    for (const [index, { prefix }] of this.addresses.entries()) {
-      if (cidrContains(cidr, prefix)) bits |= 1n << BigInt(index);
-    }
-    return bits;
+    const first = firstWhere(this.addresses, ({ prefix }) => isNotBefore(prefix, cidr));
+    const inside = this.addresses.slice(first);
+    const count = firstWhere(inside, ({ prefix }) => !cidrContains(cidr, prefix));
+    return ((1n << BigInt(count)) - 1n) << BigInt(first);
   }
 
   /** The services of a rule's port, for the pod on which its name is looked up. */
@@ -102,6 +102,23 @@ export class Universe {
     const resolved = [...bySpan].map(([span, these]): Product => ({ peers: these, services: span }));
     return nonEmpty([{ peers, services: services(numeric, undefined) }, ...resolved]);
   }
+}
+
+/** The index of the first item for which `holds`, which holds for all after it; the length when for none. */
+function firstWhere<T>(items: readonly T[], holds: (item: T) => boolean): number {
+  let [low, high] = [0, items.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const item = items[middle];
+    if (item !== undefined && holds(item)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** In the order of `addresses`: IPv4 first. */
+function isNotBefore(prefix: Cidr, cidr: Cidr): boolean {
+  return prefix.family === cidr.family ? compareCidrs(prefix, cidr) >= 0 : prefix.family > cidr.family;
 }
 
 function nonEmpty(products: readonly Product[]): readonly Product[] {

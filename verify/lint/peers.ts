@@ -1,9 +1,10 @@
 /** Findings about selectors and single rules: what selects nobody, matches nothing, or stands in a rule twice. */
-import { DIRECTIONS, type Direction, type NetworkPolicy } from "../../compiler/model.ts";
+import { DIRECTIONS, type Direction } from "../../compiler/model.ts";
 import type { ResolvedCluster, ResolvedPeer, ResolvedPolicy, ResolvedRule } from "../../compiler/resolve.ts";
-import { NOTHING, type Universe } from "./allowed.ts";
+import { liesWithin, NOTHING, type Universe } from "./allowed.ts";
 import { peerField, ruleField, writtenPeer } from "./fields.ts";
 import { finding, type LintFinding } from "./finding.ts";
+import { UnionTree } from "./unionTree.ts";
 
 export function lintPeers(cluster: ResolvedCluster, universe: Universe): readonly LintFinding[] {
   return cluster.policies.flatMap((resolved) => [
@@ -63,16 +64,15 @@ function lintRule({ resolved, direction, rule, universe }: RuleAsked): readonly 
 /** From the last: of two equal peers the later one is superfluous. */
 function lintShadowed({ resolved: { policy }, direction, rule, universe }: RuleAsked): readonly LintFinding[] {
   const kept = new Set(rule.peers);
+  const tree = new UnionTree(rule.peers.map((peer) => [universe.peer(peer)]));
   const found: LintFinding[] = [];
-  for (const peer of [...rule.peers].reverse()) {
+  for (const [index, peer] of [...rule.peers.entries()].reverse()) {
     const bits = universe.peer(peer);
-    const others = [...kept].filter((other) => other !== peer);
-    if (bits === NOTHING || others.length === 0) continue;
-    const all = others.reduce((sum, other) => sum | universe.peer(other), NOTHING);
-    if ((bits & ~all) !== NOTHING) continue;
+    if (bits === NOTHING || !liesWithin([bits], tree.without(index))) continue;
+    tree.remove(index);
     kept.delete(peer);
     const path = peerField(direction, rule.index, peer.index);
-    const message = `whatever this peer selects is selected by ${coveredBy(bits, others, { universe, policy, direction, rule })} already`;
+    const message = `whatever this peer selects is selected by ${coveredBy(bits, [...kept], { universe, direction, rule })} already`;
     found.push(finding("peer-shadowed", writtenPeer(policy, direction, [rule.index, peer.index]), { path, message }));
   }
   return found;
@@ -81,11 +81,7 @@ function lintShadowed({ resolved: { policy }, direction, rule, universe }: RuleA
 function coveredBy(
   bits: bigint,
   others: readonly ResolvedPeer[],
-  {
-    universe,
-    direction,
-    rule,
-  }: Pick<RuleAsked, "universe" | "direction" | "rule"> & { readonly policy: NetworkPolicy },
+  { universe, direction, rule }: Pick<RuleAsked, "universe" | "direction" | "rule">,
 ): string {
   const one = others.find((other) => (bits & ~universe.peer(other)) === NOTHING);
   return one === undefined ? "the others of the rule together" : peerField(direction, rule.index, one.index);

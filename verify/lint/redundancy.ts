@@ -90,11 +90,11 @@ function lintPolicies(
   classes: readonly SubjectClass[],
   universe: Universe,
 ): readonly LintFinding[] {
-  const places = new Map<ResolvedPolicy, { readonly place: Place; readonly left: { count: number } }[]>();
+  const places = new Map<ResolvedPolicy, { readonly place: Place; readonly left: Set<ResolvedPolicy> }[]>();
   for (const one of classes) {
     const sets = one.policies.map((resolved) => allowedBy(universe, resolved[one.direction], one));
     const tree = new UnionTree(sets);
-    const left = { count: one.policies.length };
+    const left = new Set(one.policies);
     for (const [index, resolved] of one.policies.entries()) {
       const own = places.get(resolved) ?? [];
       places.set(resolved, own);
@@ -104,17 +104,26 @@ function lintPolicies(
   const found: LintFinding[] = [];
   for (const resolved of [...policies].reverse()) {
     const own = places.get(resolved) ?? [];
-    const superfluous = own.every(({ place, left }) => left.count > 1 && isSuperfluous(place));
+    const superfluous = own.every(({ place, left }) => left.size > 1 && isSuperfluous(place));
     if (own.length === 0 || !superfluous || !isSeenWhole(resolved, classes)) continue;
     for (const { place, left } of own) {
       place.tree.remove(place.index);
-      left.count--;
+      left.delete(resolved);
     }
     const { policy } = resolved;
-    const message = `without policy ${policy.key} every packet would fare the same: others isolate the pods it selects, and allow all that it allows`;
+    const message = `without policy ${policy.key} every packet would fare the same: ${keysText(own.map(({ left }) => left))} isolate the pods it selects and allow all that it allows`;
     found.push(finding("policy-changes-nothing", policy.source, { path: "spec", message }));
   }
   return found;
+}
+
+/** Enough to see why. */
+const SHOWN = 3;
+
+function keysText(sets: readonly ReadonlySet<ResolvedPolicy>[]): string {
+  const keys = [...new Set(sets.flatMap((set) => [...set].map(({ policy }) => policy.key)))];
+  const more = keys.length > SHOWN ? ` and ${keys.length - SHOWN} more` : "";
+  return `${keys.slice(0, SHOWN).join(", ")}${more}`;
 }
 
 /** Whether no class of its subjects was left out as too large. */
@@ -173,14 +182,17 @@ function lintExceptions(classes: readonly SubjectClass[], universe: Universe): r
   const found: LintFinding[] = [];
   for (const one of classes) {
     const entries = entriesOf(one, universe);
-    for (const entry of entries) {
+    const tree = new UnionTree(entries.map(({ peers }) => [peers]));
+    for (const [at, entry] of entries.entries()) {
       const { peer, resolved, rule, services } = entry;
       if (peer?.kind !== "ipBlock") continue;
       for (const [index, cidr] of peer.except.entries()) {
         const bits = universe.block(cidr);
         const path = `${peerField(one.direction, rule.index, peer.index)}.ipBlock.except[${index}]`;
         const key = `${resolved.policy.key} ${path}`;
-        if (told.has(key)) continue;
+        // Mostly nobody else has them, and that is seen at once.
+        const others = tree.without(at)[0] ?? NOTHING;
+        if (told.has(key) || (others & bits) === NOTHING) continue;
         const again = entries.find(
           (other) => other.peer !== peer && (other.peers & bits) !== NOTHING && (other.services & services) !== NOTHING,
         );
