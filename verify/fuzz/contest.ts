@@ -60,7 +60,7 @@ export class Trial {
     const known = this.#said[index];
     if (known !== undefined) return known;
     this.#side ??= referenceSide(this.cluster);
-    const said = this.#side.verdict(this.packetAt(index));
+    const said = this.#side.open([this.packetAt(index)])[0]?.verdict ?? "unknown";
     this.#said[index] = said;
     return said;
   }
