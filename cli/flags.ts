@@ -1,5 +1,8 @@
 /** Flags that verbs share, and the values they take. */
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { hasPorts, parseProtocol } from "../dataplane/packet.ts";
+import type { Port } from "../traffic/generate/sessions.ts";
+import { UsageError } from "./io.ts";
 import type { ColorChoice } from "./paint.ts";
 
 /** How to speak. */
@@ -94,4 +97,19 @@ export function addImportFlags(command: Command): Command {
     .option("--ipset-save <FILE>", "its ipset save")
     .option("--interfaces <FILE>", "its pods' interfaces: JSON, namespace/pod to name")
     .option("--node <NAME>", "the node the saves come from");
+}
+
+/** `tcp/80,udp/53,icmp`. */
+export function parsePorts(text: string): readonly Port[] {
+  return text.split(",").map((part) => {
+    const [name = "", number, ...rest] = part.split("/");
+    const protocol = parseProtocol(name);
+    const port = Number(number ?? 0);
+    const isPort =
+      number === undefined ? protocol !== undefined && !hasPorts(protocol) : /^\d{1,5}$/.test(number) && port <= 65_535;
+    if (protocol === undefined || !isPort || rest.length > 0) {
+      throw new UsageError(`--port takes PROTO/PORT,… as in tcp/80,udp/53 (or icmp), found "${part}"`);
+    }
+    return { protocol, port };
+  });
 }

@@ -4,8 +4,16 @@ import { resolvePolicies } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Family, IpAddress } from "../dataplane/address.ts";
 import { hasPorts, makePacket, parseProtocol, protocolName } from "../dataplane/packet.ts";
+import type { Port } from "../traffic/generate/sessions.ts";
 import type { Lane } from "../verify/lane.ts";
-import { addInputFlags, addOutputFlag, addStrategyFlags, type InputFlags, type StrategyFlags } from "./flags.ts";
+import {
+  addInputFlags,
+  addOutputFlag,
+  addStrategyFlags,
+  type InputFlags,
+  parsePorts,
+  type StrategyFlags,
+} from "./flags.ts";
 import { type Cell, formatMatrix, type Matrix } from "./format/matrix.ts";
 import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
@@ -23,12 +31,6 @@ export function define(command: Command, session: Session): void {
     .option("--port <PROTO/PORT,…>", "which ports; when left out, those that pods declare and policies name")
     .addOption(new Option("--family <FAMILY>", "which addresses of the pods").choices(["4", "6"]))
     .action((flags: MatrixFlags) => matrix(flags, session));
-}
-
-/** One column of questions: a protocol and a destination port. */
-interface MatrixPort {
-  readonly protocol: number;
-  readonly port: number;
 }
 
 interface MatrixPod {
@@ -78,8 +80,8 @@ function familyOf({ family }: MatrixFlags, { pods }: ResolvedCluster): Family {
 }
 
 /** What the cluster itself speaks of: container ports, and the numbers in policies. */
-function portsOf({ pods, model }: ResolvedCluster): readonly MatrixPort[] {
-  const found = new Map<string, MatrixPort>();
+function portsOf({ pods, model }: ResolvedCluster): readonly Port[] {
+  const found = new Map<string, Port>();
   const add = (name: string, port: number) => {
     const protocol = parseProtocol(name);
     if (protocol !== undefined) found.set(`${protocol}/${port}`, { protocol, port });
@@ -95,28 +97,14 @@ function portsOf({ pods, model }: ResolvedCluster): readonly MatrixPort[] {
   return [...found.values()].sort((a, b) => a.protocol - b.protocol || a.port - b.port);
 }
 
-function parsePorts(text: string): readonly MatrixPort[] {
-  return text.split(",").map((part) => {
-    const [name = "", number, ...rest] = part.split("/");
-    const protocol = parseProtocol(name);
-    const port = Number(number ?? 0);
-    const isPort =
-      number === undefined ? protocol !== undefined && !hasPorts(protocol) : /^\d{1,5}$/.test(number) && port <= 65_535;
-    if (protocol === undefined || !isPort || rest.length > 0) {
-      throw new UsageError(`--port takes PROTO/PORT,… as in tcp/80,udp/53 (or icmp), found "${part}"`);
-    }
-    return { protocol, port };
-  });
-}
-
-function portText({ protocol, port }: MatrixPort): string {
+function portText({ protocol, port }: Port): string {
   return hasPorts(protocol) ? `${protocolName(protocol)}/${port}` : protocolName(protocol);
 }
 
 interface FillOptions {
   readonly lane: Lane;
   readonly pods: readonly MatrixPod[];
-  readonly ports: readonly MatrixPort[];
+  readonly ports: readonly Port[];
   readonly progress: Progress;
 }
 
@@ -142,7 +130,7 @@ async function fill({ lane, pods, ports, progress }: FillOptions): Promise<Matri
 
 const CELL = { accept: ".", drop: "X", reject: "R", unknown: "?" } as const;
 
-function cellOf(lane: Lane, from: MatrixPod, to: MatrixPod, { protocol, port }: MatrixPort): Cell {
+function cellOf(lane: Lane, from: MatrixPod, to: MatrixPod, { protocol, port }: Port): Cell {
   const packet = makePacket({ protocol, source: from.address, destination: to.address, destinationPort: port });
   return CELL[lane.push(packet).verdict];
 }

@@ -35,6 +35,7 @@ export const VERBS: readonly Verb[] = [
   { name: "bench", summary: "measure speed, beside peers and targets", load: () => import("./bench.ts") },
   { name: "timeline", summary: "what a changing cluster's packets meet", load: () => import("./timeline.ts") },
   { name: "test", summary: "run scenarios", load: () => import("./test.ts") },
+  { name: "traffic", summary: "make traffic between pods, from a seed", load: () => import("./traffic.ts") },
   { name: "strategies", summary: "list the network solutions", load: () => import("./strategies.ts") },
   { name: "completion", summary: "print a completion script for a shell", load: () => import("./completion.ts") },
   { name: "version", summary: "print the version", load: () => import("./version.ts") },

@@ -20,6 +20,8 @@ export interface Frame {
 
 export interface CaptureWriter {
   frame(frame: Frame): void;
+  /** Bytes held. */
+  readonly length: number;
   /** The bytes written since the last call. Call it now and then: until then they are held. */
   take(): Uint8Array;
 }

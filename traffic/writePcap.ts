@@ -28,6 +28,10 @@ export class PcapWriter implements CaptureWriter {
     sink.bytes(bytes);
   }
 
+  get length(): number {
+    return this.#sink.length;
+  }
+
   take(): Uint8Array {
     return this.#sink.take();
   }

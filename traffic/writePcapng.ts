@@ -92,6 +92,10 @@ export class PcapngWriter implements CaptureWriter {
     });
   }
 
+  get length(): number {
+    return this.#sink.length;
+  }
+
   take(): Uint8Array {
     return this.#sink.take();
   }

@@ -1,31 +1,7 @@
-/** Numbers that look random and are a function of a seed, so that every workload can be had again. */
-export class Random {
-  #state: number;
+/** The seeded numbers of traffic, and what clusters need beside them. */
+import { SeededRandom } from "../../traffic/generate/random.ts";
 
-  /** Any integer; its lowest 32 bits count. */
-  constructor(seed: number) {
-    this.#state = seed | 0;
-  }
-
-  /** Uniform from 0 to `count - 1`. Mulberry32: one word of state, period 2^32, plenty for shapes of clusters. */
-  below(count: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * count);
-  }
-
-  /** True in `percent` of 100 cases. */
-  chance(percent: number): boolean {
-    return this.below(100) < percent;
-  }
-
-  pick<T>(items: readonly T[]): T {
-    const item = items[this.below(items.length)];
-    if (item === undefined) throw new Error("there is nothing to pick from");
-    return item;
-  }
-
+export class Random extends SeededRandom {
   /** A version 4 UUID (RFC 9562), as the API server gives objects. */
   uuid(): string {
     const hex = (digits: number) =>

@@ -16,12 +16,12 @@ import {
   type TrafficOptions,
   type TrafficSource,
 } from "../source.ts";
+import { TimeQueue } from "../timeQueue.ts";
 import { isProblem, type Resolve } from "../transcript.ts";
 import type { FlowRecord, LoggedEnd } from "./flowRecord.ts";
-import { ImpliedPackets } from "./impliedPackets.ts";
+import { type ImpliedPacket, ImpliedPackets } from "./impliedPackets.ts";
 import { LineReader, MAX_LINE_BYTES } from "./lineReader.ts";
 import type { LogReader, LogSink } from "./logReader.ts";
-import { PacketQueue } from "./packetQueue.ts";
 
 /**
  * Packets held back to put them in order. A log with more overlapping flows than that is in order only nearly, and says so.
@@ -48,7 +48,7 @@ export class LogSource implements TrafficSource, LogSink {
   readonly #resolve: Resolve | undefined;
   readonly #batch: TrafficBatch;
   readonly #implied = new ImpliedPackets();
-  readonly #queue = new PacketQueue();
+  readonly #queue = new TimeQueue<ImpliedPacket>();
   readonly #interfaceIds = new Map<string, number>();
   readonly #addresses = new Map<string, IpAddress>();
   readonly #mostWaiting: number;
@@ -92,7 +92,7 @@ export class LogSource implements TrafficSource, LogSink {
       if (lines.isTooLong) {
         this.#findings.fail({ line: this.lineNumber + 1 }, `a line has more than ${MAX_LINE_BYTES} bytes`);
       }
-      for (const implied of this.#implied.finish()) this.#queue.push(implied);
+      for (const implied of this.#implied.finish()) this.#wait(implied);
       while (this.#queue.length > 0) {
         if (!this.#append()) continue;
         yield this.#batch;
@@ -174,7 +174,7 @@ export class LogSource implements TrafficSource, LogSink {
       return;
     }
     const end = Math.max(record.start, record.end);
-    for (const implied of this.#implied.of({ ...record, end, source, destination })) this.#queue.push(implied);
+    for (const implied of this.#implied.of({ ...record, end, source, destination })) this.#wait(implied);
   }
 
   packet(packet: Packet): void {
@@ -190,7 +190,11 @@ export class LogSource implements TrafficSource, LogSink {
       opening: "underway",
       closing: "open",
     };
-    this.#queue.push({ packet, record, bytes: packetLength(packet) });
+    this.#wait({ packet, record, bytes: packetLength(packet) });
+  }
+
+  #wait(implied: ImpliedPacket): void {
+    this.#queue.push(implied, implied.packet.time);
   }
 
   skip(reason: string): void {

@@ -1,25 +1,29 @@
-/** Packets put in order of time: flows of a log overlap, and a log lists them by their ends or not at all. */
-import type { ImpliedPacket } from "./impliedPackets.ts";
+/** Things put in order of time: connections overlap, whether a log lists them or a generator makes them. */
 
-interface Waiting {
-  readonly item: ImpliedPacket;
+interface Waiting<T> {
+  readonly item: T;
   readonly time: number;
   /** Order of arrival, which decides among equals. */
   readonly serial: number;
 }
 
 /** A binary heap; the first in time is at 0. */
-export class PacketQueue {
-  readonly #heap: Waiting[] = [];
+export class TimeQueue<T> {
+  readonly #heap: Waiting<T>[] = [];
   #serial = 0;
 
   get length(): number {
     return this.#heap.length;
   }
 
-  push(item: ImpliedPacket): void {
+  /** Time of the first; undefined: there is none. */
+  get nextTime(): number | undefined {
+    return this.#heap[0]?.time;
+  }
+
+  push(item: T, time: number): void {
     const heap = this.#heap;
-    const waiting = { item, time: item.packet.time, serial: this.#serial++ };
+    const waiting = { item, time, serial: this.#serial++ };
     let at = heap.length;
     heap.push(waiting);
     while (at > 0) {
@@ -33,7 +37,7 @@ export class PacketQueue {
   }
 
   /** Takes the first one out. */
-  pop(): ImpliedPacket | undefined {
+  pop(): T | undefined {
     const heap = this.#heap;
     const first = heap[0];
     const last = heap.pop();
@@ -55,6 +59,6 @@ export class PacketQueue {
   }
 }
 
-function isBefore(a: Waiting, b: Waiting): boolean {
+function isBefore(a: Waiting<unknown>, b: Waiting<unknown>): boolean {
   return a.time < b.time || (a.time === b.time && a.serial < b.serial);
 }
