@@ -2,8 +2,8 @@
 import { type Command, Option } from "commander";
 import { HUBBLE_FLAGS, type HubbleFlag, type HubbleTerm } from "../replay/filter/hubble.ts";
 import { addImportFlags, addInputFlags, addOutputFlag, addStrategyFlags, wholeNumber } from "./flags.ts";
+import { type ReplayFlags, runReplay } from "./replayCommand.ts";
 import { REPLAY_FORMATS } from "./replayOutput.ts";
-import { type ReplayFlags, runReplay } from "./replayRun.ts";
 import type { Session } from "./session.ts";
 
 /** What the flags in Hubble's words say in `--help`. */
@@ -33,6 +33,7 @@ export function define(command: Command, session: Session): void {
     .option("--after <DIR>", "manifests after the change: a whole cluster, or what is applied over -f")
     .option("--prune", "policies of -f that the folder does not have go, as with kubectl apply --prune")
     .option("--filter <EXPRESSION>", "flows in tcpdump's words: host, net, port, proto, src, dst, and, or, not")
+    .option("--suggest", "print the fewest added rules, as NetworkPolicies, that let what was seen pass")
     .option("--keep-duplicates", "replay a packet as often as it was recorded on several interfaces")
     .addOption(new Option("--top <N>", "rows of each table").argParser(wholeNumber(1, 1_000_000)).default(20))
     .action((traffic: readonly string[], flags: ReplayFlags) => runReplay({ traffic, flags, hubble }, session));

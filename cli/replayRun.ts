@@ -1,106 +1,55 @@
-/** The course of a replay: manifests to sides, traffic through them, the report. */
+/** One pass of a recording through the sides of a replay. */
 import { hasErrors } from "../compiler/issue.ts";
 import { type ClusterModel, isOnPodNetwork } from "../compiler/model.ts";
 import type { IpAddress } from "../dataplane/address.ts";
 import { Duplicates } from "../replay/duplicates.ts";
-import { type FilterSetup, filterOf } from "../replay/filter/filter.ts";
-import type { HubbleTerm } from "../replay/filter/hubble.ts";
 import { type FlowFilter, Replay } from "../replay/replay.ts";
 import { isWanted, ReplayReport } from "../replay/report.ts";
-import { type LoadedSetup, loadSetup, servicesOf } from "../replay/setup.ts";
+import { type LoadedSetup, servicesOf } from "../replay/setup.ts";
 import { BATCH_ROWS } from "../traffic/source.ts";
 import { resolverOf } from "../verify/who.ts";
-import type { Comparison } from "./format/replay/flowObject.ts";
-import { EXIT, InvalidInput, UsageError } from "./io.ts";
-import { type ReplayFormat, ReplayOutput } from "./replayOutput.ts";
-import { comparisonOf, readSetup, type SetupFlags } from "./replaySetup.ts";
+import { EXIT } from "./io.ts";
+import type { ReplayOutput } from "./replayOutput.ts";
 import { Recording, type TrafficFindings } from "./replayTraffic.ts";
 import type { Session } from "./session.ts";
 
-export interface ReplayFlags extends SetupFlags {
-  readonly output: ReplayFormat;
-  readonly top: number;
-  readonly filter?: string;
-  readonly keepDuplicates?: boolean;
-  readonly capturedOn?: string;
-}
-
-export interface ReplayInput {
-  readonly traffic: readonly string[];
-  readonly flags: ReplayFlags;
-  /** Flags in Hubble's words, in the order given. */
-  readonly hubble: readonly HubbleTerm[];
-}
-
-export async function runReplay({ traffic, flags, hubble }: ReplayInput, session: Session): Promise<void> {
-  if ([...traffic, ...flags.filename].filter((name) => name === "-").length > 1) {
-    throw new UsageError("standard input (-) can be named once, for manifests or for traffic");
-  }
-  if (flags.output === "pcapng" && session.io.stdout.isTerminal) {
-    throw new UsageError("-o pcapng writes bytes, and standard output is a terminal: redirect it to a file");
-  }
-  const comparison = comparisonOf(flags);
-  const loaded = await load(flags, session);
-  const filter = filterFor(flags, hubble, loaded);
-  const output = new ReplayOutput({ format: flags.output, comparison, top: flags.top, session });
-  const run = new ReplayRun({ flags, session, loaded, output, filter, main: comparison === "change" ? 1 : 0 });
-  await run.read(traffic);
-  await run.finish(comparison);
-}
-
-async function load(flags: ReplayFlags, session: Session): Promise<LoadedSetup> {
-  const { loaded, issues, notes } = loadSetup(await readSetup(flags, session.io), BATCH_ROWS);
-  await session.report(issues);
-  if (loaded === undefined || hasErrors(issues)) throw new InvalidInput();
-  for (const note of new Set(notes)) await session.note(note);
-  return loaded;
-}
-
-function filterFor(
-  flags: ReplayFlags,
-  hubble: readonly HubbleTerm[],
-  { sides, book }: LoadedSetup,
-): FlowFilter | undefined {
-  const { filter: expression, namespace = "default" } = flags;
-  const setup: FilterSetup = { ...(expression !== undefined && { expression }), hubble, namespace };
-  const models = sides.map(({ cluster }) => cluster.model);
-  const filter = filterOf(setup, models, book);
-  if (filter !== undefined && "refusal" in filter) throw new UsageError(filter.refusal.join("\n"));
-  return filter;
-}
-
-interface RunOptions {
-  readonly flags: ReplayFlags;
+export interface RunOptions {
   readonly session: Session;
   readonly loaded: LoadedSetup;
-  readonly output: ReplayOutput;
-  readonly filter: FlowFilter | undefined;
+  /** Index of the main side. */
   readonly main: number;
+  readonly filter: FlowFilter | undefined;
+  /** Of names without one. */
+  readonly namespace: string;
+  readonly duplicates: "kept" | "counted once";
+  /** Undefined: nobody looks at packets or flows while the recording is read. */
+  readonly output?: ReplayOutput;
 }
 
-class ReplayRun {
+export class ReplayRun {
+  readonly report: ReplayReport;
+  readonly findings: TrafficFindings = { skipped: new Map(), notes: [] };
   readonly #options: RunOptions;
   readonly #replay: Replay;
-  readonly #report: ReplayReport;
   readonly #services: ReturnType<typeof servicesOf>;
-  readonly #findings: TrafficFindings = { skipped: new Map(), notes: [] };
 
   constructor(options: RunOptions) {
     this.#options = options;
     const { loaded, output, filter, main } = options;
+    const { sides, book } = loaded;
     this.#services = servicesOf(loaded);
     this.#replay = new Replay(
       {
-        sides: loaded.sides,
+        sides,
         main,
-        book: loaded.book,
+        book,
         ...(filter !== undefined && { filter }),
         ...(this.#services !== undefined && { services: this.#services }),
-        ...(output.wantsPackets && { onPushed: (rows) => output.pushed(rows) }),
-        ...(output.isStreaming && {
+        ...(output?.wantsPackets === true && { onPushed: (rows) => output.pushed(rows) }),
+        ...(output?.isStreaming === true && {
           onEnded: (table, slots) =>
             output.ended(
-              this.#report,
+              this.report,
               slots.filter((slot) => isWanted(table, slot)),
             ),
         }),
@@ -108,33 +57,27 @@ class ReplayRun {
       BATCH_ROWS,
     );
     const { table, tally, timeline } = this.#replay;
-    const { sides, book } = loaded;
-    this.#report = new ReplayReport({
-      table,
-      sides,
-      causes: sides.map(({ causes }) => causes),
-      main,
-      book,
-      tally,
-      timeline,
-    });
+    const causes = sides.map((side) => side.causes);
+    this.report = new ReplayReport({ table, sides, causes, main, book, tally, timeline });
   }
 
+  /** Reads everything, or as much as the user has patience for. */
   async read(names: readonly string[]): Promise<void> {
-    const { session, flags, loaded, main, output } = this.#options;
+    const { session, loaded, main, namespace, output, duplicates: wanted } = this.#options;
     const { io } = session;
     const model = loaded.sides[main]?.cluster.model;
     if (model === undefined) throw new RangeError(`side ${main} of ${loaded.sides.length}`);
-    const resolve = resolverOf(model, flags.namespace ?? "default");
-    const recording = await Recording.open(io, names, { resolve, frames: output.wantsPackets ? "copied" : "left out" });
-    output.begin(namesOf(model), recording.merged.interfaces);
+    const resolve = resolverOf(model, namespace);
+    const frames = output?.wantsPackets === true ? "copied" : "left out";
+    const recording = await Recording.open(io, names, { resolve, frames });
+    output?.begin(namesOf(model), recording.merged.interfaces);
     const duplicates = new Duplicates(recording.merged.interfaces);
-    if (flags.keepDuplicates !== true) this.#replay.recognise(duplicates);
+    if (wanted === "counted once") this.#replay.recognise(duplicates);
     const progress = session.progress("packets", () => recording.share());
     try {
       for await (const batch of recording.merged.batches()) {
         this.#replay.consume(batch);
-        await output.flush();
+        await output?.flush();
         if (!(await progress.step(batch.packets.length))) break;
       }
     } catch (error) {
@@ -144,18 +87,20 @@ class ReplayRun {
       await progress.done();
     }
     await this.#told(recording, duplicates);
-    if (!io.interrupted.aborted) return;
-    this.#findings.notes.push(`interrupted after ${this.#replay.index} packets; the report is about those`);
+    if (io.interrupted.aborted) {
+      this.findings.notes.push(`interrupted after ${this.#replay.index} packets; the report is about those`);
+    }
+    this.#settle();
   }
 
   async #told(recording: Recording, duplicates: Duplicates): Promise<void> {
     const { session } = this.#options;
     const { skipped, notes, issues } = recording.findings();
-    for (const [reason, count] of skipped) this.#findings.skipped.set(reason, count);
-    this.#findings.notes.push(...notes);
+    for (const [reason, count] of skipped) this.findings.skipped.set(reason, count);
+    this.findings.notes.push(...notes);
     if (duplicates.count > 0) {
-      this.#findings.skipped.set(COPY, duplicates.count);
-      this.#findings.notes.push(
+      this.findings.skipped.set("copy of a packet recorded on another interface", duplicates.count);
+      this.findings.notes.push(
         `${duplicates.count} packets were recorded on more than one interface and are counted once; --keep-duplicates replays them all`,
       );
     }
@@ -163,23 +108,13 @@ class ReplayRun {
     if (hasErrors(issues)) session.end(EXIT.invalid);
   }
 
-  async finish(comparison: Comparison): Promise<void> {
-    const { session, output } = this.#options;
+  #settle(): void {
     const { table, tally } = this.#replay;
     this.#replay.finish();
-    if (!output.isStreaming) for (const slot of table.ordered()) tally.add(table, slot);
-    this.#findings.notes.push(...notesOf(this.#report, this.#services?.guessed ?? []));
-    await output.write(this.#report, this.#findings);
-    await output.annotate(this.#report);
-    for (const note of this.#findings.notes) await session.note(note);
-    if (tally.packetVerdicts[3] > 0) session.end(EXIT.incomplete);
-    const findings = comparison === "change" ? tally.nowRefused : tally.changed;
-    if (findings > 0) session.end(EXIT.findings);
+    if (this.#options.output?.isStreaming !== true) for (const slot of table.ordered()) tally.add(table, slot);
+    this.findings.notes.push(...notesOf(this.report, this.#services?.guessed ?? []));
   }
 }
-
-/** The reason under which copies of a packet are counted among what was skipped. */
-const COPY = "copy of a packet recorded on another interface";
 
 /** Pods and nodes by address, for who shows names in the place of addresses. */
 function namesOf({ nodes, endpoints }: ClusterModel): readonly (readonly [IpAddress, string])[] {

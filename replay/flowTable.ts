@@ -18,6 +18,8 @@ export const FLOW_STATE = {
   hidden: 32,
   /** Its packets were sent to a Service address, and are pushed as the endpoint's. */
   translated: 64,
+  /** The log says that its first packet was dropped where it was recorded. */
+  recordedDrop: 128,
 } as const;
 
 /**

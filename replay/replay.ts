@@ -7,7 +7,7 @@
  */
 import { createBatch, type PacketBatch, PROTOCOL, SCTP_CHUNK, TCP_FLAG } from "../dataplane/packet.ts";
 import { VERDICT_CODE } from "../dataplane/verdict.ts";
-import type { TrafficBatch } from "../traffic/source.ts";
+import { RECORDED, type TrafficBatch } from "../traffic/source.ts";
 import { copyRow } from "./copyRow.ts";
 import type { Duplicates } from "./duplicates.ts";
 import { canOpen, detailOf, FLOW_STATE, FlowTable, NO_FLOW } from "./flowTable.ts";
@@ -194,7 +194,8 @@ export class Replay {
     table.firstOffset[flow] = traffic.offset[row] ?? 0;
     table.firstDetail[flow] = detailOf(packets, row);
     table.firstSequence[flow] = packets.sequence[row] ?? 0;
-    table.state[flow] = canOpen(packets, row) ? 0 : FLOW_STATE.startMissing;
+    const dropped = traffic.recorded[row] === RECORDED.drop ? FLOW_STATE.recordedDrop : 0;
+    table.state[flow] = (canOpen(packets, row) ? 0 : FLOW_STATE.startMissing) | dropped;
   }
 
   /** Whether a row with the tuple of a flow begins another connection. */

@@ -34,6 +34,8 @@ export interface FlowReport {
   readonly offset: number;
   /** The recording began after the flow did: the first packet seen decided. */
   readonly isStartMissing: boolean;
+  /** The log says that it was dropped. */
+  readonly isRecordedDrop: boolean;
   /** Sent to a Service address, judged as sent to the endpoint. */
   readonly isTranslated: boolean;
   readonly main: SideVerdict;
@@ -128,6 +130,7 @@ export class ReplayReport {
       lastTime: table.lastTime[slot] ?? 0,
       offset: table.firstOffset[slot] ?? 0,
       isStartMissing: (state & FLOW_STATE.startMissing) !== 0,
+      isRecordedDrop: (state & FLOW_STATE.recordedDrop) !== 0,
       isTranslated: (state & FLOW_STATE.translated) !== 0,
       main: mainSide,
       sides,

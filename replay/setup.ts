@@ -32,6 +32,8 @@ export interface ClusterSetup {
   readonly over?: readonly ManifestFile[];
   /** `kubectl apply --prune`: policies that `over` does not have go. */
   readonly prune?: boolean;
+  /** Added in any case: policies that are tried out. */
+  readonly added?: readonly ManifestFile[];
 }
 
 export interface SideSetup {
@@ -97,11 +99,12 @@ interface ClusterRead {
   readonly objects: readonly ParsedObject[];
 }
 
-function loadClusterSetup({ files, over, prune }: ClusterSetup, issues: Issue[], notes: string[]): ClusterRead {
+function loadClusterSetup({ files, over, prune, added }: ClusterSetup, issues: Issue[], notes: string[]): ClusterRead {
   const base = files.length === 0 ? NOTHING : parseManifests(files);
   const top = over === undefined ? NOTHING : parseManifests(over);
   const isWhole = top.objects.some(({ kind }) => kind === "Pod");
-  const parsed = isWhole ? top : merged(base, top, prune === true);
+  const chosen = isWhole ? top : merged(base, top, prune === true);
+  const parsed = added === undefined ? chosen : merged(chosen, parseManifests(added), false);
   const { model, issues: found } = loadObjects(parsed);
   // What both clusters have wrong is said once.
   const said = new Set(issues.map((issue) => JSON.stringify(issue)));

@@ -1,0 +1,92 @@
+/** The course of a replay: manifests to sides, traffic through them, the report and the exit code. */
+import { hasErrors } from "../compiler/issue.ts";
+import { type FilterSetup, filterOf } from "../replay/filter/filter.ts";
+import type { HubbleTerm } from "../replay/filter/hubble.ts";
+import type { FlowFilter } from "../replay/replay.ts";
+import { type LoadedSetup, loadSetup, type ReplaySetup } from "../replay/setup.ts";
+import { BATCH_ROWS } from "../traffic/source.ts";
+import { EXIT, InvalidInput, UsageError } from "./io.ts";
+import { type ReplayFormat, ReplayOutput } from "./replayOutput.ts";
+import { ReplayRun, type RunOptions } from "./replayRun.ts";
+import { comparisonOf, readSetup, type SetupFlags } from "./replaySetup.ts";
+import { suggest } from "./replaySuggest.ts";
+import type { Session } from "./session.ts";
+
+export interface ReplayFlags extends SetupFlags {
+  readonly output: ReplayFormat;
+  readonly top: number;
+  readonly filter?: string;
+  readonly keepDuplicates?: boolean;
+  readonly suggest?: boolean;
+}
+
+export interface ReplayInput {
+  readonly traffic: readonly string[];
+  readonly flags: ReplayFlags;
+  /** Flags in Hubble's words, in the order given. */
+  readonly hubble: readonly HubbleTerm[];
+}
+
+export async function runReplay(input: ReplayInput, session: Session): Promise<void> {
+  const { traffic, flags, hubble } = input;
+  check(input, session);
+  const comparison = comparisonOf(flags);
+  const setup = await readSetup(flags, session.io);
+  const loaded = await load(setup, session);
+  const options: RunOptions = {
+    session,
+    loaded,
+    main: setup.main,
+    filter: filterFor(flags, hubble, loaded),
+    namespace: flags.namespace ?? "default",
+    duplicates: flags.keepDuplicates === true ? "kept" : "counted once",
+  };
+  if (flags.suggest === true) {
+    await suggest({ traffic, flags, setup, options }, session);
+    return;
+  }
+  const output = new ReplayOutput({ format: flags.output, comparison, top: flags.top, session });
+  const run = new ReplayRun({ ...options, output });
+  await run.read(traffic);
+  await output.write(run.report, run.findings);
+  await output.annotate(run.report);
+  for (const note of run.findings.notes) await session.note(note);
+  const { tally } = run.report.options;
+  if (tally.packetVerdicts[3] > 0) session.end(EXIT.incomplete);
+  const findings = comparison === "change" ? tally.nowRefused : tally.changed;
+  if (findings > 0) session.end(EXIT.findings);
+}
+
+function check({ traffic, flags }: ReplayInput, session: Session): void {
+  if ([...traffic, ...flags.filename].filter((name) => name === "-").length > 1) {
+    throw new UsageError("standard input (-) can be named once, for manifests or for traffic");
+  }
+  if (flags.output === "pcapng" && session.io.stdout.isTerminal) {
+    throw new UsageError("-o pcapng writes bytes, and standard output is a terminal: redirect it to a file");
+  }
+}
+
+/** Makes the sides; issues go to stderr, and errors among them end the command. */
+export async function load(setup: ReplaySetup, session: Session): Promise<LoadedSetup> {
+  const { loaded, issues, notes } = loadSetup(setup, BATCH_ROWS);
+  await session.report(issues);
+  if (loaded === undefined || hasErrors(issues)) throw new InvalidInput();
+  for (const note of new Set(notes)) await session.note(note);
+  return loaded;
+}
+
+function filterFor(
+  flags: ReplayFlags,
+  hubble: readonly HubbleTerm[],
+  { sides, book }: LoadedSetup,
+): FlowFilter | undefined {
+  const { filter: expression, namespace = "default" } = flags;
+  const setup: FilterSetup = { ...(expression !== undefined && { expression }), hubble, namespace };
+  const filter = filterOf(
+    setup,
+    sides.map(({ cluster }) => cluster.model),
+    book,
+  );
+  if (filter !== undefined && "refusal" in filter) throw new UsageError(filter.refusal.join("\n"));
+  return filter;
+}

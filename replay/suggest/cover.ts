@@ -1,0 +1,144 @@
+/**
+ * The fewest rules for what is needed. A rule allows every one of its peers every one of its ports, so rules are complete
+ * rectangles in the table of peers and ports, and the fewest rules are the fewest rectangles that cover exactly what is
+ * marked: minimum biclique cover, which is NP-hard in general. Rows with equal ports are one row here, and what is left of
+ * a real workload's peers is a handful: then the answer is exact. Beyond it the greedy cover is taken.
+ */
+export interface Rectangle {
+  readonly rows: readonly number[];
+  readonly ports: readonly string[];
+}
+
+/** Distinct rows up to which all rectangles are tried. */
+const EXACT_ROWS = 10;
+/** Steps of the exact search; beyond them the best cover so far stands. */
+const MAX_STEPS = 20_000;
+
+/** `rows[i]`: what row i needs. The rectangles cover exactly these; rows are indices into `rows`. */
+export function fewestRectangles(rows: readonly ReadonlySet<string>[]): readonly Rectangle[] {
+  const distinct = distinctRows(rows);
+  const rectangles = distinct.length <= EXACT_ROWS ? maximalRectangles(distinct) : simpleRectangles(distinct);
+  const greedy = greedyCover(distinct, rectangles);
+  const best = distinct.length <= EXACT_ROWS ? new CoverSearch(distinct, rectangles).fewer(greedy) : greedy;
+  return trimmed(best).map(({ rows: own, ports }) => ({
+    rows: own.flatMap((row) => distinct[row]?.members ?? []),
+    ports,
+  }));
+}
+
+/** Rectangles may overlap; what another one has as a whole row or port is taken out, for people to read less. */
+function trimmed(cover: readonly Rectangle[]): readonly Rectangle[] {
+  const result = [...cover];
+  for (const [index, rectangle] of result.entries()) {
+    const others = new Set(result.filter((_, other) => other !== index).flatMap(cellsOf));
+    const ports = rectangle.ports.filter((port) => rectangle.rows.some((row) => !others.has(`${row} ${port}`)));
+    const rows = rectangle.rows.filter((row) => ports.some((port) => !others.has(`${row} ${port}`)));
+    result[index] = { rows, ports };
+  }
+  return result.filter(({ rows, ports }) => rows.length > 0 && ports.length > 0);
+}
+
+interface DistinctRow {
+  readonly ports: ReadonlySet<string>;
+  readonly members: number[];
+}
+
+function distinctRows(rows: readonly ReadonlySet<string>[]): readonly DistinctRow[] {
+  const found = new Map<string, DistinctRow>();
+  for (const [index, ports] of rows.entries()) {
+    const key = [...ports].sort().join(" ");
+    const row = found.get(key) ?? { ports, members: [] };
+    found.set(key, row);
+    row.members.push(index);
+  }
+  return [...found.values()];
+}
+
+/** Every rectangle that no other contains: the ports some rows have in common, and all rows that have them. */
+function maximalRectangles(rows: readonly DistinctRow[]): readonly Rectangle[] {
+  const found = new Map<string, Rectangle>();
+  for (let subset = 1; subset < 1 << rows.length; subset++) {
+    const chosen = rows.filter((_, index) => (subset & (1 << index)) !== 0);
+    const [first, ...others] = chosen;
+    const ports = [...(first?.ports ?? [])].filter((port) => others.every((row) => row.ports.has(port))).sort();
+    if (ports.length === 0) continue;
+    const all = rows.flatMap((row, index) => (ports.every((port) => row.ports.has(port)) ? [index] : []));
+    found.set(ports.join(" "), { rows: all, ports });
+  }
+  return [...found.values()];
+}
+
+/** A rectangle for each row, and one for each port. */
+function simpleRectangles(rows: readonly DistinctRow[]): readonly Rectangle[] {
+  const ports = new Set(rows.flatMap((row) => [...row.ports]));
+  return [
+    ...rows.map((row, index) => ({ rows: [index], ports: [...row.ports].sort() })),
+    ...[...ports].sort().map((port) => ({
+      rows: rows.flatMap((row, index) => (row.ports.has(port) ? [index] : [])),
+      ports: [port],
+    })),
+  ];
+}
+
+function cellsOf({ rows, ports }: Rectangle): readonly string[] {
+  return rows.flatMap((row) => ports.map((port) => `${row} ${port}`));
+}
+
+function allCells(rows: readonly DistinctRow[]): readonly string[] {
+  return rows.flatMap(({ ports }, row) => [...ports].map((port) => `${row} ${port}`));
+}
+
+function greedyCover(rows: readonly DistinctRow[], rectangles: readonly Rectangle[]): readonly Rectangle[] {
+  const open = new Set(allCells(rows));
+  const cover: Rectangle[] = [];
+  while (open.size > 0) {
+    let best: Rectangle | undefined;
+    let bestCount = 0;
+    for (const rectangle of rectangles) {
+      const count = cellsOf(rectangle).filter((cell) => open.has(cell)).length;
+      if (count > bestCount) [best, bestCount] = [rectangle, count];
+    }
+    if (best === undefined) throw new Error(`${open.size} cells that no rectangle covers`);
+    for (const cell of cellsOf(best)) open.delete(cell);
+    cover.push(best);
+  }
+  return cover;
+}
+
+/** Looks for a cover with one rectangle less, until there is none: each step covers the first open cell in every way. */
+class CoverSearch {
+  readonly #cells: readonly string[];
+  readonly #covering = new Map<string, Rectangle[]>();
+  #steps = 0;
+
+  constructor(rows: readonly DistinctRow[], rectangles: readonly Rectangle[]) {
+    this.#cells = allCells(rows);
+    for (const rectangle of rectangles) {
+      for (const cell of cellsOf(rectangle)) {
+        const own = this.#covering.get(cell);
+        if (own === undefined) this.#covering.set(cell, [rectangle]);
+        else own.push(rectangle);
+      }
+    }
+  }
+
+  fewer(known: readonly Rectangle[]): readonly Rectangle[] {
+    let best = known;
+    for (;;) {
+      const found = this.#search(new Set(), [], best.length - 1);
+      if (found === undefined) return best;
+      best = found;
+    }
+  }
+
+  #search(covered: ReadonlySet<string>, chosen: readonly Rectangle[], most: number): readonly Rectangle[] | undefined {
+    const cell = this.#cells.find((candidate) => !covered.has(candidate));
+    if (cell === undefined) return chosen;
+    if (chosen.length >= most || ++this.#steps > MAX_STEPS) return undefined;
+    for (const rectangle of this.#covering.get(cell) ?? []) {
+      const found = this.#search(new Set([...covered, ...cellsOf(rectangle)]), [...chosen, rectangle], most);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+}
