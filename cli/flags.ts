@@ -25,7 +25,7 @@ export interface StrategyFlags {
 }
 
 /** Collects the values of an option that may be repeated, in the order given. */
-function collect(value: string, earlier: readonly string[]): readonly string[] {
+export function collect(value: string, earlier: readonly string[]): readonly string[] {
   return [...earlier, value];
 }
 

@@ -1,17 +1,17 @@
 /** `verify`: does the program mean what the policies say? */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { compileNode, resolvePolicies } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import { formatPacket } from "../traffic/transcript.ts";
 import { coverageRatio } from "../verify/exhaustive.ts";
-import { importedLane, strategyLane } from "../verify/lane.ts";
-import { compareNode, type Proof, type ProofOptions, proveStrategy } from "../verify/proof.ts";
+import { importedLane, type Lane, strategyLane } from "../verify/lane.ts";
+import { comparePrograms, type Proof, type ProofOptions, proveStrategy } from "../verify/proof.ts";
 import { namerOf } from "../verify/who.ts";
-import { addImportFlags, addInputFlags, addOutputFlag, addStrategyFlags, wholeNumber } from "./flags.ts";
+import { addImportFlags, addInputFlags, addOutputFlag, addStrategyFlags, collect, wholeNumber } from "./flags.ts";
 import { asksForImport, readNode } from "./imported.ts";
 import { loadModel } from "./input.ts";
-import { EXIT } from "./io.ts";
-import { ownSettings, settingsOf, strategiesOf } from "./lanes.ts";
+import { EXIT, UsageError } from "./io.ts";
+import { lanesOf, ownSettings, settingsOf, strategiesOf } from "./lanes.ts";
 import type { Session } from "./session.ts";
 import { DEFAULT_PACKETS, type KernelFlags, verifyKernel } from "./verifyKernel.ts";
 
@@ -22,11 +22,24 @@ interface VerifyFlags extends KernelFlags {
   readonly exhaustive?: boolean;
   readonly kernel?: boolean;
   readonly limit: number;
+  readonly against?: string;
+  readonly before: readonly string[];
+  readonly strict?: boolean;
 }
 
 export function define(command: Command, session: Session): void {
   addImportFlags(addOutputFlag(addStrategyFlags(addInputFlags(command)), ["table", "json"]))
     .option("--exhaustive", "every class of packet against the API text and the declared deviations (the default)")
+    .option("--strict", "the API text alone: declared deviations are differences too")
+    .option("--against <STRATEGY>", "every class of packet against another strategy's programs instead")
+    .addOption(
+      new Option(
+        "--before <FILE|DIR>",
+        "every class of packet against these manifests instead: what a change changes; repeatable",
+      )
+        .argParser(collect)
+        .default([], "none"),
+    )
     .option(
       "--limit <TUPLES>",
       "ask about so many classes of packets at most; beyond it coverage is below 1 and the exit code 3",
@@ -47,27 +60,55 @@ export function define(command: Command, session: Session): void {
 interface Verified {
   readonly proof: Proof;
   readonly node: string;
-  readonly against: "reference" | "import";
+  /** A strategy's name with `--against`, `before` with `--before`. */
+  readonly against: string;
+}
+
+/** What the programs are held against; one at a time. */
+function standardOf(flags: VerifyFlags): "kernel" | "import" | "strategy" | "before" | "reference" {
+  const asked = [
+    ...(flags.kernel === true ? (["kernel"] as const) : []),
+    ...(flags.against === undefined ? [] : (["strategy"] as const)),
+    ...(flags.before.length === 0 ? [] : (["before"] as const)),
+  ];
+  if (asked.length > 1 || (asked.length === 1 && asked[0] !== "kernel" && asksForImport(flags))) {
+    throw new UsageError("--kernel, --against, --before and a node's saves are one at a time");
+  }
+  return asked[0] ?? (asksForImport(flags) ? "import" : "reference");
 }
 
 async function verify(flags: VerifyFlags, session: Session): Promise<void> {
+  const standard = standardOf(flags);
   const cluster = resolvePolicies(await loadModel(session, flags.filename));
-  if (flags.kernel === true) return verifyKernel(flags, cluster, session);
+  if (standard === "kernel") return verifyKernel(flags, cluster, session);
+  const earlier = standard === "before" ? resolvePolicies(await loadModel(session, flags.before)) : undefined;
   const progress = session.progress("classes of packets");
   const options: ProofOptions = { limit: flags.limit, proceed: (count) => progress.step(count) };
   const verified: Verified[] = [];
   for (const strategy of strategiesOf(flags)) {
     const settings = ownSettings(strategy, settingsOf(flags));
-    if (asksForImport(flags)) {
+    if (standard === "import") {
       const imported = await readNode({ flags, strategy, cluster, session });
       const compiled = compileNode(cluster, strategy, { node: imported.node, settings });
       const lanes = [importedLane(imported, strategy, {}), importedLane(compiled, strategy, {})] as const;
-      verified.push({ proof: await compareNode(cluster, lanes, options), node: imported.node, against: "import" });
-    } else {
-      const lane = strategyLane(cluster, strategy, { settings });
-      const proof = await proveStrategy(cluster, { lane, strategy }, options);
-      verified.push({ proof, node: "*", against: "reference" });
+      verified.push({ proof: await comparePrograms(cluster, lanes, options), node: imported.node, against: "import" });
+      continue;
     }
+    const lane = strategyLane(cluster, strategy, { settings });
+    const others: readonly Lane[] =
+      earlier !== undefined
+        ? [strategyLane(earlier, strategy, { settings })]
+        : standard === "strategy"
+          ? lanesOf({ strategy: flags.against ?? "", set: [] }, cluster, {})
+          : [];
+    for (const other of others) {
+      const proof = await comparePrograms(cluster, [lane, other], options);
+      verified.push({ proof, node: "*", against: earlier === undefined ? other.name : "before" });
+    }
+    if (standard !== "reference") continue;
+    const judged = flags.strict === true ? { ...strategy, deviations: [] } : strategy;
+    const proof = await proveStrategy(cluster, { lane, strategy: judged }, options);
+    verified.push({ proof, node: "*", against: "reference" });
   }
   await progress.done();
   const lines = flags.output === "json" ? [JSON.stringify(verified.map((one) => jsonOf(one, cluster)))] : [];
@@ -115,8 +156,14 @@ function tableOf({ proof, node, against }: Verified, cluster: ResolvedCluster): 
   const { coverage, differences, deviations } = proof;
   const share = `${(coverageOf(proof) * 100).toFixed(4).replace(/\.?0+$/, "")} %`;
   const verdict = differences.length === 0 ? "equal" : `${differences.length} differences`;
-  const whom = against === "import" ? `node ${node}, imported against compiled` : "program against the API text";
-  const lines = [`${proof.strategy}: ${whom}: ${verdict} (${coverage.tuples} classes, ${share} of all first packets)`];
+  const whom = {
+    import: `node ${node}, imported against compiled`,
+    reference: "program against the API text",
+    before: "these manifests against those before",
+  }[against];
+  const lines = [
+    `${proof.strategy}: ${whom ?? `against ${against}`}: ${verdict} (${coverage.tuples} classes, ${share} of all first packets)`,
+  ];
   for (const [name, count] of Object.entries(deviations)) lines.push(`  declared deviation ${name}: ${count} classes`);
   for (const spot of proof.blindSpots) lines.push(`  not covered: ${spot}`);
   for (const { packet, expected, actual, because, boxes } of differences) {

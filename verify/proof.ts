@@ -78,16 +78,21 @@ export async function proveStrategy(
   };
 }
 
-/** One node's program, read from it, against the one compiled for it: each packet on that node alone. */
-export async function compareNode(
+/**
+ * Two programs about the same packets: a node's as it was read against the one compiled for it, two strategies, two
+ * versions of the policies. The second says what is expected; a refusal is one whether it is silent or not.
+ */
+export async function comparePrograms(
   cluster: ResolvedCluster,
-  [imported, compiled]: readonly [Lane, Lane],
+  [accused, standard]: readonly [accused: Lane, standard: Lane],
   options: ProofOptions,
 ): Promise<Proof> {
-  const sides = [imported, compiled];
-  const programs = [...imported.programs, ...compiled.programs];
-  const judge: Judge = ({ openings }) => openings[1] ?? NOT_ASKED;
-  return prove(cluster, { name: imported.name, sides, programs, judge }, options);
+  const sides = [accused, standard];
+  const programs = [...accused.programs, ...standard.programs];
+  const refusal = standard.denyVerdict;
+  const judge: Judge = ({ openings: [, expected = NOT_ASKED] }) =>
+    expected.verdict === refusal ? { ...expected, verdict: accused.denyVerdict } : expected;
+  return prove(cluster, { name: accused.name, sides, programs, judge }, options);
 }
 
 /** What the first side should have said. */

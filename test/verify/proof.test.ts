@@ -3,7 +3,7 @@ import { compileNode } from "../../compiler/compile.ts";
 import { kubeRouter } from "../../compiler/strategies/kube-router.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import { importedLane } from "../../verify/lane.ts";
-import { compareNode } from "../../verify/proof.ts";
+import { comparePrograms } from "../../verify/proof.ts";
 import { bundledCluster, prove } from "./bundled.ts";
 
 const declared = STRATEGIES.flatMap((strategy) =>
@@ -50,7 +50,7 @@ describe("an imported node against the compiled one", () => {
   const compiled = importedLane(program, kubeRouter, {});
 
   it("is equal to itself", async () => {
-    const { differences } = await compareNode(cluster, [importedLane(program, kubeRouter, {}), compiled], {
+    const { differences } = await comparePrograms(cluster, [importedLane(program, kubeRouter, {}), compiled], {
       limit: 1e6,
     });
     expect(differences).toEqual([]);
@@ -72,7 +72,7 @@ describe("an imported node against the compiled one", () => {
       })),
     };
     const lanes = [importedLane(poorer, kubeRouter, {}), compiled] as const;
-    const { differences } = await compareNode(cluster, lanes, { limit: 1e6 });
+    const { differences } = await comparePrograms(cluster, lanes, { limit: 1e6 });
     expect(differences.length).toBeGreaterThan(0);
     for (const { expected, actual } of differences) expect([expected, actual]).toEqual(["reject", "accept"]);
   });

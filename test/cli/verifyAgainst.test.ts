@@ -1,0 +1,77 @@
+import { expect, it } from "vitest";
+import { chainwalk } from "./commandLine.ts";
+
+const CLUSTER = `
+apiVersion: v1
+kind: Pod
+metadata: { name: web, namespace: shop, labels: { app: web } }
+spec: { nodeName: a, containers: [{ name: c, ports: [{ containerPort: 80 }] }] }
+status: { phase: Running, podIP: 10.1.0.2 }
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: db, namespace: shop, labels: { app: db } }
+spec: { nodeName: b, containers: [{ name: c, ports: [{ containerPort: 3306 }] }] }
+status: { phase: Running, podIP: 10.1.0.3 }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: db, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: db } }
+  ingress: [{ from: [{ podSelector: {} }], ports: [{ port: 3306 }] }]
+`;
+const files = { "now.yaml": CLUSTER, "was.yaml": CLUSTER.replace("port: 3306 }]", "port: 3306 }, { port: 3307 }]") };
+
+interface Report {
+  readonly strategy: string;
+  readonly against: string;
+  readonly coverage: number;
+  readonly differences: readonly {
+    readonly expected: string;
+    readonly actual: string;
+    readonly where: readonly string[];
+  }[];
+}
+
+async function reports(command: string): Promise<{ readonly code: number; readonly list: readonly Report[] }> {
+  const { code, out } = await chainwalk(`${command} -o json`, { files });
+  return { code, list: JSON.parse(out) };
+}
+
+it("--before says what a change of the policies changes, in the user's words", async () => {
+  const { code, list } = await reports("verify -f now.yaml --before was.yaml -s calico-iptables");
+  expect(code).toBe(1);
+  expect(list).toMatchObject([{ strategy: "calico-iptables", against: "before", coverage: 1 }]);
+  expect(list[0]?.differences).toMatchObject([
+    { expected: "accept", actual: "drop", where: ["from shop/web to shop/db, tcp/3307"] },
+  ]);
+});
+
+it("--before finds nothing where nothing changed", async () => {
+  const { code, list } = await reports("verify -f now.yaml --before now.yaml -s weave-net,cilium-ebpf");
+  expect([code, list.map(({ differences }) => differences)]).toEqual([0, [[], []]]);
+});
+
+it("--against holds two strategies against each other; how they refuse does not matter", async () => {
+  const { list } = await reports("verify -f now.yaml -s kube-router --against calico-iptables");
+  expect(list).toMatchObject([{ strategy: "kube-router", against: "calico-iptables", coverage: 1 }]);
+  // kube-router lets pings pass, Calico lets no pod open a tunnel; rejecting where the other drops is no difference.
+  expect(list[0]?.differences.length).toBeGreaterThan(0);
+  for (const { expected, actual, where } of list[0]?.differences ?? []) {
+    expect([expected, actual]).toEqual(["reject", "accept"]);
+    for (const box of where) expect(box).toMatch(/icmp type 8|udp\/4789|ipencap/);
+  }
+});
+
+it("--strict forgives no declared deviation", async () => {
+  expect((await reports("verify -f now.yaml -s kube-router")).code).toBe(0);
+  const { code, list } = await reports("verify -f now.yaml -s kube-router --strict");
+  expect(code).toBe(1);
+  expect(list[0]?.differences.length).toBeGreaterThan(0);
+});
+
+it("one standard at a time; exit 2", async () => {
+  const { code, err } = await chainwalk("verify -f now.yaml --before was.yaml --against romana", { files });
+  expect([code, err]).toEqual([2, "error: --kernel, --against, --before and a node's saves are one at a time\n"]);
+});
