@@ -19,20 +19,19 @@ export interface World {
   readonly saved?: Map<string, string>;
   /** The command line itself; default ours. */
   readonly run?: typeof runCli;
+  /** Gets what the command writes to stdout as bytes. */
+  readonly binary?: Uint8Array[];
 }
 
 export interface Outcome {
   readonly code: number;
   readonly out: string;
   readonly err: string;
-  /** What went to stdout as bytes, not as text. */
-  readonly bytes: Uint8Array;
 }
 
 /** Arguments as a shell would split them: a text at its blanks (nothing in these tests is quoted), or a list. */
 export async function chainwalk(command: string | readonly string[], world: World = {}): Promise<Outcome> {
   const written = { out: "", err: "" };
-  const binary: Uint8Array[] = [];
   // What would be a process of its own is a command in this one.
   const runSelf: Io["runSelf"] = async ({ argv, onLine, signal }) => {
     const { code, out, err } = await chainwalk(argv, { ...world, interrupted: signal });
@@ -43,7 +42,7 @@ export async function chainwalk(command: string | readonly string[], world: Worl
   const writer = (to: "out" | "err"): Writer => ({
     write: async (data) => {
       if (typeof data === "string") written[to] += data;
-      else binary.push(data.slice());
+      else world.binary?.push(data.slice());
     },
     isTerminal: world.terminalColumns !== undefined,
     columns: world.terminalColumns,
@@ -56,7 +55,7 @@ export async function chainwalk(command: string | readonly string[], world: Worl
     stdout: writer("out"),
     stderr: writer("err"),
   });
-  return { code, ...written, bytes: new Uint8Array(Buffer.concat(binary)) };
+  return { code, ...written };
 }
 
 /** The lines of a text that is lines. */

@@ -76,11 +76,12 @@ describe("formats of replay", () => {
       if (process.env.CI) throw new Error("CI needs tshark");
       skip("tshark is not installed");
     }
-    const { bytes } = await chainwalk(`${CHANGE} -o pcapng`, { files });
+    const binary: Uint8Array[] = [];
+    await chainwalk(`${CHANGE} -o pcapng`, { files, binary });
     // Not by standard input: tshark wants a file or a pipe there, and a child's is a socket.
     const folder = mkdtempSync(join(tmpdir(), "chainwalk-replay-"));
     const file = join(folder, "annotated.pcapng");
-    writeFileSync(file, bytes);
+    writeFileSync(file, Buffer.concat(binary));
     const { stdout, stderr, status } = spawnSync(
       "tshark",
       ["-n", "-r", file, "-T", "fields", "-e", "ip.src", "-e", "tcp.dstport", "-e", "frame.comment"],
