@@ -2,10 +2,12 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { STRATEGIES } from "../compiler/strategies/registry.ts";
 import type { CampaignSettings, FindingText } from "../verify/fuzz/campaign.ts";
+import { FORMATS, formatNamed } from "../verify/fuzz/formats.ts";
 import { REFERENCE } from "../verify/lane.ts";
 import { addMannerFlags, addOutputFlag, type MannerFlags, wholeNumber } from "./flags.ts";
 import { runJobs } from "./fuzzJobs.ts";
 import { type FuzzFolders, FuzzLedger } from "./fuzzLedger.ts";
+import { minimizeFile } from "./fuzzMinimize.ts";
 import { joinPath } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { strategiesOf } from "./lanes.ts";
@@ -22,6 +24,7 @@ interface FuzzFlags extends MannerFlags {
   readonly corpus?: string;
   readonly findings: string;
   readonly resume?: boolean;
+  readonly minimize?: string;
   readonly output: "table" | "json";
 }
 
@@ -29,7 +32,7 @@ interface FuzzFlags extends MannerFlags {
 const DEFAULT_SECONDS = 60;
 
 /** What `--target` can name. */
-const TARGETS = ["clusters"] as const;
+const TARGETS = ["clusters", "histories", ...FORMATS.map(({ name }) => name)];
 
 export function define(command: Command, session: Session): void {
   addOutputFlag(addMannerFlags(command), ["table", "json"])
@@ -43,13 +46,24 @@ export function define(command: Command, session: Session): void {
     .option("--corpus <DIR>", "keep cases that show something new here, and a journal; read what is there first")
     .option("--findings <DIR>", "where scenario folders are written", "findings")
     .option("--resume", "go on with the campaign whose journal is in --corpus: its runs, time and findings count")
-    .action((flags: FuzzFlags) => fuzz(flags, session));
+    .option("--minimize <FILE>", "no campaign: make this case or input as small as it goes; also 'fuzz minimize FILE'")
+    .argument("[minimize FILE...]", "as --minimize FILE")
+    .action((words: readonly string[], flags: FuzzFlags) => fuzz({ ...flags, ...minimizeWords(words) }, session));
 }
 
 function seconds(text: string): number {
   const number = Number(text);
   if (!/^\d+(\.\d+)?$/.test(text) || number <= 0) throw new InvalidArgumentError("Allowed is a number of seconds.");
   return number;
+}
+
+function minimizeWords(words: readonly string[]): Pick<FuzzFlags, "minimize"> {
+  const [action, file, ...more] = words;
+  if (action === undefined) return {};
+  if (action !== "minimize" || file === undefined || more.length > 0) {
+    throw new UsageError(`fuzz ${words.join(" ")}: allowed is fuzz minimize FILE`);
+  }
+  return { minimize: file };
 }
 
 async function fuzz(flags: FuzzFlags, session: Session): Promise<void> {
@@ -59,6 +73,14 @@ async function fuzz(flags: FuzzFlags, session: Session): Promise<void> {
   const strategies = strategiesOf(flags).map(({ name }) => name);
   const against = listOf(flags.against, [REFERENCE, "import", ...STRATEGIES.map(({ name }) => name)], "--against");
   const targets = listOf(flags.target === "all" ? TARGETS.join() : flags.target, TARGETS, "--target");
+  if (flags.minimize !== undefined) {
+    const found = await minimizeFile({ session, path: flags.minimize, strategies, against, targets });
+    const ledger = await FuzzLedger.open(session.io, { corpus: undefined, findings: flags.findings }, "anew");
+    for (const finding of found) await ledger.find(finding);
+    if (found.length > 0) session.end(EXIT.findings);
+    else await session.note(`${flags.minimize}: nothing is wrong with it`);
+    return tell(flags, ledger, session);
+  }
   const folders: FuzzFolders = { corpus: flags.corpus, findings: flags.findings };
   const ledger = await FuzzLedger.open(session.io, folders, flags.resume === true ? "resume" : "anew");
   const settings: Omit<CampaignSettings, "job"> = {
@@ -116,6 +138,8 @@ async function tell(flags: FuzzFlags, ledger: FuzzLedger, session: Session): Pro
 /** The command that shows the finding again, for a shell in this folder. */
 function reproduceLine(folder: string, { name, accused, against, shows, node }: FindingText): string {
   const path = joinPath(folder, name);
+  if (shows === "input")
+    return `chainwalk fuzz --minimize ${path}/input.${formatNamed(accused)?.extension} --target ${accused}`;
   if (shows === "thrown") return `chainwalk compile -f ${path}/cluster.yaml -s ${accused} --node ${node} -o summary`;
   if (against === "import") return `chainwalk fuzz --minimize ${path} -s ${accused} --against import`;
   return `chainwalk test ${path} -s ${accused}`;

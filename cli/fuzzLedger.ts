@@ -5,6 +5,7 @@
 
 import type { FindingText, JobReport } from "../verify/fuzz/campaign.ts";
 import { clusterFromFile } from "../verify/fuzz/corpus.ts";
+import { FORMATS } from "../verify/fuzz/formats.ts";
 import { joinPath, readText } from "./input.ts";
 import { type Io, UsageError } from "./io.ts";
 
@@ -23,6 +24,9 @@ type JournalLine =
   | { readonly finding: Omit<FindingText, "files"> };
 
 const JOURNAL = "journal.jsonl";
+
+/** Packets stand beside the manifests that count. */
+const PACKETS = /^clusters\/.*\.jsonl$/;
 
 export class FuzzLedger {
   runs = 0;
@@ -45,7 +49,7 @@ export class FuzzLedger {
     const ledger = new FuzzLedger(io, folders);
     const { corpus } = folders;
     if (corpus === undefined) return ledger;
-    await ledger.#readCases(joinPath(corpus, "clusters"));
+    for (const target of [CLUSTERS, ...FORMATS.map(({ name }) => name)]) await ledger.#readCases(corpus, target);
     if (how === "resume") await ledger.#readJournal(joinPath(corpus, JOURNAL));
     return ledger;
   }
@@ -58,13 +62,19 @@ export class FuzzLedger {
     return this.#earlier;
   }
 
-  async #readCases(folder: string): Promise<void> {
+  async #readCases(corpus: string, target: string): Promise<void> {
+    const folder = joinPath(corpus, target);
     if ((await this.#io.kindOf(folder)) !== "folder") return;
     for (const { name, kind } of await this.#io.readdir(folder)) {
-      if (kind !== "file" || !name.endsWith(".yaml")) continue;
-      const file = { path: `clusters/${name}`, text: await readText(this.#io, joinPath(folder, name)) };
+      const path = joinPath(target, name);
+      if (kind !== "file" || PACKETS.test(path)) continue;
+      const isCluster = target === CLUSTERS;
+      const content = isCluster
+        ? await readText(this.#io, joinPath(folder, name))
+        : await bytesOf(this.#io, joinPath(folder, name));
+      const file = { path, content };
       // A file that was being written when the process died is of no use.
-      if (clusterFromFile(file) === undefined) continue;
+      if (isCluster && clusterFromFile(file) === undefined) continue;
       this.#earlier.push(file);
       this.#kept.add(file.path);
     }
@@ -92,20 +102,20 @@ export class FuzzLedger {
 
   async keep(files: KeptFiles, features: readonly number[]): Promise<void> {
     for (const feature of features) this.features.add(feature);
-    const names = files.map(({ path }) => path).filter((path) => path.endsWith(".yaml"));
+    const names = files.map(({ path }) => path).filter((path) => !PACKETS.test(path));
     for (const name of names) this.#kept.add(name);
     const { corpus } = this.#folders;
     if (corpus === undefined) return;
-    for (const { path, text } of files) await this.#io.writeFile(joinPath(corpus, path), text);
+    for (const { path, content } of files) await this.#io.writeFile(joinPath(corpus, path), content);
     await this.#write({ kept: names, features });
   }
 
-  /** False: its cause is known already. */
+  /** Writes it down. False: its cause is known already. */
   async find(finding: FindingText): Promise<boolean> {
     if (this.findings.some(({ cause }) => cause === finding.cause)) return false;
     this.findings.push(finding);
     const folder = joinPath(this.#folders.findings, finding.name);
-    for (const { path, text } of finding.files) await this.#io.writeFile(joinPath(folder, path), text);
+    for (const { path, content } of finding.files) await this.#io.writeFile(joinPath(folder, path), content);
     const { files: _files, ...rest } = finding;
     await this.#write({ finding: rest });
     return true;
@@ -121,6 +131,17 @@ export class FuzzLedger {
     const { corpus } = this.#folders;
     if (corpus !== undefined) await this.#io.appendFile(joinPath(corpus, JOURNAL), `${JSON.stringify(line)}\n`);
   }
+}
+
+const CLUSTERS = "clusters";
+
+/** The whole file as it is. */
+export async function bytesOf(io: Io, path: string): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of io.readStream(path)) {
+    pieces.push(typeof piece === "string" ? new TextEncoder().encode(piece) : piece);
+  }
+  return Uint8Array.from(pieces.flatMap((piece) => [...piece]));
 }
 
 /** Undefined: the last line, cut short when the process died. */

@@ -16,7 +16,7 @@ export interface Io {
   /** Bytes of a file; undefined: it has no size, or is none. */
   sizeOf(path: string): Promise<number | undefined>;
   /** Writes a file, and the folders above it that are missing. */
-  writeFile(path: string, text: string): Promise<void>;
+  writeFile(path: string, data: string | Uint8Array): Promise<void>;
   /** Adds to the end of a file, as `writeFile` makes it. */
   appendFile(path: string, text: string): Promise<void>;
   readonly env: Readonly<Record<string, string | undefined>>;

@@ -50,9 +50,9 @@ const io: Io = {
     const found = await stat(path).catch(() => undefined);
     return found?.isFile() === true ? found.size : undefined;
   },
-  writeFile: async (path, text) => {
+  writeFile: async (path, data) => {
     await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, text);
+    await writeFile(path, data);
   },
   appendFile: async (path, text) => {
     await mkdir(dirname(path), { recursive: true });

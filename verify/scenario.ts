@@ -125,8 +125,8 @@ class Complaints {
       severity: "error",
       message,
       file: this.file,
-      line: at?.line ?? 0,
-      column: at?.column ?? 0,
+      line: at?.line ?? 1,
+      column: at?.column ?? 1,
       path: formatPath(path),
     });
   }

@@ -68,7 +68,7 @@ export function parseManifests(files: readonly ManifestFile[]): ParsedManifests 
   // kubectl refuses an input without objects, and minds no empty file beside others.
   const severity = empty.length === files.length ? "error" : "warning";
   issues.push(...empty.map((file) => fileIssue(file, severity)));
-  if (files.length === 0) issues.push({ ...fileIssue("-", "error"), message: NO_FILES });
+  if (files.length === 0) issues.push({ ...fileIssue("-", "error"), message: NO_FILES, line: 0, column: 0 });
   return { objects, issues, skipped: new Map([...skipped].sort(([a], [b]) => (a < b ? -1 : 1))), services };
 }
 
@@ -76,7 +76,7 @@ const NO_FILES = "no manifests given: files ending in .yaml, .yml and .json are 
 
 function fileIssue(file: string, severity: Issue["severity"]): Issue {
   const message = "no objects in this file: it is empty, or has only comments";
-  return { code: "no-objects", severity, message, file, line: 0, column: 0, path: "" };
+  return { code: "no-objects", severity, message, file, line: 1, column: 1, path: "" };
 }
 
 interface Item {

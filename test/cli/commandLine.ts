@@ -109,8 +109,8 @@ function restOf({
     interrupted: interrupted ?? new AbortController().signal,
     now: () => performance.now(),
     version: () => "0.0.0-test",
-    writeFile: async (path, text) => {
-      saved.set(path, text);
+    writeFile: async (path, data) => {
+      saved.set(path, typeof data === "string" ? data : new TextDecoder().decode(data));
     },
     appendFile: async (path, text) => {
       saved.set(path, (saved.get(path) ?? "") + text);

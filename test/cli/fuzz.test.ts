@@ -63,9 +63,24 @@ describe("fuzz", () => {
     expect(err).toMatch(/\d+ runs, \d+ a second, \d+ features, \d+ cases kept, 0 findings/);
   });
 
+  it("makes a case small that two disagree about, and says how to see it again", async () => {
+    // Two solutions agree about a scenario, and nothing is left to make small.
+    const fine = await chainwalk("fuzz minimize scenarios/db-policy -s kube-router -o json");
+    expect({ code: fine.code, findings: JSON.parse(fine.out) }).toMatchObject({ code: 0, findings: { findings: [] } });
+    expect(fine.err).toContain("nothing is wrong");
+  });
+
+  it("makes an input small that its reader trips over, and tells where it is from", async () => {
+    const files = { "broken.txt": "this is no save" };
+    const { code, out } = await chainwalk("fuzz --minimize broken.txt --target iptables-save -o json", { files });
+    expect({ code, report: JSON.parse(out) }).toMatchObject({ code: 0, report: { findings: [] } });
+  });
+
   it.each([
+    ["maximize x", "fuzz minimize FILE"],
+    ["minimize nowhere.yaml", "no such file"],
     ["--against nobody", "allowed are reference"],
-    ["--target clouds", "allowed are clusters"],
+    ["--target clouds", "allowed are clusters, histories"],
     ["--resume", "--corpus DIR"],
     ["-s reference", "choose a solution"],
     ["--max-time soon", "a number of seconds"],

@@ -160,8 +160,8 @@ describe("what cannot be read", () => {
     .join("\n")}\n`;
 
   it.each([
-    ["an empty file", "", ["0:0 error no objects in this file: it is empty, or has only comments"]],
-    ["a file of comments", "# a\n---\n# b\n", ["0:0 error no objects in this file: it is empty, or has only comments"]],
+    ["an empty file", "", ["1:1 error no objects in this file: it is empty, or has only comments"]],
+    ["a file of comments", "# a\n---\n# b\n", ["1:1 error no objects in this file: it is empty, or has only comments"]],
     [
       "an open bracket",
       "kind: [a",

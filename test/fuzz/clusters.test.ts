@@ -81,7 +81,8 @@ describe("kept cases", () => {
       .flat()
       .flatMap((event) => (event.kind === "kept" ? event.files : []));
     expect(kept.length).toBeGreaterThan(10);
-    for (const { path, text } of kept) {
+    for (const { path, content } of kept) {
+      const text = String(content);
       if (path.endsWith(".yaml")) expect(loadCluster([{ name: path, text }]).model).toBeDefined();
       else for (const line of text.trim().split("\n")) expect(isProblem(parsePacketLine(line))).toBe(false);
     }

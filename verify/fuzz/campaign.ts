@@ -6,13 +6,18 @@ import { STRATEGIES, strategyNamed } from "../../compiler/strategies/registry.ts
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import { Random } from "../kernel/random.ts";
 import { REFERENCE } from "../lane.ts";
+import type { Disagreement, FuzzCase } from "./case.ts";
 import { ClusterTarget, contestsOf } from "./clusterTarget.ts";
-import { type Against, FreshCourt, Trial } from "./contest.ts";
+import { type Against, type Contest, FreshCourt, Trial } from "./contest.ts";
 import { type CorpusFile, clusterFromFile } from "./corpus.ts";
 import { Coverage } from "./coverage.ts";
-import { findingFiles } from "./finding.ts";
+import { contentName, type Finding, findingFiles } from "./finding.ts";
+import { FORMATS, formatNamed } from "./formats.ts";
+import { HistoryTarget, tryHistory } from "./historyTarget.ts";
+import { InputTarget, type Meter } from "./inputTarget.ts";
 import { minimize } from "./minimize.ts";
-import type { FuzzTarget, Suspect } from "./target.ts";
+import { partsFrom } from "./parts.ts";
+import type { FuzzEvent, FuzzTarget, Suspect } from "./target.ts";
 
 /** What a job is told; plain data. */
 export interface CampaignSettings {
@@ -42,8 +47,8 @@ export interface FindingText {
   readonly cause: string;
   readonly accused: string;
   readonly against: string;
-  /** `verdict`: a scenario shows it; `thrown`: compiling does; on this node. */
-  readonly shows: "verdict" | "thrown";
+  /** `verdict`: a scenario shows it; `thrown`: compiling on this node does; `input`: a reader of the format does. */
+  readonly shows: "verdict" | "thrown" | "input";
   readonly node: string;
   readonly files: readonly CorpusFile[];
 }
@@ -52,24 +57,31 @@ export interface FindingText {
 const MOST_ALIKE = 3;
 
 /** Cases tried to make one finding smaller. */
-const SHRINK_BUDGET = 1_500;
+export const SHRINK_BUDGET = 1_500;
 
 export class Campaign {
   readonly #coverage: Coverage;
-  readonly #target: ClusterTarget;
+  readonly #clusters: ClusterTarget;
+  readonly #inputs: readonly InputTarget[];
   readonly #targets: readonly FuzzTarget[];
   readonly #alike = new Map<string, number>();
   readonly #causes: Set<string>;
   readonly #court = new FreshCourt();
   #turn = 0;
 
-  constructor(settings: CampaignSettings) {
+  constructor(settings: CampaignSettings, meter: Meter) {
     this.#coverage = new Coverage(settings.features);
     this.#causes = new Set(settings.causes);
     const random = new Random(seedOf(settings));
     const contests = contestsOf(settings.strategies.map(known), settings.against.map(againstOf));
-    this.#target = new ClusterTarget({ random, contests, coverage: this.#coverage });
-    this.#targets = [this.#target];
+    this.#clusters = new ClusterTarget({ random, contests, coverage: this.#coverage });
+    const source = { random, parts: partsFrom(random) };
+    this.#inputs = FORMATS.filter(({ name }) => settings.targets.includes(name)).map(
+      (format) => new InputTarget({ format, source, coverage: this.#coverage, meter }),
+    );
+    const accused = settings.strategies.map(known);
+    const histories = new HistoryTarget({ random, accused, coverage: this.#coverage, corpus: this.#clusters.corpus });
+    this.#targets = [this.#clusters, histories, ...this.#inputs].filter(({ name }) => settings.targets.includes(name));
   }
 
   /** Kept by another job, or before. */
@@ -77,9 +89,13 @@ export class Campaign {
     for (const feature of features) this.#coverage.add(feature);
     this.#coverage.take();
     for (const file of files) {
-      if (!file.path.endsWith(".yaml")) continue;
-      const model = clusterFromFile(file);
-      if (model !== undefined) this.#target.corpus.add(model);
+      const folder = file.path.split("/")[0];
+      const { content } = file;
+      if (typeof content !== "string") this.#inputs.find(({ name }) => name === folder)?.learn(content);
+      else if (file.path.endsWith(".yaml")) {
+        const model = clusterFromFile(file);
+        if (model !== undefined) this.#clusters.corpus.add(model);
+      }
     }
   }
 
@@ -101,6 +117,12 @@ export class Campaign {
           if (finding !== undefined) reports.push({ kind: "finding", finding });
           break;
         }
+        case "input": {
+          const finding = inputFinding(event);
+          if (!this.#causes.has(finding.cause)) reports.push({ kind: "finding", finding });
+          this.#causes.add(finding.cause);
+          break;
+        }
       }
     }
     return reports;
@@ -113,22 +135,48 @@ export class Campaign {
     this.#alike.set(suspect.rough, alike + 1);
     const { contest } = suspect;
     const finding = await minimize(suspect.case, suspect.disagreement, {
-      retry: async (candidate) => this.#court.hold(contest, new Trial(candidate)),
+      retry: async (candidate) => retryCase(this.#court, contest, candidate),
       budget: SHRINK_BUDGET,
     });
     if (finding === undefined || this.#causes.has(finding.cause)) return undefined;
     this.#causes.add(finding.cause);
-    const { accused, against, thrown } = finding.disagreement;
-    return {
-      name: finding.name,
-      cause: finding.cause,
-      accused,
-      against,
-      shows: thrown === undefined ? "verdict" : "thrown",
-      node: finding.case.model.nodes[0]?.name ?? "",
-      files: Object.entries(findingFiles(finding)).map(([path, text]) => ({ path, text })),
-    };
+    return findingText(finding);
   }
+}
+
+export function findingText(finding: Finding): FindingText {
+  const { accused, against, thrown } = finding.disagreement;
+  return {
+    name: finding.name,
+    cause: finding.cause,
+    accused,
+    against,
+    shows: thrown === undefined ? "verdict" : "thrown",
+    node: finding.case.model.nodes[0]?.name ?? "",
+    files: Object.entries(findingFiles(finding)).map(([path, content]) => ({ path, content })),
+  };
+}
+
+/** Holds the contest about the case once more. */
+export function retryCase(court: FreshCourt, contest: Contest, candidate: FuzzCase): Disagreement | undefined {
+  return candidate.fresh ? court.hold(contest, new Trial(candidate)) : tryHistory(contest.accused, candidate);
+}
+
+export function inputFinding({ format, bytes, finding }: Extract<FuzzEvent, { kind: "input" }>): FindingText {
+  const cause = `${format}: the reader ${finding.misdeed}${finding.words === "" ? "" : `: ${finding.words}`}`;
+  const extension = formatNamed(format)?.extension ?? "bin";
+  return {
+    name: `${format}-${contentName(cause)}`,
+    cause,
+    accused: format,
+    against: "any input",
+    shows: "input",
+    node: "",
+    files: [
+      { path: `input.${extension}`, content: bytes },
+      { path: "README.md", content: `${cause}\n\n${finding.detail}\n` },
+    ],
+  };
 }
 
 /** Knuth's multiplicative constant keeps jobs and sessions of one seed apart. */
@@ -143,7 +191,7 @@ function known(name: string): Strategy {
   return strategy;
 }
 
-function againstOf(name: string): Against {
+export function againstOf(name: string): Against {
   if (name === REFERENCE) return { kind: "reference" };
   if (name === "import") return { kind: "import" };
   return { kind: "strategy", strategy: known(name) };

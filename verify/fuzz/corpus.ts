@@ -4,7 +4,7 @@
  *     clusters/NAME.yaml   manifests: chainwalk trace -f clusters/NAME.yaml --packets clusters/NAME.jsonl
  *     clusters/NAME.jsonl  packets that met them
  *     histories/NAME/      cluster.yaml and scenario.yaml, as a scenario folder has them
- *     TARGET/NAME.txt      a text for a parser
+ *     TARGET/NAME.…        an input for a reader
  */
 import { loadCluster } from "../../compiler/compile.ts";
 import type { ClusterModel } from "../../compiler/model.ts";
@@ -13,10 +13,10 @@ import { packetToObject } from "../../traffic/packetObject.ts";
 import type { Random } from "../kernel/random.ts";
 import { clusterText, contentName } from "./finding.ts";
 
-/** Path below the corpus folder, and text. */
+/** Path below the folder, and what is in it. */
 export interface CorpusFile {
   readonly path: string;
-  readonly text: string;
+  readonly content: string | Uint8Array;
 }
 
 /** Of the packets of a case, so many are written beside it. */
@@ -31,14 +31,14 @@ export function clusterFiles(model: ClusterModel, packets: readonly Packet[]): r
     .map((packet) => JSON.stringify(packetToObject(packet)));
   // Packets first: where the manifests are, the case is whole.
   return [
-    { path: `${name}.jsonl`, text: `${lines.join("\n")}\n` },
-    { path: `${name}.yaml`, text: manifests },
+    { path: `${name}.jsonl`, content: `${lines.join("\n")}\n` },
+    { path: `${name}.yaml`, content: manifests },
   ];
 }
 
 /** Undefined: the file is cut short, or is none of ours. */
-export function clusterFromFile({ path, text }: CorpusFile): ClusterModel | undefined {
-  return loadCluster([{ name: path, text }]).model;
+export function clusterFromFile({ path, content }: CorpusFile): ClusterModel | undefined {
+  return typeof content === "string" ? loadCluster([{ name: path, text: content }]).model : undefined;
 }
 
 /** Kept clusters. Of the many, those of late are picked more often: they showed what nobody had shown before. */

@@ -77,6 +77,7 @@ export function explanations(subject: FuzzCase, disagreement: Disagreement): rea
 /** The steps, the last packet with what was expected of it: `chainwalk test` fails as long as the two disagree. */
 export function scenarioText(subject: FuzzCase, { accused, against, expected, step }: Disagreement): string {
   const until = step === undefined ? subject.steps : subject.steps.slice(0, step + 1);
+  const before = verdictsBefore(subject, accused);
   let model = subject.model;
   const steps = until.flatMap((one, index): readonly object[] => {
     if (one.kind === "change") {
@@ -85,11 +86,10 @@ export function scenarioText(subject: FuzzCase, { accused, against, expected, st
       return changes;
     }
     const last = index === until.length - 1;
-    const expect = expected === "accept" || expected === "reject" || expected === "drop" ? expected : "accept";
+    const wanted = expected ?? before[index];
+    const expect = wanted === "reject" || wanted === "drop" ? wanted : "accept";
     // What went before is sent for its traces in connection tracking; any verdict will do.
-    return [
-      { ...packetToObject(one.packet), expect: last ? expect : (verdictsBefore(subject, accused)[index] ?? "accept") },
-    ];
+    return [{ ...packetToObject(one.packet), expect: last ? expect : (before[index] ?? "accept") }];
   });
   const scenario = {
     description: `Found by the fuzzer: ${accused} and ${against} disagree about the last packet.`,

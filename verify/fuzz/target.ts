@@ -2,6 +2,7 @@
 import type { Disagreement, FuzzCase } from "./case.ts";
 import type { Contest } from "./contest.ts";
 import type { CorpusFile } from "./corpus.ts";
+import type { InputFinding } from "./inputTarget.ts";
 
 export interface FuzzTarget {
   readonly name: string;
@@ -13,7 +14,9 @@ export type FuzzEvent =
   | { readonly kind: "ran"; readonly runs: number }
   /** Something nobody had shown before: the files are for the corpus. */
   | { readonly kind: "kept"; readonly files: readonly CorpusFile[] }
-  | { readonly kind: "suspect"; readonly suspect: Suspect };
+  | { readonly kind: "suspect"; readonly suspect: Suspect }
+  /** A reader did what it must not, with these bytes. */
+  | { readonly kind: "input"; readonly format: string; readonly bytes: Uint8Array; readonly finding: InputFinding };
 
 /** A case in which two disagree, as it was found. */
 export interface Suspect {
