@@ -17,6 +17,7 @@ import { type Block, blocksOf } from "./romana/blocks.ts";
 import { deviations } from "./romana/deviations.ts";
 import { listPolicies, orderedPolicies, targetOnHost } from "./romana/listener.ts";
 import { policyChain, type RomanaEndpoint, type RomanaPolicy, type RomanaRule, tenantSet } from "./romana/translate.ts";
+import { tickingController } from "./romana/update.ts";
 import { type LowerOptions, type Strategy, settingOf } from "./strategy.ts";
 
 /** Blocks of this host (agent/enforcer LocalBlockSetName). */
@@ -42,6 +43,7 @@ export const romana: Strategy = {
     },
   ],
   attach,
+  follow: (cluster, options) => tickingController(cluster, { strategy: romana, options, interfaceOf }),
   lower(cluster: ResolvedCluster, options: LowerOptions): TableProgram {
     const blocks = blocksOf(cluster);
     // The agent does nothing before IPAM has given it a block.

@@ -33,6 +33,8 @@ export interface Burst {
   readonly before: ResolvedCluster;
   readonly events: readonly ClusterEvent[];
   readonly after: ResolvedCluster;
+  /** No other burst belongs to the same step: a controller that works by a clock acts now at the latest. */
+  readonly isLast: boolean;
 }
 
 export function eventText({ verb, kind, key }: ClusterEvent): string {
@@ -57,7 +59,7 @@ export function burstsBetween(before: ResolvedCluster, after: ResolvedCluster): 
     if (burst.length === 0) continue;
     const isLast = index === 1 || second.length === 0;
     const end = isLast ? target : resolvePolicies(applied(from.model, burst));
-    bursts.push({ before: from, events: eventsOf(from, burst, end), after: end });
+    bursts.push({ before: from, events: eventsOf(from, burst, end), after: end, isLast });
     from = end;
   }
   return bursts;
