@@ -20,9 +20,11 @@ import { sha1, toHex } from "../hash.ts";
 import { DIRECTIONS, type Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { deviations } from "./cilium-ebpf/deviations.ts";
+import { endpointIdsOf } from "./cilium-ebpf/endpointIds.ts";
 import { ipcacheOf } from "./cilium-ebpf/identities.ts";
 import { identityView } from "./cilium-ebpf/identityLabels.ts";
 import { policyEntries } from "./cilium-ebpf/policyEntries.ts";
+import { agentController } from "./cilium-ebpf/update.ts";
 import type { LowerOptions, Strategy } from "./strategy.ts";
 
 const IPCACHE = "cilium_ipcache_v2";
@@ -44,9 +46,10 @@ export const ciliumEbpf: Strategy = {
   denyVerdict: "drop",
   options: [],
   attach,
+  follow: (cluster, options) => agentController(cluster, { strategy: ciliumEbpf, options, ipcache: IPCACHE }),
   lower(given: ResolvedCluster, options: LowerOptions): MapProgram {
     const cluster = identityView(given);
-    const numbers = endpointIds(cluster);
+    const numbers = endpointIdsOf(cluster);
     const pods = cluster.podsOn(options.node);
     const policyMap = (pod: Endpoint) => `cilium_policy_v2_${String(numbers.get(pod) ?? 0).padStart(5, "0")}`;
     return {
@@ -67,11 +70,6 @@ export const ciliumEbpf: Strategy = {
     };
   },
 };
-
-/** An agent numbers its endpoints as they come; here by name over the whole cluster. */
-function endpointIds({ pods }: ResolvedCluster): ReadonlyMap<Endpoint, number> {
-  return new Map(pods.map((pod, index) => [pod, index + 1]));
-}
 
 function ipcache(cluster: ResolvedCluster, node: string): MapSpec {
   return {

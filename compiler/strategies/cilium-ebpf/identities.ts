@@ -59,7 +59,49 @@ export function identitiesOf(cluster: ResolvedCluster): Identities {
   return identities;
 }
 
-function allocate({ model, pods }: ResolvedCluster): Identities {
+/**
+ * The numbers that a cluster's identities have got so far, by labels and by prefix. A live cluster goes on with them: a new
+ * one gets the next number, one that is released does not come again (dumps/updates/cilium/NOTES.md).
+ */
+export class IdentityNumbers {
+  readonly #labels = new Map<string, number>();
+  readonly #prefixes = new Map<string, number>();
+  #nextCluster = FIRST_CLUSTER_IDENTITY;
+  #nextLocal = FIRST_LOCAL_IDENTITY;
+
+  ofLabels(text: string): number {
+    return numbered(this.#labels, text, () => this.#nextCluster++);
+  }
+
+  ofPrefix(cidr: Cidr): number {
+    return numbered(this.#prefixes, formatCidr(cidr), () => this.#nextLocal++);
+  }
+
+  /** Forgets the prefixes that are in no policy of the cluster any more. */
+  releasePrefixes(cluster: ResolvedCluster): void {
+    const kept = new Set(identitiesOf(cluster).cidrs.map(({ number }) => number));
+    for (const [text, number] of this.#prefixes) if (!kept.has(number)) this.#prefixes.delete(text);
+  }
+
+  /** Forgets the labels that no pod of the cluster has any more. */
+  releaseLabels(cluster: ResolvedCluster): void {
+    const kept = new Set(identitiesOf(cluster).pods.map(({ number }) => number));
+    for (const [text, number] of this.#labels) if (!kept.has(number)) this.#labels.delete(text);
+  }
+}
+
+function numbered(known: Map<string, number>, text: string, next: () => number): number {
+  const number = known.get(text) ?? next();
+  known.set(text, number);
+  return number;
+}
+
+/** From here on the cluster's identities have these numbers; to be said before anybody asks for them. */
+export function numberIdentities(cluster: ResolvedCluster, numbers: IdentityNumbers): void {
+  KNOWN.set(cluster, allocate(cluster, numbers));
+}
+
+function allocate({ model, pods }: ResolvedCluster, numbers = new IdentityNumbers()): Identities {
   const namespaceLabels = new Map(model.namespaces.map(({ name, labels }) => [name, labels]));
   const groups = new Map<string, { readonly labels: readonly string[]; readonly pods: Endpoint[] }>();
   for (const pod of pods) {
@@ -74,14 +116,14 @@ function allocate({ model, pods }: ResolvedCluster): Identities {
   }
   const podIdentities = [...groups.entries()]
     .sort(([a], [b]) => compareText(a, b))
-    .map(([, group], index) => ({ number: FIRST_CLUSTER_IDENTITY + index, ...group }));
+    .map(([text, group]) => ({ number: numbers.ofLabels(text), ...group }));
   const families = familiesOf(model);
   const prefixes = namedPrefixes(model).filter(
     ({ prefixLength, family }) => prefixLength > 0 && families.includes(family),
   );
   return {
     pods: podIdentities,
-    cidrs: prefixes.map((cidr, index) => ({ number: FIRST_LOCAL_IDENTITY + index, cidr })),
+    cidrs: prefixes.map((cidr) => ({ number: numbers.ofPrefix(cidr), cidr })),
     ofPod: new Map(podIdentities.flatMap((identity) => identity.pods.map((pod) => [pod, identity]))),
     families,
   };
