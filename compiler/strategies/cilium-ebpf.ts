@@ -8,8 +8,6 @@ import { formatCidr } from "../../dataplane/address.ts";
 import {
   encodeIpcacheKey,
   encodeIpcacheValue,
-  encodePolicyAllow,
-  encodePolicyKey,
   IPCACHE_KEY_BYTES,
   IPCACHE_VALUE_BYTES,
   POLICY_KEY_BYTES,
@@ -93,13 +91,7 @@ function policy(cluster: ResolvedCluster, pod: Endpoint, name: string): MapSpec 
     keyBytes: POLICY_KEY_BYTES,
     valueBytes: POLICY_VALUE_BYTES,
     maxEntries: POLICY_MAX_ENTRIES,
-    entries: DIRECTIONS.flatMap((direction) =>
-      policyEntries(cluster, pod, direction).map(({ key, origin }) => ({
-        key: encodePolicyKey(key),
-        value: encodePolicyAllow(key),
-        origin,
-      })),
-    ),
+    entries: DIRECTIONS.flatMap((direction) => policyEntries(cluster, pod, direction)),
     origin: `pod ${pod.key}`,
   };
 }

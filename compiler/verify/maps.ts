@@ -64,23 +64,25 @@ function verifyMap({ type, keyBytes, valueBytes, maxEntries, entries }: MapSpec)
   if (entries.length > maxEntries) problems.push(`${entries.length} entries, room for ${maxEntries}`);
   const seen = new Set<string>();
   for (const { key, value } of entries) {
-    const hex = toHex(key);
-    if (key.length !== keyBytes) problems.push(`key ${hex} has ${key.length} bytes, want ${keyBytes}`);
+    // A map may have hundreds of thousands of entries: hex is for the few that are wrong.
+    const text = String.fromCharCode(...key);
+    if (key.length !== keyBytes) problems.push(`key ${toHex(key)} has ${key.length} bytes, want ${keyBytes}`);
     else if (type === "array" && firstWord(key) >= maxEntries)
       problems.push(`index ${firstWord(key)} is beyond the end`);
     else if (type === "lpm-trie" && firstWord(key) > 8 * dataBytes) {
-      problems.push(`key ${hex} has a prefix of ${firstWord(key)} bits, there are ${8 * dataBytes}`);
+      problems.push(`key ${toHex(key)} has a prefix of ${firstWord(key)} bits, there are ${8 * dataBytes}`);
     }
     if (value.length !== valueBytes) {
-      problems.push(`the value of key ${hex} has ${value.length} bytes, want ${valueBytes}`);
+      problems.push(`the value of key ${toHex(key)} has ${value.length} bytes, want ${valueBytes}`);
     }
-    if (seen.has(hex)) problems.push(`key ${hex} occurs twice`);
-    seen.add(hex);
+    if (seen.has(text)) problems.push(`key ${toHex(key)} occurs twice`);
+    seen.add(text);
   }
   return problems;
 }
 
 /** Indices and prefix lengths are in the byte order of the machine, little-endian here (kernel/bpf/lpm_trie.c). */
 function firstWord(key: Uint8Array): number {
-  return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32(0, true);
+  const [first = 0, second = 0, third = 0, fourth = 0] = key;
+  return (first | (second << 8) | (third << 16) | (fourth << 24)) >>> 0;
 }

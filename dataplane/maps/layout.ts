@@ -39,19 +39,23 @@ export interface PolicyMapKey {
 }
 
 /** Bits of protocol and port that the entry fixes: 0, 8 or 8 + n. */
-export function policyPortPrefix({ protocol, portBits }: PolicyMapKey): number {
+export function policyPortPrefix({ protocol, portBits }: Pick<PolicyMapKey, "protocol" | "portBits">): number {
   return protocol === 0 ? 0 : PROTOCOL_BITS + portBits;
 }
 
 export function encodePolicyKey(key: PolicyMapKey): Uint8Array {
   const bytes = new Uint8Array(POLICY_KEY_BYTES);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, POLICY_STATIC_BITS + policyPortPrefix(key), true);
-  view.setUint32(4, key.identity, true);
-  view.setUint8(8, key.direction === "egress" ? 1 : 0);
-  view.setUint8(9, key.protocol);
-  view.setUint16(10, key.port, false);
+  writePolicyKey(new DataView(bytes.buffer), 0, key);
   return bytes;
+}
+
+/** Writes the key at an offset: many keys in one buffer. */
+export function writePolicyKey(view: DataView, offset: number, key: PolicyMapKey): void {
+  view.setUint32(offset, POLICY_STATIC_BITS + policyPortPrefix(key), true);
+  view.setUint32(offset + 4, key.identity, true);
+  view.setUint8(offset + 8, key.direction === "egress" ? 1 : 0);
+  view.setUint8(offset + 9, key.protocol);
+  view.setUint16(offset + 10, key.port, false);
 }
 
 export function decodePolicyKey(bytes: Uint8Array): PolicyMapKey {
@@ -66,7 +70,7 @@ export function decodePolicyKey(bytes: Uint8Array): PolicyMapKey {
   };
 }
 
-export function encodePolicyAllow(key: PolicyMapKey): Uint8Array {
+export function encodePolicyAllow(key: Pick<PolicyMapKey, "protocol" | "portBits">): Uint8Array {
   const bytes = new Uint8Array(POLICY_VALUE_BYTES);
   const view = new DataView(bytes.buffer);
   view.setUint8(2, policyPortPrefix(key) << 3);

@@ -38,7 +38,7 @@ export function endpointChains(cluster: ResolvedCluster, pods: readonly Endpoint
       const groups = policyGroups(cluster, pod, direction);
       add(endpointChain(direction, pod), () => endpointRules(pod, direction, groups));
       for (const group of groups) {
-        if (group.policies.length > 1) add(groupName(group, direction), () => groupRules(group, direction));
+        if (group.chain !== undefined) add(group.chain, () => groupRules(group, direction));
         for (const resolved of group.policies) {
           add(policyChain(direction, resolved.policy), () => policyChainRules(resolved, direction, family));
         }
@@ -105,12 +105,27 @@ function commonPrefix(names: readonly string[]): string {
 interface PolicyGroup {
   readonly selector: string;
   readonly policies: readonly ResolvedPolicy[];
+  /** The chain of the group; a group of one has none. */
+  readonly chain: string | undefined;
 }
 
-/** The endpoint's policies in order of name, those that follow each other with one selector together. */
+// Endpoints with the same policies share one list of them (resolve.ts), and hashing the names of groups is dear.
+const GROUPS = {
+  ingress: new WeakMap<readonly ResolvedPolicy[], readonly PolicyGroup[]>(),
+  egress: new WeakMap<readonly ResolvedPolicy[], readonly PolicyGroup[]>(),
+} as const satisfies Record<Direction, unknown>;
+
 function policyGroups(cluster: ResolvedCluster, pod: Endpoint, direction: Direction): readonly PolicyGroup[] {
+  const policies = cluster.policiesFor(pod, direction);
+  const groups = GROUPS[direction].get(policies) ?? grouped(policies, direction);
+  GROUPS[direction].set(policies, groups);
+  return groups;
+}
+
+/** The policies in order of name, those that follow each other with one selector together. */
+function grouped(selecting: readonly ResolvedPolicy[], direction: Direction): readonly PolicyGroup[] {
   const order = ({ policy }: ResolvedPolicy) => `${policy.name}/${policy.namespace}/KubernetesNetworkPolicy`;
-  const sorted = [...cluster.policiesFor(pod, direction)].sort((a, b) => compareText(order(a), order(b)));
+  const sorted = [...selecting].sort((a, b) => compareText(order(a), order(b)));
   const groups: { selector: string; policies: ResolvedPolicy[] }[] = [];
   for (const resolved of sorted) {
     const selector = policySelector(resolved.policy);
@@ -118,15 +133,10 @@ function policyGroups(cluster: ResolvedCluster, pod: Endpoint, direction: Direct
     if (last?.selector === selector) last.policies.push(resolved);
     else groups.push({ selector, policies: [resolved] });
   }
-  return groups;
-}
-
-function groupName({ selector, policies }: PolicyGroup, direction: Direction): string {
-  return groupChain(
-    direction,
-    selector,
-    policies.map(({ policy }) => policy),
-  );
+  return groups.map(({ selector, policies }) => {
+    const members = policies.map(({ policy }) => policy);
+    return { selector, policies, chain: members.length > 1 ? groupChain(direction, selector, members) : undefined };
+  });
 }
 
 function groupRules({ policies }: PolicyGroup, direction: Direction): readonly FelixRule[] {
@@ -170,14 +180,12 @@ function endpointRules(pod: Endpoint, direction: Direction, groups: readonly Pol
   }
   if (groups.length > 0) {
     rules.push({ matches: [], action: action.clearMark(MARK.pass), comments: ["Start of tier default"] });
-    for (const group of groups) {
-      const [single] = group.policies;
-      const inlined = group.policies.length === 1 && single !== undefined;
+    for (const { policies, chain } of groups) {
       rules.push(
         {
           matches: [match.markClear(MARK.pass)],
-          action: action.jump(inlined ? policyChain(direction, single.policy) : groupName(group, direction)),
-          origin: group.policies.map(({ policy }) => policy.key).join(", "),
+          action: action.jump(chain ?? policies.map(({ policy }) => policyChain(direction, policy)).join()),
+          origin: policies.map(({ policy }) => policy.key).join(", "),
         },
         { matches: [match.markSet(MARK.accept)], action: action.return, comments: ["Return if policy accepted"] },
       );

@@ -9,8 +9,14 @@
  * section 5.
  */
 import { type Cidr, cidrContains } from "../../../dataplane/address.ts";
-import type { PolicyMapKey } from "../../../dataplane/maps/layout.ts";
+import {
+  encodePolicyAllow,
+  POLICY_KEY_BYTES,
+  type PolicyMapKey,
+  writePolicyKey,
+} from "../../../dataplane/maps/layout.ts";
 import { parseProtocol } from "../../../dataplane/packet.ts";
+import type { MapEntry } from "../../../dataplane/program.ts";
 import { type Direction, type Endpoint, type PolicyPort, type PortProtocol, rulePath } from "../../model.ts";
 import type { ResolvedCluster, ResolvedPeer, ResolvedPolicy, ResolvedRule } from "../../resolve.ts";
 import { identitiesOf, RESERVED, worldIdentity } from "./identities.ts";
@@ -19,26 +25,15 @@ import { portPrefixes } from "./portPrefixes.ts";
 /** Every identity. */
 const ANY_IDENTITY = 0;
 
-export interface PolicyEntry {
-  readonly key: PolicyMapKey;
-  readonly origin: string;
-}
-
-export function policyEntries(
-  cluster: ResolvedCluster,
-  endpoint: Endpoint,
-  direction: Direction,
-): readonly PolicyEntry[] {
-  const entries = new Map<string, PolicyEntry>();
-  const add = (identity: number, port: Omit<PolicyMapKey, "identity" | "direction">, origin: string) => {
-    const key = { direction, identity, ...port };
-    const text = `${identity}/${port.protocol}/${port.port}/${port.portBits}`;
-    if (!entries.has(text)) entries.set(text, { key, origin });
-  };
+/** The entries of a direction, in order of identity, protocol and port. */
+export function policyEntries(cluster: ResolvedCluster, endpoint: Endpoint, direction: Direction): readonly MapEntry[] {
+  const table = new EntryTable();
   // The node of an endpoint always reaches it (AlwaysAllowLocalhost).
-  if (direction === "ingress") add(RESERVED.host, EVERY_PORT, "the pod's own node");
+  if (direction === "ingress") table.add(RESERVED.host, EVERY_PORT, "the pod's own node");
   const policies = policiesOf(cluster, endpoint, direction);
-  if (policies.length === 0) add(ANY_IDENTITY, EVERY_PORT, `${endpoint.key} is not isolated for ${direction}`);
+  if (policies.length === 0) {
+    table.add(ANY_IDENTITY, EVERY_PORT, `${endpoint.key} is not isolated for ${direction}`);
+  }
   for (const filter of mergedFilters(policies, direction).values()) {
     const ports = filterPorts(cluster, endpoint, { direction, filter });
     if (ports === undefined) continue;
@@ -46,10 +41,52 @@ export function policyEntries(
       // A rule for everybody makes the others of its filter needless, unless the filter is for every port.
       if (peer !== undefined && filter.everybody && ports.resolvedPort !== 0) continue;
       const identities = peer === undefined ? [ANY_IDENTITY] : selectedIdentities(cluster, peer);
-      for (const identity of identities) for (const port of ports.prefixes) add(identity, port, origin);
+      for (const identity of identities) for (const port of ports.prefixes) table.add(identity, port, origin);
     }
   }
-  return [...entries.values()].sort((a, b) => compareKeys(a.key, b.key));
+  return table.entries(direction);
+}
+
+type PortPart = Pick<PolicyMapKey, "protocol" | "port" | "portBits">;
+
+/**
+ * Entries while they are collected: hundreds of thousands in a cluster of a thousand pods, so that neither text nor an
+ * object is made for one before it is known to be new, and keys share one buffer.
+ */
+class EntryTable {
+  /** The first origin by identity, and by the port part in one number that sorts as protocol, port, bits. */
+  readonly #origins = new Map<number, Map<number, string>>();
+  #count = 0;
+
+  add(identity: number, { protocol, port, portBits }: PortPart, origin: string): void {
+    let ports = this.#origins.get(identity);
+    if (ports === undefined) {
+      ports = new Map();
+      this.#origins.set(identity, ports);
+    }
+    const code = (protocol << 21) | (port << 5) | portBits;
+    if (ports.has(code)) return;
+    ports.set(code, origin);
+    this.#count++;
+  }
+
+  entries(direction: Direction): readonly MapEntry[] {
+    const keys = new Uint8Array(this.#count * POLICY_KEY_BYTES);
+    const view = new DataView(keys.buffer);
+    const values = new Map<number, Uint8Array>();
+    const entries: MapEntry[] = [];
+    for (const [identity, ports] of [...this.#origins].sort(([a], [b]) => a - b)) {
+      for (const [code, origin] of [...ports].sort(([a], [b]) => a - b)) {
+        const port: PortPart = { protocol: code >>> 21, port: (code >>> 5) & 0xffff, portBits: code & 0x1f };
+        const offset = entries.length * POLICY_KEY_BYTES;
+        writePolicyKey(view, offset, { direction, identity, ...port });
+        const value = values.get(code) ?? encodePolicyAllow(port);
+        values.set(code, value);
+        entries.push({ key: keys.subarray(offset, offset + POLICY_KEY_BYTES), value, origin });
+      }
+    }
+    return entries;
+  }
 }
 
 /**
@@ -101,7 +138,7 @@ function addPeers(filter: Filter, rule: ResolvedRule, origin: string): void {
 interface FilterPorts {
   /** 0: every port. */
   readonly resolvedPort: number;
-  readonly prefixes: readonly Omit<PolicyMapKey, "identity" | "direction">[];
+  readonly prefixes: readonly PortPart[];
 }
 
 /** Undefined when the filter names a port that nobody, or more than one number, answers to. */
@@ -140,18 +177,44 @@ export function ownPort(endpoint: Endpoint, name: string, protocol: PortProtocol
 
 /** One number a name and protocol for the whole cluster, all pods considered; two numbers are none. */
 export function clusterPort(cluster: ResolvedCluster, name: string, protocol: PortProtocol): number | undefined {
-  const numbers = new Set(cluster.pods.flatMap((pod) => ownPort(pod, name, protocol) ?? []));
-  return numbers.size === 1 ? [...numbers][0] : undefined;
+  const known = rememberedIn(CLUSTER_PORTS, cluster, () => new Map<string, number | undefined>());
+  const text = `${protocol} ${name}`;
+  if (!known.has(text)) {
+    const numbers = new Set(cluster.pods.flatMap((pod) => ownPort(pod, name, protocol) ?? []));
+    known.set(text, numbers.size === 1 ? [...numbers][0] : undefined);
+  }
+  return known.get(text);
+}
+
+// Derived from values that never change, and asked for by every endpoint: remembered as long as those live.
+const CLUSTER_PORTS = new WeakMap<ResolvedCluster, Map<string, number | undefined>>();
+const POD_IDENTITIES = new WeakMap<readonly Endpoint[], readonly number[]>();
+const BLOCK_IDENTITIES = new WeakMap<ResolvedPeer, readonly number[]>();
+
+function rememberedIn<K extends WeakKey, V>(known: WeakMap<K, V>, key: K, make: () => V): V {
+  let value = known.get(key);
+  if (value === undefined) {
+    value = make();
+    known.set(key, value);
+  }
+  return value;
 }
 
 /** The identities a peer stands for: those of pods with matching labels, or of prefixes inside a block. */
 export function selectedIdentities(cluster: ResolvedCluster, peer: ResolvedPeer): readonly number[] {
-  const { ofPod, cidrs, families } = identitiesOf(cluster);
-  if (peer.kind === "pods") {
+  if (peer.kind === "ipBlock") return rememberedIn(BLOCK_IDENTITIES, peer, () => blockIdentities(cluster, peer));
+  return rememberedIn(POD_IDENTITIES, peer.members, () => {
+    const { ofPod } = identitiesOf(cluster);
     const numbers = peer.members.flatMap((pod) => ofPod.get(pod)?.number ?? []);
     return [...new Set(numbers)].sort((a, b) => a - b);
-  }
-  const { cidr, except } = peer;
+  });
+}
+
+function blockIdentities(
+  cluster: ResolvedCluster,
+  { cidr, except }: Extract<ResolvedPeer, { kind: "ipBlock" }>,
+): readonly number[] {
+  const { cidrs, families } = identitiesOf(cluster);
   const excepted = (prefix: Cidr) => except.some((hole) => inside(prefix, hole));
   const inBlock = cidrs.filter((identity) => inside(identity.cidr, cidr) && !excepted(identity.cidr));
   const world = cidr.prefixLength === 0 && families.includes(cidr.family) ? [worldIdentity(families, cidr.family)] : [];
@@ -160,8 +223,4 @@ export function selectedIdentities(cluster: ResolvedCluster, peer: ResolvedPeer)
 
 function inside(inner: Cidr, outer: Cidr): boolean {
   return inner.prefixLength >= outer.prefixLength && cidrContains(outer, inner);
-}
-
-function compareKeys(a: PolicyMapKey, b: PolicyMapKey): number {
-  return a.identity - b.identity || a.protocol - b.protocol || a.port - b.port || a.portBits - b.portBits;
 }
