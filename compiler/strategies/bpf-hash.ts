@@ -17,6 +17,7 @@ import {
 } from "../../dataplane/maps/layout.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
+import { routedAttachment } from "../attachment.ts";
 import { deviationsOf } from "../deviation.ts";
 import { sha1, toHex } from "../hash.ts";
 import { DIRECTIONS, type Direction, type Endpoint, type PolicyPort, peerPath, rulePath } from "../model.ts";
@@ -86,16 +87,11 @@ export const bpfHash: Strategy = {
 };
 
 function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
-  return {
-    uplink: "eth0",
-    pods: cluster.podsOn(node).map((pod) => ({
-      endpoint: pod.key,
-      addresses: pod.addresses,
-      interface: `veth${toHex(sha1(pod.key)).slice(0, 11)}`,
-    })),
-    remotePodAddresses: [],
-    localAddresses: cluster.model.nodes.find(({ name }) => name === node)?.addresses ?? [],
-  };
+  return routedAttachment(cluster, {
+    node,
+    pods: cluster.podsOn(node),
+    interfaceOf: (pod) => `veth${toHex(sha1(pod.key)).slice(0, 11)}`,
+  });
 }
 
 /** Protocol 0 is every protocol, port 0 every port of the protocol. */

@@ -13,6 +13,7 @@ import type { Cidr, Family, IpAddress } from "../../dataplane/address.ts";
 import { cidrOf, hostCidr, parseAddress, parseCidr } from "../../dataplane/address.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, IPSet, IPSetMember, TableProgram } from "../../dataplane/program.ts";
+import { routedAttachment } from "../attachment.ts";
 import { DIRECTIONS, type Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { plannedController } from "../update/controller.ts";
@@ -93,18 +94,11 @@ export const calicoIptables: Strategy = {
 };
 
 function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
-  return {
-    uplink: "eth0",
-    pods: livePods(cluster)
-      .podsOn(node)
-      .map((pod) => ({
-        endpoint: pod.key,
-        addresses: pod.addresses,
-        interface: interfaceName(pod),
-      })),
-    remotePodAddresses: [],
-    localAddresses: nodeAddresses(cluster, node),
-  };
+  return routedAttachment(cluster, {
+    node,
+    pods: livePods(cluster).podsOn(node),
+    interfaceOf: interfaceName,
+  });
 }
 
 function nodeAddresses(cluster: ResolvedCluster, node: string): readonly IpAddress[] {

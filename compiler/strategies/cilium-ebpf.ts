@@ -14,6 +14,7 @@ import {
   POLICY_VALUE_BYTES,
 } from "../../dataplane/maps/layout.ts";
 import type { Attachment, AttachPoint, MapProgram, MapSpec } from "../../dataplane/program.ts";
+import { routedAttachment } from "../attachment.ts";
 import { sha1, toHex } from "../hash.ts";
 import { DIRECTIONS, type Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
@@ -97,15 +98,10 @@ function policy(cluster: ResolvedCluster, pod: Endpoint, name: string): MapSpec 
 }
 
 function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
-  return {
-    uplink: "eth0",
-    pods: cluster.podsOn(node).map((pod) => ({
-      endpoint: pod.key,
-      addresses: pod.addresses,
-      // The real name has random letters.
-      interface: `lxc${toHex(sha1(pod.key)).slice(0, 12)}`,
-    })),
-    remotePodAddresses: [],
-    localAddresses: cluster.model.nodes.find(({ name }) => name === node)?.addresses ?? [],
-  };
+  return routedAttachment(cluster, {
+    node,
+    pods: cluster.podsOn(node),
+    // The real name has random letters.
+    interfaceOf: (pod) => `lxc${toHex(sha1(pod.key)).slice(0, 12)}`,
+  });
 }

@@ -10,6 +10,7 @@
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, Chain, IPSet, Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
 import { compareAge, compareText } from "../age.ts";
+import { routedAttachment } from "../attachment.ts";
 import { sha1, toHex } from "../hash.ts";
 import type { Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
@@ -70,16 +71,11 @@ export const romana: Strategy = {
 };
 
 function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
-  return {
-    uplink: "eth0",
-    pods: byAge(cluster.podsOn(node)).map((pod) => ({
-      endpoint: pod.key,
-      addresses: pod.addresses,
-      interface: interfaceOf(pod),
-    })),
-    remotePodAddresses: [],
-    localAddresses: cluster.model.nodes.find(({ name }) => name === node)?.addresses ?? [],
-  };
+  return routedAttachment(cluster, {
+    node,
+    pods: byAge(cluster.podsOn(node)),
+    interfaceOf,
+  });
 }
 
 /** The real name ends in eight digits of the pod's infra container, which no manifest knows. */
