@@ -1,5 +1,6 @@
 /** `compile`: the program of one node, as a synced node prints it. */
 import type { Command } from "commander";
+import { describeFilled, filledBeyond } from "../compiler/capacity.ts";
 import { compileNode, resolvePolicies } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Program } from "../dataplane/program.ts";
@@ -33,6 +34,7 @@ async function compile(flags: CompileFlags, session: Session): Promise<void> {
   const programs = strategies.flatMap((strategy) =>
     nodes.map((node) => compileNode(cluster, strategy, { node, settings: ownSettings(strategy, settings) })),
   );
+  await noteWhatIsNearlyFull(programs, session);
   if (flags.output === "summary") {
     for (const line of programSummary(programs, session.paint)) await session.out.line(line);
     return;
@@ -41,6 +43,17 @@ async function compile(flags: CompileFlags, session: Session): Promise<void> {
     if (programs.length > 1 && flags.output !== "json")
       await session.out.line(`# ${program.strategy} on ${program.node}`);
     await session.out.text(await render(program, flags));
+  }
+}
+
+/** From which share on a set or map is worth a word: one more wide range, or one more application, and it is full. */
+const NEARLY_FULL = 0.9;
+
+async function noteWhatIsNearlyFull(programs: readonly Program[], session: Session): Promise<void> {
+  for (const program of programs) {
+    for (const filled of filledBeyond(program, NEARLY_FULL)) {
+      await session.note(`${program.strategy} on ${program.node} is nearly full: ${describeFilled(filled)}`);
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 /** The command line as a function: arguments and the world in, exit code out. */
 import { Command, CommanderError } from "commander";
+import { BeyondCapacity } from "../compiler/capacity.ts";
 import { InvalidSetting } from "../compiler/strategies/strategy.ts";
 import { EXIT, InvalidInput, type Io, UsageError } from "./io.ts";
 import { Session } from "./session.ts";
@@ -35,11 +36,15 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     await session.out.flush();
     code = EXIT.invalid;
     if (error instanceof CommanderError) code = error.exitCode === 0 ? EXIT.fine : EXIT.invalid;
-    else if (error instanceof UsageError || error instanceof InvalidSetting) await session.error(error.message);
+    else if (isUsersMistake(error)) await session.error(error.message);
     else if (!(error instanceof InvalidInput)) throw error;
   }
   for (const { to, text } of held) await io[to].write(text);
   return io.interrupted.aborted ? EXIT.interrupted : code;
+}
+
+function isUsersMistake(error: unknown): error is Error {
+  return [UsageError, InvalidSetting, BeyondCapacity].some((kind) => error instanceof kind);
 }
 
 /** `help VERB` is `VERB --help`, which loads the verb's flags first. */

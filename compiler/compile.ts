@@ -1,5 +1,6 @@
 /** The pipeline in one screen: manifests -> ClusterModel -> ResolvedCluster -> Program. */
 import type { Program } from "../dataplane/program.ts";
+import { BeyondCapacity, filledBeyond } from "./capacity.ts";
 import { hasErrors, type Issue } from "./issue.ts";
 import { applyDefaults } from "./manifest/defaults.ts";
 import { type ParsedManifests, parseManifests } from "./manifest/objects.ts";
@@ -30,9 +31,11 @@ export function loadObjects(parsed: ParsedManifests): LoadedCluster {
   return { model: hasErrors(issues) ? undefined : model, issues, skipped: parsed.skipped };
 }
 
-/** resolve -> lower -> verify, for one node. Throws only on a broken invariant of ours. */
+/** resolve -> lower -> verify, for one node. Throws `BeyondCapacity`; anything else is a broken invariant of ours. */
 export function compileNode(cluster: ResolvedCluster, strategy: Strategy, options: LowerOptions): Program {
   const program = strategy.lower(cluster, options);
+  const filled = filledBeyond(program, 1);
+  if (filled.length > 0) throw new BeyondCapacity(program, filled);
   const problems = verifyProgram(program);
   if (problems.length > 0) {
     throw new Error(`${strategy.name} emitted an illegal program for ${options.node}: ${problems.join("; ")}`);

@@ -1,11 +1,11 @@
 /** What `ipset restore` and the kernel's set types refuse. */
+
 import { addressBits, type Cidr, formatCidr } from "../../dataplane/address.ts";
 import { hasPorts, PROTOCOL } from "../../dataplane/packet.ts";
 import type { IPSet, IPSetMember, IPSetType } from "../../dataplane/program.ts";
+import { DEFAULT_MAX_ELEMENTS } from "../capacity.ts";
 import { hasControls, SET_COMMENT_MAX_BYTES, SET_NAME_MAX_BYTES, unsafeName, utf8Bytes } from "../names.ts";
 
-/** Default `maxelem` of hash sets and `size` of list sets (ipset(8)). */
-const DEFAULT_MAX_ELEMENTS = 65_536;
 const DEFAULT_LIST_SIZE = 8;
 
 /** How many sides a match must name, by set type (ipset(8)); a list has as many as its sets. */

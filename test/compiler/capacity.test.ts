@@ -1,0 +1,52 @@
+/** Clusters that need more room in a set or map than the solution has, and those that nearly do. */
+import { describe, expect, it } from "vitest";
+import { BeyondCapacity, describeFilled, filledBeyond } from "../../compiler/capacity.ts";
+import { compileNode, loadCluster, resolvePolicies } from "../../compiler/compile.ts";
+import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
+
+const BASE = `
+apiVersion: v1
+kind: Pod
+metadata: { name: web, namespace: shop }
+spec: { nodeName: node-a }
+status: { phase: Running, podIP: 10.10.1.10 }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: web, namespace: shop }
+spec:
+  podSelector: {}
+  policyTypes: [Ingress]
+  ingress:
+    - ports: [{ port: 1, endPort: 65534 }]
+      from:
+`;
+
+/** Each block is an identity, and the range of ports 30 prefixes: 30 entries a block, and two more. */
+function compileBlocks(count: number) {
+  const blocks = Array.from(
+    { length: count },
+    (_, index) => `        - ipBlock: { cidr: 172.16.${index >> 8}.${index & 255}/32 }`,
+  );
+  const { model } = loadCluster([{ name: "blocks.yaml", text: `${BASE}${blocks.join("\n")}\n` }]);
+  if (model === undefined) throw new Error("the cluster does not load");
+  return compileNode(resolvePolicies(model), ciliumEbpf, { node: "node-a" });
+}
+
+describe("the 16,384 entries of an endpoint's policy map in Cilium", () => {
+  it("hold what fits, and say when little is left", () => {
+    expect(filledBeyond(compileBlocks(400), 0.9)).toEqual([]);
+    const [filled, ...others] = filledBeyond(compileBlocks(546), 0.9);
+    expect(others).toEqual([]);
+    expect(filled && describeFilled(filled)).toBe(
+      "cilium_policy_v2_00001 (pod shop/web): 16,382 entries, room for 16,384",
+    );
+  });
+
+  it("are not exceeded in silence, nor taken for a defect", () => {
+    expect(() => compileBlocks(547)).toThrow(BeyondCapacity);
+    expect(() => compileBlocks(547)).toThrow(
+      "cilium-ebpf cannot hold this cluster on node-a: cilium_policy_v2_00001 (pod shop/web): 16,412 entries, room for 16,384",
+    );
+  });
+});
