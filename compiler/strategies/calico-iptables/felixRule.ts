@@ -9,6 +9,7 @@ import { type Cidr, formatCidr } from "../../../dataplane/address.ts";
 import { parseProtocol } from "../../../dataplane/packet.ts";
 import type { Chain, CtStateFlag, Match, PortRange, Rule, Side, Target } from "../../../dataplane/program.ts";
 import { base64Url, sha224 } from "../../hash.ts";
+import { COMMENT_MAX_BYTES, cutToBytes } from "../../names.ts";
 
 export interface FelixMatch {
   readonly text: string;
@@ -30,6 +31,8 @@ export interface FelixRule {
 
 /** Characters of the hash that a comment shows (felix/generictables HashLength). */
 const HASH_CHARACTERS = 16;
+/** felix/iptables/renderer.go maxIptablesCommentLength. */
+const FELIX_COMMENT_CHARACTERS = 256;
 /** What Felix leaves of a comment; the rest becomes `_` (felix/iptables shellUnsafe). */
 const UNSAFE = /[^\w @%+=:,./-]/g;
 
@@ -53,7 +56,7 @@ const SPELLINGS = new WeakMap<Rule, string>();
 export function hashedRules(rules: readonly FelixRule[], chain: string): readonly Rule[] {
   let hash = sha224(chain);
   return rules.map(({ matches, action, comments = [], origin }) => {
-    const safe = comments.map((text) => text.replace(UNSAFE, "_"));
+    const safe = comments.map((text) => text.replace(UNSAFE, "_").slice(0, FELIX_COMMENT_CHARACTERS));
     const spelling = [
       ...safe.map((comment) => `-m comment --comment "${comment}"`),
       ...matches.map((match) => match.text),
@@ -65,7 +68,8 @@ export function hashedRules(rules: readonly FelixRule[], chain: string): readonl
     const rule: Rule = {
       matches: [
         { kind: "comment", text: `cali:${shown}` },
-        ...safe.map((comment): Match => ({ kind: "comment", text: comment })),
+        // iptables takes one byte less than Felix thinks, and leaves the rest out.
+        ...safe.map((comment): Match => ({ kind: "comment", text: cutToBytes(comment, COMMENT_MAX_BYTES) })),
         ...matches.map(({ match }) => match),
       ],
       ...(action === undefined ? {} : { target: action.target }),

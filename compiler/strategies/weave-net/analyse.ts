@@ -17,6 +17,7 @@ import {
   peerPath,
   rulePath,
 } from "../../model.ts";
+import { COMMENT_MAX_BYTES, cutToBytes } from "../../names.ts";
 import { type SelectorSpec, selectorComment, selectorSpec, setName } from "./selector.ts";
 
 /** The excepts of an ipBlock as a set; blocks with equal excepts share it, whatever their CIDR. */
@@ -164,10 +165,13 @@ function ruleSpec(parts: {
   }
   matches.push(...source.matches, ...destination.matches);
   if (port !== undefined) matches.push(portMatch(port));
-  matches.push({ kind: "comment", text: `${source.comment} -> ${destination.comment} (${direction})` });
+  const comment = `${source.comment} -> ${destination.comment} (${direction})`;
+  // weave-npc tells rules apart by the whole text, of which iptables keeps the beginning.
+  const key = JSON.stringify([matches, comment]);
+  matches.push({ kind: "comment", text: cutToBytes(comment, COMMENT_MAX_BYTES) });
   const ipv6 = matches.find((match) => match.kind === "address" && match.cidr.family === 6);
   return {
-    key: JSON.stringify(matches),
+    key,
     direction,
     matches,
     refused: ipv6?.kind === "address" ? ipv6.cidr : undefined,

@@ -18,6 +18,7 @@ import {
   type Namespace,
   type NetworkPolicy,
 } from "../../model.ts";
+import { SET_COMMENT_MAX_BYTES, utf8Bytes } from "../../names.ts";
 import { type Analysis, analysePolicy, type ExceptSpec, type RuleSpec } from "./analyse.ts";
 import { CHAIN, type CommandSink, IpsetError, WeaveKernel } from "./kernel.ts";
 import { type SelectorSpec, selectorSpec, selectsNamespace, selectsPod, setName } from "./selector.ts";
@@ -462,9 +463,13 @@ const EGRESS_END: readonly Rule[] = [
   { matches: [{ kind: "mark", value: EGRESS_MARK, mask: EGRESS_MARK, negate: true }], target: { kind: "drop" } },
 ];
 
-/** weave knows a pod by `status.podIP` alone, and only as IPv4. */
+/** weave knows a pod by `status.podIP` alone, and only as IPv4; what `ipset add` refuses is in no set. */
 export function hasWeaveAddress(pod: Endpoint): boolean {
-  return pod.addresses[0]?.family === 4;
+  return pod.addresses[0]?.family === 4 && utf8Bytes(podComment(pod)) <= SET_COMMENT_MAX_BYTES;
+}
+
+function podComment({ namespace, name }: Endpoint): string {
+  return `namespace: ${namespace}, pod: ${name}`;
 }
 
 function isSeen(pod: Endpoint): boolean {
