@@ -6,6 +6,8 @@ import { type BenchReport, NotAReport, readReport } from "../bench/result.ts";
 import { runProcesses } from "../bench/runner.ts";
 import { SUITES, suiteNamed } from "../bench/suites/registry.ts";
 import type { Suite } from "../bench/suites/suite.ts";
+import { defineCalibrate, defineValidate } from "./benchModel.ts";
+import { definePeers } from "./benchPeers.ts";
 import { defineTargets } from "./benchTargets.ts";
 import { addMannerFlags, type MannerFlags, wholeNumber } from "./flags.ts";
 import { formatBenchCsv, formatGoBench } from "./format/bench/lines.ts";
@@ -58,6 +60,9 @@ export function define(command: Command, session: Session): void {
     .addOption(new Option("--turn <K/N>").argParser(turnOf).default([0, 1]).hideHelp())
     .action((suites: string[], flags: BenchFlags) => bench(suites, flags, session));
   defineTargets(command.command("targets"), session);
+  definePeers(command.command("peers"), session);
+  defineCalibrate(command.command("calibrate"), session);
+  defineValidate(command.command("validate"), session);
 }
 
 function formatNamed(text: string): BenchFlags["output"] {

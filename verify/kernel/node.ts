@@ -4,7 +4,7 @@ import type { Attachment, FamilyTables, TableProgram } from "../../dataplane/pro
 import type { WalkEntry } from "../../dataplane/result.ts";
 import { encodePacket, packetLength } from "../../traffic/encodePacket.ts";
 import { type ConntrackEvent, conntrackEvents } from "./conntrackEvent.ts";
-import { Oracle, Requests } from "./oracle.ts";
+import { ITEM, Oracle, Requests } from "./oracle.ts";
 import { type Outcome, outcomeOf, type SentPacket } from "./outcome.ts";
 import { LEGACY_TRACE_SCRIPT, RuleLoader, type RuleText, type Variant } from "./rules.ts";
 import { FRAME_BYTES, Topology, writeFrame } from "./topology.ts";
@@ -29,6 +29,12 @@ export interface KernelResult extends Outcome {
   readonly walk: readonly WalkEntry[] | undefined;
   /** Undefined unless asked for. */
   readonly events: readonly ConntrackEvent[] | undefined;
+}
+
+export interface PaceOptions {
+  readonly rounds: number;
+  /** Whether connections are forgotten before each round. */
+  readonly forget: "connections" | "nothing";
 }
 
 /** Identifications go from 1 to here and begin anew: 16 bits in IPv4, and 0 means "none". */
@@ -116,6 +122,38 @@ export class KernelNode {
         events: this.#options.events ? conntrackEvents(answer) : undefined,
       };
     });
+  }
+
+  /**
+   * What packets cost: pushes them `rounds` times, each from where its source address hangs, and answers nanoseconds of
+   * processor time a packet, the write to the device included. They must be few enough for one request: 500 small ones are.
+   */
+  async pace(packets: readonly Packet[], { rounds, forget }: PaceOptions): Promise<number> {
+    const arrivals = packets.map((packet) => {
+      const arrival = this.topology.arrivalOf(packet.source, packet.destination);
+      if (arrival.kind === "node") throw new Error("what the node sends itself is not paced");
+      const header = arrival.frame === undefined ? 0 : FRAME_BYTES;
+      return { packet, ...arrival, header, length: header + packetLength(packet) };
+    });
+    const requests = new Requests();
+    const total = arrivals.reduce((sum, { length }) => sum + 4 + length, 8);
+    const start = requests.pace(total);
+    const view = new DataView(requests.bytes.buffer);
+    view.setUint32(start, rounds, true);
+    view.setUint32(start + 4, forget === "connections" ? 1 : 0, true);
+    let at = start + 8;
+    for (const { packet, device, frame, header, length } of arrivals) {
+      view.setUint16(at, device, true);
+      view.setUint16(at + 2, length, true);
+      if (frame !== undefined) writeFrame(requests.bytes, at + 4, frame, packet.source.family);
+      encodePacket(packet, requests.bytes, at + 4 + header, { identification: 1 });
+      at += 4 + length;
+    }
+    const [answer] = await this.#oracle.exchange(requests);
+    const item = answer?.items.find(({ kind }) => kind === ITEM.pace);
+    if (item === undefined) throw new Error("the kernel helper did not say what packets cost");
+    const { buffer, byteOffset } = item.bytes;
+    return Number(new DataView(buffer, byteOffset, 8).getBigUint64(0, true)) / rounds / packets.length;
   }
 
   /** Runs a shell script in the node's namespace and returns what it printed. */

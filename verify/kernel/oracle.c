@@ -46,6 +46,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum operation {
@@ -53,10 +54,12 @@ enum operation {
 	SEND = 2,   /* the node itself sends the packet */
 	DRAIN = 3,  /* throw away whatever is queued */
 	FLUSH = 4,  /* forget all connections, then DRAIN */
+	PACE = 5,   /* see below */
 };
 
 enum kind {
 	KIND_LOG = 0x1000,       /* nflog message of group 0: legacy TRACE */
+	KIND_PACE = 0x1006,      /* u64: nanoseconds that the packets of a PACE took together */
 	KIND_INPUT = 0x1001,     /* nflog message of group INPUT_GROUP: a packet that INPUT let in */
 	KIND_TRACE = 0x1002,     /* nft trace message */
 	KIND_CONNTRACK = 0x1003, /* conntrack event */
@@ -279,13 +282,49 @@ static ssize_t send_as_node(const char *packet, size_t length) {
 	return sendto(raw6, packet, length, 0, (struct sockaddr *)&to, sizeof to);
 }
 
+/*
+ * PACE: what packets cost. The packet of the request is u32 rounds | u32 flush | packets of { u16 device, u16 length, bytes };
+ * they are injected one after the other, `rounds` times all of them, and the processor time of this thread is answered:
+ * what other processes do meanwhile does not count. With `flush` connections are forgotten before each round, aside of the
+ * time. What comes out is not read before the end, so that devices are full and drop it, which costs the same each time.
+ */
+static uint64_t thread_ns(void) {
+	struct timespec now;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+static uint64_t pace(const char *at, size_t length) {
+	const char *end = at + length;
+	uint32_t rounds, flush;
+	if (length < 8) die("pace");
+	memcpy(&rounds, at, 4);
+	memcpy(&flush, at + 4, 4);
+	uint64_t spent = 0;
+	for (uint32_t round = 0; round < rounds; round++) {
+		if (flush) flush_connections();
+		uint64_t start = thread_ns();
+		for (const char *next = at + 8; next + 4 <= end;) {
+			uint16_t device, bytes;
+			memcpy(&device, next, 2);
+			memcpy(&bytes, next + 2, 2);
+			if (device >= device_count || bytes > end - next - 4) die("pace");
+			inject(&sources[device], next + 4, bytes);
+			next += 4 + bytes;
+		}
+		spent += thread_ns() - start;
+	}
+	drain_all();
+	return spent;
+}
+
 static void serve(const char *request, size_t length) {
 	uint8_t operation = request[0];
 	uint16_t device;
 	memcpy(&device, request + 2, 2);
 	const char *packet = request + 4;
 	length -= 4;
-	if (operation < INJECT || operation > FLUSH || (operation == INJECT && device >= device_count) ||
+	if (operation < INJECT || operation > PACE || (operation == INJECT && device >= device_count) ||
 	    (operation == SEND && length < (packet[0] >> 4 == 4 ? 20 : 40))) {
 		fprintf(stderr, "bad request\n");
 		exit(2);
@@ -299,7 +338,12 @@ static void serve(const char *request, size_t length) {
 	                                    : 0;
 	uint16_t error = taken < 0 ? errno : 0;
 	drain_all();
-	if (operation == DRAIN || operation == FLUSH) used = start + 8, items = 0;
+	if (operation == DRAIN || operation == FLUSH || operation == PACE) used = start + 8, items = 0;
+	if (operation == PACE) {
+		uint64_t spent = pace(packet, length);
+		used = start + 8, items = 0; /* what came out meanwhile */
+		add_item(KIND_PACE, &spent, sizeof spent);
+	}
 	uint32_t rest = used - start - 4;
 	uint16_t count = items;
 	memcpy(answers + start, &rest, 4);

@@ -20,7 +20,7 @@ export interface OracleOptions {
 }
 
 /** Operations of oracle.c. */
-const OPERATION = { inject: 1, send: 2, drain: 3, flush: 4 } as const;
+const OPERATION = { inject: 1, send: 2, drain: 3, flush: 4, pace: 5 } as const;
 
 /** What an item of an answer is, as oracle.c numbers it; below `log` it is the number of a device. */
 export const ITEM = {
@@ -30,6 +30,7 @@ export const ITEM = {
   conntrack: 0x1003,
   overflow: 0x1004,
   answer: 0x1005,
+  pace: 0x1006,
 } as const;
 
 /** One thing that a packet caused: a packet that left by a device, or a netlink message. */
@@ -76,6 +77,11 @@ export class Requests {
   /** Forgets all connections of the namespace; the answer has no items. */
   flush(): void {
     this.#add(OPERATION.flush, 0, 0);
+  }
+
+  /** Reserves `length` bytes for packets whose cost is asked for, as PACE of oracle.c has them. */
+  pace(length: number): number {
+    return this.#add(OPERATION.pace, 0, length);
   }
 
   /** Throws away whatever came out by itself; the answer has no items. */

@@ -1,0 +1,127 @@
+/** Whole real programs in the kernel: what the profile predicts beside what is measured. */
+import { compileNode, resolvePolicies } from "../../compiler/compile.ts";
+import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import type { Packet } from "../../dataplane/packet.ts";
+import type { TableProgram } from "../../dataplane/program.ts";
+import { quietValue } from "../model/fit.ts";
+import { predict } from "../model/predict.ts";
+import type { CostProfile } from "../model/profile.ts";
+import type { WorkCounts } from "../model/workCounts.ts";
+import { Random } from "../workloads/random.ts";
+import { openingPackets } from "../workloads/traffic.ts";
+import { clusterOf, type WorkloadSize } from "../workloads.ts";
+import { BARE } from "./experiments.ts";
+import { type ConnectionState, countWork, PacedNode } from "./pacedNode.ts";
+
+export interface Validation {
+  readonly strategy: string;
+  /** Policies in the cluster. */
+  readonly policies: number;
+  readonly state: ConnectionState;
+  /** Rules that the packet visits. */
+  readonly rules: number;
+  /** Nanoseconds that the program adds to a packet's way through the node. */
+  readonly predicted: number;
+  readonly predictedCi95: readonly [number, number];
+  readonly measured: number;
+  /** predicted / measured - 1. */
+  readonly error: number;
+  /** Kinds of work without a cost. */
+  readonly unknown: readonly string[];
+}
+
+export interface ValidateOptions {
+  readonly strategies: readonly Strategy[];
+  readonly profile: CostProfile;
+  readonly seed: number;
+  proceed(): Promise<boolean>;
+}
+
+const NODE = "node-0";
+const SIZES = [30, 200, 800] as const;
+const TIMES = 5;
+const TURNS = 3;
+const STATES: readonly ConnectionState[] = ["new", "established"];
+/** Openings among which the packet with the most rules that passes is looked for. */
+const CANDIDATES = 60;
+
+function clusterSize(policies: number, seed: number): WorkloadSize {
+  return { pods: 100, policies, namespaces: 4, nodes: 5, seed, shape: "mixed" };
+}
+
+export function validationsOf(strategies: readonly Strategy[]): number {
+  return strategies.length * SIZES.length;
+}
+
+/** A row for each strategy with tables, size and state of the connection. */
+export async function* validate({ strategies, profile, seed, proceed }: ValidateOptions): AsyncGenerator<Validation> {
+  for (const policies of SIZES) {
+    const cluster = resolvePolicies(clusterOf(clusterSize(policies, seed)));
+    const candidates = openingPackets(cluster, NODE, { count: CANDIDATES, random: new Random(seed) });
+    for (const strategy of strategies) {
+      const program = compileNode(cluster, strategy, { node: NODE });
+      if (program.kind === "maps") continue;
+      const packet = longestWay(program, candidates);
+      if (packet === undefined) continue;
+      const node = await PacedNode.start(program.attachment, profile.variant);
+      try {
+        for (const state of STATES) {
+          const counts = countWork(program, packet, state);
+          if (counts === undefined) continue;
+          const measured = await addedBy(node, program, packet, state);
+          yield rowOf({ strategy: strategy.name, policies, state, counts, measured, profile });
+        }
+      } finally {
+        await node.close();
+      }
+      if (!(await proceed())) return;
+    }
+  }
+}
+
+/** The packet that passes after the most rules. */
+function longestWay(program: TableProgram, candidates: readonly Packet[]): Packet | undefined {
+  let best: { readonly packet: Packet; readonly rules: number } | undefined;
+  for (const packet of candidates) {
+    const rules = countWork(program, packet, "new")?.get("rule") ?? -1;
+    if (rules > (best?.rules ?? -1)) best = { packet, rules };
+  }
+  return best?.packet;
+}
+
+/** What the program adds: measured without it and with it, in turn. */
+async function addedBy(
+  node: PacedNode,
+  program: TableProgram,
+  packet: Packet,
+  state: ConnectionState,
+): Promise<number> {
+  const bare = { ...BARE, attachment: program.attachment };
+  const without: number[] = [];
+  const withIt: number[] = [];
+  for (let turn = 0; turn < TURNS; turn++) {
+    await node.load(bare);
+    without.push(...(await node.measure(packet, state, TIMES)));
+    await node.load(program);
+    withIt.push(...(await node.measure(packet, state, TIMES)));
+  }
+  return quietValue(withIt) - quietValue(without);
+}
+
+interface RowParts extends Pick<Validation, "strategy" | "policies" | "state" | "measured"> {
+  readonly counts: WorkCounts;
+  readonly profile: CostProfile;
+}
+
+function rowOf({ counts, profile, ...row }: RowParts): Validation {
+  // The way and connection tracking are the same with and without the program.
+  const { ns, ci95, unknown } = predict(counts, profile, (kind) => kind.startsWith("conntrack "));
+  return {
+    ...row,
+    rules: counts.get("rule") ?? 0,
+    predicted: ns,
+    predictedCi95: ci95,
+    error: ns / row.measured - 1,
+    unknown,
+  };
+}

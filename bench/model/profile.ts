@@ -1,0 +1,47 @@
+/** Calibration profiles: what each kind of work costs a kernel, and on which machine that was found. */
+import { z } from "zod";
+
+const coefficientSchema = z.object({
+  /** Nanoseconds each. */
+  ns: z.number(),
+  ci95: z.tuple([z.number(), z.number()]),
+  /** What it is, for people. */
+  what: z.string().optional(),
+});
+
+/** A cost that depends on how many entries there are: points by size, ascending. */
+const curveSchema = z.array(
+  z.object({ entries: z.number().positive(), ns: z.number(), ci95: z.tuple([z.number(), z.number()]) }),
+);
+
+const profileSchema = z.object({
+  name: z.string(),
+  /** How the kernel runs iptables rules. */
+  variant: z.enum(["legacy", "nft"]),
+  environment: z.record(z.string(), z.union([z.string(), z.number()])),
+  coefficients: z.record(z.string(), coefficientSchema),
+  curves: z.record(z.string(), curveSchema).default({}),
+});
+
+export type Coefficient = z.infer<typeof coefficientSchema>;
+export type Curve = z.infer<typeof curveSchema>;
+export type CostProfile = z.infer<typeof profileSchema>;
+
+/** Text that is no profile; `message` names the first thing wrong and where. */
+export class NotAProfile extends Error {
+  override readonly name = "NotAProfile";
+}
+
+/** Throws `NotAProfile`. */
+export function readProfile(text: string): CostProfile {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new NotAProfile(error instanceof Error ? error.message : String(error));
+  }
+  const { success, data, error } = profileSchema.safeParse(value);
+  if (success) return data;
+  const [issue] = error.issues;
+  throw new NotAProfile(`${issue?.path.join(".") || "the whole"}: ${issue?.message}`);
+}

@@ -1,0 +1,6 @@
+/** The one list of peers. */
+import { cyclonusPeer } from "./cyclonus.ts";
+import { kernelPeer, objectsPeer, scanPeer } from "./linear.ts";
+import type { Peer } from "./peer.ts";
+
+export const PEERS: readonly Peer[] = [objectsPeer, scanPeer, kernelPeer, cyclonusPeer];

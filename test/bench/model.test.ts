@@ -1,0 +1,170 @@
+import { describe, expect, it } from "vitest";
+import { EXPERIMENTS, openingOf } from "../../bench/kernel/experiments.ts";
+import { countWork } from "../../bench/kernel/pacedNode.ts";
+import { fitCosts, type Observation } from "../../bench/model/fit.ts";
+import { predict } from "../../bench/model/predict.ts";
+import { type CostProfile, NotAProfile, readProfile } from "../../bench/model/profile.ts";
+import { Random } from "../../bench/workloads/random.ts";
+import { RULE_SET_NODE, ruleSetCluster, ruleSetPacket } from "../../bench/workloads/ruleSet.ts";
+import { compileNode, resolvePolicies } from "../../compiler/compile.ts";
+import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
+
+const TRUTH = new Map([
+  ["packet", 800],
+  ["rule", 4],
+  ["match ports", 18],
+  ["set hash:ip", 65],
+  ["jump", 20],
+]);
+
+/** What a machine with these costs would show, with noise of so many percent. */
+function observed(counts: readonly (readonly [string, number])[], percent: number, random: Random): Observation {
+  const cost = counts.reduce((sum, [kind, count]) => sum + count * (TRUTH.get(kind) ?? 0), 0);
+  const measured = Array.from(
+    { length: 9 },
+    () => cost * (1 + ((random.below(2_001) - 1_000) / 1_000) * (percent / 100)),
+  );
+  return { counts: new Map(counts), measured };
+}
+
+function observations(percent: number): readonly Observation[] {
+  const random = new Random(7);
+  return [
+    observed([["packet", 1]], percent, random),
+    observed(
+      [
+        ["packet", 1],
+        ["rule", 1_000],
+      ],
+      percent,
+      random,
+    ),
+    observed(
+      [
+        ["packet", 1],
+        ["rule", 200],
+        ["match ports", 200],
+      ],
+      percent,
+      random,
+    ),
+    observed(
+      [
+        ["packet", 1],
+        ["rule", 100],
+        ["set hash:ip", 100],
+      ],
+      percent,
+      random,
+    ),
+    observed(
+      [
+        ["packet", 1],
+        ["rule", 200],
+        ["jump", 200],
+      ],
+      percent,
+      random,
+    ),
+  ];
+}
+
+describe("fitting a profile", () => {
+  it("recovers the costs that data were made with", () => {
+    const fitted = fitCosts(observations(0), { seed: 1 });
+    for (const [kind, ns] of TRUTH) expect(fitted[kind]?.ns).toBeCloseTo(ns, 3);
+  });
+
+  it("comes near them through noise, and its error bars say how near", () => {
+    const fitted = fitCosts(observations(4), { seed: 1 });
+    for (const [kind, ns] of TRUTH) {
+      expect(Math.abs((fitted[kind]?.ns ?? 0) / ns - 1)).toBeLessThan(0.2);
+      const [low, high] = fitted[kind]?.ci95 ?? [0, 0];
+      expect(low).toBeLessThanOrEqual(fitted[kind]?.ns ?? 0);
+      expect(high).toBeGreaterThanOrEqual(fitted[kind]?.ns ?? 0);
+      expect(high - low).toBeGreaterThan(0);
+    }
+  });
+
+  it("finds no cost below zero, whatever the noise", () => {
+    const odd = [
+      { counts: new Map([["packet", 1]]), measured: [1_000] },
+      {
+        counts: new Map([
+          ["packet", 1],
+          ["chain", 2],
+        ]),
+        measured: [990],
+      },
+    ];
+    const fitted = fitCosts(odd, { seed: 1 });
+    expect(fitted.chain?.ns).toBe(0);
+  });
+});
+
+const PROFILE: CostProfile = {
+  name: "toy",
+  variant: "legacy",
+  environment: {},
+  coefficients: { rule: { ns: 5, ci95: [4, 6] }, jump: { ns: 20, ci95: [20, 20] } },
+  curves: {
+    trie: [
+      { entries: 10, ns: 40, ci95: [30, 50] },
+      { entries: 1_000, ns: 80, ci95: [70, 90] },
+    ],
+  },
+};
+
+describe("a prediction", () => {
+  it("is counts times costs, error bars included", () => {
+    const counts = new Map([
+      ["rule", 10],
+      ["jump", 2],
+    ]);
+    expect(predict(counts, PROFILE)).toEqual({ ns: 90, ci95: [80, 100], unknown: [] });
+  });
+
+  it("takes what grows with size from between the measured sizes, by their logarithm", () => {
+    const nsAt = (entries: number) => predict(new Map([[`trie ${entries}`, 1]]), PROFILE).ns;
+    expect([1, 10, 100, 1_000, 5_000].map(nsAt)).toEqual([40, 40, 60, 80, 80]);
+  });
+
+  it("says what it has no cost for", () => {
+    expect(predict(new Map([["match limit", 1]]), PROFILE)).toMatchObject({ ns: 0, unknown: ["match limit"] });
+  });
+});
+
+describe("a profile", () => {
+  it("survives being written and read", () => {
+    expect(readProfile(JSON.stringify(PROFILE))).toEqual(PROFILE);
+  });
+
+  it("that is none is refused with the place", () => {
+    const broken = { ...PROFILE, coefficients: { rule: { ns: "5", ci95: [4, 6] } } };
+    expect(() => readProfile(JSON.stringify(broken))).toThrow(/coefficients\.rule\.ns/);
+    expect(() => readProfile("{")).toThrow(NotAProfile);
+  });
+});
+
+describe("counting work", () => {
+  it("finds in each experiment the work it is there for, as often as it says", () => {
+    const counted = (name: string) => {
+      const experiment = EXPERIMENTS.find((one) => one.name === name);
+      return experiment && Object.fromEntries(countWork(experiment.program, openingOf(0), "established") ?? []);
+    };
+    expect(counted("bare")).toEqual({ "conntrack established": 1 });
+    expect(counted("filter alone")).toEqual({ "conntrack established": 1, chain: 1 });
+    expect(counted("200 × jump")).toMatchObject({ chain: 1, rule: 200, jump: 200 });
+    expect(counted("100 × mark")).toMatchObject({ rule: 100, "match mark": 100 });
+    // A match behind one that fails is not asked, one before it is.
+    expect(counted("200 × comment")).toMatchObject({ rule: 200, "match comment": 200, "match mark": 200 });
+    expect(counted("1000 × rule, other source")).toEqual({ "conntrack established": 1, chain: 1, rule: 1_000 });
+    expect(counted("100 × hash:ip,port")).toMatchObject({ rule: 100, "set hash:ip,port": 100 });
+  });
+
+  it("names the size of the maps it looks into", () => {
+    const program = compileNode(resolvePolicies(ruleSetCluster(100)), ciliumEbpf, { node: RULE_SET_NODE });
+    const kinds = [...(countWork(program, ruleSetPacket(7, 1), "new") ?? new Map()).keys()];
+    expect(kinds.filter((kind) => /^(trie|map) \d+$/.test(kind)).length).toBeGreaterThanOrEqual(2);
+  });
+});
