@@ -3,7 +3,8 @@ import { type Command, Option } from "commander";
 import { resolvePolicies } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Family, IpAddress } from "../dataplane/address.ts";
-import { hasPorts, makePacket, parseProtocol, protocolName } from "../dataplane/packet.ts";
+import { hasPorts, makePacket, type Packet, parseProtocol, protocolName } from "../dataplane/packet.ts";
+import type { Verdict } from "../dataplane/verdict.ts";
 import type { Port } from "../traffic/generate/sessions.ts";
 import type { Lane } from "../verify/lane.ts";
 import {
@@ -114,23 +115,21 @@ async function fill({ lane, pods, ports, progress }: FillOptions): Promise<Matri
   for (const port of ports) {
     const rows: string[] = [];
     for (const source of pods) {
-      let row = "";
       // Tuples of one source do not meet each other; a flush before each source keeps the table of connections small.
       lane.flush();
-      for (const destination of pods) {
-        row += source === destination ? "#" : cellOf(lane, source, destination, port);
-        if (!(await progress.step())) return undefined;
-      }
-      rows.push(row);
+      const others = pods.filter((destination) => destination !== source);
+      const cells = lane.verdicts(others.map((to) => openingOf(source, to, port))).map((verdict) => CELL[verdict]);
+      cells.splice(pods.indexOf(source), 0, "#");
+      rows.push(cells.join(""));
+      if (!(await progress.step(pods.length))) return undefined;
     }
     verdicts.push({ port: portText(port), rows });
   }
   return { strategy: lane.name, pods: pods.map(({ key }) => key), verdicts };
 }
 
-const CELL = { accept: ".", drop: "X", reject: "R", unknown: "?" } as const;
+const CELL: Readonly<Record<Verdict, Cell>> = { accept: ".", drop: "X", reject: "R", unknown: "?" };
 
-function cellOf(lane: Lane, from: MatrixPod, to: MatrixPod, { protocol, port }: Port): Cell {
-  const packet = makePacket({ protocol, source: from.address, destination: to.address, destinationPort: port });
-  return CELL[lane.push(packet).verdict];
+function openingOf(from: MatrixPod, to: MatrixPod, { protocol, port }: Port): Packet {
+  return makePacket({ protocol, source: from.address, destination: to.address, destinationPort: port });
 }

@@ -46,6 +46,8 @@ export interface Lane {
   /** What the nodes run; empty for the reference. */
   readonly programs: readonly Program[];
   push(packet: Packet, sink?: TraceSink): Answer;
+  /** What becomes of packets pushed in order; connections are remembered, as by `push`, but nothing else is told. */
+  verdicts(packets: readonly Packet[]): readonly Verdict[];
   /**
    * What becomes of first packets of connections between one pair of addresses, none like another in protocol and
    * destination port, and of the answers to those that pass: each as if nothing else had ever been sent. Forgets all
@@ -104,6 +106,7 @@ export function referenceLane(cluster: ResolvedCluster): Lane {
       const result = connections.push(packet);
       return { verdict: result.verdict, ctState: result.ctState, by: { kind: "reference", result } };
     },
+    verdicts: (packets) => packets.map((packet) => connections.push(packet).verdict),
     open(packets) {
       return packets.map((packet) => openAlone(this, packet));
     },
@@ -208,6 +211,17 @@ class FabricLane implements Lane {
     return { verdict: result.verdict, ctState: result.ctState, by: { kind: "fabric", result } };
   }
 
+  verdicts(packets: readonly Packet[]): readonly Verdict[] {
+    if (this.#batch.capacity < packets.length) {
+      this.#batch = createBatch(packets.length);
+      this.#results = createFabricResults(packets.length);
+    }
+    this.#batch.length = 0;
+    for (const packet of packets) appendPacket(this.#batch, packet);
+    this.#fabric.pushBatch(this.#batch, this.#results);
+    return packets.map((_, row) => VERDICTS[this.#results.verdict[row] ?? 0] ?? "unknown");
+  }
+
   open(packets: readonly Packet[]): readonly Opening[] {
     // Connections of protocols with ports keep apart by them; what has none would be taken for more of the one before.
     const [together, alone] = [
@@ -221,24 +235,12 @@ class FabricLane implements Lane {
 
   #open(packets: readonly Packet[], into: Map<Packet, Opening>): void {
     this.flush();
-    const verdicts = this.#verdicts(packets);
+    const verdicts = this.verdicts(packets);
     const passed = packets.filter((_, index) => verdicts[index] === "accept");
-    const answers = this.#verdicts(passed.map(answerTo));
+    const answers = this.verdicts(passed.map(answerTo));
     for (const [index, packet] of packets.entries())
       into.set(packet, { verdict: verdicts[index] ?? "unknown", answer: undefined });
     for (const [index, packet] of passed.entries()) into.set(packet, { verdict: "accept", answer: answers[index] });
-  }
-
-  /** In the order of the packets; connections stay. */
-  #verdicts(packets: readonly Packet[]): readonly Verdict[] {
-    if (this.#batch.capacity < packets.length) {
-      this.#batch = createBatch(packets.length);
-      this.#results = createFabricResults(packets.length);
-    }
-    this.#batch.length = 0;
-    for (const packet of packets) appendPacket(this.#batch, packet);
-    this.#fabric.pushBatch(this.#batch, this.#results);
-    return packets.map((_, row) => VERDICTS[this.#results.verdict[row] ?? 0] ?? "unknown");
   }
 
   flush(): void {

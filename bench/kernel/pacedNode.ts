@@ -2,11 +2,12 @@
 import { Fabric } from "../../dataplane/fabric.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import type { Program, TableProgram } from "../../dataplane/program.ts";
+import { answerTo } from "../../verify/answer.ts";
 import { subjectOf } from "../../verify/kernel/judge.ts";
 import { KernelNode } from "../../verify/kernel/node.ts";
 import type { Variant } from "../../verify/kernel/rules.ts";
 import { WorkCounter, type WorkCounts } from "../model/workCounts.ts";
-import { answerTo, nextOf } from "../workloads/traffic.ts";
+import { nextOf } from "../workloads/traffic.ts";
 
 export type ConnectionState = "new" | "established";
 

@@ -6,8 +6,9 @@ import { createFabricResults, Fabric, type FabricResults } from "../../dataplane
 import { appendPacket, createBatch, type Packet, type PacketBatch } from "../../dataplane/packet.ts";
 import type { Program } from "../../dataplane/program.ts";
 import type { Work } from "../../dataplane/verdict.ts";
+import { answerTo } from "../../verify/answer.ts";
 import type { Prepared, Probe } from "../measure.ts";
-import { answerTo, nextOf } from "./traffic.ts";
+import { nextOf } from "./traffic.ts";
 
 /** A fabric that has the one node alone: each packet meets it once. */
 export function fabricOf(program: Program): Fabric {

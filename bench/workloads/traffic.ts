@@ -35,20 +35,7 @@ export function openingPackets(
   });
 }
 
-/** The answer to a SYN, and what the opener sends from then on. */
-export function answerTo(syn: Packet): Packet {
-  return makePacket({
-    protocol: syn.protocol,
-    source: syn.destination,
-    destination: syn.source,
-    sourcePort: syn.destinationPort,
-    destinationPort: syn.sourcePort,
-    tcpFlags: TCP_FLAG.S | TCP_FLAG.A,
-    acknowledgment: syn.sequence + 1,
-    time: syn.time,
-  });
-}
-
+/** What the opener sends once it was answered. */
 export function nextOf(syn: Packet): Packet {
   return makePacket({ ...syn, tcpFlags: TCP_FLAG.A, sequence: syn.sequence + 1, acknowledgment: 1 });
 }

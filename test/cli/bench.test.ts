@@ -73,6 +73,30 @@ describe("bench", () => {
   });
 });
 
+describe("bench peers", () => {
+  it("compares in pairs, and says why not where it cannot", async () => {
+    const { code, out } = await chainwalk("bench peers --only objects -o json");
+    expect(code).toBe(0);
+    const rows: unknown = JSON.parse(out);
+    expect(rows).toMatchObject([{ peer: "a loop over objects", unit: "ns/packet", skipped: null }]);
+  });
+
+  it("knows the names of its peers", async () => {
+    const { code, err } = await chainwalk("bench peers --only nobody");
+    expect(err).toMatch(/no peer has nobody in its name; there are: "a loop over objects", .*cyclonus/);
+    expect(code).toBe(2);
+  });
+});
+
+describe("bench validate", () => {
+  it("refuses what is no profile", async () => {
+    const files = { "profile.json": '{"name":"x","variant":"xdp"}' };
+    const { code, err } = await chainwalk("bench validate --profile profile.json", { files });
+    expect(err).toMatch(/profile\.json: not what bench calibrate writes: variant/);
+    expect(code).toBe(2);
+  });
+});
+
 describe("bench targets", () => {
   it("has a row for each target asked for, with a reason where it misses", async () => {
     const { code, out } = await chainwalk("bench targets --only ordered replay -o json");
