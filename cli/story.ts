@@ -1,5 +1,6 @@
 /** `-f STORY`: a scenario folder, a folder of snapshots, or recorded watch events. */
 import { loadCluster, loadObjects, resolvePolicies } from "../compiler/compile.ts";
+import type { Issue } from "../compiler/issue.ts";
 import { parseManifests } from "../compiler/manifest/objects.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import { parseScenario } from "../verify/scenario.ts";
@@ -53,10 +54,14 @@ async function snapshotStates(
   }
   const texts = await stepTexts(session, folder);
   const states: StoryState[] = [];
+  const said = new Set<string>();
   for (const { name, number } of sorted) {
     const path = joinPath(folder, name);
     const { model, issues } = loadCluster(await readManifests(session.io, [path]));
-    await session.report(issues);
+    // What is odd in one step is mostly odd in all of them.
+    const keyOf = ({ severity, message, path: at }: Issue) => `${severity} ${at} ${message}`;
+    await session.report(issues.filter((issue) => issue.severity === "error" || !said.has(keyOf(issue))));
+    for (const issue of issues) said.add(keyOf(issue));
     if (model === undefined) throw new InvalidInput();
     states.push({ what: texts.get(number), cluster: resolvePolicies(model) });
   }

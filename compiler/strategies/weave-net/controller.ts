@@ -82,7 +82,7 @@ export class WeaveController {
 
   /** Whether the DROP at the end of the egress chain is there: from the first policy with egress on. */
   get egressDrop(): boolean {
-    return this.kernel.rules(CHAIN.egressEnd).length > 0;
+    return this.kernel.hasEgressEnd;
   }
 
   outcome(policy: NetworkPolicy): PolicyOutcome {

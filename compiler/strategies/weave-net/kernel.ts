@@ -64,8 +64,14 @@ export class WeaveKernel {
     }));
   }
 
+  /** As they are now: a program that holds them is not changed by what comes. */
   rules(chain: WeaveChain): readonly Rule[] {
-    return this.#rules[chain];
+    return [...this.#rules[chain]];
+  }
+
+  /** Whether any policy so far had egress: rules at the end of the chain are never taken away. */
+  get hasEgressEnd(): boolean {
+    return this.#rules[CHAIN.egressEnd].length > 0;
   }
 
   has(set: string): boolean {
