@@ -46,8 +46,9 @@ describe.each(UNDER_TEST)("$solution", (under) => {
       expect(verdictDifferences(programs, recorded).slice(0, 10)).toEqual([]);
     });
 
-    it.runIf(hasWalks(under.solution, name))(
-      "each packet matches the rules it matched in the kernel, in that order",
+    // Of Romana without isolated namespaces no walks were recorded.
+    it.each(hasWalks(under.solution, name) ? [name] : [])(
+      "%s: each packet matches the rules it matched in the kernel, in that order",
       () => {
         const walks = walksOf(under.solution, name);
         expect(walks.length).toBeGreaterThan(50);
