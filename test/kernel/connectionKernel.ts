@@ -196,6 +196,15 @@ export class ConnectionKernel {
     return this.#oracle.run(script);
   }
 
+  /** `conntrack -D`: removes the entry of a TCP packet. Its event is nobody's. */
+  async forget({ source, destination, sourcePort, destinationPort }: Packet): Promise<void> {
+    const ends = `-s ${formatAddress(source)} -d ${formatAddress(destination)}`;
+    this.#oracle.run(`conntrack -D -p tcp ${ends} --sport ${sourcePort} --dport ${destinationPort}`);
+    const requests = new Requests();
+    requests.drain();
+    await this.#oracle.exchange(requests);
+  }
+
   async flush(): Promise<void> {
     const requests = new Requests();
     requests.flush();

@@ -17,7 +17,7 @@ describe.runIf(hasKernel("bridge"))("a mistake in our evaluator", () => {
   it.runIf(isWhole)(
     "is found by verify --kernel, made small, written down, and shown again by the line printed",
     {
-      timeout: 120_000,
+      timeout: 600_000,
     },
     async () => {
       const loader = await startMutantLoader();
@@ -118,7 +118,7 @@ describe.runIf(hasKernel("bridge"))("a judge that is stopped at its work", () =>
 
   it.each(sampled(["SIGKILL", "SIGINT", "SIGTERM"] as const, 2))(
     "by %s leaves nothing",
-    { timeout: 120_000 },
+    { timeout: 600_000 },
     async (signal) => {
       const before = outside();
       const args = ["verify", "--kernel", "-f", CLUSTER, "--packets", "10000000"];

@@ -119,19 +119,19 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
       return undefined;
     }
 
-    it("nothing, when there is no mistake", { timeout: 120_000 }, async () => {
+    it("nothing, when there is no mistake", { timeout: 600_000 }, async () => {
       const asked = isWhole ? 120 : 40;
       expect(await accuse((loaded, fabricOptions) => new Fabric(loaded, fabricOptions), asked)).toBeUndefined();
       expect(recordings.reduce((sum, { results }) => sum + results.length, 0)).toBeGreaterThan(asked * 150);
     });
 
-    it.each(sampled(EVALUATOR_MUTANTS, 2 * SAMPLE))("$name", { timeout: 120_000 }, async (mutant) => {
+    it.each(sampled(EVALUATOR_MUTANTS, 2 * SAMPLE))("$name", { timeout: 600_000 }, async (mutant) => {
       const { Fabric: Mutated } = await loader.load(mutant, "dataplane/fabric.ts");
       const mutated: Accused = (loaded, fabricOptions) => new Mutated(loaded, fabricOptions);
       expect(await accuse(mutated, MOST_PROGRAMS)).toBeDefined();
     });
 
-    it.each(sampled(RENDERER_MUTANTS, SAMPLE))("(as text) $name", { timeout: 120_000 }, async (mutant) => {
+    it.each(sampled(RENDERER_MUTANTS, SAMPLE))("(as text) $name", { timeout: 600_000 }, async (mutant) => {
       const { subjectOf: say } = await loader.load(mutant, "verify/kernel/judge.ts");
       const sign = async () => {
         for (let index = 0; index < MOST_PROGRAMS; index++) {
@@ -177,7 +177,7 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
       return undefined;
     }
 
-    it.each(sampled(STRATEGY_MUTANTS, SAMPLE))("$strategy: $name", { timeout: 120_000 }, async (mutant) => {
+    it.each(sampled(STRATEGY_MUTANTS, SAMPLE))("$strategy: $name", { timeout: 600_000 }, async (mutant) => {
       const strategy = strategyNamed(mutant.strategy);
       const { strategyNamed: mutated } = await loader.load(mutant, "compiler/strategies/registry.ts");
       const mistaken = mutated(mutant.strategy);
@@ -213,11 +213,11 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
       return undefined;
     }
 
-    it("nothing, when there is no mistake", { timeout: 120_000 }, async () => {
+    it("nothing, when there is no mistake", { timeout: 600_000 }, async () => {
       expect(await judgeAll(judgeConnections, isWhole ? 3 : 1)).toBeUndefined();
     });
 
-    it.each(sampled(CONNTRACK_MUTANTS, SAMPLE))("$name", { timeout: 120_000 }, async (mutant: SourceMutant) => {
+    it.each(sampled(CONNTRACK_MUTANTS, SAMPLE))("$name", { timeout: 600_000 }, async (mutant: SourceMutant) => {
       const { judgeConnections: mutated } = await loader.load(mutant, "test/kernel/connectionCampaign.ts");
       expect(await judgeAll(mutated, MOST_ROUNDS)).toBeDefined();
     });
