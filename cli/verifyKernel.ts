@@ -15,6 +15,7 @@ import {
 import { missingCapabilities, reasonAgainst } from "../verify/kernel/capabilities.ts";
 import type { Difference, JudgeReport } from "../verify/kernel/comparison.ts";
 import { findingFiles } from "../verify/kernel/finding.ts";
+import { isOnNode } from "../verify/lane.ts";
 import { namerOf } from "../verify/who.ts";
 import type { ImportFlags, InputFlags, StrategyFlags } from "./flags.ts";
 import { asksForImport, readNode } from "./imported.ts";
@@ -71,7 +72,7 @@ interface Question {
 
 /** Undefined: the strategy programs no tables, or the user stopped. */
 async function judge(question: Question): Promise<Judged | undefined> {
-  const { flags, session, strategy } = question;
+  const { flags, cluster, session, strategy } = question;
   const { programs, subject } = await programsFor(question);
   if (programs.length === 0) {
     await session.note(`${strategy.name} programs no tables: there is nothing that the kernel judge could load`);
@@ -85,7 +86,11 @@ async function judge(question: Question): Promise<Judged | undefined> {
     packets: flags.packets,
     seed: flags.seed,
     proceed: (count) => progress.step(count),
-    ...(only === undefined ? {} : { only: only.node }),
+    // An imported node sees no packet between two others; what its bridge would do with one says nothing.
+    ...(only !== undefined && {
+      only: only.node,
+      concerns: ({ source, destination }) => [source, destination].some((end) => isOnNode(cluster, only.node, end)),
+    }),
   };
   try {
     const report = await judgePrograms(programs, options);

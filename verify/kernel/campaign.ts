@@ -21,6 +21,8 @@ export interface CampaignOptions extends JudgeOptions {
   readonly seed: number;
   /** How the kernel is told a program; default `subjectOf`. */
   readonly subject?: (program: TableProgram) => Subject;
+  /** Packets of which it is false are not asked about. Default: all are. */
+  readonly concerns?: (packet: Packet) => boolean;
   /** Called after each batch with how many packets were in it. False: stop. */
   readonly proceed?: (packets: number) => Promise<boolean>;
 }
@@ -94,7 +96,7 @@ export async function runCampaign(
   let total: JudgeReport | undefined;
   for (let left = options.packets; left > 0; left -= BATCH) {
     const packets = Array.from({ length: Math.min(BATCH, left) }, () => source.next());
-    const report = await judge.run(packets);
+    const report = await judge.run(packets.filter(options.concerns ?? (() => true)));
     total = total === undefined ? report : addReports(total, report);
     const goesOn = (await options.proceed?.(packets.length)) ?? true;
     if (total.differences.length > 0 || !goesOn) break;
