@@ -1,5 +1,7 @@
 /** Comparisons for people: text for a terminal, Markdown for a pull request, one page of HTML, and JSON. */
+
 import type { Packet } from "../../dataplane/packet.ts";
+import { packetToObject } from "../../traffic/packetObject.ts";
 import type { ComparedGroup, Comparison } from "../../verify/compare.ts";
 import type { Cost, Spread } from "../../verify/cost.ts";
 import { coverageRatio } from "../../verify/exhaustive.ts";
@@ -58,7 +60,8 @@ function jsonOf({ strategies, groups, cost, coverage }: Comparison, { show, side
       cause: group.cause,
       packets: Number(group.packets),
       tuples: group.tuples,
-      example: show(group.example),
+      example: packetToObject(group.example),
+      text: show(group.example),
       verdicts: group.verdicts,
       boxes: group.boxes,
       results: sides(group).map(({ name, answer, walk }) => ({

@@ -6,7 +6,7 @@ import { type ComparisonStyle, formatComparison } from "../../cli/format/compare
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import { parseAddress } from "../../dataplane/address.ts";
 import { makePacket, PROTOCOL } from "../../dataplane/packet.ts";
-import { chainwalk } from "../cli/commandLine.ts";
+import { chainwalk, linesOf } from "../cli/commandLine.ts";
 import { isWhole, sampled } from "../extent.ts";
 
 const ADDRESS = parseAddress("10.0.0.1");
@@ -23,7 +23,8 @@ const LIMIT = isWhole ? 3000 : 1500;
 interface JsonGroup {
   readonly cause: string;
   readonly packets: number;
-  readonly example: string;
+  readonly example: Readonly<Record<string, unknown>>;
+  readonly text: string;
   readonly verdicts: Readonly<Record<string, string>>;
   readonly results: readonly { readonly strategy: string; readonly verdict: string }[];
 }
@@ -33,9 +34,9 @@ describe("causes", () => {
     const { out } = await chainwalk(`compare -f scenarios/${scenario} -s all -o json --limit ${LIMIT}`);
     const { groups, strategies }: { groups: readonly JsonGroup[]; strategies: readonly string[] } = JSON.parse(out);
     expect(strategies).toEqual([...STRATEGIES.map(({ name }) => name), "reference"]);
-    for (const { cause, example, verdicts, results } of groups) {
-      expect(cause, example).not.toContain("no declared deviation");
-      expect(cause, example).not.toBe("");
+    for (const { cause, text, verdicts, results } of groups) {
+      expect(cause, text).not.toContain("no declared deviation");
+      expect(cause, text).not.toBe("");
       // The example is walked anew to be shown, and gets the verdict it was found with.
       expect(Object.fromEntries(results.map((one) => [one.strategy, one.verdict]))).toEqual(verdicts);
       // Exactly those whose verdict is not the API's are named.
@@ -61,7 +62,8 @@ describe("the forms of compare", () => {
       expect(group).toMatchObject({
         cause: expect.any(String),
         packets: expect.any(Number),
-        example: expect.any(String),
+        example: { source: expect.any(String), destination: expect.any(String) },
+        text: expect.stringContaining(" > "),
       });
       expect(group.packets).toBeGreaterThan(0);
     }
@@ -73,6 +75,16 @@ describe("the forms of compare", () => {
     expect(least).toBeLessThanOrEqual(median);
     expect(median).toBeLessThanOrEqual(most);
     expect(report.cost["cilium-ebpf"].trieLookupsPerNewPacket[2]).toBeGreaterThan(0);
+  });
+
+  it("the examples are packets that trace reads, and get the verdicts of their group", async () => {
+    const { groups }: { groups: readonly JsonGroup[] } = JSON.parse((await chainwalk(`${command} -o json`)).out);
+    const stdin = groups.map(({ example }) => JSON.stringify(example)).join("\n");
+    for (const strategy of ["kube-router", "cilium-ebpf", "reference"]) {
+      const { out } = await chainwalk(`trace -f scenarios/db-policy -s ${strategy} --packets - --fresh`, { stdin });
+      const verdicts = linesOf(out).map((line) => JSON.parse(line).verdict);
+      expect(verdicts).toEqual(groups.map((group) => group.verdicts[strategy]));
+    }
   });
 
   it("the table fits 100 columns and names the rule or entry that decided", async () => {
@@ -172,7 +184,7 @@ describe("a node that was imported", () => {
     const { groups }: { groups: readonly JsonGroup[] } = JSON.parse((await chainwalk(command, changed)).out);
     const leak = groups.find(({ cause }) => cause === "kube-router: no declared deviation");
     expect(leak?.verdicts).toEqual({ "kube-router": "accept", reference: "drop" });
-    expect(leak?.example).toContain("default/db");
+    expect(leak?.text).toContain("default/db");
   });
 
   it("needs --node where the manifests have several", async () => {
