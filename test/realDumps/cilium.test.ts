@@ -10,6 +10,7 @@ import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
 import { formatCidr } from "../../dataplane/address.ts";
 import { decodePolicyKey, POLICY_KEY_BYTES } from "../../dataplane/maps/layout.ts";
 import type { MapProgram } from "../../dataplane/program.ts";
+import { sampled } from "../extent.ts";
 import { hasShared } from "../shared.ts";
 import { clusterOf, clustersOf, dumpPath, NODES } from "./dumps.ts";
 
@@ -86,7 +87,7 @@ function steps(): readonly (readonly [story: string, step: string])[] {
   );
 }
 
-describe.runIf(hasShared).each(hasShared ? steps() : [])("cilium-ebpf after %s %s", (story, step) => {
+describe.runIf(hasShared).each(hasShared ? sampled(steps(), 6) : [])("cilium-ebpf after %s %s", (story, step) => {
   const folder = dumpPath("updates", "cilium", story, step);
   const file = dumpPath("updates", "clusters", story, `${step}.yaml`);
   const { model } = loadCluster([{ name: file, text: readFileSync(file, "utf8") }]);

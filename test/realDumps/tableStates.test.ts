@@ -8,6 +8,7 @@ import { validateCluster } from "../../compiler/manifest/validate.ts";
 import type { ClusterModel, Namespace } from "../../compiler/model.ts";
 import { type ResolvedCluster, resolvePolicies } from "../../compiler/resolve.ts";
 import { strategyNamed } from "../../compiler/strategies/registry.ts";
+import { sampled } from "../extent.ts";
 import { hasShared } from "../shared.ts";
 import { dumpPath, NODES, type Solution } from "./dumps.ts";
 import { ourText, recordedText } from "./nodeText.ts";
@@ -163,12 +164,10 @@ function stepsIn(
     });
 }
 
-/** All of them in CI; elsewhere each tenth. */
-const isWhole = process.env.CI !== undefined;
-const sampled = states().filter((_state, index) => isWhole || index % 10 === 0);
+const SOME = sampled(states(), 16);
 
 describe.runIf(hasShared)("other recorded states", () => {
-  it.each(sampled)("$folder", (state) => {
+  it.each(SOME)("$folder", (state) => {
     const under = UNDER_TEST.find(({ solution }) => solution === state.solution);
     const strategy = strategyNamed(under?.strategy ?? "");
     if (under === undefined || strategy === undefined) throw new Error(`no strategy for ${state.solution}`);
