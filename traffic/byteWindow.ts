@@ -10,8 +10,8 @@ const NOTHING = new Uint8Array(0);
  * window hold until then.
  */
 export class ByteWindow {
-  bytes = NOTHING;
-  view = new DataView(NOTHING.buffer);
+  bytes: Uint8Array = NOTHING;
+  view: DataView = new DataView(NOTHING.buffer);
   start = 0;
   end = 0;
   /** Offset in the stream of `bytes[0]`. */
@@ -19,6 +19,8 @@ export class ByteWindow {
   #ended = false;
   /** What is left of the chunk read last. */
   #chunk: Uint8Array = NOTHING;
+  /** Takes records that lie across pieces. */
+  #own: Uint8Array = NOTHING;
   readonly #chunks: AsyncIterator<Uint8Array>;
 
   constructor(input: AsyncIterable<Uint8Array>) {
@@ -75,24 +77,39 @@ export class ByteWindow {
     }
     const piece = this.#chunk.subarray(0, PIECE_BYTES);
     this.#chunk = this.#chunk.subarray(piece.length);
-    if (this.end + piece.length > this.bytes.length) this.#makeRoom(piece.length);
-    this.bytes.set(piece, this.end);
-    this.end += piece.length;
+    if (this.start === this.end) this.#show(piece, 0, piece.length);
+    else this.#append(piece);
     return true;
   }
 
-  #makeRoom(count: number): void {
+  /** Makes `bytes[start, end)` of another array the window, which begins where the old one stands. */
+  #show(bytes: Uint8Array, start: number, end: number): void {
+    this.#base += this.start - start;
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.start = start;
+    this.end = end;
+  }
+
+  /** A record lies across two pieces: both go into an array of our own, as the pieces are not ours to write into. */
+  #append(piece: Uint8Array): void {
     const held = this.available;
-    if (held + count <= this.bytes.length) {
-      this.bytes.copyWithin(0, this.start, this.end);
-    } else {
-      const bytes = new Uint8Array(Math.max(2 * this.bytes.length, held + count));
-      bytes.set(this.bytes.subarray(this.start, this.end));
-      this.bytes = bytes;
-      this.view = new DataView(bytes.buffer);
+    const isOwn = this.bytes === this.#own;
+    if (isOwn && this.end + piece.length <= this.#own.length) {
+      this.#own.set(piece, this.end);
+      this.end += piece.length;
+      return;
     }
-    this.#base += this.start;
-    this.start = 0;
-    this.end = held;
+    if (held + piece.length > this.#own.length) {
+      const own = new Uint8Array(Math.max(2 * this.#own.length, 2 * (held + piece.length)));
+      own.set(this.bytes.subarray(this.start, this.end));
+      this.#own = own;
+    } else if (isOwn) {
+      this.#own.copyWithin(0, this.start, this.end);
+    } else {
+      this.#own.set(this.bytes.subarray(this.start, this.end));
+    }
+    this.#own.set(piece, held);
+    this.#show(this.#own, 0, held + piece.length);
   }
 }

@@ -28,9 +28,9 @@ export class CaptureRows {
   /** Of the record in the input. */
   offset = 0;
 
-  constructor(findings: Findings, { tunnels = "inner", batchRows = BATCH_ROWS }: TrafficOptions) {
+  constructor(findings: Findings, { tunnels = "inner", batchRows = BATCH_ROWS, batch }: TrafficOptions) {
     this.#findings = findings;
-    this.batch = createTrafficBatch(batchRows);
+    this.batch = batch ?? createTrafficBatch(batchRows);
     this.#frames = new FrameDecoder(this.batch, { tunnels });
   }
 

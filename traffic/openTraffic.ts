@@ -22,6 +22,8 @@ import {
 /** Most of a log that is looked at to tell its format. */
 const SNIFF_BYTES = 1 << 16;
 
+const DECODER = new TextDecoder();
+
 /**
  * Reads as much as tells the format. Compressed input is the caller's to open first. Throws `TrafficError` when no format fits;
  * whatever is wrong further on is an issue of the source. Empty input is a source without packets.
@@ -79,7 +81,7 @@ async function sniff(window: ByteWindow): Promise<TrafficFormat> {
 /** The first line with something in it; nothing is taken from the window. Undefined: there is none. */
 async function firstLine(window: ByteWindow): Promise<string | undefined> {
   for (;;) {
-    const text = new TextDecoder().decode(window.bytes.subarray(window.start, window.end)).trimStart();
+    const text = DECODER.decode(window.bytes.subarray(window.start, window.end)).trimStart();
     const end = text.indexOf("\n");
     if (end >= 0) return text.slice(0, end).trimEnd();
     const isEnough = window.available >= SNIFF_BYTES;

@@ -3,7 +3,7 @@ import { formatAddress } from "../dataplane/address.ts";
 import type { ByteWindow } from "./byteWindow.ts";
 import { CaptureClock, DEFAULT_RESOLUTION } from "./captureClock.ts";
 import { CaptureRows, MAX_FRAME_BYTES } from "./captureRows.ts";
-import { Findings } from "./findings.ts";
+import { counted, Findings } from "./findings.ts";
 import {
   BLOCK,
   BYTE_ORDER_MAGIC,
@@ -22,6 +22,9 @@ const MAX_BLOCK_BYTES = 1 << 20;
 
 /** As many as the `interfaceId` column can tell apart. */
 const MAX_INTERFACES = 65_536;
+
+/** Keeps no state between whole texts. */
+const DECODER = new TextDecoder();
 
 const KNOWN_BLOCKS: ReadonlySet<number> = new Set(Object.values(BLOCK));
 
@@ -62,7 +65,6 @@ class PcapngSource implements TrafficSource {
   readonly #window: ByteWindow;
   readonly #rows: CaptureRows;
   readonly #clocks: CaptureClock[] = [];
-  readonly #decoder = new TextDecoder();
   #isLittleEndian = true;
   #hasSection = false;
   /** Index of the section's first interface. */
@@ -104,7 +106,7 @@ class PcapngSource implements TrafficSource {
     this.#rows.finish();
     if (this.#untimed > 0) {
       this.#findings.notes.push(
-        `${this.#untimed} simple packet blocks carry no time: taken as simultaneous with the packet before`,
+        `${counted(this.#untimed, "simple packet block")} without a time: taken as simultaneous with the packet before`,
       );
     }
   }
@@ -336,7 +338,7 @@ class PcapngSource implements TrafficSource {
   }
 
   #text(start: number, length: number): string {
-    return this.#decoder.decode(this.#window.bytes.subarray(start, start + length));
+    return DECODER.decode(this.#window.bytes.subarray(start, start + length));
   }
 }
 

@@ -109,6 +109,8 @@ export interface TrafficOptions {
   readonly resolve?: Resolve;
   /** Rows of a batch at most. */
   readonly batchRows?: number;
+  /** Columns to fill instead of new ones: for who reads many small inputs, one after the other. */
+  readonly batch?: TrafficBatch;
 }
 
 /** The input cannot be read at all. Ends a command with exit code 2. */

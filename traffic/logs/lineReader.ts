@@ -6,9 +6,11 @@ export const MAX_LINE_BYTES = 1 << 24;
 
 const NEWLINE = 10;
 
+/** Keeps no state between whole lines. */
+const DECODER = new TextDecoder();
+
 export class LineReader {
   readonly #window: ByteWindow;
-  readonly #decoder = new TextDecoder();
   #ended = false;
   /** A line was longer than allowed; nothing is read after it. */
   isTooLong = false;
@@ -45,7 +47,7 @@ export class LineReader {
 
   #take(end: number, next: number): string {
     const window = this.#window;
-    const text = this.#decoder.decode(window.bytes.subarray(window.start, end));
+    const text = DECODER.decode(window.bytes.subarray(window.start, end));
     window.start = next;
     this.#searched = 0;
     return text.endsWith("\r") ? text.slice(0, -1) : text;

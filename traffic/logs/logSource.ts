@@ -8,6 +8,7 @@ import { counted, Findings } from "../findings.ts";
 import { clearBatch } from "../packetRow.ts";
 import {
   BATCH_ROWS,
+  CAPTURED,
   type CaptureInterface,
   createTrafficBatch,
   RECORDED,
@@ -33,6 +34,8 @@ const MAX_ADDRESSES = 65_536;
 
 /** As many as the `interfaceId` column can tell apart. */
 const MAX_INTERFACES = 65_536;
+
+const NO_BYTES = new Uint8Array(0);
 
 export class LogSource implements TrafficSource, LogSink {
   readonly format: TrafficFormat;
@@ -64,7 +67,8 @@ export class LogSource implements TrafficSource, LogSink {
     this.#window = window;
     this.#reader = reader;
     this.#resolve = options.resolve;
-    this.#batch = createTrafficBatch(options.batchRows ?? BATCH_ROWS);
+    this.#batch = options.batch ?? createTrafficBatch(options.batchRows ?? BATCH_ROWS);
+    clearFrames(this.#batch);
   }
 
   async *batches(): AsyncGenerator<TrafficBatch> {
@@ -178,11 +182,16 @@ export class LogSource implements TrafficSource, LogSink {
   }
 
   packet(packet: Packet): void {
+    const { protocol, source, destination, sourcePort, destinationPort, time } = packet;
     const record: FlowRecord = {
-      ...packet,
+      protocol,
+      source,
+      destination,
+      sourcePort,
+      destinationPort,
       line: this.lineNumber,
-      start: packet.time,
-      end: packet.time,
+      start: time,
+      end: time,
       role: "unknown",
       sent: undefined,
       received: undefined,
@@ -235,4 +244,14 @@ export class LogSource implements TrafficSource, LogSink {
   get resolve(): Resolve | undefined {
     return this.#resolve;
   }
+}
+
+/** Logs have no frames; a batch that was used before may. */
+function clearFrames(batch: TrafficBatch): void {
+  batch.bytes = NO_BYTES;
+  batch.frameStart.fill(0);
+  batch.capturedBytes.fill(0);
+  batch.direction.fill(CAPTURED.unknown);
+  batch.device.fill(0);
+  batch.comments.clear();
 }
