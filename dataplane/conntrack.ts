@@ -37,7 +37,7 @@ import { type ConntrackOptions, type ConntrackSettings, conntrackSettings, timeo
 import { trackSctp } from "./conntrack/sctp.ts";
 import { trackTcp } from "./conntrack/tcp.ts";
 import { TimerWheel } from "./conntrack/timerWheel.ts";
-import { type FlowTuple, PacketTuple } from "./conntrack/tuple.ts";
+import { type FlowTuple, isTrackedByPorts, PacketTuple } from "./conntrack/tuple.ts";
 import { trackUdp, trackUdpLite } from "./conntrack/udp.ts";
 import { PACKET_FLAG, type PacketBatch, PROTOCOL } from "./packet.ts";
 import { CT_STATE_CODE, CT_STATES, type CtState } from "./verdict.ts";
@@ -47,6 +47,9 @@ export type Confirmation = "confirmed" | "table-full";
 
 /** No state yet: an ordinary message, which has an entry or makes one. */
 const UNDECIDED = -1;
+
+/** In place of a slot: `recall` did not search. */
+const UNASKED = -2;
 
 /** How often the garbage collector makes room when the table is full (eviction.ts). */
 const PRESSURE_SECONDS = 60;
@@ -87,6 +90,8 @@ export class ConntrackTable {
   #aheadBatch: PacketBatch | undefined;
   #aheadTo = 0;
   #lastRow = 0;
+  /** Slot that `recall` found. */
+  #recalled = UNASKED;
   readonly #aheadHashes = new Int32Array(ROWS_AHEAD);
   /** Second from which the garbage collector makes room, if it has to. */
   #pressureFrom = Number.POSITIVE_INFINITY;
@@ -177,7 +182,54 @@ export class ConntrackTable {
     }
     if (this.#store.live > ENTRIES_WORTH_IT) this.#readAhead(batch, row);
     this.#tuple.load(batch, row, zone);
-    const slot = this.#find(this.#tuple);
+    return this.#meet(batch, row, this.#find(this.#tuple));
+  }
+
+  /**
+   * What was left by `remember` with the entry of an ordinary packet in zone 0, for its direction; 0: nothing. A pure
+   * question: time does not pass, so the entry may be one whose time is up.
+   */
+  recall(batch: PacketBatch, row: number): number {
+    this.#recalled = UNASKED;
+    const isFragment = ((batch.flags[row] ?? 0) & PACKET_FLAG.fragment) !== 0;
+    if (isFragment || !isTrackedByPorts(batch.protocol[row] ?? 0)) return 0;
+    if (this.#store.live > ENTRIES_WORTH_IT) this.#readAhead(batch, row);
+    this.#tuple.load(batch, row, 0);
+    const slot = this.#tuple.find(this.#index, this.#store);
+    this.#recalled = slot;
+    return slot === NONE ? 0 : (this.#store.words[slot * FLOW_WORDS + WORD.memo + this.#tuple.direction] ?? 0);
+  }
+
+  /** `lookupCode` in zone 0 for the row that was recalled last, which saves the search. */
+  lookupRecalled(batch: PacketBatch, row: number): number {
+    const recalled = this.#recalled;
+    if (recalled === UNASKED) return this.lookupCode(batch, row, 0);
+    if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
+    const time = batch.time[row] ?? 0;
+    if (time > this.#time) this.#advance(time);
+    this.#flow.why = "";
+    // Time has passed since: the entry may be gone, but no other one can have come.
+    const isThere = recalled !== NONE && this.#store.words[recalled * FLOW_WORDS + WORD.kind] === this.#tuple.kind;
+    return this.#meet(batch, row, isThere ? this.#living(recalled) : NONE);
+  }
+
+  /** Leaves a word with the entry of the last packet, for packets of its direction, until the entry goes. */
+  remember(word: number): void {
+    if (this.#hold !== HOLD.known) return;
+    this.#store.words[this.#slot * FLOW_WORDS + WORD.memo + this.#flow.direction] = word;
+  }
+
+  /** Takes back every word left. */
+  forgetRemembered(): void {
+    const { words, slots } = this.#store;
+    for (let slot = 0; slot < slots; slot++) {
+      words[slot * FLOW_WORDS + WORD.memo] = 0;
+      words[slot * FLOW_WORDS + WORD.memo + 1] = 0;
+    }
+  }
+
+  /** The packet of `#tuple` meets its entry, or begins one. */
+  #meet(batch: PacketBatch, row: number, slot: number): number {
     if (slot === NONE) return this.#begin(batch, row);
     this.#take(slot, this.#tuple);
     const seenReply = statusOf(this.#flow) & STATUS.seenReply;
@@ -330,7 +382,7 @@ export class ConntrackTable {
       let place = hash >>> shift;
       while (places[place * 2] !== hash && places[place * 2 + 1] !== 0) place = (place + 1) & mask;
       const at = Math.max(0, (places[place * 2 + 1] ?? 0) - 1) * FLOW_WORDS;
-      sum ^= (words[at] ?? 0) ^ (words[at + FLOW_WORDS / 2] ?? 0) ^ (words[at + FLOW_WORDS - 1] ?? 0);
+      sum ^= (words[at] ?? 0) ^ (words[at + FLOW_WORDS / 2] ?? 0) ^ (words[at + WORD.memo] ?? 0);
     }
     hashes[0] = sum; // so that the reads are not optimised away
   }
@@ -391,7 +443,11 @@ export class ConntrackTable {
 
   /** The slot of the living entry with that tuple, `NONE` if there is none. */
   #find(tuple: PacketTuple): number {
-    const slot = tuple.find(this.#index, this.#store);
+    return this.#living(tuple.find(this.#index, this.#store));
+  }
+
+  /** The slot found, unless the time of its entry is up: that one goes. */
+  #living(slot: number): number {
     if (slot === NONE || !this.#isExpired(slot)) return slot;
     this.#remove(slot);
     return NONE;

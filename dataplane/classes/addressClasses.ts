@@ -2,18 +2,20 @@
 import { type Family, maskWord } from "../address.ts";
 import { AddressTable } from "../addressTable.ts";
 
-/** Variable of `AddressCuts` under which each prefix has a value of its own. */
+/** The question of `cut`, whose answer is the prefix itself. */
 const ITSELF = -1;
 
-/** End of a list of settings. */
-const NONE = -1;
+/** What nothing was folded into. */
+const NOTHING = 0;
 
 /**
  * What a program asks of addresses on one side, collected prefix by prefix.
  *
- * A question is a variable, and a prefix sets variables: "is in set S" is 1 in a member, 2 in an exception inside of it; an
- * address match on a prefix is a variable that only this prefix sets. What an address answers to all questions is then
- * what the prefixes around it set, the innermost last.
+ * The naive way keeps a list of questions for each prefix and compares the lists; a node's sets have millions of members.
+ * Here a list is one number: `fold` maps (number so far, next word) to a number never given out before, or to the one
+ * given out for the same pair. So two numbers are equal exactly if the same words were folded in the same order, and no
+ * list is kept. Questions must be asked in one order for all prefixes, which a program gives by itself: a set is gone
+ * through from end to end.
  */
 export class AddressCuts {
   readonly #family: Family;
@@ -21,72 +23,71 @@ export class AddressCuts {
   readonly #prefixes: AddressTable;
   readonly #words: number[] = [];
   readonly #lengths: number[] = [];
-  /** Latest setting of each prefix, and per setting: variable, value, the one before. */
-  readonly #last: number[] = [];
-  readonly #settings: number[] = [];
+  /** By prefix: what was folded into it. */
+  readonly #folded: number[] = [];
+  readonly #pairs = new AddressTable(4);
 
   constructor(family: Family) {
     this.#family = family;
     this.#prefixes = new AddressTable(family);
   }
 
-  /** Within the prefix the variable has that value, unless a longer prefix sets it anew. Of two calls the last counts. */
-  set(prefix: Prefix, variable: number, value: number): void {
+  /** Within the prefix, and in no longer one that names the same question, that is the answer: any words. */
+  answer(prefix: Prefix, question: number, answer: number): void {
     const number = this.#numberOf(prefix);
-    this.#settings.push(variable, value, this.#last[number] ?? NONE);
-    this.#last[number] = this.#settings.length / 3 - 1;
+    this.#folded[number] = this.#fold(this.#fold(this.#folded[number] ?? NOTHING, question), answer);
   }
 
   /** Somebody tests for exactly this prefix. */
   cut(prefix: Prefix): void {
-    const number = this.#numberOf(prefix);
-    this.set(prefix, ITSELF, number);
+    this.answer(prefix, ITSELF, this.#numberOf(prefix));
   }
 
-  /** The classes, in which two addresses are one exactly if the prefixes around them set the same things in turn. */
+  /** The classes, in which two addresses are one exactly if the prefixes around them give the same answers in turn. */
   classes(): AddressClasses {
     const byLength = this.#lengths.map((_, number) => number).sort((a, b) => this.#length(a) - this.#length(b));
-    const states = new Map<string, number>();
+    const classes = new AddressTable(4);
     const tree = new PrefixClasses(this.#family);
     for (const number of byLength) {
       const words = this.#words.slice(number * 4, number * 4 + 4);
       const outer = tree.find(words[0] ?? 0, words[1] ?? 0, words[2] ?? 0, words[3] ?? 0);
-      const name = `${outer} ${this.#settingsOf(number)}`;
-      const state = states.get(name) ?? states.size + 1;
-      states.set(name, state);
-      tree.add({ words, length: this.#length(number) }, state);
+      const folded = this.#folded[number] ?? NOTHING;
+      const known = classes.find4(outer, folded);
+      const found = known >= 0 ? known : classes.size + 1;
+      if (known < 0) classes.set([outer], folded, found);
+      tree.add({ words, length: this.#length(number) }, found);
     }
-    return new AddressClasses(tree, states.size + 1);
+    return new AddressClasses(tree, classes.size + 1);
+  }
+
+  #fold(soFar: number, word: number): number {
+    const known = this.#pairs.find4(soFar, word);
+    if (known >= 0) return known;
+    const fresh = this.#pairs.size + 1;
+    this.#pairs.set([soFar], word, fresh);
+    return fresh;
   }
 
   #numberOf({ words, length }: Prefix): number {
-    const masked = words.map((word, index) => word & maskWord(length - 32 * index));
-    const [word0 = 0, word1 = 0, word2 = 0, word3 = 0] = masked;
+    const word0 = (words[0] ?? 0) & maskWord(length);
+    const word1 = (words[1] ?? 0) & maskWord(length - 32);
+    const word2 = (words[2] ?? 0) & maskWord(length - 64);
+    const word3 = (words[3] ?? 0) & maskWord(length - 96);
     const known =
       this.#family === 4
         ? this.#prefixes.find4(word0, length)
         : this.#prefixes.find6(word0, word1, word2, word3, length);
     if (known >= 0) return known;
     const number = this.#lengths.length;
-    this.#prefixes.set(masked, length, number);
+    this.#prefixes.set([word0, word1, word2, word3], length, number);
     this.#words.push(word0, word1, word2, word3);
     this.#lengths.push(length);
-    this.#last.push(NONE);
+    this.#folded.push(NOTHING);
     return number;
   }
 
   #length(number: number): number {
     return this.#lengths[number] ?? 0;
-  }
-
-  /** What a prefix sets, as text that is equal for prefixes that set the same. */
-  #settingsOf(number: number): string {
-    const values = new Map<number, number>();
-    for (let at = this.#last[number] ?? NONE; at !== NONE; at = this.#settings[at * 3 + 2] ?? NONE) {
-      const variable = this.#settings[at * 3] ?? 0;
-      if (!values.has(variable)) values.set(variable, this.#settings[at * 3 + 1] ?? 0);
-    }
-    return [...values].sort(([a], [b]) => a - b).join(" ");
   }
 }
 

@@ -86,8 +86,8 @@ class Questions {
   readonly #sets: ReadonlyMap<string, IPSet>;
   /** What was asked before, so that a set in a thousand rules is gone through once. */
   readonly #asked = new Set<string>();
-  /** Numbers of the variables of `AddressCuts`. */
-  readonly #variables = new Map<string, number>();
+  /** Numbers of the questions put to `AddressCuts`. */
+  readonly #questions = new Map<string, number>();
 
   constructor(program: TableProgram, surroundings: Surroundings) {
     this.#program = program;
@@ -176,22 +176,22 @@ class Questions {
     this.#asked.add(key);
     const set = this.#sets.get(name);
     const [first = "destination", second = "destination"] = sides;
+    const question = this.#question(`set ${name}`);
     for (const member of set?.members ?? []) {
       if (member.kind === "set") {
         this.#askSet(member.set, sides);
         continue;
       }
       const { family, words, prefixLength } = member.cidr;
-      const value = member.nomatch === true ? 2 : 1;
-      let variable = `set ${name}`;
-      if (member.kind === "netPort") {
-        const { protocol, port } = member;
-        variable += ` ${protocol} ${port}`;
-        this.#protocols.add(protocol);
-        if (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) this.#messages.askValue(port);
-        else this.#ports[second].askValue(port);
-      }
-      this.#addresses[first][family].set({ words, length: prefixLength }, this.#variable(variable), value);
+      const prefix = { words, length: prefixLength };
+      const cuts = this.#addresses[first][family];
+      cuts.answer(prefix, question, member.nomatch === true ? 2 : 1);
+      if (member.kind !== "netPort") continue;
+      const { protocol, port } = member;
+      cuts.answer(prefix, protocol, port);
+      this.#protocols.add(protocol);
+      if (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) this.#messages.askValue(port);
+      else this.#ports[second].askValue(port);
     }
   }
 
@@ -224,12 +224,12 @@ class Questions {
     const place = routes.place(family, word0, word1, word2, word3);
     const isLocal = place === NodeRoutes.LOCAL;
     const value = isLocal ? 1 : what === "type" ? 0 : 2 + routes.device(place);
-    this.#addresses[side][family].set({ words, length: family === 4 ? 32 : 128 }, this.#variable(what), value);
+    this.#addresses[side][family].answer({ words, length: family === 4 ? 32 : 128 }, this.#question(what), value);
   }
 
-  #variable(name: string): number {
-    const known = this.#variables.get(name) ?? this.#variables.size;
-    this.#variables.set(name, known);
+  #question(name: string): number {
+    const known = this.#questions.get(name) ?? this.#questions.size;
+    this.#questions.set(name, known);
     return known;
   }
 }

@@ -16,6 +16,8 @@ export interface RangeClasses {
  */
 export class RangeCuts {
   readonly #questions = new Map<string, readonly PortRange[]>();
+  /** Values asked for one by one: sets name them by the million, but few different ones. */
+  readonly #values = new Set<number>();
 
   ask(ranges: readonly PortRange[]): void {
     const name = ranges.map(({ first, last }) => `${first}-${last}`).join();
@@ -23,10 +25,11 @@ export class RangeCuts {
   }
 
   askValue(value: number): void {
-    this.ask([{ first: value, last: value }]);
+    this.#values.add(value);
   }
 
   classes(): RangeClasses {
+    for (const value of this.#values) this.ask([{ first: value, last: value }]);
     if (this.#questions.size === 0) return { table: new Uint16Array(1), mask: 0, count: 1 };
     const edges = edgesOf([...this.#questions.values()]);
     const cuts = [...edges.keys()].sort((a, b) => a - b);

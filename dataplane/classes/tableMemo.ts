@@ -21,6 +21,10 @@
  * with the packet (nat is walked only then) and, if the program asks for it, the mark of the connection. Tracking itself is
  * never remembered: it is asked packet by packet, in order.
  *
+ * Packets of connections that are established are most packets, and their tuples are in the connection's entry already. So
+ * an entry remembers the outcome of its established packets, one for each direction, with the context it was found in: all
+ * that a chain can read beside the tuple. A packet in the same context saves its classes; the entry was to be read anyway.
+ *
  * Invariant: rows get the same results, connections the same entries and marks, and limits the same charges as if
  * `TableWalker` had walked each of them. It walks the first packet of every kind and state, and everything below:
  *
@@ -30,7 +34,7 @@
  * - Packets that somebody listens to: their rules are to be told.
  *
  * The price: classes are computed when the first packet comes (some 10 ms for a node's program, more with many sets), and
- * 100 bytes for each kind. Kinds are bounded; when there are too many all are forgotten, which costs less than choosing.
+ * 128 bytes for each kind. Kinds are bounded; when there are too many all are forgotten, which costs less than choosing.
  * Classes belong to a program: a new one brings an engine of its own.
  */
 import { AddressTable } from "../addressTable.ts";
@@ -40,19 +44,16 @@ import { createResults, type DecisionMeaning, type ResultBatch } from "../result
 import { PREPARATION, TableWalker, type WalkSurroundings } from "../tables/walk.ts";
 import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, VERDICT_CODE } from "../verdict.ts";
+import { Contexts } from "./contexts.ts";
+import { KIND, KindTable } from "./kindTable.ts";
 import { OUTCOME, OUTCOME_WORDS, Outcomes } from "./outcomes.ts";
 import { classesOf, type ProgramClasses } from "./programClasses.ts";
-import { TupleTable } from "./tupleTable.ts";
 
-/** Kinds and outcomes remembered at most. */
+/** Kinds and outcomes remembered at most. The number of an outcome and 1 must fit the half word that an entry has for it. */
 const MOST_KINDS = 1 << 17;
-const MOST_OUTCOMES = 1 << 18;
-
-/** Rows whose kinds are found before their connections are. */
-const STAGE_ROWS = 1024;
+const MOST_OUTCOMES = 0xfff0;
 
 /** Situations of a kind, in the order of their outcomes: `CT_STATE_CODE`, and three more. */
-const SITUATIONS = 8;
 const SITUATION = { newEntry: 5, refused: 6, tableFull: 7 } as const;
 
 export class TableMemo {
@@ -64,25 +65,22 @@ export class TableMemo {
   #isTraced = false;
   /** Undefined until the first packet. */
   #classes: ProgramClasses | undefined;
-  readonly #tuples = new TupleTable();
-  /** By kind: `PREPARATION` and zone. */
-  #preparations = new Uint8Array(64);
-  #zones = new Int32Array(64);
-  /** By kind and situation: number of the outcome + 1. With connection marks: by those too, in a table. */
-  #outcomeOf = new Int32Array(64 * SITUATIONS);
+  readonly #kinds = new KindTable();
+  /** For programs that ask for marks of connections: numbers of outcomes by kind, situation and mark. */
   #outcomeByMark = new AddressTable(4);
   readonly #outcomes = new Outcomes();
-  readonly #kinds = new Int32Array(STAGE_ROWS);
+  readonly #contexts = new Contexts();
 
   constructor(program: TableProgram, surroundings: WalkSurroundings) {
     this.#program = program;
     this.#surroundings = surroundings;
     this.#walker = new TableWalker(program, surroundings);
+    surroundings.connections.forgetRemembered();
   }
 
   /** Kinds of packets known. */
   get size(): number {
-    return this.#tuples.size;
+    return this.#kinds.size;
   }
 
   /** Names the columns to read and write until the next call, and who listens. */
@@ -104,69 +102,176 @@ export class TableMemo {
     const classes = this.#classes;
     if (this.#isTraced || classes === undefined || classes.limitsBeforeTracking) {
       this.#walker.runRows(from, to);
-      return;
-    }
-    for (let start = from; start < to; start += STAGE_ROWS) {
-      const end = Math.min(to, start + STAGE_ROWS);
-      const isFull = this.#tuples.size > MOST_KINDS - STAGE_ROWS || this.#outcomes.size > MOST_OUTCOMES - STAGE_ROWS;
-      if (isFull) this.#forget();
-      this.#classify(classes, start, end);
-      this.#decide(classes, start, end);
-    }
+    } else this.#decide(classes, from, to);
   }
 
   decision(index: number): DecisionMeaning {
     return this.#walker.decision(index);
   }
 
-  /** Finds the kinds of rows. They depend on nothing but the packets, so that the memory of one need not wait for the next. */
-  #classify(classes: ProgramClasses, from: number, to: number): void {
-    const { family, protocol, source0, destination0, sourcePort, destinationPort } = this.#batch;
-    const { tcpFlags, icmpType, icmpCode, flags, mark, path } = this.#batch;
-    const { inDevice, outDevice, physInDevice, physOutDevice } = this.#batch;
-    const { source4, destination4, sourcePorts, destinationPorts, messages, protocols } = classes;
-    const tuples = this.#tuples;
-    const { tuple } = tuples;
-    const kinds = this.#kinds;
+  /** Asks connection tracking for each row in turn and writes its outcome. */
+  #decide(classes: ProgramClasses, from: number, to: number): void {
+    const { connections } = this.#surroundings;
+    const batch = this.#batch;
+    const { protocol, tcpFlags, mark, path, inDevice, outDevice, physInDevice, physOutDevice } = batch;
+    const { conntrackLookups } = this.#results;
+    const contexts = this.#contexts;
+    const remembers = !classes.asksConnmark;
     for (let row = from; row < to; row++) {
-      const number = protocol[row] ?? 0;
-      const isFragment = (flags[row] ?? 0) & PACKET_FLAG.fragment;
-      const isIpv4 = family[row] === 4;
-      if (isIpv4) {
-        tuple[0] = source4.of4(source0[row] ?? 0);
-        tuple[1] = destination4.of4(destination0[row] ?? 0);
-      } else this.#classify6(classes, row);
-      let header = 0;
-      let flagsClass = 0;
-      if (isFragment === 0) {
-        if (number === PROTOCOL.icmp || number === PROTOCOL.icmpv6) {
-          const message = ((icmpType[row] ?? 0) << 8) | (icmpCode[row] ?? 0);
-          header = messages.table[message & messages.mask] ?? 0;
-        } else {
-          const source = sourcePorts.table[(sourcePort[row] ?? 0) & sourcePorts.mask] ?? 0;
-          const destination = destinationPorts.table[(destinationPort[row] ?? 0) & destinationPorts.mask] ?? 0;
-          header = (source << 16) | destination;
-        }
-        if (number === PROTOCOL.tcp) flagsClass = classes.tcpFlags[tcpFlags[row] ?? 0] ?? 0;
+      let context = 0;
+      if (remembers) {
+        const flagsClass = protocol[row] === PROTOCOL.tcp ? (classes.tcpFlags[tcpFlags[row] ?? 0] ?? 0) : 0;
+        context = contexts.of(
+          (inDevice[row] ?? 0) | ((outDevice[row] ?? 0) << 16),
+          (physInDevice[row] ?? 0) | ((physOutDevice[row] ?? 0) << 16),
+          (mark[row] ?? 0) | 0,
+          (path[row] ?? 0) | (flagsClass << 8),
+        );
       }
-      tuple[2] = classes.in.of(inDevice[row] ?? 0) | (classes.out.of(outDevice[row] ?? 0) << 16);
-      tuple[3] = classes.physIn.of(physInDevice[row] ?? 0) | (classes.physOut.of(physOutDevice[row] ?? 0) << 16);
-      tuple[4] = header;
-      tuple[5] = mark[row] ?? 0;
-      tuple[6] =
-        (protocols[number] ?? 0) |
-        (flagsClass << 8) |
-        ((path[row] ?? 0) << 16) |
-        (isFragment << 24) |
-        (Number(isIpv4) << 25);
-      const kind = tuples.find();
-      kinds[row - from] = kind < 0 ? this.#learnKind(row) : kind;
+      const remembered = connections.recall(batch, row);
+      if (context !== 0 && remembered >>> 16 === context) {
+        const situation = connections.lookupRecalled(batch, row);
+        if (situation === CT_STATE_CODE.established) {
+          const outcome = (remembered & 0xffff) - 1;
+          conntrackLookups[row] = 1;
+          this.#write(row, outcome);
+          const word = this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.verdictAndState] ?? 0;
+          if ((word & 0xff) === VERDICT_CODE.accept) connections.confirm();
+          else connections.abandon();
+          continue;
+        }
+        this.#decideKnown(classes, row, this.#kindOf(classes, row), situation);
+        continue;
+      }
+      const kind = this.#kindOf(classes, row);
+      const preparation = this.#kinds.words[kind + KIND.preparation] ?? 0;
+      switch ((preparation & 0xff) - 1) {
+        case PREPARATION.tracked: {
+          const zone = preparation >>> 8;
+          const state = zone === 0 ? connections.lookupRecalled(batch, row) : connections.lookupCode(batch, row, zone);
+          const outcome = this.#decideKnown(classes, row, kind, state);
+          if (context !== 0 && outcome >= 0 && zone === 0 && state === CT_STATE_CODE.established) {
+            connections.remember((context << 16) | (outcome + 1));
+          }
+          break;
+        }
+        case PREPARATION.untracked:
+          this.#decideUntracked(row, kind, CT_STATE_CODE.untracked);
+          break;
+        default:
+          this.#decideUntracked(row, kind, SITUATION.refused);
+      }
     }
+  }
+
+  /**
+   * Decides a row that connection tracking has seen. The number of its outcome, or -1 when it is not to be remembered: the
+   * packet had to be walked.
+   */
+  #decideKnown(classes: ProgramClasses, row: number, kind: number, state: number): number {
+    const { connections } = this.#surroundings;
+    const { isTracked } = connections;
+    let situation = state;
+    if (connections.isFull) situation = SITUATION.tableFull;
+    else if (state === CT_STATE_CODE.new && connections.isPending) situation = SITUATION.newEntry;
+    const connmark = classes.asksConnmark && isTracked ? connections.mark | 0 : 0;
+    const outcome = classes.asksConnmark
+      ? this.#outcomeByMark.find4(kind + situation, connmark)
+      : (this.#kinds.words[kind + KIND.outcomes + situation] ?? 0) - 1;
+    if (outcome < 0 || this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.walks] === 1) {
+      this.#walker.resume(row, state);
+      if (outcome < 0) this.#learn(row, kind, situation, connmark);
+      return -1;
+    }
+    this.#results.conntrackLookups[row] = 1;
+    this.#write(row, outcome);
+    if (!isTracked) return outcome;
+    const at = outcome * OUTCOME_WORDS;
+    const { words } = this.#outcomes;
+    if (words[at + OUTCOME.connmark] !== connmark) connections.mark = words[at + OUTCOME.connmark] ?? 0;
+    if (((words[at + OUTCOME.verdictAndState] ?? 0) & 0xff) === VERDICT_CODE.accept) connections.confirm();
+    else connections.abandon();
+    return outcome;
+  }
+
+  /** Decides a row that connection tracking does not see. */
+  #decideUntracked(row: number, kind: number, situation: number): void {
+    const outcome = this.#kinds.words[kind + KIND.outcomes + situation] ?? 0;
+    if (outcome === 0 || this.#outcomes.words[(outcome - 1) * OUTCOME_WORDS + OUTCOME.walks] === 1) {
+      this.#walker.run(row);
+      if (outcome === 0) this.#learn(row, kind, situation, 0);
+      return;
+    }
+    this.#results.conntrackLookups[row] = 0;
+    this.#write(row, outcome - 1);
+  }
+
+  /** Writes an outcome into a row of the results, and charges the limits that a walk would have asked, to no other effect. */
+  #write(row: number, outcome: number): void {
+    const results = this.#results;
+    const { words } = this.#outcomes;
+    const at = outcome * OUTCOME_WORDS;
+    const word = words[at + OUTCOME.verdictAndState] ?? 0;
+    results.verdict[row] = word & 0xff;
+    results.ctState[row] = word >>> 8;
+    results.decision[row] = words[at + OUTCOME.decision] ?? 0;
+    results.rules[row] = words[at + OUTCOME.rules] ?? 0;
+    results.chains[row] = words[at + OUTCOME.chains] ?? 0;
+    results.setLookups[row] = words[at + OUTCOME.setLookups] ?? 0;
+    results.mapLookups[row] = 0;
+    results.trieLookups[row] = 0;
+    if (words[at + OUTCOME.limits] === 0) return;
+    const { matches } = this.#walker.tables;
+    for (const record of this.#outcomes.limitsOf(outcome)) matches.charge(record, this.#batch.time[row] ?? 0);
+  }
+
+  /** Remembers what the walker has just written about the first packet of a kind in a situation. */
+  #learn(row: number, kind: number, situation: number, connmark: number): void {
+    if (this.#outcomes.size >= MOST_OUTCOMES || this.#outcomeByMark.size >= MOST_KINDS) {
+      this.#forget();
+      return;
+    }
+    const walker = this.#walker;
+    const asksConnmark = this.#classes?.asksConnmark === true;
+    const outcome = this.#outcomes.add(this.#results, row, {
+      connmark: asksConnmark ? walker.connmark : 0,
+      limits: walker.limits,
+      idleLimits: walker.tables.idleLimits,
+    });
+    if (asksConnmark) this.#outcomeByMark.set([kind + situation], connmark, outcome);
+    this.#kinds.words[kind + KIND.outcomes + situation] = outcome + 1;
+  }
+
+  /** The kind of a row. */
+  #kindOf(classes: ProgramClasses, row: number): number {
+    const batch = this.#batch;
+    const { tuple } = this.#kinds;
+    const protocol = batch.protocol[row] ?? 0;
+    const isFragment = (batch.flags[row] ?? 0) & PACKET_FLAG.fragment;
+    const isIpv4 = batch.family[row] === 4;
+    if (isIpv4) {
+      tuple[0] = classes.source4.of4(batch.source0[row] ?? 0);
+      tuple[1] = classes.destination4.of4(batch.destination0[row] ?? 0);
+    } else this.#classify6(classes, row);
+    tuple[2] = classes.in.of(batch.inDevice[row] ?? 0) | (classes.out.of(batch.outDevice[row] ?? 0) << 16);
+    tuple[3] =
+      classes.physIn.of(batch.physInDevice[row] ?? 0) | (classes.physOut.of(batch.physOutDevice[row] ?? 0) << 16);
+    tuple[4] = isFragment === 0 ? headerOf(classes, batch, row) : 0;
+    tuple[5] = batch.mark[row] ?? 0;
+    const readsFlags = protocol === PROTOCOL.tcp && isFragment === 0;
+    tuple[6] =
+      (classes.protocols[protocol] ?? 0) |
+      ((readsFlags ? (classes.tcpFlags[batch.tcpFlags[row] ?? 0] ?? 0) : 0) << 8) |
+      ((batch.path[row] ?? 0) << 16) |
+      (isFragment << 24) |
+      (Number(isIpv4) << 25);
+    const kind = this.#kinds.find();
+    return kind < 0 ? this.#learnKind(row) : kind;
   }
 
   #classify6(classes: ProgramClasses, row: number): void {
     const { source0, source1, source2, source3, destination0, destination1, destination2, destination3 } = this.#batch;
-    const { tuple } = this.#tuples;
+    const { tuple } = this.#kinds;
     tuple[0] = classes.source6.of6(source0[row] ?? 0, source1[row] ?? 0, source2[row] ?? 0, source3[row] ?? 0);
     tuple[1] = classes.destination6.of6(
       destination0[row] ?? 0,
@@ -178,105 +283,34 @@ export class TableMemo {
 
   /** The first packet of a kind. */
   #learnKind(row: number): number {
-    const kind = this.#tuples.add();
-    if (kind >= this.#preparations.length) this.#grow();
-    this.#preparations[kind] = this.#walker.prepare(row);
-    this.#zones[kind] = this.#walker.zone;
-    return kind;
-  }
-
-  /** Asks connection tracking for each row in turn and writes its outcome. */
-  #decide(classes: ProgramClasses, from: number, to: number): void {
-    const { connections } = this.#surroundings;
-    const { asksConnmark } = classes;
-    const { verdict, ctState, decision, rules, chains, setLookups } = this.#results;
-    const { mapLookups, trieLookups, conntrackLookups } = this.#results;
-    for (let row = from; row < to; row++) {
-      const kind = this.#kinds[row - from] ?? 0;
-      const preparation = this.#preparations[kind];
-      let situation: number = SITUATION.refused;
-      let connmark = 0;
-      let isTracked = false;
-      if (preparation === PREPARATION.tracked) {
-        situation = connections.lookupCode(this.#batch, row, this.#zones[kind] ?? 0);
-        isTracked = connections.isTracked;
-        if (connections.isFull) situation = SITUATION.tableFull;
-        else if (situation === CT_STATE_CODE.new && connections.isPending) situation = SITUATION.newEntry;
-        if (asksConnmark && isTracked) connmark = connections.mark | 0;
-      } else if (preparation === PREPARATION.untracked) situation = CT_STATE_CODE.untracked;
-      const key = kind * SITUATIONS + situation;
-      const outcome = asksConnmark ? this.#outcomeByMark.find4(key, connmark) : (this.#outcomeOf[key] ?? 0) - 1;
-      const { words } = this.#outcomes;
-      const at = outcome * OUTCOME_WORDS;
-      if (outcome < 0 || words[at + OUTCOME.walks] === 1) {
-        this.#walkKnown(row, { kind, situation, connmark, isNew: outcome < 0 });
-        continue;
-      }
-      const word = words[at + OUTCOME.verdictAndState] ?? 0;
-      verdict[row] = word & 0xff;
-      ctState[row] = word >>> 8;
-      decision[row] = words[at + OUTCOME.decision] ?? 0;
-      rules[row] = words[at + OUTCOME.rules] ?? 0;
-      chains[row] = words[at + OUTCOME.chains] ?? 0;
-      setLookups[row] = words[at + OUTCOME.setLookups] ?? 0;
-      mapLookups[row] = 0;
-      trieLookups[row] = 0;
-      conntrackLookups[row] = preparation === PREPARATION.tracked ? 1 : 0;
-      if (words[at + OUTCOME.limits] !== 0) this.#charge(row, outcome);
-      if (!isTracked) continue;
-      if (words[at + OUTCOME.connmark] !== connmark) connections.mark = words[at + OUTCOME.connmark] ?? 0;
-      if ((word & 0xff) === VERDICT_CODE.accept) connections.confirm();
-      else connections.abandon();
-    }
-  }
-
-  /** Walks a packet about whose connection all is known, and remembers the outcome when it is the first. */
-  #walkKnown(row: number, { kind, situation, connmark, isNew }: KnownPacket): void {
-    const walker = this.#walker;
-    const isFresh = situation === SITUATION.newEntry || situation === SITUATION.tableFull;
-    if (this.#preparations[kind] === PREPARATION.tracked) walker.resume(row, isFresh ? CT_STATE_CODE.new : situation);
-    else walker.run(row);
-    if (!isNew) return;
-    const outcome = this.#outcomes.add(this.#results, row, {
-      connmark: this.#classes?.asksConnmark === true ? walker.connmark : 0,
-      limits: walker.limits,
-      idleLimits: walker.tables.idleLimits,
-    });
-    const key = kind * SITUATIONS + situation;
-    if (this.#classes?.asksConnmark === true) this.#outcomeByMark.set([key], connmark, outcome);
-    else this.#outcomeOf[key] = outcome + 1;
-  }
-
-  /** Charges the limits that a walk would have asked, to no other effect. */
-  #charge(row: number, outcome: number): void {
-    const { matches } = this.#walker.tables;
-    for (const record of this.#outcomes.limitsOf(outcome)) matches.charge(record, this.#batch.time[row] ?? 0);
-  }
-
-  #grow(): void {
-    const room = this.#preparations.length * 2;
-    const preparations = new Uint8Array(room);
-    preparations.set(this.#preparations);
-    this.#preparations = preparations;
-    const zones = new Int32Array(room);
-    zones.set(this.#zones);
-    this.#zones = zones;
-    const outcomeOf = new Int32Array(room * SITUATIONS);
-    outcomeOf.set(this.#outcomeOf);
-    this.#outcomeOf = outcomeOf;
+    if (this.#kinds.size >= MOST_KINDS) this.#forgetKinds();
+    // Outcomes by mark go by the names of kinds.
+    if (this.#kinds.reserve(1)) this.#outcomeByMark = new AddressTable(4);
+    const preparation = this.#walker.prepare(row);
+    return this.#kinds.add(preparation, this.#walker.zone);
   }
 
   #forget(): void {
-    this.#tuples.clear();
+    this.#forgetKinds();
     this.#outcomes.clear();
-    this.#outcomeOf.fill(0);
+    this.#surroundings.connections.forgetRemembered();
+  }
+
+  #forgetKinds(): void {
+    this.#kinds.clear();
     this.#outcomeByMark = new AddressTable(4);
   }
 }
 
-interface KnownPacket {
-  readonly kind: number;
-  readonly situation: number;
-  readonly connmark: number;
-  readonly isNew: boolean;
+/** Classes of ports, or of an ICMP message, in one word. */
+function headerOf(classes: ProgramClasses, batch: PacketBatch, row: number): number {
+  const protocol = batch.protocol[row] ?? 0;
+  const { sourcePorts, destinationPorts, messages } = classes;
+  if (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) {
+    const message = ((batch.icmpType[row] ?? 0) << 8) | (batch.icmpCode[row] ?? 0);
+    return messages.table[message & messages.mask] ?? 0;
+  }
+  const source = sourcePorts.table[(batch.sourcePort[row] ?? 0) & sourcePorts.mask] ?? 0;
+  const destination = destinationPorts.table[(batch.destinationPort[row] ?? 0) & destinationPorts.mask] ?? 0;
+  return (source << 16) | destination;
 }

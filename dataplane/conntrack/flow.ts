@@ -1,8 +1,9 @@
 /**
- * One tracked connection as 24 words of a typed array, and the cursor through which the trackers read and write it.
+ * One tracked connection as 32 words of a typed array, and the cursor through which the trackers read and write it.
  *
  * A million connections as objects would be a million things for the garbage collector and three cache misses a packet.
- * Here an entry is 96 consecutive bytes: what every packet reads (key, deadline, status, windows) comes first.
+ * Here an entry is 128 consecutive bytes, two cache lines: what every packet reads (key, deadline, status, windows) comes
+ * first.
  *
  * ```
  *  word 0  source address       (IPv6: number of the entry's eight words in the side storage of flowStore.ts)
@@ -19,6 +20,8 @@
  *      17  bytes: retransmissions, flags and scale to take over from an ignored SYN (TCP)   SCTP: see sctp.ts
  *  18..21  sequence, acknowledgment, end and window of the last packet (TCP)
  *  22, 23  neighbours in the timer wheel; word 22 of a free entry: the next free one
+ *  24, 25  what the engine remembers of packets of the original and of the reply direction (classes/tableMemo.ts)
+ *  26..31  unused
  * ```
  *
  * The key is the tuple of the packet that made the entry; the reply's tuple is its inverse, because nothing here
@@ -27,7 +30,7 @@
 import type { ConntrackSettings } from "./options.ts";
 
 /** Words of an entry. */
-export const FLOW_WORDS = 24;
+export const FLOW_WORDS = 32;
 export const FLOW_BYTES = FLOW_WORDS * 4;
 
 /** Word numbers inside an entry. */
@@ -43,6 +46,7 @@ export const WORD = {
   tracker: 8,
   next: 22,
   previous: 23,
+  memo: 24,
 } as const;
 
 /** Byte numbers inside an entry. */

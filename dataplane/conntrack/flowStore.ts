@@ -3,7 +3,7 @@
  * entries beside it, so that an IPv4 entry pays nothing for them.
  *
  * Growth doubles the array and copies it, which costs each entry less than two moves in all; capacity never exceeds what
- * the table may hold, so a table for a million flows ends at 96 MB and not at the next power of two. Users of `words`
+ * the table may hold, so a table for a million flows ends at 128 MB and not at the next power of two. Users of `words`
  * fetch the array anew after anything that may allocate.
  */
 import { FLOW_BYTES, FLOW_WORDS, WORD } from "./flow.ts";

@@ -58,6 +58,16 @@ const WAYS: readonly (readonly (readonly [Hook, readonly TableName[]])[])[] = [
 export interface Connections {
   /** The `CT_STATE_CODE` of a packet, as nf_conntrack_in finds it before any rule of mangle, nat or filter. */
   lookupCode(batch: PacketBatch, row: number, zone: number): number;
+  /**
+   * A word that was left with the packet's connection in zone 0 for its direction (`remember`); 0: none. Changes nothing.
+   * If the packet is looked up next, in zone 0, `lookupRecalled` is a `lookupCode` that need not search again.
+   */
+  recall(batch: PacketBatch, row: number): number;
+  lookupRecalled(batch: PacketBatch, row: number): number;
+  /** Leaves a word with the connection of the packet looked up last, for packets of its direction. */
+  remember(word: number): void;
+  /** No connection has such a word any more. */
+  forgetRemembered(): void;
   /** Of the packet looked up last: whether it has an entry, */
   readonly isTracked: boolean;
   /** whether that entry is new with it and waits for `confirm`, */

@@ -21,6 +21,18 @@ export class GivenConnections implements Connections {
     return CT_STATE_CODE[this.state];
   }
 
+  recall(): number {
+    return 0;
+  }
+
+  lookupRecalled(batch: unknown, row: number): number {
+    return this.lookupCode(batch, row, 0);
+  }
+
+  remember(): void {}
+
+  forgetRemembered(): void {}
+
   lastWhy(): string {
     return "given";
   }
@@ -62,6 +74,18 @@ export class ConnectionsByRow implements Connections {
     this.told.push(`zone ${zone}`);
     return CT_STATE_CODE[given.state];
   }
+
+  recall(): number {
+    return 0;
+  }
+
+  lookupRecalled(batch: unknown, row: number): number {
+    return this.lookupCode(batch, row, 0);
+  }
+
+  remember(): void {}
+
+  forgetRemembered(): void {}
 
   lastWhy(): string {
     return "given";

@@ -1,0 +1,137 @@
+/**
+ * Nanoseconds a packet of the emulator, each function one row of performance.md's targets:
+ *
+ * - `establishedPacket`: "established packet, whole path (conntrack → verdict), 10k / 100k / 1M flows"
+ * - `newPacket`: "new packet, class tuple seen before, 10k pods × 10 policies, any strategy" (with its conntrack insert;
+ *   `conntrackInsert` is the part that may be taken off)
+ * - `newClass`: "new packet, class tuple new, same cluster"
+ * - `walkedRule`: "ordered walk, exact, no trace", a rule visited
+ *
+ * Each measures what was checked before: it throws when a packet does not come out as it should. Batches are prepared outside of the time.
+ */
+import { ConntrackTable } from "../dataplane/conntrack.ts";
+import type { Engine } from "../dataplane/dataplane.ts";
+import { createBatch, TCP_FLAG } from "../dataplane/packet.ts";
+import { createResults } from "../dataplane/result.ts";
+import { CT_STATE_CODE } from "../dataplane/verdict.ts";
+import { BATCH_ROWS, type EngineScene, establish, fillNew, nodeOf, routeRows } from "./engineTraffic.ts";
+import { Random } from "./workloads/random.ts";
+
+/**
+ * The time that nine in ten of `rounds` runs of `measured` exceed, each after an untimed `prepare`, divided by `packets`;
+ * nanoseconds. A low quantile, because whatever else runs on the machine only ever adds to a time.
+ */
+function quickNs(rounds: number, packets: number, steps: { prepare: () => void; measured: () => void }): number {
+  const times: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    steps.prepare();
+    const start = performance.now();
+    steps.measured();
+    times.push(((performance.now() - start) * 1e6) / packets);
+  }
+  times.sort((a, b) => a - b);
+  return times[Math.floor(times.length / 10)] ?? Number.NaN;
+}
+
+/** Data segments both ways over random ones of `flows` established TCP connections, windows tracked. */
+export function establishedPacket(scene: EngineScene, flows: number, engine: Engine): number {
+  const node = nodeOf(scene, engine, flows + BATCH_ROWS);
+  const connections = establish(node, scene, flows);
+  const random = new Random(11);
+  const batch = createBatch(BATCH_ROWS);
+  const results = createResults(BATCH_ROWS);
+  const prepare = () => {
+    batch.length = BATCH_ROWS;
+    for (let row = 0; row < BATCH_ROWS; row++) {
+      const direction = random.below(2) === 0 ? 0 : 1;
+      const connection = random.below(connections.count);
+      connections.write(batch, row, { connection, direction, flags: TCP_FLAG.A, bytes: 100 });
+    }
+    routeRows(batch, node);
+  };
+  const measured = () => node.push(batch, results, 0, batch.length);
+  const time = quickNs(800, BATCH_ROWS, { prepare, measured });
+  for (let row = 0; row < BATCH_ROWS; row++) {
+    if (results.ctState[row] !== CT_STATE_CODE.established) throw new Error(`row ${row} is ${results.ctState[row]}`);
+  }
+  return time;
+}
+
+/** SYNs between random pods; classes have been seen, connections have not. */
+export function newPacket(scene: EngineScene, engine: Engine, rounds = 600): number {
+  const node = nodeOf(scene, engine, 1 << 20);
+  const random = new Random(13);
+  const batch = createBatch(BATCH_ROWS);
+  const results = createResults(BATCH_ROWS);
+  let sent = 0;
+  const prepare = () => {
+    if (sent > 500_000) {
+      node.flushConntrack();
+      sent = 0;
+    }
+    fillNew(batch, scene, { random, firstPort: sent });
+    sent += BATCH_ROWS;
+    routeRows(batch, node);
+  };
+  return quickNs(rounds, BATCH_ROWS, { prepare, measured: () => node.push(batch, results, 0, batch.length) });
+}
+
+/** What `newPacket` spends in connection tracking when all of its packets pass: look-up, new entry, confirmation. */
+export function conntrackInsert(scene: EngineScene): number {
+  const table = new ConntrackTable({ maxEntries: 1 << 20 });
+  const random = new Random(13);
+  const batch = createBatch(BATCH_ROWS);
+  let sent = 0;
+  const prepare = () => {
+    if (sent > 500_000) {
+      table.flush();
+      sent = 0;
+    }
+    fillNew(batch, scene, { random, firstPort: sent });
+    sent += BATCH_ROWS;
+  };
+  const measured = () => {
+    for (let row = 0; row < BATCH_ROWS; row++) {
+      table.lookupCode(batch, row, 0);
+      table.confirm();
+    }
+  };
+  return quickNs(400, BATCH_ROWS, { prepare, measured });
+}
+
+/** The first packet of each kind: what the walk behind the memo costs, with all that is learnt from it. */
+export function newClass(scene: EngineScene): number {
+  const random = new Random(17);
+  const batch = createBatch(BATCH_ROWS);
+  const results = createResults(BATCH_ROWS);
+  let node = nodeOf(scene, "memo", 1 << 20);
+  const prepare = () => {
+    node = nodeOf(scene, "memo", 1 << 20);
+    // One packet for the classes themselves, which belong to the program.
+    fillNew(batch, scene, { random, firstPort: 0 });
+    routeRows(batch, node);
+    node.push(batch, results, 0, 1);
+  };
+  return quickNs(20, BATCH_ROWS - 1, { prepare, measured: () => node.push(batch, results, 1, batch.length) });
+}
+
+/** The plain walk of SYNs, a rule visited. */
+export function walkedRule(scene: EngineScene): number {
+  const node = nodeOf(scene, "walk", 1 << 20);
+  const random = new Random(13);
+  const batch = createBatch(BATCH_ROWS);
+  const results = createResults(BATCH_ROWS);
+  let rules = 0;
+  let packets = 0;
+  const prepare = () => {
+    node.flushConntrack();
+    fillNew(batch, scene, { random, firstPort: 0 });
+    routeRows(batch, node);
+  };
+  const measured = () => {
+    node.push(batch, results, 0, batch.length);
+    packets += batch.length;
+    for (let row = 0; row < batch.length; row++) rules += results.rules[row] ?? 0;
+  };
+  return quickNs(60, BATCH_ROWS, { prepare, measured }) / (rules / packets);
+}

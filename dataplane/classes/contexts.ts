@@ -1,0 +1,67 @@
+/** Everything a chain can read of a packet beside its connection's tuple, as one small number. */
+
+/** Words of a record: the four words of a context, then its number, then nothing. */
+const RECORD = 8;
+const FIRST_BITS = 6;
+
+/** Numbers that fit beside an outcome in a word of a connection; 0 stands for none. */
+const MOST = 0xffff;
+
+/**
+ * Numbers for quadruples of words, 1 up to 65,535. A node has few: one for each pair of devices and each class of TCP
+ * flags. When they run out there are no more, and packets of unnumbered contexts are classified one by one.
+ */
+export class Contexts {
+  #records = new Int32Array(RECORD << FIRST_BITS);
+  #shift = 32 - FIRST_BITS;
+  #size = 0;
+
+  /** The number of a context, given out on first sight; 0 when there is none left. */
+  of(devices: number, ports: number, mark: number, rest: number): number {
+    const records = this.#records;
+    const mask = records.length - 1;
+    const start = hashOf(devices, ports, mark, rest) >>> this.#shift;
+    for (let at = start * RECORD; ; at = (at + RECORD) & mask) {
+      const number = records[at + 4] ?? 0;
+      if (number === 0) break;
+      if (
+        records[at] === devices &&
+        records[at + 1] === ports &&
+        records[at + 2] === mark &&
+        records[at + 3] === rest
+      ) {
+        return number;
+      }
+    }
+    if (this.#size === MOST) return 0;
+    this.#size++;
+    if (this.#size * 2 * RECORD > records.length) this.#grow();
+    this.#put([devices, ports, mark, rest, this.#size]);
+    return this.#size;
+  }
+
+  #put(record: readonly number[]): void {
+    const [devices = 0, ports = 0, mark = 0, rest = 0] = record;
+    const mask = this.#records.length - 1;
+    let at = (hashOf(devices, ports, mark, rest) >>> this.#shift) * RECORD;
+    while (this.#records[at + 4] !== 0) at = (at + RECORD) & mask;
+    this.#records.set(record, at);
+  }
+
+  #grow(): void {
+    const old = this.#records;
+    this.#records = new Int32Array(old.length * 2);
+    this.#shift--;
+    for (let at = 0; at < old.length; at += RECORD) if (old[at + 4] !== 0) this.#put([...old.subarray(at, at + 5)]);
+  }
+}
+
+function hashOf(devices: number, ports: number, mark: number, rest: number): number {
+  const sum =
+    Math.imul(devices, 0x9e3779b1) +
+    Math.imul(ports, 0x85ebca6b) +
+    Math.imul(mark, 0xc2b2ae35) +
+    Math.imul(rest, 0x27d4eb2f);
+  const folded = sum | 0;
+  return Math.imul(folded ^ (folded >>> 15), 0x9e3779b1);
+}
