@@ -36,6 +36,7 @@ import { icmpClass, icmpv6Class, trackIcmp, trackIcmpv6 } from "./conntrack/icmp
 import { type ConntrackOptions, type ConntrackSettings, conntrackSettings, timeoutTable } from "./conntrack/options.ts";
 import { trackSctp } from "./conntrack/sctp.ts";
 import { trackTcp } from "./conntrack/tcp.ts";
+import { passEstablished } from "./conntrack/tcpEstablished.ts";
 import { TimerWheel } from "./conntrack/timerWheel.ts";
 import { type FlowTuple, isTrackedByPorts, PacketTuple } from "./conntrack/tuple.ts";
 import { trackUdp, trackUdpLite } from "./conntrack/udp.ts";
@@ -56,7 +57,7 @@ const PRESSURE_SECONDS = 60;
 
 /** Rows that are read ahead, and the number of entries from which that pays: when they outgrow the processor's cache. */
 const ROWS_AHEAD = 16;
-const ENTRIES_WORTH_IT = 16_384;
+const ENTRIES_WORTH_IT = 4_096;
 
 /** What the packet under way has to do with its entry. */
 const HOLD = {
@@ -232,6 +233,15 @@ export class ConntrackTable {
   #meet(batch: PacketBatch, row: number, slot: number): number {
     if (slot === NONE) return this.#begin(batch, row);
     this.#take(slot, this.#tuple);
+    if (batch.protocol[row] === PROTOCOL.tcp && passEstablished(this.#flow, batch, row)) {
+      this.#rehang(slot);
+      return CT_STATE_CODE.established;
+    }
+    return this.#follow(batch, row, slot);
+  }
+
+  /** The tracker decides what the packet does to its entry. */
+  #follow(batch: PacketBatch, row: number, slot: number): number {
     const seenReply = statusOf(this.#flow) & STATUS.seenReply;
     const outcome = track(this.#flow, batch, row);
     switch (outcome) {

@@ -39,7 +39,7 @@ export const IN_WINDOW = { accept: 0, ignore: 1, invalid: 2 } as const;
 export type InWindow = (typeof IN_WINDOW)[keyof typeof IN_WINDOW];
 
 /** How outdated an acknowledgment may be at least (MAXACKWINCONST). */
-const LEAST_ACK_WINDOW = 66_000;
+export const LEAST_ACK_WINDOW = 66_000;
 
 /** Largest shift (RFC 7323 section 2.3). */
 export const MAX_SCALE = 14;
