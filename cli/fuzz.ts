@@ -3,8 +3,11 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { STRATEGIES } from "../compiler/strategies/registry.ts";
 import type { CampaignSettings, FindingText } from "../verify/fuzz/campaign.ts";
 import { FORMATS, formatNamed } from "../verify/fuzz/formats.ts";
+import { KERNEL } from "../verify/fuzz/kernelOutsider.ts";
+import { missingCapabilities, reasonAgainst } from "../verify/kernel/capabilities.ts";
 import { REFERENCE } from "../verify/lane.ts";
 import { addMannerFlags, addOutputFlag, type MannerFlags, wholeNumber } from "./flags.ts";
+import { COMMAND } from "./fuzzCommand.ts";
 import { runJobs } from "./fuzzJobs.ts";
 import { type FuzzFolders, FuzzLedger } from "./fuzzLedger.ts";
 import { minimizeFile } from "./fuzzMinimize.ts";
@@ -37,7 +40,11 @@ const TARGETS = ["clusters", "histories", ...FORMATS.map(({ name }) => name)];
 export function define(command: Command, session: Session): void {
   addOutputFlag(addMannerFlags(command), ["table", "json"])
     .option("-s, --strategy <NAME[,NAME]|all>", "who is accused", "all")
-    .option("--against <WHO[,WHO]>", `who speaks against them: ${REFERENCE}, import, or a strategy`, REFERENCE)
+    .option(
+      "--against <WHO[,WHO]>",
+      `who speaks against them: ${REFERENCE}, import, ${KERNEL}, a strategy, or ${COMMAND}CMD`,
+      REFERENCE,
+    )
     .option("--target <WHAT[,WHAT]|all>", `what is drawn: ${TARGETS.join(", ")}`, "clusters")
     .option("--max-time <SECONDS>", `stop after so long; ${DEFAULT_SECONDS} when --runs is not given either`, seconds)
     .option("--runs <N>", "stop after so many runs", wholeNumber(1, Number.MAX_SAFE_INTEGER))
@@ -71,7 +78,15 @@ async function fuzz(flags: FuzzFlags, session: Session): Promise<void> {
     throw new UsageError("--resume goes on with the journal of a corpus: name it with --corpus DIR");
   }
   const strategies = strategiesOf(flags).map(({ name }) => name);
-  const against = listOf(flags.against, [REFERENCE, "import", ...STRATEGIES.map(({ name }) => name)], "--against");
+  const against = againstOf(flags);
+  if (against.includes(KERNEL)) {
+    const reason = reasonAgainst(await missingCapabilities(), "bridge");
+    if (reason !== undefined) {
+      await session.error(`the kernel cannot be asked here: ${reason}`);
+      session.end(EXIT.incapable);
+      return;
+    }
+  }
   const targets = listOf(flags.target === "all" ? TARGETS.join() : flags.target, TARGETS, "--target");
   if (flags.minimize !== undefined) {
     const found = await minimizeFile({ session, path: flags.minimize, strategies, against, targets });
@@ -103,6 +118,12 @@ async function fuzz(flags: FuzzFlags, session: Session): Promise<void> {
   });
   await tell(flags, ledger, session);
   if (ledger.findings.length > 0) session.end(EXIT.findings);
+}
+
+/** A command is taken whole: it may have commas of its own. */
+function againstOf({ against }: FuzzFlags): readonly string[] {
+  if (against.startsWith(COMMAND)) return [against];
+  return listOf(against, [REFERENCE, "import", KERNEL, ...STRATEGIES.map(({ name }) => name)], "--against");
 }
 
 function listOf(text: string, allowed: readonly string[], flag: string): readonly string[] {
@@ -141,6 +162,12 @@ function reproduceLine(folder: string, { name, accused, against, shows, node }: 
   if (shows === "input")
     return `chainwalk fuzz --minimize ${path}/input.${formatNamed(accused)?.extension} --target ${accused}`;
   if (shows === "thrown") return `chainwalk compile -f ${path}/cluster.yaml -s ${accused} --node ${node} -o summary`;
-  if (against === "import") return `chainwalk fuzz --minimize ${path} -s ${accused} --against import`;
+  if (against !== REFERENCE && !STRATEGIES.some(({ name: known }) => known === against)) {
+    return `chainwalk fuzz --minimize ${path} -s ${accused} --against ${shellWord(against)}`;
+  }
   return `chainwalk test ${path} -s ${accused}`;
+}
+
+function shellWord(text: string): string {
+  return /^[\w:./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { Campaign, type CampaignSettings, type JobReport } from "../verify/fuzz/campaign.ts";
 import type { FuzzLedger } from "./fuzzLedger.ts";
-import { processMeter } from "./fuzzMeter.ts";
+import { SURROUNDINGS } from "./fuzzSurroundings.ts";
 import type { FromJob, ToJob } from "./fuzzWorker.ts";
 import type { Session } from "./session.ts";
 
@@ -88,7 +88,7 @@ class Clerk {
 }
 
 async function runHere({ settings, ledger }: JobsOptions, clerk: Clerk): Promise<void> {
-  const campaign = new Campaign({ ...settings, job: 0 }, processMeter());
+  const campaign = new Campaign({ ...settings, job: 0 }, SURROUNDINGS);
   campaign.learn(ledger.earlier, []);
   while (!clerk.isEnough()) for (const report of await campaign.step()) await clerk.hear(report);
 }

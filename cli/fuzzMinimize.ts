@@ -15,7 +15,7 @@ import { leastInput, tryInput } from "../verify/fuzz/inputTarget.ts";
 import { minimize } from "../verify/fuzz/minimize.ts";
 import { readCase } from "../verify/fuzz/readCase.ts";
 import { bytesOf } from "./fuzzLedger.ts";
-import { processMeter } from "./fuzzMeter.ts";
+import { hire, processMeter } from "./fuzzSurroundings.ts";
 import { joinPath, readText } from "./input.ts";
 import { InvalidInput, UsageError } from "./io.ts";
 import type { Session } from "./session.ts";
@@ -41,11 +41,11 @@ export async function minimizeFile(options: MinimizeOptions): Promise<readonly F
     const accused = strategyNamed(name);
     if (accused === undefined) continue;
     for (const against of options.against) {
-      const contest: Contest = { accused, against: againstOf(against) };
-      const disagreement = retryCase(court, contest, subject);
+      const contest: Contest = { accused, against: againstOf(against, hire) };
+      const disagreement = await retryCase(court, contest, subject);
       if (disagreement === undefined) continue;
       const finding = await minimize(subject, disagreement, {
-        retry: async (candidate) => retryCase(court, contest, candidate),
+        retry: (candidate) => retryCase(court, contest, candidate),
         budget: SHRINK_BUDGET,
       });
       if (finding !== undefined) found.push(findingText(finding));

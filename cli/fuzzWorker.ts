@@ -1,7 +1,7 @@
 /** A thread of a campaign: runs for a while each time it is told to go on, then reports. */
 import { parentPort, workerData } from "node:worker_threads";
 import { Campaign, type CampaignSettings, type JobReport } from "../verify/fuzz/campaign.ts";
-import { processMeter } from "./fuzzMeter.ts";
+import { SURROUNDINGS } from "./fuzzSurroundings.ts";
 
 export type ToJob =
   | { readonly kind: "on" }
@@ -20,7 +20,7 @@ const SHIFT_MS = 100;
 
 const port = parentPort;
 if (port !== null) {
-  const campaign = new Campaign(workerData as CampaignSettings, processMeter()); // as fuzzJobs.ts starts it
+  const campaign = new Campaign(workerData as CampaignSettings, SURROUNDINGS); // as fuzzJobs.ts starts it
   port.on("message", async (message: ToJob) => {
     if (message.kind === "learn") {
       campaign.learn(message.files, message.features);

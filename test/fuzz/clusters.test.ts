@@ -9,7 +9,7 @@ import type { Packet } from "../../dataplane/packet.ts";
 import { isProblem, parsePacketLine } from "../../traffic/transcript.ts";
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { ClusterTarget, contestsOf } from "../../verify/fuzz/clusterTarget.ts";
-import { type Contest, FreshCourt, Trial } from "../../verify/fuzz/contest.ts";
+import { type Contest, FreshCourt, type Outsider, Trial } from "../../verify/fuzz/contest.ts";
 import { Coverage } from "../../verify/fuzz/coverage.ts";
 import { edgePackets } from "../../verify/fuzz/edges.ts";
 import { type Finding, findingFiles } from "../../verify/fuzz/finding.ts";
@@ -75,11 +75,11 @@ function trialOf(model: ClusterModel, packets: readonly Packet[]): Trial {
 }
 
 describe("kept cases", () => {
-  it("are manifests and packets that trace reads", () => {
+  it("are manifests and packets that trace reads", async () => {
     const target = targetOf([kubeRouter]);
-    const kept = Array.from({ length: 12 }, () => target.step())
-      .flat()
-      .flatMap((event) => (event.kind === "kept" ? event.files : []));
+    const steps: FuzzEvent[][] = [];
+    for (let count = 0; count < 12; count++) steps.push([...(await target.step())]);
+    const kept = steps.flat().flatMap((event) => (event.kind === "kept" ? event.files : []));
     expect(kept.length).toBeGreaterThan(10);
     for (const { path, content } of kept) {
       const text = String(content);
@@ -96,9 +96,9 @@ function targetOf(accused: readonly Strategy[]): ClusterTarget {
 
 type Suspicion = Extract<FuzzEvent, { kind: "suspect" }>["suspect"];
 
-function firstSuspect(target: ClusterTarget, clusters: number): Suspicion {
+async function firstSuspect(target: ClusterTarget, clusters: number): Promise<Suspicion> {
   for (let count = 0; count < clusters; count++) {
-    const found = target.step().find((event) => event.kind === "suspect");
+    const found = (await target.step()).find((event) => event.kind === "suspect");
     if (found?.kind === "suspect") return found.suspect;
   }
   throw new Error(`nothing found in ${clusters} clusters`);
@@ -119,7 +119,7 @@ describe("a planted bug", () => {
   if (bug === undefined) throw new Error("no such mutant");
 
   it("is found, and made small: one policy, one rule, one packet", async () => {
-    const finding = await leastOf(firstSuspect(targetOf([mutated(kubeRouter, bug)]), 200));
+    const finding = await leastOf(await firstSuspect(targetOf([mutated(kubeRouter, bug)]), 200));
     const { model, steps } = finding.case;
     expect(model.policies.length).toBe(1);
     expect(model.endpoints.length).toBeLessThanOrEqual(2);
@@ -128,10 +128,47 @@ describe("a planted bug", () => {
   });
 
   it("is written as a scenario with what both sides say", async () => {
-    const finding = await leastOf(firstSuspect(targetOf([mutated(kubeRouter, bug)]), 200));
+    const finding = await leastOf(await firstSuspect(targetOf([mutated(kubeRouter, bug)]), 200));
     const files = findingFiles(finding);
     expect(Object.keys(files)).toEqual(["cluster.yaml", "scenario.yaml"]);
     expect(files["scenario.yaml"]).toMatch(/^# kube-router says accept: /m);
     expect(files["scenario.yaml"]).toMatch(/^# reference means reject: .*isolated/m);
+  });
+});
+
+describe("an outsider", () => {
+  const [model] = fc.sample(clusterArbitrary(), { numRuns: 1, seed: 21 });
+  if (model === undefined) throw new Error("no cluster");
+  const packets = edgePackets(model, new Random(1), 20);
+  const trial = trialOf(model, packets);
+  const saying = (means: Outsider["means"], verdicts: Outsider["verdicts"]): Outsider => ({
+    name: "oracle",
+    means,
+    verdicts,
+  });
+
+  it("that says the same, or nothing, is agreed with", async () => {
+    const court = new FreshCourt();
+    const echo = saying("exact", async ({ actual }) => packets.map((_, index) => actual(index)));
+    expect(await court.holdOutside(kubeRouter, echo, trial)).toBeUndefined();
+    expect(
+      await court.holdOutside(
+        kubeRouter,
+        saying("exact", async () => []),
+        trial,
+      ),
+    ).toBeUndefined();
+  });
+
+  it("that says another thing of one packet is not; of passing alone, a drop is a reject", async () => {
+    const court = new FreshCourt();
+    const odd = saying("exact", async ({ actual }) =>
+      packets.map((_, index) => (index === 5 ? (actual(index) === "accept" ? "drop" : "accept") : actual(index))),
+    );
+    expect(await court.holdOutside(kubeRouter, odd, trial)).toMatchObject({ against: "oracle", step: 5 });
+    const silent = saying("passing", async ({ actual }) =>
+      packets.map((_, index) => (actual(index) === "reject" ? "drop" : actual(index))),
+    );
+    expect(await court.holdOutside(kubeRouter, silent, trial)).toBeUndefined();
   });
 });

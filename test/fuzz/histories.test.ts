@@ -62,7 +62,7 @@ describe("histories", () => {
     expect(disagreement).toMatchObject({ expected: "accept", actual: "reject" });
     const court = new FreshCourt();
     const finding = await minimize(suspect.case, disagreement, {
-      retry: async (candidate) => retryCase(court, contest, candidate),
+      retry: (candidate) => retryCase(court, contest, candidate),
       budget: 250,
     });
     if (finding === undefined) throw new Error("the suspect does not stand");
@@ -73,6 +73,6 @@ describe("histories", () => {
       scenario: { name: "scenario.yaml", text: files["scenario.yaml"] ?? "" },
     });
     if (read.case === undefined) throw new Error(read.issues.map(({ message }) => message).join());
-    expect(retryCase(court, contest, read.case)).toMatchObject({ expected: "accept", actual: "reject" });
+    expect(await retryCase(court, contest, read.case)).toMatchObject({ expected: "accept", actual: "reject" });
   });
 });

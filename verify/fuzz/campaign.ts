@@ -8,7 +8,7 @@ import { Random } from "../kernel/random.ts";
 import { REFERENCE } from "../lane.ts";
 import type { Disagreement, FuzzCase } from "./case.ts";
 import { ClusterTarget, contestsOf } from "./clusterTarget.ts";
-import { type Against, type Contest, FreshCourt, Trial } from "./contest.ts";
+import { type Against, type Contest, FreshCourt, type Outsider, Trial } from "./contest.ts";
 import { type CorpusFile, clusterFromFile } from "./corpus.ts";
 import { Coverage } from "./coverage.ts";
 import { contentName, type Finding, findingFiles } from "./finding.ts";
@@ -35,6 +35,13 @@ export interface CampaignSettings {
   readonly causes: readonly string[];
 }
 
+/** What a campaign has from the command line. */
+export interface Surroundings {
+  readonly meter: Meter;
+  /** The outsider of that name; undefined: none has it. */
+  hire(name: string): Outsider | undefined;
+}
+
 /** What a job tells; plain data. */
 export type JobReport =
   | { readonly kind: "ran"; readonly runs: number }
@@ -58,6 +65,8 @@ const MOST_ALIKE = 3;
 
 /** Cases tried to make one finding smaller. */
 export const SHRINK_BUDGET = 1_500;
+/** An outsider is started anew for each. */
+const OUTSIDE_BUDGET = 120;
 
 export class Campaign {
   readonly #coverage: Coverage;
@@ -69,11 +78,14 @@ export class Campaign {
   readonly #court = new FreshCourt();
   #turn = 0;
 
-  constructor(settings: CampaignSettings, meter: Meter) {
+  constructor(settings: CampaignSettings, { meter, hire }: Surroundings) {
     this.#coverage = new Coverage(settings.features);
     this.#causes = new Set(settings.causes);
     const random = new Random(seedOf(settings));
-    const contests = contestsOf(settings.strategies.map(known), settings.against.map(againstOf));
+    const contests = contestsOf(
+      settings.strategies.map(known),
+      settings.against.map((name) => againstOf(name, hire)),
+    );
     this.#clusters = new ClusterTarget({ random, contests, coverage: this.#coverage });
     const source = { random, parts: partsFrom(random) };
     this.#inputs = FORMATS.filter(({ name }) => settings.targets.includes(name)).map(
@@ -135,8 +147,8 @@ export class Campaign {
     this.#alike.set(suspect.rough, alike + 1);
     const { contest } = suspect;
     const finding = await minimize(suspect.case, suspect.disagreement, {
-      retry: async (candidate) => retryCase(this.#court, contest, candidate),
-      budget: SHRINK_BUDGET,
+      retry: (candidate) => retryCase(this.#court, contest, candidate),
+      budget: contest.against.kind === "outsider" ? OUTSIDE_BUDGET : SHRINK_BUDGET,
     });
     if (finding === undefined || this.#causes.has(finding.cause)) return undefined;
     this.#causes.add(finding.cause);
@@ -158,8 +170,15 @@ export function findingText(finding: Finding): FindingText {
 }
 
 /** Holds the contest about the case once more. */
-export function retryCase(court: FreshCourt, contest: Contest, candidate: FuzzCase): Disagreement | undefined {
-  return candidate.fresh ? court.hold(contest, new Trial(candidate)) : tryHistory(contest.accused, candidate);
+export async function retryCase(
+  court: FreshCourt,
+  contest: Contest,
+  candidate: FuzzCase,
+): Promise<Disagreement | undefined> {
+  if (!candidate.fresh) return tryHistory(contest.accused, candidate);
+  const { accused, against } = contest;
+  const trial = new Trial(candidate);
+  return against.kind === "outsider" ? court.holdOutside(accused, against.outsider, trial) : court.hold(contest, trial);
 }
 
 export function inputFinding({ format, bytes, finding }: Extract<FuzzEvent, { kind: "input" }>): FindingText {
@@ -191,7 +210,9 @@ function known(name: string): Strategy {
   return strategy;
 }
 
-export function againstOf(name: string): Against {
+export function againstOf(name: string, hire: Surroundings["hire"]): Against {
+  const outsider = hire(name);
+  if (outsider !== undefined) return { kind: "outsider", outsider };
   if (name === REFERENCE) return { kind: "reference" };
   if (name === "import") return { kind: "import" };
   return { kind: "strategy", strategy: known(name) };

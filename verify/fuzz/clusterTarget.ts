@@ -39,7 +39,7 @@ export class ClusterTarget implements FuzzTarget {
   }
 
   /** One cluster, a run for each contest. */
-  step(): readonly FuzzEvent[] {
+  step(): readonly FuzzEvent[] | Promise<readonly FuzzEvent[]> {
     const { random, contests, coverage } = this.#options;
     const model = this.#draw();
     const packets = edgePackets(model, random, EDGE_PACKETS);
@@ -58,6 +58,7 @@ export class ClusterTarget implements FuzzTarget {
       return [{ kind: "suspect", suspect: suspectOf(subject, { contest: first, disagreement, said: [] }) }];
     }
     for (const contest of contests) {
+      if (contest.against.kind === "outsider") continue;
       const disagreement = this.#court.hold(contest, trial, looks ? coverage : undefined);
       if (disagreement === undefined) continue;
       const packet = disagreement.step === undefined ? undefined : packets[disagreement.step];
@@ -70,7 +71,18 @@ export class ClusterTarget implements FuzzTarget {
       this.corpus.add(model);
       events.push({ kind: "kept", files: clusterFiles(model, packets) });
     }
-    return events;
+    return contests.some(({ against }) => against.kind === "outsider") ? this.#outside(subject, trial, events) : events;
+  }
+
+  async #outside(subject: FuzzCase, trial: Trial, events: readonly FuzzEvent[]): Promise<readonly FuzzEvent[]> {
+    const all = [...events];
+    for (const contest of this.#options.contests) {
+      if (contest.against.kind !== "outsider") continue;
+      const disagreement = await this.#court.holdOutside(contest.accused, contest.against.outsider, trial);
+      if (disagreement === undefined) continue;
+      all.push({ kind: "suspect", suspect: suspectOf(subject, { contest, disagreement, said: [] }) });
+    }
+    return all;
   }
 
   #draw(): ClusterModel {

@@ -25,7 +25,24 @@ export type Against =
   /** Another solution: where they part, a declared deviation of one of them must say so. */
   | { readonly kind: "strategy"; readonly strategy: Strategy }
   /** The accused's own programs, written as the saves of a node and read again. */
-  | { readonly kind: "import" };
+  | { readonly kind: "import" }
+  | { readonly kind: "outsider"; readonly outsider: Outsider };
+
+/** Somebody who answers elsewhere: the kernel, another program. */
+export interface Outsider {
+  readonly name: string;
+  /** `exact`: it must give the same verdicts; `passing`: let the same packets pass, declared deviations aside. */
+  readonly means: "exact" | "passing";
+  /** Its verdicts in order; undefined or missing: it says nothing about the packet. */
+  verdicts(question: OutsideQuestion): Promise<readonly (Verdict | undefined)[]>;
+}
+
+export interface OutsideQuestion {
+  readonly trial: Trial;
+  readonly programs: readonly Program[];
+  /** What the accused does with each packet. */
+  readonly actual: (index: number) => Verdict;
+}
 
 export function againstName(against: Against): string {
   switch (against.kind) {
@@ -35,6 +52,8 @@ export function againstName(against: Against): string {
       return against.strategy.name;
     case "import":
       return "import";
+    case "outsider":
+      return against.outsider.name;
     default:
       return assertNever(against);
   }
@@ -106,6 +125,31 @@ export class FreshCourt {
     return undefined;
   }
 
+  /** As `hold`, where an outsider speaks. */
+  async holdOutside(accused: Strategy, outsider: Outsider, trial: Trial): Promise<Disagreement | undefined> {
+    const named = { accused: accused.name, against: outsider.name };
+    let programs: readonly Program[];
+    try {
+      programs = compileAll(trial.cluster, accused);
+    } catch (error) {
+      return thrownBy(named, error);
+    }
+    const answers = this.#accused.push(programs, trial.packets);
+    const own = trial.packets.map((_, index) => verdictAt(answers, index));
+    const actual = (index: number): Verdict => own[index] ?? "unknown";
+    const theirs = await outsider.verdicts({ trial, programs, actual });
+    for (const [index, packet] of trial.packets.entries()) {
+      const said = theirs[index];
+      if (said === undefined || said === actual(index)) continue;
+      if (outsider.means === "passing") {
+        if ((said === "accept") === (actual(index) === "accept")) continue;
+        if (accused.deviations.some((one) => one.verdict(trial.cluster, packet) === actual(index))) continue;
+      }
+      return { ...named, step: index, expected: said, actual: actual(index), thrown: undefined };
+    }
+    return undefined;
+  }
+
   #expectations(
     { accused, against }: Contest,
     { trial, programs, actual, coverage }: Answered,
@@ -131,6 +175,8 @@ export class FreshCourt {
           return theirs === "accept" ? "accept" : accused.denyVerdict;
         };
       }
+      case "outsider":
+        throw new Error(`${against.outsider.name} answers later: holdOutside`);
       default:
         return assertNever(against);
     }
