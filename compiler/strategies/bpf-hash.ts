@@ -23,6 +23,9 @@ import { sha1, toHex } from "../hash.ts";
 import { DIRECTIONS, type Direction, type Endpoint, type PolicyPort, peerPath, rulePath } from "../model.ts";
 import type { ResolvedCluster, ResolvedPolicy, ResolvedRule } from "../resolve.ts";
 import { untrackedProtocols } from "../untrackedProtocols.ts";
+import { plannedController } from "../update/controller.ts";
+import { EndpointNumbers, endpointNumbersOf } from "../update/endpointNumbers.ts";
+import { planPlain } from "../update/plain.ts";
 import type { LowerOptions, Strategy } from "./strategy.ts";
 
 /** Room for ranges of ports over many peers; beyond it the program is refused, where a real one would fail to load. */
@@ -41,11 +44,20 @@ export const bpfHash: Strategy = {
   denyVerdict: "drop",
   options: [],
   attach,
+  follow(cluster, options) {
+    // A pod keeps its maps while others come and go.
+    const numbers = new EndpointNumbers();
+    const lower = (now: ResolvedCluster, given: LowerOptions) => {
+      numbers.number(now);
+      return bpfHash.lower(now, given);
+    };
+    return plannedController(cluster, { strategy: { lower }, options, plan: planPlain });
+  },
   lower(cluster: ResolvedCluster, options: LowerOptions): MapProgram {
-    const numbers = new Map(cluster.pods.map((pod, index) => [pod, String(index + 1).padStart(5, "0")]));
+    const numbers = endpointNumbersOf(cluster);
     const points = cluster.podsOn(options.node).flatMap((pod) =>
       DIRECTIONS.map((direction) => {
-        const suffix = `${direction === "ingress" ? "in" : "eg"}_${numbers.get(pod) ?? ""}`;
+        const suffix = `${direction === "ingress" ? "in" : "eg"}_${String(numbers.get(pod) ?? 0).padStart(5, "0")}`;
         const layout = lowerDirection(cluster, pod, direction);
         return { pod, direction, exact: `exact_${suffix}`, blocks: `block_${suffix}`, layout };
       }),

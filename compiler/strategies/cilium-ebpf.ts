@@ -18,8 +18,8 @@ import { routedAttachment } from "../attachment.ts";
 import { sha1, toHex } from "../hash.ts";
 import { DIRECTIONS, type Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
+import { endpointNumbersOf } from "../update/endpointNumbers.ts";
 import { deviations } from "./cilium-ebpf/deviations.ts";
-import { endpointIdsOf } from "./cilium-ebpf/endpointIds.ts";
 import { ipcacheOf } from "./cilium-ebpf/identities.ts";
 import { identityView } from "./cilium-ebpf/identityLabels.ts";
 import { policyEntries } from "./cilium-ebpf/policyEntries.ts";
@@ -48,7 +48,7 @@ export const ciliumEbpf: Strategy = {
   follow: (cluster, options) => agentController(cluster, { strategy: ciliumEbpf, options, ipcache: IPCACHE }),
   lower(given: ResolvedCluster, options: LowerOptions): MapProgram {
     const cluster = identityView(given);
-    const numbers = endpointIdsOf(cluster);
+    const numbers = endpointNumbersOf(cluster);
     const pods = cluster.podsOn(options.node);
     const policyMap = (pod: Endpoint) => `cilium_policy_v2_${String(numbers.get(pod) ?? 0).padStart(5, "0")}`;
     return {

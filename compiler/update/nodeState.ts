@@ -115,11 +115,16 @@ export class NodeState {
     }
   }
 
-  /** Names of the sets in the order `ipset save` has them: by slot, lists of sets behind all others. */
+  /** Names of the sets in the order `ipset save` has them. */
   get setNames(): readonly string[] {
+    return this.#inSaveOrder().map(({ head }) => head.name);
+  }
+
+  /** By slot, lists of sets behind all others. */
+  #inSaveOrder(): readonly LiveSet[] {
     const live = this.#slots.filter((slot) => slot !== undefined);
     const isList = ({ head }: LiveSet) => head.type === "list:set";
-    return [...live.filter((set) => !isList(set)), ...live.filter(isList)].map(({ head }) => head.name);
+    return [...live.filter((set) => !isList(set)), ...live.filter(isList)];
   }
 
   #runSet(command: SetCommand): Refusal {
@@ -285,12 +290,10 @@ export class NodeState {
     }
     return {
       ...this.#base,
-      sets: this.#slots
-        .filter((slot) => slot !== undefined)
-        .map((set) => {
-          set.frozen ??= { ...set.head, members: [...(set.members ?? new Map<string, IPSetMember>()).values()] };
-          return set.frozen;
-        }),
+      sets: this.#inSaveOrder().map((set) => {
+        set.frozen ??= { ...set.head, members: [...(set.members ?? new Map<string, IPSetMember>()).values()] };
+        return set.frozen;
+      }),
       families: this.#families.map(({ family, tables }) => ({
         family,
         tables: [...tables.values()].map((table) => {

@@ -20,11 +20,11 @@ import type { ResolvedCluster } from "../../resolve.ts";
 import { deleteEntry, mapOperation, updateEntry } from "../../update/commands.ts";
 import { type Controller, runOperation } from "../../update/controller.ts";
 import { type MapChange, mapChange } from "../../update/difference.ts";
+import { EndpointNumbers } from "../../update/endpointNumbers.ts";
 import { type ClusterEvent, eventText } from "../../update/events.ts";
 import { NodeState } from "../../update/nodeState.ts";
 import type { Operation } from "../../update/operation.ts";
 import type { LowerOptions, Strategy } from "../strategy.ts";
-import { EndpointNumbers } from "./endpointIds.ts";
 import { IdentityNumbers, identitiesOf, numberIdentities } from "./identities.ts";
 import { identityView } from "./identityLabels.ts";
 

@@ -288,8 +288,13 @@ export class WeaveController {
       if (spec.refused !== undefined) {
         return { kind: "partial", why: `iptables refuses ${formatCidr(spec.refused)}`, ruleCount };
       }
-      if (isFirstUser(state.rules, spec, policy.key)) {
-        for (const rule of rulesOf(spec)) this.kernel.append(CHAIN[spec.direction], rule);
+      try {
+        if (isFirstUser(state.rules, spec, policy.key)) {
+          for (const rule of rulesOf(spec)) this.kernel.append(CHAIN[spec.direction], rule);
+        }
+      } catch (error) {
+        if (!(error instanceof IpsetError)) throw error;
+        return { kind: "partial", why: error.message, ruleCount };
       }
       ruleCount++;
     }

@@ -94,7 +94,10 @@ export class WeaveKernel {
   }
 
   add(set: string, member: IPSetMember, user: string): void {
-    const { members, users } = this.#setNamed(set);
+    const comment = member.comment === undefined ? [] : ["comment", member.comment];
+    const args = ["add", set, elementText(member), ...comment];
+    const command = { verb: "add", set, member } as const;
+    const { members, users } = this.#sets.get(set) ?? this.#refused(args, command);
     const key = keyOf(member);
     const known = users.get(key);
     if (known !== undefined) {
@@ -103,35 +106,39 @@ export class WeaveKernel {
     }
     users.set(key, new Set([user]));
     members.set(key, member);
-    const comment = member.comment === undefined ? [] : ["comment", member.comment];
-    this.#tell(["add", set, elementText(member), ...comment], { verb: "add", set, member });
+    this.#tell(args, command);
   }
 
   /** Does nothing for an element that the user never asked for. */
   delete(set: string, member: IPSetMember, user: string): void {
-    const { members, users } = this.#setNamed(set);
+    const args = ["del", set, elementText(member)];
+    const command = { verb: "del", set, member } as const;
+    const { members, users } = this.#sets.get(set) ?? this.#refused(args, command);
     const key = keyOf(member);
     const known = users.get(key);
     if (known?.delete(user) !== true || known.size > 0) return;
     users.delete(key);
     members.delete(key);
-    this.#tell(["del", set, elementText(member)], { verb: "del", set, member });
+    this.#tell(args, command);
   }
 
   /** A set that a rule still uses stays: the command is run once more, then the error stands. */
   destroy(name: string): void {
     const command = { verb: "destroy", set: name } as const;
-    if (this.#isInUse(name)) {
-      for (let tries = 0; tries < 2; tries++) this.#tell(["destroy", name], command, "may fail");
-      throw new IpsetError(`set ${name} is in use`);
+    if (!this.#sets.has(name) || this.#isInUse(name)) {
+      this.#tell(["destroy", name], command, "may fail");
+      this.#refused(["destroy", name], command);
     }
     this.#sets.delete(name);
     this.#tell(["destroy", name], command);
   }
 
   append(chain: WeaveChain, rule: Rule): void {
+    const command = { verb: "append", chain, rule } as const;
+    const missing = rule.matches.find((match) => match.kind === "set" && !this.#sets.has(match.set));
+    if (missing !== undefined) this.#refusedRule("-A", command);
     this.#rules[chain].push(rule);
-    this.#tellRule("-A", { verb: "append", chain, rule });
+    this.#tellRule("-A", command);
   }
 
   /** The first rule of that content. */
@@ -139,9 +146,10 @@ export class WeaveKernel {
     const text = JSON.stringify([rule.matches, rule.target]);
     const rules = this.#rules[chain];
     const index = rules.findIndex(({ matches, target }) => JSON.stringify([matches, target]) === text);
-    if (index < 0) throw new IpsetError(`no such rule in ${chain}`);
+    const command = { verb: "delete", chain, rule } as const;
+    if (index < 0) this.#refusedRule("-D", command);
     rules.splice(index, 1);
-    this.#tellRule("-D", { verb: "delete", chain, rule });
+    this.#tellRule("-D", command);
   }
 
   #isInUse(name: string): boolean {
@@ -161,6 +169,17 @@ export class WeaveKernel {
     if (this.#sink === undefined) return;
     const operation = ipsetCall(args, command, this.cause);
     this.#sink(outcome === "succeeds" ? operation : { ...operation, mayFail: true });
+  }
+
+  /** The kernel refuses, the command is run all the same, and the event ends there. */
+  #refused(args: readonly string[], command: SetCommand): never {
+    this.#tell(args, command, "may fail");
+    throw new IpsetError(`ipset ${args.join(" ")} is refused`);
+  }
+
+  #refusedRule(verb: "-A" | "-D", command: Extract<RuleCommand, { verb: "append" | "delete" }>): never {
+    this.#sink?.({ ...ruleCall(verb, command, this.cause), mayFail: true });
+    throw new IpsetError(`iptables ${verb} ${command.chain} is refused`);
   }
 
   #tellRule(verb: "-A" | "-D", command: Extract<RuleCommand, { verb: "append" | "delete" }>): void {

@@ -1,12 +1,12 @@
-/** The numbers of endpoints, which name their policy maps. */
-import { formatAddress } from "../../../dataplane/address.ts";
-import type { Endpoint } from "../../model.ts";
-import type { ResolvedCluster } from "../../resolve.ts";
+/** The numbers of endpoints, by which agents name their maps. */
+import { formatAddress } from "../../dataplane/address.ts";
+import type { Endpoint } from "../model.ts";
+import type { ResolvedCluster } from "../resolve.ts";
 
 const KNOWN = new WeakMap<ResolvedCluster, ReadonlyMap<Endpoint, number>>();
 
 /** An agent numbers its endpoints as they come; here by name over the whole cluster, unless a controller has numbered them. */
-export function endpointIdsOf(cluster: ResolvedCluster): ReadonlyMap<Endpoint, number> {
+export function endpointNumbersOf(cluster: ResolvedCluster): ReadonlyMap<Endpoint, number> {
   return KNOWN.get(cluster) ?? new Map(cluster.pods.map((pod, index) => [pod, index + 1]));
 }
 

@@ -1,0 +1,109 @@
+/** Plans of random histories: what they lead to is what a fresh compilation gives. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { ClusterModel } from "../../compiler/model.ts";
+import { renderMapDump } from "../../compiler/render/mapDump.ts";
+import { resolvePolicies } from "../../compiler/resolve.ts";
+import { STRATEGIES } from "../../compiler/strategies/registry.ts";
+import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import { type Controller, controllerOf } from "../../compiler/update/controller.ts";
+import { type Burst, burstsBetween } from "../../compiler/update/events.ts";
+import { verifyProgram } from "../../compiler/verify.ts";
+import type { Packet } from "../../dataplane/packet.ts";
+import type { Program } from "../../dataplane/program.ts";
+import { momentsOf } from "../../verify/timeline/moments.ts";
+import { NodeVerdicts } from "../../verify/timeline/verdicts.ts";
+import { clusterArbitrary } from "../arbitraries/cluster.ts";
+import { packetArbitrary } from "../arbitraries/packet.ts";
+import { stateLines } from "./recordings.ts";
+
+const NODE = "node-a";
+/** So that a history does not turn a family on or off. */
+const SETTINGS: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map([
+  ["kube-router", new Map([["enable-ipv6", "true"]])],
+  [
+    "calico-iptables",
+    new Map([
+      ["ipv6", "on"],
+      ["ip-pools", "10.0.0.0/8"],
+    ]),
+  ],
+]);
+
+function linesOf(program: Program): readonly string[] {
+  // An entry that stays keeps the cause for which it came, whatever else asks for it since.
+  if (program.kind === "maps")
+    return renderMapDump(program)
+      .replace(/(?<=->.*) {4}.*$/gm, "")
+      .split("\n")
+      .toSorted();
+  return stateLines(program).toSorted();
+}
+
+interface Lived {
+  readonly controller: Controller;
+  readonly bursts: readonly Burst[];
+  /** As the operations left it. */
+  readonly state: Program;
+  readonly model: ClusterModel;
+}
+
+/** Plays the history; every state on the way is one that the kernel takes. */
+function live(strategy: Strategy, models: readonly ClusterModel[]): Lived | undefined {
+  const settings = SETTINGS.get(strategy.name);
+  const options = { node: NODE, ...(settings && { settings }) };
+  let last: Lived | undefined;
+  let controller: Controller | undefined;
+  let cluster = resolvePolicies(models[0] ?? { nodes: [], namespaces: [], endpoints: [], policies: [] });
+  for (const model of models) {
+    controller ??= controllerOf(strategy, cluster, options);
+    const before = last?.state ?? controller.program;
+    const bursts = burstsBetween(cluster, resolvePolicies(model));
+    const plans = bursts.map((burst) => ({
+      operations: controller?.react(burst) ?? [],
+      attachment: strategy.attach(burst.after, options),
+    }));
+    const moments = momentsOf(before, plans, controller.program.attachment);
+    for (const { program } of moments) expect(verifyProgram(program)).toEqual([]);
+    cluster = bursts.at(-1)?.after ?? cluster;
+    last = { controller, bursts, state: moments.at(-1)?.program ?? before, model: cluster.model };
+  }
+  return last;
+}
+
+function freshProgram(strategy: Strategy, model: ClusterModel): Program {
+  const settings = SETTINGS.get(strategy.name);
+  return strategy.lower(resolvePolicies({ ...model }), { node: NODE, ...(settings && { settings }) });
+}
+
+function verdictsUnder(program: Program, packets: readonly Packet[]): readonly string[] {
+  return new NodeVerdicts(program).of(packets);
+}
+
+const histories = fc
+  .constantFrom("ipv4" as const, "dual" as const)
+  .chain((stack) => fc.array(clusterArbitrary({ stack }), { minLength: 2, maxLength: 3 }))
+  .filter((models) => models.every(({ nodes }) => nodes.some(({ name }) => name === NODE)));
+
+const RUNS = process.env.CI === undefined ? 3 : 30;
+/** What they remember shows in their state: a fresh one is another one, see update.ts of each. */
+const WITH_MEMORY: ReadonlySet<string> = new Set(["weave-net", "romana"]);
+
+describe.each(STRATEGIES)("$name", (strategy) => {
+  it("executed, its plans lead from program to program", () => {
+    fc.assert(
+      fc.property(histories, fc.array(packetArbitrary, { minLength: 40, maxLength: 40 }), (models, packets) => {
+        const lived = live(strategy, models);
+        if (lived === undefined) return;
+        expect(linesOf(lived.state)).toEqual(linesOf(lived.controller.program));
+        if (WITH_MEMORY.has(strategy.name)) return;
+        const fresh = freshProgram(strategy, lived.model);
+        // Numbers in maps go on counting; everything else is what a fresh compilation gives, line by line.
+        if (fresh.kind === "tables")
+          expect(linesOf(lived.controller.comparable ?? lived.state)).toEqual(linesOf(fresh));
+        expect(verdictsUnder(lived.state, packets)).toEqual(verdictsUnder(fresh, packets));
+      }),
+      { numRuns: RUNS },
+    );
+  }, 120_000);
+});
