@@ -62,44 +62,53 @@ export type ResolvedPeer =
 
 export function resolvePolicies(model: ClusterModel): ResolvedCluster {
   const index = new PodIndex(model);
-  const policies = model.policies.map((policy): ResolvedPolicy => {
-    const resolveRule = (rule: PolicyRule, ruleIndex: number): ResolvedRule => ({
-      rule,
-      index: ruleIndex,
-      peers: rule.peers.map((peer, peerIndex): ResolvedPeer => {
-        if (peer.kind === "ipBlock") return { ...peer, index: peerIndex };
-        const { namespaceSelector, podSelector } = peer;
-        return {
-          kind: "pods",
-          index: peerIndex,
-          namespaceSelector,
-          podSelector,
-          members: index.members(namespaceSelector ?? policy.namespace, podSelector ?? EVERYTHING),
-        };
-      }),
-      ports: rule.ports,
-    });
-    return {
-      policy,
-      subjects: index.members(policy.namespace, policy.podSelector),
-      ingress: policy.ingress.map(resolveRule),
-      egress: policy.egress.map(resolveRule),
-    };
-  });
-  const selecting = {
-    ingress: new SubjectIndex(policies, "ingress"),
-    egress: new SubjectIndex(policies, "egress"),
-  };
-  return {
+  return resolvedCluster({
     model,
     pods: index.pods,
-    policies,
-    policiesFor: (pod, direction) => selecting[direction].policiesFor(pod),
+    policies: model.policies.map((policy) => resolvePolicy(policy, index)),
     podsOn: (node) => index.podsOn(node),
+  });
+}
+
+export function resolvePolicy(policy: NetworkPolicy, index: PodIndex): ResolvedPolicy {
+  const resolveRule = (rule: PolicyRule, ruleIndex: number): ResolvedRule => ({
+    rule,
+    index: ruleIndex,
+    peers: rule.peers.map((peer, peerIndex): ResolvedPeer => {
+      if (peer.kind === "ipBlock") return { ...peer, index: peerIndex };
+      const { namespaceSelector, podSelector } = peer;
+      return {
+        kind: "pods",
+        index: peerIndex,
+        namespaceSelector,
+        podSelector,
+        members: index.members(namespaceSelector ?? policy.namespace, podSelector ?? EVERYTHING),
+      };
+    }),
+    ports: rule.ports,
+  });
+  return {
+    policy,
+    subjects: index.members(policy.namespace, policy.podSelector),
+    ingress: policy.ingress.map(resolveRule),
+    egress: policy.egress.map(resolveRule),
+  };
+}
+
+/** The parts with what is worked out from them when it is first asked for. */
+export function resolvedCluster(parts: Omit<ResolvedCluster, "policiesFor">): ResolvedCluster {
+  const selecting: Partial<Record<Direction, SubjectIndex>> = {};
+  return {
+    ...parts,
+    policiesFor(pod, direction) {
+      selecting[direction] ??= new SubjectIndex(parts.policies, direction);
+      return selecting[direction].policiesFor(pod);
+    },
   };
 }
 
 const EVERYTHING: LabelSelector = { matchLabels: [], matchExpressions: [] };
+
 /**
  * Which policies of a direction select a pod.
  *

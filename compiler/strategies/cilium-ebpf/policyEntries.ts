@@ -188,8 +188,9 @@ export function clusterPort(cluster: ResolvedCluster, name: string, protocol: Po
 
 // Derived from values that never change, and asked for by every endpoint: remembered as long as those live.
 const CLUSTER_PORTS = new WeakMap<ResolvedCluster, Map<string, number | undefined>>();
-const POD_IDENTITIES = new WeakMap<readonly Endpoint[], readonly number[]>();
-const BLOCK_IDENTITIES = new WeakMap<ResolvedPeer, readonly number[]>();
+// Lists and peers outlive a cluster's state; their identities are numbered anew in each.
+const POD_IDENTITIES = new WeakMap<ResolvedCluster, WeakMap<readonly Endpoint[], readonly number[]>>();
+const BLOCK_IDENTITIES = new WeakMap<ResolvedCluster, WeakMap<ResolvedPeer, readonly number[]>>();
 
 function rememberedIn<K extends WeakKey, V>(known: WeakMap<K, V>, key: K, make: () => V): V {
   let value = known.get(key);
@@ -202,8 +203,12 @@ function rememberedIn<K extends WeakKey, V>(known: WeakMap<K, V>, key: K, make: 
 
 /** The identities a peer stands for: those of pods with matching labels, or of prefixes inside a block. */
 export function selectedIdentities(cluster: ResolvedCluster, peer: ResolvedPeer): readonly number[] {
-  if (peer.kind === "ipBlock") return rememberedIn(BLOCK_IDENTITIES, peer, () => blockIdentities(cluster, peer));
-  return rememberedIn(POD_IDENTITIES, peer.members, () => {
+  if (peer.kind === "ipBlock") {
+    const ofBlocks = rememberedIn(BLOCK_IDENTITIES, cluster, () => new WeakMap<ResolvedPeer, readonly number[]>());
+    return rememberedIn(ofBlocks, peer, () => blockIdentities(cluster, peer));
+  }
+  const ofPods = rememberedIn(POD_IDENTITIES, cluster, () => new WeakMap<readonly Endpoint[], readonly number[]>());
+  return rememberedIn(ofPods, peer.members, () => {
     const { ofPod } = identitiesOf(cluster);
     const numbers = peer.members.flatMap((pod) => ofPod.get(pod)?.number ?? []);
     return [...new Set(numbers)].sort((a, b) => a - b);
