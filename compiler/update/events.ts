@@ -7,7 +7,8 @@
  * everything else has been taken in it is created.
  */
 import type { ClusterModel, ClusterNode, Endpoint, Namespace, NetworkPolicy } from "../model.ts";
-import { type ResolvedCluster, resolvePolicies } from "../resolve.ts";
+import type { ResolvedCluster } from "../resolve.ts";
+import { resolveAgain } from "../resolveAgain.ts";
 
 export type EventVerb = "ADDED" | "MODIFIED" | "DELETED";
 
@@ -48,7 +49,7 @@ export function burstsBetween(before: ResolvedCluster, after: ResolvedCluster): 
     ? after
     : sameLists(model, before.model)
       ? before
-      : resolvePolicies(model);
+      : resolveAgain(before, model);
   if (target === before) return [];
   const changes = changesBetween(before.model, model);
   const first = changes.filter(({ later }) => !later);
@@ -58,7 +59,7 @@ export function burstsBetween(before: ResolvedCluster, after: ResolvedCluster): 
   for (const [index, burst] of [first, second].entries()) {
     if (burst.length === 0) continue;
     const isLast = index === 1 || second.length === 0;
-    const end = isLast ? target : resolvePolicies(applied(from.model, burst));
+    const end = isLast ? target : resolveAgain(from, applied(from.model, burst));
     bursts.push({ before: from, events: eventsOf(from, burst, end), after: end, isLast });
     from = end;
   }
@@ -139,7 +140,7 @@ function eventsOf(before: ResolvedCluster, changes: readonly Change[], end: Reso
   return changes.map((change, index) => {
     let known: ResolvedCluster | undefined = index === changes.length - 1 ? end : undefined;
     const cluster = () => {
-      known ??= resolvePolicies(applied(before.model, changes.slice(0, index + 1)));
+      known ??= resolveAgain(before, applied(before.model, changes.slice(0, index + 1)));
       return known;
     };
     const verb: EventVerb = change.before === undefined ? "ADDED" : change.after === undefined ? "DELETED" : "MODIFIED";
