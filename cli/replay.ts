@@ -34,6 +34,11 @@ export function define(command: Command, session: Session): void {
     .option("--prune", "policies of -f that the folder does not have go, as with kubectl apply --prune")
     .option("--filter <EXPRESSION>", "flows in tcpdump's words: host, net, port, proto, src, dst, and, or, not")
     .option("--suggest", "print the fewest added rules, as NetworkPolicies, that let what was seen pass")
+    .addOption(
+      new Option("--jobs <N>", "threads, which share the flows; the report is the same")
+        .argParser(wholeNumber(1, 256))
+        .default(1),
+    )
     .option("--keep-duplicates", "replay a packet as often as it was recorded on several interfaces")
     .addOption(new Option("--top <N>", "rows of each table").argParser(wholeNumber(1, 1_000_000)).default(20))
     .action((traffic: readonly string[], flags: ReplayFlags) => runReplay({ traffic, flags, hubble }, session));

@@ -1,8 +1,6 @@
 /** The course of a replay: manifests to sides, traffic through them, the report and the exit code. */
 import { hasErrors } from "../compiler/issue.ts";
-import { type FilterSetup, filterOf } from "../replay/filter/filter.ts";
 import type { HubbleTerm } from "../replay/filter/hubble.ts";
-import type { FlowFilter } from "../replay/replay.ts";
 import { type LoadedSetup, loadSetup, type ReplaySetup } from "../replay/setup.ts";
 import { BATCH_ROWS } from "../traffic/source.ts";
 import { EXIT, InvalidInput, UsageError } from "./io.ts";
@@ -18,6 +16,7 @@ export interface ReplayFlags extends SetupFlags {
   readonly filter?: string;
   readonly keepDuplicates?: boolean;
   readonly suggest?: boolean;
+  readonly jobs: number;
 }
 
 export interface ReplayInput {
@@ -33,12 +32,14 @@ export async function runReplay(input: ReplayInput, session: Session): Promise<v
   const comparison = comparisonOf(flags);
   const setup = await readSetup(flags, session.io);
   const loaded = await load(setup, session);
+  const namespace = flags.namespace ?? "default";
   const options: RunOptions = {
     session,
+    setup,
     loaded,
-    main: setup.main,
-    filter: filterFor(flags, hubble, loaded),
-    namespace: flags.namespace ?? "default",
+    filter: { ...(flags.filter !== undefined && { expression: flags.filter }), hubble, namespace },
+    namespace,
+    jobs: flags.jobs,
     duplicates: flags.keepDuplicates === true ? "kept" : "counted once",
   };
   if (flags.suggest === true) {
@@ -61,6 +62,9 @@ function check({ traffic, flags }: ReplayInput, session: Session): void {
   if ([...traffic, ...flags.filename].filter((name) => name === "-").length > 1) {
     throw new UsageError("standard input (-) can be named once, for manifests or for traffic");
   }
+  if (flags.output === "pcapng" && flags.jobs > 1) {
+    throw new UsageError("-o pcapng writes packets in their order, which is one thread's work: leave --jobs out");
+  }
   if (flags.output === "pcapng" && session.io.stdout.isTerminal) {
     throw new UsageError("-o pcapng writes bytes, and standard output is a terminal: redirect it to a file");
   }
@@ -73,20 +77,4 @@ export async function load(setup: ReplaySetup, session: Session): Promise<Loaded
   if (loaded === undefined || hasErrors(issues)) throw new InvalidInput();
   for (const note of new Set(notes)) await session.note(note);
   return loaded;
-}
-
-function filterFor(
-  flags: ReplayFlags,
-  hubble: readonly HubbleTerm[],
-  { sides, book }: LoadedSetup,
-): FlowFilter | undefined {
-  const { filter: expression, namespace = "default" } = flags;
-  const setup: FilterSetup = { ...(expression !== undefined && { expression }), hubble, namespace };
-  const filter = filterOf(
-    setup,
-    sides.map(({ cluster }) => cluster.model),
-    book,
-  );
-  if (filter !== undefined && "refusal" in filter) throw new UsageError(filter.refusal.join("\n"));
-  return filter;
 }

@@ -81,6 +81,8 @@ export class ReplayOutput {
     switch (format) {
       case "jsonl":
         await this.flush();
+        // What was not told while the recording was read.
+        for (const flow of report.flows()) await out.line(JSON.stringify(flowObject(report, flow, comparison)));
         break;
       case "json":
         for (const piece of formatJsonReport(report, { ...findings, comparison })) await out.text(piece);

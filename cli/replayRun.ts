@@ -2,118 +2,160 @@
 import { hasErrors } from "../compiler/issue.ts";
 import { type ClusterModel, isOnPodNetwork } from "../compiler/model.ts";
 import type { IpAddress } from "../dataplane/address.ts";
-import { Duplicates } from "../replay/duplicates.ts";
-import { type FlowFilter, Replay } from "../replay/replay.ts";
+import { type FilterSetup, filterOf } from "../replay/filter/filter.ts";
+import type { FlowFilter } from "../replay/replay.ts";
 import { isWanted, ReplayReport } from "../replay/report.ts";
-import { type LoadedSetup, servicesOf } from "../replay/setup.ts";
-import { BATCH_ROWS } from "../traffic/source.ts";
-import { resolverOf } from "../verify/who.ts";
-import { EXIT } from "./io.ts";
+import type { LoadedSetup, ReplaySetup } from "../replay/setup.ts";
+import type { Cause } from "../replay/side.ts";
+import { EXIT, UsageError } from "./io.ts";
+import { replayInWorkers } from "./replayJobs.ts";
 import type { ReplayOutput } from "./replayOutput.ts";
-import { Recording, type TrafficFindings } from "./replayTraffic.ts";
+import { ReplayPass } from "./replayPass.ts";
+import type { ReadFindings, TrafficFindings } from "./replayTraffic.ts";
 import type { Session } from "./session.ts";
 
 export interface RunOptions {
   readonly session: Session;
+  readonly setup: ReplaySetup;
   readonly loaded: LoadedSetup;
-  /** Index of the main side. */
-  readonly main: number;
-  readonly filter: FlowFilter | undefined;
+  readonly filter: FilterSetup;
   /** Of names without one. */
   readonly namespace: string;
   readonly duplicates: "kept" | "counted once";
+  /** Threads. */
+  readonly jobs: number;
   /** Undefined: nobody looks at packets or flows while the recording is read. */
   readonly output?: ReplayOutput;
 }
 
 export class ReplayRun {
-  readonly report: ReplayReport;
   readonly findings: TrafficFindings = { skipped: new Map(), notes: [] };
   readonly #options: RunOptions;
-  readonly #replay: Replay;
-  readonly #services: ReturnType<typeof servicesOf>;
+  readonly #pass: ReplayPass;
+  #report: ReplayReport;
 
+  /** Throws a `UsageError` when the filter means nothing. */
   constructor(options: RunOptions) {
     this.#options = options;
-    const { loaded, output, filter, main } = options;
-    const { sides, book } = loaded;
-    this.#services = servicesOf(loaded);
-    this.#replay = new Replay(
-      {
-        sides,
-        main,
-        book,
-        ...(filter !== undefined && { filter }),
-        ...(this.#services !== undefined && { services: this.#services }),
-        ...(output?.wantsPackets === true && { onPushed: (rows) => output.pushed(rows) }),
-        ...(output?.isStreaming === true && {
-          onEnded: (table, slots) =>
-            output.ended(
-              this.report,
-              slots.filter((slot) => isWanted(table, slot)),
-            ),
-        }),
-      },
-      BATCH_ROWS,
-    );
-    const { table, tally, timeline } = this.#replay;
-    const causes = sides.map((side) => side.causes);
-    this.report = new ReplayReport({ table, sides, causes, main, book, tally, timeline });
+    const { loaded, output, setup, namespace, duplicates } = options;
+    this.#pass = new ReplayPass({
+      loaded,
+      main: setup.main,
+      filter: flowFilter(options),
+      namespace,
+      duplicates,
+      ...(output?.wantsPackets === true && { onPushed: (rows) => output.pushed(rows) }),
+      ...(this.#isStreaming && {
+        onEnded: (table, slots) =>
+          output?.ended(
+            this.#report,
+            slots.filter((slot) => isWanted(table, slot)),
+          ),
+      }),
+    });
+    this.#report = this.#reportOf(loaded.sides.map((side) => side.causes));
+  }
+
+  get report(): ReplayReport {
+    return this.#report;
   }
 
   /** Reads everything, or as much as the user has patience for. */
   async read(names: readonly string[]): Promise<void> {
-    const { session, loaded, main, namespace, output, duplicates: wanted } = this.#options;
+    const { session, jobs } = this.#options;
     const { io } = session;
-    const model = loaded.sides[main]?.cluster.model;
-    if (model === undefined) throw new RangeError(`side ${main} of ${loaded.sides.length}`);
-    const resolve = resolverOf(model, namespace);
-    const frames = output?.wantsPackets === true ? "copied" : "left out";
-    const recording = await Recording.open(io, names, { resolve, frames });
-    output?.begin(namesOf(model), recording.merged.interfaces);
-    const duplicates = new Duplicates(recording.merged.interfaces);
-    if (wanted === "counted once") this.#replay.recognise(duplicates);
+    const index = jobs > 1 ? await this.#readInWorkers(names) : await this.#readHere(names);
+    if (io.interrupted.aborted) {
+      this.findings.notes.push(`interrupted after ${index} packets; the report is about those`);
+    }
+    const { replay } = this.#pass;
+    replay.finish();
+    if (!this.#isStreaming) for (const slot of replay.table.ordered()) replay.tally.add(replay.table, slot);
+    this.findings.notes.push(...notesOf(this.#report));
+  }
+
+  get #isStreaming(): boolean {
+    return this.#options.output?.isStreaming === true && this.#options.jobs === 1;
+  }
+
+  async #readHere(names: readonly string[]): Promise<number> {
+    const { session, output, loaded, setup } = this.#options;
+    const { io } = session;
+    const recording = await this.#pass.open(io, names);
+    const model = loaded.sides[setup.main]?.cluster.model;
+    if (model !== undefined) output?.begin(namesOf(model), recording.merged.interfaces);
     const progress = session.progress("packets", () => recording.share());
     try {
-      for await (const batch of recording.merged.batches()) {
-        this.#replay.consume(batch);
+      await this.#pass.run(recording, async (count) => {
         await output?.flush();
-        if (!(await progress.step(batch.packets.length))) break;
-      }
+        return progress.step(count);
+      });
     } catch (error) {
       // Ctrl-C takes standard input away in the middle of waiting for it; what is done is reported.
       if (!io.interrupted.aborted) throw error;
     } finally {
       await progress.done();
     }
-    await this.#told(recording, duplicates);
-    if (io.interrupted.aborted) {
-      this.findings.notes.push(`interrupted after ${this.#replay.index} packets; the report is about those`);
-    }
-    this.#settle();
+    await this.#told(this.#pass.findings(recording));
+    return this.#pass.replay.index;
   }
 
-  async #told(recording: Recording, duplicates: Duplicates): Promise<void> {
+  async #readInWorkers(names: readonly string[]): Promise<number> {
+    const { session, setup, filter, namespace, duplicates, jobs } = this.#options;
+    const { io } = session;
+    const sizes = await Promise.all(names.map((name) => (name === "-" ? undefined : io.sizeOf(name))));
+    const total = sizes.reduce<number>((sum, size) => sum + (size ?? Number.NaN), 0);
+    let read = 0;
+    const progress = session.progress("packets", () => (total > 0 ? read / total : undefined));
+    try {
+      const { causes, findings, index } = await replayInWorkers(this.#pass.replay, {
+        io,
+        jobs,
+        worker: { setup, filter, namespace, duplicates, names },
+        proceed: (count) => progress.step(count),
+        onRead: (bytes) => {
+          read += bytes;
+        },
+      });
+      this.#report = this.#reportOf(causes);
+      await this.#told(findings);
+      return index;
+    } finally {
+      await progress.done();
+    }
+  }
+
+  #reportOf(causes: readonly (readonly Cause[])[]): ReplayReport {
+    const { sides, book } = this.#options.loaded;
+    const { table, tally, timeline } = this.#pass.replay;
+    return new ReplayReport({ table, sides, causes, main: this.#options.setup.main, book, tally, timeline });
+  }
+
+  async #told({ skipped, notes, issues, copies, guessedServices }: ReadFindings): Promise<void> {
     const { session } = this.#options;
-    const { skipped, notes, issues } = recording.findings();
     for (const [reason, count] of skipped) this.findings.skipped.set(reason, count);
     this.findings.notes.push(...notes);
-    if (duplicates.count > 0) {
-      this.findings.skipped.set("copy of a packet recorded on another interface", duplicates.count);
+    if (copies > 0) {
+      this.findings.skipped.set("copy of a packet recorded on another interface", copies);
       this.findings.notes.push(
-        `${duplicates.count} packets were recorded on more than one interface and are counted once; --keep-duplicates replays them all`,
+        `${copies} packets were recorded on more than one interface and are counted once; --keep-duplicates replays them all`,
+      );
+    }
+    if (guessedServices.length > 0) {
+      this.findings.notes.push(
+        `the recording does not show which endpoint answered for ${guessedServices.join(", ")}; the first of each was taken`,
       );
     }
     await session.report(issues);
     if (hasErrors(issues)) session.end(EXIT.invalid);
   }
+}
 
-  #settle(): void {
-    const { table, tally } = this.#replay;
-    this.#replay.finish();
-    if (this.#options.output?.isStreaming !== true) for (const slot of table.ordered()) tally.add(table, slot);
-    this.findings.notes.push(...notesOf(this.report, this.#services?.guessed ?? []));
-  }
+function flowFilter({ filter, loaded: { sides, book } }: RunOptions): FlowFilter | undefined {
+  const models = sides.map(({ cluster }) => cluster.model);
+  const made = filterOf(filter, models, book);
+  if (made !== undefined && "refusal" in made) throw new UsageError(made.refusal.join("\n"));
+  return made;
 }
 
 /** Pods and nodes by address, for who shows names in the place of addresses. */
@@ -126,7 +168,7 @@ function namesOf({ nodes, endpoints }: ClusterModel): readonly (readonly [IpAddr
 }
 
 /** What the numbers do not say by themselves. */
-function notesOf(report: ReplayReport, guessed: readonly string[]): readonly string[] {
+function notesOf(report: ReplayReport): readonly string[] {
   const { tally } = report.options;
   const notes: string[] = [];
   const { startMissing } = tally;
@@ -141,11 +183,6 @@ function notesOf(report: ReplayReport, guessed: readonly string[]): readonly str
     const shown = missing.slice(0, 3).map(({ address }) => address);
     notes.push(
       `${missing.length} ${missing.length === 1 ? "address is" : "addresses are"} of a node's pod range and no pod of the manifests has it: ${shown.join(", ")}${missing.length > 3 ? ", …" : ""}`,
-    );
-  }
-  if (guessed.length > 0) {
-    notes.push(
-      `the recording does not show which endpoint answered for ${guessed.join(", ")}; the first of each was taken`,
     );
   }
   return notes;

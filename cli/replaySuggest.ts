@@ -121,20 +121,18 @@ async function tryOut({ policies, needs, traffic, setup, options }: TryOutOption
   const { saves: _saves, ...compiled } = side;
   // A real node's rules do not change by what is written here: the node compiled stands for it on both sides.
   const only = side.saves === undefined ? {} : { only: side.saves.node };
-  const { loaded, issues } = loadSetup(
-    {
-      clusters: [cluster, { ...cluster, added }],
-      sides: [
-        { ...compiled, ...only, name: "without", cluster: 0 },
-        { ...compiled, ...only, name: "with", cluster: 1 },
-      ],
-      main: 1,
-    },
-    BATCH_ROWS,
-  );
+  const trial: ReplaySetup = {
+    clusters: [cluster, { ...cluster, added }],
+    sides: [
+      { ...compiled, ...only, name: "without", cluster: 0 },
+      { ...compiled, ...only, name: "with", cluster: 1 },
+    ],
+    main: 1,
+  };
+  const { loaded, issues } = loadSetup(trial, BATCH_ROWS);
   if (loaded === undefined)
     throw new Error(`the suggestion is no valid input: ${issues.map(({ message }) => message).join("; ")}`);
-  const run = new ReplayRun({ ...options, loaded, main: 1 });
+  const run = new ReplayRun({ ...options, setup: trial, loaded });
   await run.read(traffic);
   return trialOf(run.report.options.table, new Set(needs.targets));
 }

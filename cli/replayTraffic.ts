@@ -18,6 +18,22 @@ export interface TrafficFindings {
   readonly notes: string[];
 }
 
+/** What the sources of a recording found. */
+export interface SourceFindings extends TrafficFindings {
+  readonly issues: readonly Issue[];
+}
+
+/** What one pass found beside flows. */
+export interface ReadFindings extends SourceFindings {
+  /** Packets that were recorded on several interfaces, counted once. */
+  readonly copies: number;
+  /** Services of which an endpoint had to be chosen. */
+  readonly guessedServices: readonly string[];
+}
+
+/** What reading traffic needs of the world. */
+export type TrafficIo = Pick<Io, "stdin" | "readStream" | "kindOf" | "sizeOf">;
+
 interface OpenFile {
   readonly name: string;
   readonly source: TrafficSource;
@@ -40,7 +56,7 @@ export class Recording {
     );
   }
 
-  static async open(io: Io, names: readonly string[], options: OpenOptions): Promise<Recording> {
+  static async open(io: TrafficIo, names: readonly string[], options: OpenOptions): Promise<Recording> {
     const read = { bytes: 0 };
     const files: OpenFile[] = [];
     let total: number | undefined = 0;
@@ -58,7 +74,7 @@ export class Recording {
   }
 
   /** What the sources found, once they are read. */
-  findings(): TrafficFindings & { readonly issues: readonly Issue[] } {
+  findings(): SourceFindings {
     const skipped = new Map<string, number>();
     const notes: string[] = [];
     const issues: Issue[] = [];
@@ -87,7 +103,7 @@ interface OpenFileOptions extends OpenOptions {
   readonly onRead: (bytes: number) => void;
 }
 
-async function openFile(io: Io, name: string, { resolve, onRead }: OpenFileOptions): Promise<TrafficSource> {
+async function openFile(io: TrafficIo, name: string, { resolve, onRead }: OpenFileOptions): Promise<TrafficSource> {
   const plain = await decompressed(counted(await openBytes(io, name), onRead), name);
   const head: Uint8Array[] = [];
   const iterator = plain[Symbol.asyncIterator]();
@@ -122,7 +138,8 @@ function issueOf(file: string, { severity, offset, line, message }: TrafficIssue
   };
 }
 
-async function openBytes(io: Io, name: string): Promise<AsyncIterable<Uint8Array | string>> {
+/** The bytes of a file or of standard input. */
+export async function openBytes(io: TrafficIo, name: string): Promise<AsyncIterable<Uint8Array | string>> {
   if (name === "-") return io.stdin;
   const kind = await io.kindOf(name);
   if (kind === "file") return io.readStream(name);

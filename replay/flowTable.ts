@@ -57,6 +57,35 @@ export class SideColumns {
   }
 }
 
+/** Columns of one value a flow, beside the key. */
+const COLUMNS = [
+  "hashes",
+  "firstTime",
+  "lastTime",
+  "packets",
+  "bytes",
+  "firstIndex",
+  "firstOffset",
+  "firstDetail",
+  "firstSequence",
+  "state",
+] as const;
+
+export type FlowColumns = { readonly [Name in (typeof COLUMNS)[number]]: FlowTable[Name] };
+
+/** The flows of a table as data that can be kept or sent to another thread. */
+export interface FlowTableState {
+  readonly slots: number;
+  readonly keys: Int32Array;
+  readonly columns: FlowColumns;
+  readonly sides: readonly {
+    readonly verdict: Uint8Array;
+    readonly ctState: Uint8Array;
+    readonly cause: Int32Array;
+    readonly packets: Float64Array;
+  }[];
+}
+
 function grown<T extends { set(from: T): void }>(from: T, to: T): T {
   to.set(from);
   return to;
@@ -216,6 +245,59 @@ export class FlowTable {
     this.state[slot] = 0;
     for (const side of this.sides) side.packets.fill(0, slot * 4, slot * 4 + 4);
     this.#free.push(slot);
+  }
+
+  /** A copy of everything. */
+  save(): FlowTableState {
+    const slots = this.#used;
+    return {
+      slots,
+      keys: this.keys.slice(0, slots * KEY_WORDS),
+      columns: {
+        hashes: this.hashes.slice(0, slots),
+        firstTime: this.firstTime.slice(0, slots),
+        lastTime: this.lastTime.slice(0, slots),
+        packets: this.packets.slice(0, slots),
+        bytes: this.bytes.slice(0, slots),
+        firstIndex: this.firstIndex.slice(0, slots),
+        firstOffset: this.firstOffset.slice(0, slots),
+        firstDetail: this.firstDetail.slice(0, slots),
+        firstSequence: this.firstSequence.slice(0, slots),
+        state: this.state.slice(0, slots),
+      },
+      sides: this.sides.map(({ verdict, ctState, cause, packets }) => ({
+        verdict: verdict.slice(0, slots),
+        ctState: ctState.slice(0, slots),
+        cause: cause.slice(0, slots),
+        packets: packets.slice(0, slots * 4),
+      })),
+    };
+  }
+
+  /**
+   * Adds the flows of another table. `causes[side][n]` is the number here of what is cause n there. Of flows with one tuple
+   * the youngest is the one that later packets belong to.
+   */
+  absorb(state: FlowTableState, causes: readonly (readonly number[])[]): void {
+    const order = Array.from({ length: state.slots }, (_, slot) => slot)
+      .filter((slot) => (state.columns.packets[slot] ?? 0) > 0)
+      .sort((a, b) => (state.columns.firstIndex[a] ?? 0) - (state.columns.firstIndex[b] ?? 0));
+    for (const from of order) {
+      this.#key.set(state.keys.subarray(from * KEY_WORDS, (from + 1) * KEY_WORDS));
+      this.hash = state.columns.hashes[from] ?? 0;
+      const older = this.find();
+      if (older !== NO_FLOW) this.retire(older);
+      const slot = this.open();
+      for (const name of COLUMNS) this[name][slot] = state.columns[name][from] ?? 0;
+      for (const [index, side] of this.sides.entries()) {
+        const other = state.sides[index];
+        if (other === undefined) continue;
+        side.verdict[slot] = other.verdict[from] ?? 0;
+        side.ctState[slot] = other.ctState[from] ?? 0;
+        side.cause[slot] = causes[index]?.[other.cause[from] ?? 0] ?? 0;
+        side.packets.set(other.packets.subarray(from * 4, from * 4 + 4), slot * 4);
+      }
+    }
   }
 
   /** The slots that hold a flow, in order of their first packets. */

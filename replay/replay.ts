@@ -179,11 +179,7 @@ export class Replay {
     table.bytes[flow] = (table.bytes[flow] ?? 0) + (traffic.frameBytes[row] ?? 0);
     table.lastTime[flow] = time;
     if (!quoted) this.#follow(packets, row, flow);
-    if (((table.state[flow] ?? 0) & FLOW_STATE.filtered) !== 0) {
-      this.tally.filteredPackets++;
-      return NO_FLOW;
-    }
-    return flow;
+    return ((table.state[flow] ?? 0) & FLOW_STATE.filtered) === 0 ? flow : NO_FLOW;
   }
 
   #begin(traffic: TrafficBatch, row: number, flow: number): void {

@@ -61,7 +61,7 @@ export class Tally {
     const state = table.state[slot] ?? 0;
     if ((state & (FLOW_STATE.filtered | FLOW_STATE.hidden)) !== 0) {
       this.filteredFlows++;
-      if ((state & FLOW_STATE.hidden) !== 0) this.filteredPackets += table.packets[slot] ?? 0;
+      this.filteredPackets += table.packets[slot] ?? 0;
       return;
     }
     const side = table.sides[this.#main];

@@ -1,0 +1,70 @@
+/** The recording through the sides, without a word to anybody: what the main thread and its workers have in common. */
+import { Duplicates } from "../replay/duplicates.ts";
+import { type FlowFilter, Replay, type ReplayOptions } from "../replay/replay.ts";
+import { type LoadedSetup, servicesOf } from "../replay/setup.ts";
+import { BATCH_ROWS } from "../traffic/source.ts";
+import { resolverOf } from "../verify/who.ts";
+import { type ReadFindings, Recording, type TrafficIo } from "./replayTraffic.ts";
+
+export interface PassOptions extends Pick<ReplayOptions, "share" | "onEnded" | "onPushed"> {
+  readonly loaded: LoadedSetup;
+  /** Index of the main side. */
+  readonly main: number;
+  readonly filter: FlowFilter | undefined;
+  /** Of names without one. */
+  readonly namespace: string;
+  readonly duplicates: "kept" | "counted once";
+}
+
+export class ReplayPass {
+  readonly replay: Replay;
+  readonly #options: PassOptions;
+  readonly #services: ReturnType<typeof servicesOf>;
+  #duplicates: Duplicates | undefined;
+
+  constructor(options: PassOptions) {
+    this.#options = options;
+    const { loaded, main, filter, share, onEnded, onPushed } = options;
+    const { sides, book } = loaded;
+    this.#services = servicesOf(loaded);
+    this.replay = new Replay(
+      {
+        sides,
+        main,
+        book,
+        ...(filter !== undefined && { filter }),
+        ...(this.#services !== undefined && { services: this.#services }),
+        ...(share !== undefined && { share }),
+        ...(onEnded !== undefined && { onEnded }),
+        ...(onPushed !== undefined && { onPushed }),
+      },
+      BATCH_ROWS,
+    );
+  }
+
+  open(io: TrafficIo, names: readonly string[]): Promise<Recording> {
+    const { loaded, main, namespace, onPushed } = this.#options;
+    const model = loaded.sides[main]?.cluster.model;
+    if (model === undefined) throw new RangeError(`side ${main} of ${loaded.sides.length}`);
+    const frames = onPushed === undefined ? "left out" : "copied";
+    return Recording.open(io, names, { resolve: resolverOf(model, namespace), frames });
+  }
+
+  /** Until `proceed` says false; it is asked after each batch. */
+  async run({ merged }: Recording, proceed: (count: number) => Promise<boolean>): Promise<void> {
+    this.#duplicates = new Duplicates(merged.interfaces);
+    if (this.#options.duplicates === "counted once") this.replay.recognise(this.#duplicates);
+    for await (const batch of merged.batches()) {
+      this.replay.consume(batch);
+      if (!(await proceed(batch.packets.length))) return;
+    }
+  }
+
+  findings(recording: Recording): ReadFindings {
+    return {
+      ...recording.findings(),
+      copies: this.#options.duplicates === "counted once" ? (this.#duplicates?.count ?? 0) : 0,
+      guessedServices: this.#services?.guessed ?? [],
+    };
+  }
+}
