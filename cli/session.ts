@@ -1,6 +1,7 @@
 /** One run of the command line: the world handed in, how to speak, and the exit code the verb arrives at. */
 import { formatIssue, hasErrors, type Issue } from "../compiler/issue.ts";
 import type { MannerFlags } from "./flags.ts";
+import { visible } from "./format/visible.ts";
 import { EXIT, type Io, LineWriter } from "./io.ts";
 import { type Paint, PLAIN, paintFor } from "./paint.ts";
 
@@ -50,19 +51,19 @@ export class Session {
 
   /** Something worth knowing that is no error. */
   async note(text: string): Promise<void> {
-    if (!this.#quiet) await this.io.stderr.write(`${this.#errorPaint.warn("note:")} ${text}\n`);
+    if (!this.#quiet) await this.io.stderr.write(`${this.#errorPaint.warn("note:")} ${visible(text)}\n`);
   }
 
   /** Something that ends in a bad exit code; said also when quiet. */
   async error(text: string): Promise<void> {
-    await this.io.stderr.write(`${this.#errorPaint.bad("error:")} ${text}\n`);
+    await this.io.stderr.write(`${this.#errorPaint.bad("error:")} ${visible(text)}\n`);
   }
 
   /** All issues; when quiet, warnings only where they stand beside errors. */
   async report(issues: readonly Issue[]): Promise<void> {
     if (this.#quiet && !hasErrors(issues)) return;
     for (const issue of issues) {
-      const line = formatIssue(issue);
+      const line = visible(formatIssue(issue));
       await this.io.stderr.write(`${issue.severity === "error" ? this.#errorPaint.bad(line) : line}\n`);
     }
   }

@@ -4,6 +4,11 @@
  */
 export const isWhole = process.env.CI !== undefined || process.env.CHAINWALK_KERNEL_PACKETS !== undefined;
 
+/** How often a property is tried; a sample tries a third. */
+export function runsOf(whole: number): number {
+  return isWhole ? whole : Math.ceil(whole / 3);
+}
+
 /** All items in a whole run, otherwise so many of them at even distances, the first among them. */
 export function sampled<T>(items: readonly T[], most: number): readonly T[] {
   if (isWhole || items.length <= most) return items;

@@ -12,6 +12,7 @@ import {
 } from "../../dataplane/program.ts";
 import type { CtState } from "../../dataplane/verdict.ts";
 import { formatTcpFlags } from "../../traffic/transcript.ts";
+import { visible } from "./visible.ts";
 
 /** How names of chains and sets are shown. */
 export type Shorten = (name: string) => string;
@@ -38,7 +39,7 @@ export function conditions(rule: Rule, shorten: Shorten): readonly string[] {
 /** What the rule's solution left on it for people. */
 export function commentOf({ matches }: Rule): string | undefined {
   const comments = matches.flatMap((match) => (match.kind === "comment" ? [match.text] : []));
-  return comments.length === 0 ? undefined : comments.join(" ");
+  return comments.length === 0 ? undefined : visible(comments.join(" "));
 }
 
 /** One condition as iptables means it, shorter than iptables writes it. */
@@ -74,9 +75,9 @@ export function formatMatch(match: Match, shorten: Shorten): string {
     case "fragment":
       return `${not(match)}fragment`;
     case "comment":
-      return `"${match.text}"`;
+      return `"${visible(match.text)}"`;
     case "opaque":
-      return match.text;
+      return visible(match.text);
   }
 }
 
@@ -157,7 +158,7 @@ export function formatTarget(target: Target | undefined, mark: number, shorten: 
     case "nat":
       return target.target;
     case "opaque":
-      return target.text;
+      return visible(target.text);
   }
 }
 

@@ -68,6 +68,20 @@ describe("bad input", () => {
     expect(code).toBe(0);
   });
 
+  it("sends no control character to the terminal, of a save nor of what is wrong with it", async () => {
+    const rules = (lines: string) => `*filter\n:FORWARD ACCEPT [0:0]\n${lines}\nCOMMIT\n`;
+    const run = (text: string) =>
+      chainwalk(
+        "trace -f scenarios/db-policy/cluster.yaml --node node-a --iptables-save a.rules --from intruder --to db -o detailed",
+        { files: { "a.rules": text } },
+      );
+    const comment = await run(rules(`-A FORWARD -m comment --comment "\u001b[31mred" -m strange --x "\u0007" -j DROP`));
+    const wrong = await run(rules("-A FORWARD -s \u001b[2J -j DROP"));
+    expect([comment.out + comment.err, wrong.out + wrong.err].join("")).not.toMatch(/[^\P{Cc}\n\t]/u);
+    expect(comment.out).toContain("\\x07");
+    expect(wrong.err).toContain("-s \\x1b[2J: want an IPv4 address");
+  });
+
   it("a folder without manifests", async () => {
     const { code, err } = await chainwalk("validate -f test/cli");
     expect({ code, err }).toMatchObject({ code: 2, err: expect.stringContaining("no manifests in this folder") });

@@ -8,6 +8,7 @@ import { NOT_PLAIN } from "../../compiler/manifest/plain/notPlain.ts";
 import { readPlainYaml } from "../../compiler/manifest/plain/yaml.ts";
 import { isRecord, type Path } from "../../compiler/manifest/values.ts";
 import { manifestsOf, manifestText } from "../../compiler/manifest/write.ts";
+import { runsOf } from "../extent.ts";
 
 /** What people and machines write beside what `formatYaml` writes. */
 const ODDITIES = `# a pod as kubectl prints it, and as people write it
@@ -116,7 +117,7 @@ describe("the plain readers", () => {
         expect(fast).toEqual(summary(slow));
         if (readPlainYaml(text) !== NOT_PLAIN) plain++;
       }),
-      { numRuns: 1_500 },
+      { numRuns: runsOf(1_500) },
     );
     if (seeds === YAML_SEEDS) expect(plain).toBeGreaterThan(150);
   });

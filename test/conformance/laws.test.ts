@@ -9,6 +9,7 @@ import type { Packet } from "../../dataplane/packet.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { clusterArbitrary, ruleArbitrary } from "../arbitraries/cluster.ts";
 import { concerns, packetArbitrary } from "../arbitraries/packet.ts";
+import { runsOf } from "../extent.ts";
 import { withBlocksHalved, withOneMoreRule, withPeersApart, withUnrelatedPod, withUnrelatedPolicy } from "./laws.ts";
 import { expectations, verdicts } from "./strategyKit.ts";
 
@@ -24,13 +25,13 @@ interface Judge {
 const JUDGES: readonly Judge[] = [
   {
     name: "reference",
-    runs: 300,
+    runs: runsOf(300),
     of: (model) => (packet) => evaluate(model, packet).verdict === "accept",
   },
   ...STRATEGIES.map(
     (strategy): Judge => ({
       name: strategy.name,
-      runs: 60,
+      runs: runsOf(60),
       of(model) {
         const expected = expectations(strategy, model);
         const push = verdicts(strategy, model);

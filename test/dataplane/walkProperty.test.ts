@@ -13,6 +13,7 @@ import { CT_STATES, VERDICTS } from "../../dataplane/verdict.ts";
 import { address } from "../arbitraries/builders.ts";
 import { NODES, OUTSIDE, PLACES, PORTS } from "../arbitraries/domain.ts";
 import { ATTACHMENT, programArbitrary } from "../arbitraries/program.ts";
+import { runsOf } from "../extent.ts";
 import { ConnectionsByRow, GivenConnections } from "./givenConnections.ts";
 import { type NaiveDevices, type NaiveInput, naiveWalk } from "./naive.ts";
 
@@ -227,7 +228,7 @@ describe("a walk of random programs", () => {
         count.kinds += compareEngines(program, neighbours) / neighbours.length;
       },
     );
-    fc.assert(property, { numRuns: 1_000 });
+    fc.assert(property, { numRuns: runsOf(1_000) });
     // The comparison is worth something only when rules match and packets are refused.
     expect(count.packets).toBeGreaterThan(5_000);
     expect(count.matched / count.packets).toBeGreaterThan(1);
@@ -267,7 +268,7 @@ describe("a walk of random programs", () => {
         ).walk,
       );
     });
-    fc.assert(property, { numRuns: 200 });
+    fc.assert(property, { numRuns: runsOf(200) });
   });
 });
 

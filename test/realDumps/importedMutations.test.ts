@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { importProgram } from "../../compiler/import/importProgram.ts";
 import type { SaveFile } from "../../compiler/import/lines.ts";
 import { Fabric } from "../../dataplane/fabric.ts";
+import { runsOf } from "../extent.ts";
 import { hasShared } from "../shared.ts";
 import { attachmentOf, clusterOf, savesIn } from "./dumps.ts";
 
@@ -87,7 +88,7 @@ describe.runIf(hasShared)("recorded files with errors put into them", () => {
           if (program === undefined) broken++;
           else new Fabric([program]);
         }),
-        { numRuns: 150 },
+        { numRuns: runsOf(150) },
       );
       expect(broken).toBeGreaterThan(20);
     },
