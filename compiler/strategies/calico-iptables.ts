@@ -10,7 +10,7 @@
  * established connections, which the first chain accepts.
  */
 import type { Cidr, Family, IpAddress } from "../../dataplane/address.ts";
-import { cidrOf, hostCidr, parseAddress, parseCidr } from "../../dataplane/address.ts";
+import { cidrOf, formatCidr, hostCidr, parseAddress, parseCidr } from "../../dataplane/address.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, IPSet, IPSetMember, TableProgram } from "../../dataplane/program.ts";
 import { routedAttachment } from "../attachment.ts";
@@ -44,7 +44,8 @@ const options: readonly StrategyOption[] = [
   {
     name: "ip-pools",
     default: "auto",
-    summary: "CIDRs of the IP pools, comma separated; auto: the /16 (IPv4) and /32 (IPv6) around the first pod",
+    summary:
+      "CIDRs of the IP pools, comma separated; auto: the /16 (IPv4) and /32 (IPv6) that most pods are in, or else the nodes' podCIDRs",
   },
   { name: "ipv6", default: "auto", summary: "on, off, or auto: on when the cluster mentions IPv6" },
 ];
@@ -136,11 +137,28 @@ function ipPools(cluster: ResolvedCluster, setting: string): readonly Cidr[] {
       return cidr;
     });
   }
-  const addresses = cluster.pods.flatMap((pod) => pod.addresses);
+  const podAddresses = cluster.pods.flatMap((pod) => pod.addresses);
+  const podCidrs = cluster.model.nodes.flatMap((node) => node.podCidrs);
   return ([4, 6] as const).flatMap((family) => {
-    const first = addresses.find((address) => address.family === family);
-    return first === undefined ? [] : [cidrOf(first, family === 4 ? 16 : 32)];
+    const around = ({ words }: Pick<Cidr, "words">) => cidrOf({ family, words }, family === 4 ? 16 : 32);
+    const pods = podAddresses.filter((address) => address.family === family).map(around);
+    const nodes = podCidrs.filter((cidr) => cidr.family === family).map(around);
+    return mostFrequent(pods) ?? mostFrequent(nodes) ?? [];
   });
+}
+
+/** Of several the first. */
+function mostFrequent(cidrs: readonly Cidr[]): Cidr | undefined {
+  const counts = new Map<string, { readonly cidr: Cidr; count: number }>();
+  for (const cidr of cidrs) {
+    const known = counts.get(formatCidr(cidr)) ?? { cidr, count: 0 };
+    known.count++;
+    counts.set(formatCidr(cidr), known);
+  }
+  return [...counts.values()].reduce<{ readonly cidr: Cidr; count: number } | undefined>(
+    (most, one) => (most === undefined || one.count > most.count ? one : most),
+    undefined,
+  )?.cidr;
 }
 
 interface SetContext {
