@@ -6,12 +6,14 @@ import { type BenchReport, NotAReport, readReport } from "../bench/result.ts";
 import { runProcesses } from "../bench/runner.ts";
 import { SUITES, suiteNamed } from "../bench/suites/registry.ts";
 import type { Suite } from "../bench/suites/suite.ts";
+import { defineFlame } from "./benchFlame.ts";
 import { defineCalibrate, defineValidate } from "./benchModel.ts";
 import { definePeers } from "./benchPeers.ts";
 import { defineTargets } from "./benchTargets.ts";
 import { addMannerFlags, type MannerFlags, wholeNumber } from "./flags.ts";
 import { formatBenchCsv, formatGoBench } from "./format/bench/lines.ts";
 import { formatBenchMarkdown } from "./format/bench/markdown.ts";
+import { formatBenchPage } from "./format/bench/page.ts";
 import { type BenchView, formatBenchTable } from "./format/bench/table.ts";
 import { formatColumns } from "./format/columns.ts";
 import { readText } from "./input.ts";
@@ -19,7 +21,7 @@ import { EXIT, UsageError } from "./io.ts";
 import { strategiesOf } from "./lanes.ts";
 import type { Session } from "./session.ts";
 
-const FORMATS = ["table", "json", "csv", "go", "md"] as const;
+const FORMATS = ["table", "json", "csv", "go", "md", "html"] as const;
 
 interface BenchFlags extends MannerFlags {
   readonly strategy: string;
@@ -60,6 +62,7 @@ export function define(command: Command, session: Session): void {
     .addOption(new Option("--turn <K/N>").argParser(turnOf).default([0, 1]).hideHelp())
     .action((suites: string[], flags: BenchFlags) => bench(suites, flags, session));
   defineTargets(command.command("targets"), session);
+  defineFlame(command.command("flame"), session);
   definePeers(command.command("peers"), session);
   defineCalibrate(command.command("calibrate"), session);
   defineValidate(command.command("validate"), session);
@@ -126,6 +129,8 @@ function formatted(
       return formatGoBench(view.report);
     case "md":
       return formatBenchMarkdown(view);
+    case "html":
+      return formatBenchPage(view);
   }
 }
 

@@ -90,7 +90,12 @@ async function runValidate(flags: ValidateFlags, session: Session): Promise<void
   const progress = session.progress("programs", validationsOf(strategies));
   const rows: Validation[] = [];
   const proceed = () => progress.step();
-  for await (const row of validate({ strategies, profile, seed: flags.seed, proceed })) rows.push(row);
+  try {
+    for await (const row of validate({ strategies, profile, seed: flags.seed, proceed })) rows.push(row);
+  } catch (error) {
+    // Ctrl-C reaches the tools that load rules as well; what is done is kept.
+    if (!session.io.interrupted.aborted) throw error;
+  }
   await progress.done();
   for (const line of formatValidations(rows, flags.output, session.paint)) await session.out.line(line);
 }

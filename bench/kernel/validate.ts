@@ -24,6 +24,8 @@ export interface Validation {
   readonly predicted: number;
   readonly predictedCi95: readonly [number, number];
   readonly measured: number;
+  /** How far apart the measurements are, ns: a smaller difference cannot be told. */
+  readonly noise: number;
   /** predicted / measured - 1. */
   readonly error: number;
   /** Kinds of work without a cost. */
@@ -38,7 +40,7 @@ export interface ValidateOptions {
 }
 
 const NODE = "node-0";
-const SIZES = [30, 200, 800] as const;
+const SIZES = [10, 40, 120] as const;
 const TIMES = 5;
 const TURNS = 3;
 const STATES: readonly ConnectionState[] = ["new", "established"];
@@ -46,7 +48,7 @@ const STATES: readonly ConnectionState[] = ["new", "established"];
 const CANDIDATES = 60;
 
 function clusterSize(policies: number, seed: number): WorkloadSize {
-  return { pods: 100, policies, namespaces: 4, nodes: 5, seed, shape: "mixed" };
+  return { pods: 60, policies, namespaces: 3, nodes: 5, seed, shape: "mixed" };
 }
 
 export function validationsOf(strategies: readonly Strategy[]): number {
@@ -68,8 +70,8 @@ export async function* validate({ strategies, profile, seed, proceed }: Validate
         for (const state of STATES) {
           const counts = countWork(program, packet, state);
           if (counts === undefined) continue;
-          const measured = await addedBy(node, program, packet, state);
-          yield rowOf({ strategy: strategy.name, policies, state, counts, measured, profile });
+          const added = await addedBy(node, program, packet, state);
+          yield rowOf({ strategy: strategy.name, policies, state, counts, ...added, profile });
         }
       } finally {
         await node.close();
@@ -89,26 +91,30 @@ function longestWay(program: TableProgram, candidates: readonly Packet[]): Packe
   return best?.packet;
 }
 
+interface Added {
+  readonly measured: number;
+  readonly noise: number;
+}
+
 /** What the program adds: measured without it and with it, in turn. */
-async function addedBy(
-  node: PacedNode,
-  program: TableProgram,
-  packet: Packet,
-  state: ConnectionState,
-): Promise<number> {
+async function addedBy(node: PacedNode, program: TableProgram, packet: Packet, state: ConnectionState): Promise<Added> {
   const bare = { ...BARE, attachment: program.attachment };
   const without: number[] = [];
   const withIt: number[] = [];
+  const turns: number[] = [];
   for (let turn = 0; turn < TURNS; turn++) {
     await node.load(bare);
-    without.push(...(await node.measure(packet, state, TIMES)));
+    const before = await node.measure(packet, state, TIMES);
     await node.load(program);
-    withIt.push(...(await node.measure(packet, state, TIMES)));
+    const after = await node.measure(packet, state, TIMES);
+    without.push(...before);
+    withIt.push(...after);
+    turns.push(quietValue(after) - quietValue(before));
   }
-  return quietValue(withIt) - quietValue(without);
+  return { measured: quietValue(withIt) - quietValue(without), noise: (Math.max(...turns) - Math.min(...turns)) / 2 };
 }
 
-interface RowParts extends Pick<Validation, "strategy" | "policies" | "state" | "measured"> {
+interface RowParts extends Pick<Validation, "strategy" | "policies" | "state" | "measured" | "noise"> {
   readonly counts: WorkCounts;
   readonly profile: CostProfile;
 }

@@ -6,6 +6,8 @@ export interface HtmlPage {
   readonly body: readonly string[];
   /** For whoever reads the page with a program: the element `data`. */
   readonly data: unknown;
+  /** Rules of style beside those that all pages have. */
+  readonly style?: readonly string[];
 }
 
 const STYLE = [
@@ -16,13 +18,14 @@ const STYLE = [
   "@media(prefers-color-scheme:dark){body{background:#111;color:#eee}.accept{color:#7ddc8f}.drop,.reject{color:#ff8a80}}",
 ];
 
-export function htmlPage({ title, body, data }: HtmlPage): readonly string[] {
+export function htmlPage({ title, body, data, style = [] }: HtmlPage): readonly string[] {
   // "<" is escaped in the data too: a name cannot end the script element.
   const json = JSON.stringify(data).replaceAll("<", "\\u003c");
   return [
     "<!doctype html>",
     `<html lang="en"><head><meta charset="utf-8"><title>${escapeHtml(title)}</title><style>`,
     ...STYLE,
+    ...style,
     "</style></head><body>",
     ...body,
     `<script type="application/json" id="data">${json}</script>`,

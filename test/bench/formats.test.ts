@@ -4,6 +4,7 @@ import { type BenchReport, mergeFindings, type Params, resultName } from "../../
 import { figures, plusMinus, sparkline } from "../../cli/format/bench/figures.ts";
 import { formatBenchCsv, formatGoBench } from "../../cli/format/bench/lines.ts";
 import { formatBenchMarkdown } from "../../cli/format/bench/markdown.ts";
+import { formatBenchPage } from "../../cli/format/bench/page.ts";
 import { formatBenchTable } from "../../cli/format/bench/table.ts";
 import { PLAIN } from "../../cli/paint.ts";
 
@@ -61,6 +62,15 @@ describe("a report", () => {
     expect(lines[0]).toBe("BenchmarkRules/strategy=romana/rules=10 1 50 ns/op");
     expect(lines.at(-1)).toBe("BenchmarkCompile/strategy=romana/pods=100/policies=75 1 2000000 ns/op");
     expect(lines.every((line) => /^Benchmark[A-Z]\S* \d+ [\d.e+-]+ \S+$/.test(line))).toBe(true);
+  });
+
+  it("is a page that needs nothing else, with charts that have something to say", () => {
+    const page = formatBenchPage({ report, before }).join("\n");
+    expect(page).not.toMatch(/(?:src|href)=|@import|url\(/);
+    expect(page.match(/<svg /g)).toHaveLength(2);
+    expect(page).toMatch(/data-tip="romana\nmedian 500 ns/);
+    expect(page).toContain("Against old.json");
+    expect(page).toMatch(/<script type="application\/json" id="data">\{"environment"/);
   });
 
   it("is Markdown", () => {

@@ -6,6 +6,8 @@ import { predict } from "../../bench/model/predict.ts";
 import { type CostProfile, NotAProfile, readProfile } from "../../bench/model/profile.ts";
 import { Random } from "../../bench/workloads/random.ts";
 import { RULE_SET_NODE, ruleSetCluster, ruleSetPacket } from "../../bench/workloads/ruleSet.ts";
+import { formatValidations, summaryOf } from "../../cli/format/bench/model.ts";
+import { PLAIN } from "../../cli/paint.ts";
 import { compileNode, resolvePolicies } from "../../compiler/compile.ts";
 import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
 
@@ -131,6 +133,34 @@ describe("a prediction", () => {
 
   it("says what it has no cost for", () => {
     expect(predict(new Map([["match limit", 1]]), PROFILE)).toMatchObject({ ns: 0, unknown: ["match limit"] });
+  });
+});
+
+describe("predictions beside measurements", () => {
+  const row = {
+    strategy: "romana",
+    policies: 1,
+    state: "new" as const,
+    rules: 3,
+    predicted: 110,
+    predictedCi95: [100, 120] as const,
+  };
+
+  it("are held to what is sure, and the rest is said", () => {
+    const sure = { ...row, measured: 100, noise: 5, error: 0.1, unknown: [] };
+    const off = { ...sure, measured: 50, error: 1.2 };
+    const unsure = { ...sure, measured: 100, noise: 90, error: 9 };
+    expect(summaryOf([sure, off, unsure])).toBe(
+      "1 of 2 within 25 %, median error 65 %; 1 more cannot be told from the noise",
+    );
+    expect(formatValidations([sure, unsure], "md", PLAIN)).toEqual([
+      "| strategy | policies | connection | rules | predicted ns | measured ns | noise ns | error |",
+      "| --- | --- | --- | --- | --- | --- | --- | --- |",
+      "| romana | 1 | new | 3 | 110 | 100 | ±5.00 | +10 % |",
+      "| romana | 1 | new | 3 | 110 | 100 | ±90.0 | in the noise |",
+      "",
+      "1 of 1 within 25 %, median error 10 %; 1 more cannot be told from the noise",
+    ]);
   });
 });
 

@@ -48,7 +48,7 @@ describe("bench", () => {
   it("says what it does not know, and what is allowed", async () => {
     const wrong = [
       ["bench nothing", /unknown suite "nothing"; allowed: rules, .*micro/],
-      ["bench micro -o xml", /table, json, csv, go, md/],
+      ["bench micro -o xml", /table, json, csv, go, md, html/],
       ["bench micro --time 0", /whole number 1-86400/],
       ["bench micro --compare absent.json", /absent\.json/],
       ["bench -s nobody", /unknown strategy "nobody"/],
@@ -70,6 +70,28 @@ describe("bench", () => {
     for (const name of ["rules", "position", "locality", "state", "flows", "maps", "compile", "memory", "update"]) {
       expect(out).toMatch(new RegExp(`^${name} `, "m"));
     }
+  });
+});
+
+describe("bench flame", () => {
+  it("prints folded stacks, or a flame graph, the same for the same seed", async () => {
+    const command = "bench flame -f scenarios/db-policy/cluster.yaml -s calico-iptables --connections 20 --seed 4";
+    const { code, out } = await chainwalk(command);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^filter FORWARD;cali-FORWARD;[\w;-]+ \d+$/m);
+    expect((await chainwalk(command)).out).toBe(out);
+    expect((await chainwalk(`${command} -o svg`)).out).toMatch(
+      /^<svg[\s\S]*calico-iptables: 20 connections[\s\S]*<\/svg>\n$/,
+    );
+  });
+
+  it("is of one strategy, and needs pods", async () => {
+    const two = await chainwalk("bench flame -f scenarios/db-policy/cluster.yaml -s kube-router,romana");
+    expect(two).toMatchObject({ code: 2, err: expect.stringContaining("one strategy") });
+    const none = await chainwalk("bench flame -f empty.yaml", {
+      files: { "empty.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: { name: x }\n" },
+    });
+    expect(none).toMatchObject({ code: 2, err: expect.stringContaining("two pods") });
   });
 });
 

@@ -32,7 +32,7 @@ export function formatCalibration(profile: CostProfile, format: "table" | "json"
 /** What the promise allows. */
 const ALLOWED = 0.25;
 
-const HEAD = ["strategy", "policies", "connection", "rules", "predicted ns", "measured ns", "error"];
+const HEAD = ["strategy", "policies", "connection", "rules", "predicted ns", "measured ns", "noise ns", "error"];
 
 export function formatValidations(
   rows: readonly Validation[],
@@ -47,7 +47,8 @@ export function formatValidations(
     String(row.rules),
     figures(row.predicted),
     figures(row.measured),
-    `${row.error >= 0 ? "+" : "−"}${Math.abs(row.error * 100).toFixed(0)} %`,
+    `±${figures(row.noise)}`,
+    isTold(row) ? `${row.error >= 0 ? "+" : "−"}${Math.abs(row.error * 100).toFixed(0)} %` : "in the noise",
   ]);
   const verdict = summaryOf(rows);
   if (format === "md") return [...markdownTable(HEAD, cells), "", verdict];
@@ -65,16 +66,26 @@ export function formatValidations(
 }
 
 function painted(texts: readonly string[], row: Validation | undefined): readonly Cell[] {
+  const isSure = row !== undefined && isTold(row);
   const isNear = Math.abs(row?.error ?? 1) <= ALLOWED;
   return texts.map((text, index): Cell => {
-    if (index === texts.length - 1) return { text, align: "right", look: isNear ? "good" : "bad" };
+    if (index === texts.length - 1) return { text, align: "right", look: !isSure ? "faint" : isNear ? "good" : "bad" };
     return index >= 3 || index === 1 ? { text, align: "right" } : { text };
   });
 }
 
-/** `24 of 26 within 25 %, median error 8 %` */
+/** Whether the measurement is sure enough to hold a prediction against it. */
+export function isTold({ noise, measured }: Pick<Validation, "noise" | "measured">): boolean {
+  return noise < ALLOWED * measured;
+}
+
+/** `24 of 26 within 25 %, median error 8 %; 4 more too small to be told from the noise` */
 export function summaryOf(rows: readonly Validation[]): string {
-  const errors = rows.map(({ error }) => Math.abs(error));
+  const told = rows.filter(isTold);
+  const errors = told.map(({ error }) => Math.abs(error));
   const near = errors.filter((error) => error <= ALLOWED).length;
-  return `${near} of ${rows.length} within ${ALLOWED * 100} %, median error ${(median(errors) * 100).toFixed(0)} %`;
+  const rest = rows.length - told.length;
+  const more = rest === 0 ? "" : `; ${rest} more cannot be told from the noise`;
+  if (told.length === 0) return `nothing measured is sure enough to compare with${more}`;
+  return `${near} of ${told.length} within ${ALLOWED * 100} %, median error ${(median(errors) * 100).toFixed(0)} %${more}`;
 }
