@@ -12,6 +12,7 @@ import {
   type Session,
   SourcePorts,
   type TrafficEnd,
+  toMicroseconds,
   weave,
 } from "./sessions.ts";
 
@@ -21,7 +22,7 @@ export const PATTERNS = {
   zipf: "as poisson, but few pairs have most of the connections",
   scan: "one end tries every port of every other end, without an answer",
   "syn-flood": "SYNs from ever new outside addresses to one end",
-  idle: "connections that stay open for hours and say little",
+  idle: "TCP connections that stay open for hours and say little",
 } as const;
 
 export type PatternName = keyof typeof PATTERNS;
@@ -166,7 +167,7 @@ function* scan(options: PatternOptions): Generator<Packet> {
     const link = linkOf(from, to);
     if (link === undefined) continue;
     const ends = { ...link, sourcePort: ports.next(from), destinationPort: port.port };
-    yield converse(port.protocol, ends, options.seed + index).first(time);
+    yield converse(port.protocol, ends, options.seed + index).first(toMicroseconds(time));
     time += 1 / options.rate;
   }
 }
@@ -196,7 +197,7 @@ function* synFlood(options: PatternOptions): Generator<Packet> {
       destination,
       sourcePort: 1024 + random.below(64_512),
       destinationPort: port.port,
-      time,
+      time: toMicroseconds(time),
       sequence: random.below(0x1_0000_0000),
       window: 64_240,
     });
@@ -211,7 +212,9 @@ const IDLE_ROUNDS = 6;
 /** A connection says something, then nothing for four hours, six times, and closes. */
 function* idle(options: PatternOptions): Generator<Session> {
   const ports = new SourcePorts();
-  const pairs = pairsOf(options);
+  // SCTP keeps itself awake by heartbeats, and of datagrams connection tracking forgets in minutes.
+  const tcp = options.ports.filter(({ protocol }) => protocol === PROTOCOL.tcp);
+  const pairs = pairsOf({ ...options, ports: tcp });
   for (const [index, { from, to, port }] of pairs.slice(0, options.count ?? pairs.length).entries()) {
     const link = linkOf(from, to);
     if (link === undefined) continue;

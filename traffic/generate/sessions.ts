@@ -54,9 +54,17 @@ export function* weave(sessions: Iterable<Session>): Generator<Packet> {
   const waiting = new TimeQueue<Packet>();
   for (const { start, packets } of sessions) {
     yield* until(waiting, start);
-    for (const packet of packets) waiting.push(packet, packet.time);
+    for (const packet of packets) {
+      const time = toMicroseconds(packet.time);
+      waiting.push({ ...packet, time }, time);
+    }
   }
   yield* until(waiting, Number.POSITIVE_INFINITY);
+}
+
+/** Seconds to a whole microsecond, so that text and captures have the same time. */
+export function toMicroseconds(time: number): number {
+  return Math.round(time * 1e6) / 1e6;
 }
 
 function* until(waiting: TimeQueue<Packet>, time: number): Generator<Packet> {
