@@ -26,6 +26,9 @@ const MOST_HOPS = 2;
 /** The node of an address that belongs to no node. */
 const NOWHERE = -1;
 
+/** In place of a place: the node's routes have to say. */
+const UNKNOWN = -1;
+
 /** Results of a fabric as columns, row for row beside the `PacketBatch`. */
 export interface FabricResults {
   /** `VERDICT_CODE` of the whole way. */
@@ -65,8 +68,22 @@ export function createFabricResults(capacity: number): FabricResults {
 export class Fabric {
   readonly #options: FabricOptions;
   #nodes: readonly Dataplane[];
-  #owners4 = new AddressTable(4);
-  #owners6 = new AddressTable(6);
+  /** Numbers of the addresses that belong to nodes, and by number: the node, and the address's place on it. */
+  #known4 = new AddressTable(4);
+  #known6 = new AddressTable(6);
+  #owners: number[] = [];
+  #places: number[] = [];
+  /**
+   * By node: whether every address of another node is elsewhere to it. Not so with a port of its bridge for the pods of
+   * the others (weave-net), or when it claims an address that another node has.
+   */
+  #seesOthersElsewhere: boolean[] = [];
+  /** By node: the routes that the places are of. A node may be loaded on its own, too. */
+  #routes: NodeRoutes[] = [];
+  /** Numbers of the addresses of the row under way, -1: of no node; and their places on the node it is at. */
+  #source = NOWHERE;
+  #destination = NOWHERE;
+  readonly #ends = { source: NodeRoutes.ELSEWHERE as number, destination: NodeRoutes.ELSEWHERE as number };
   #only = NOWHERE;
   /** Columns of `push`: batches of one. */
   readonly #oneBatch = createBatch(1);
@@ -102,8 +119,12 @@ export class Fabric {
       known.load(program);
       return known;
     });
-    this.#owners4 = new AddressTable(4);
-    this.#owners6 = new AddressTable(6);
+    this.#known4 = new AddressTable(4);
+    this.#known6 = new AddressTable(6);
+    this.#owners = [];
+    this.#places = [];
+    this.#seesOthersElsewhere = programs.map(({ attachment }) => attachment.remotePodsPort === undefined);
+    this.#routes = this.#nodes.map(({ routes }) => routes);
     for (const [node, { attachment }] of programs.entries()) {
       for (const address of attachment.localAddresses) this.#own(address, node);
       for (const pod of attachment.pods) for (const address of pod.addresses) this.#own(address, node);
@@ -159,10 +180,16 @@ export class Fabric {
   }
 
   #own(address: IpAddress, node: number): void {
-    const [word0 = 0, word1 = 0, word2 = 0, word3 = 0] = address.words;
-    if (address.family === 4) {
-      if (this.#owners4.find4(word0, 0) < 0) this.#owners4.set(address.words, 0, node);
-    } else if (this.#owners6.find6(word0, word1, word2, word3, 0) < 0) this.#owners6.set(address.words, 0, node);
+    const { family, words } = address;
+    const [word0 = 0, word1 = 0, word2 = 0, word3 = 0] = words;
+    const known = family === 4 ? this.#known4.find4(word0, 0) : this.#known6.find6(word0, word1, word2, word3, 0);
+    if (known >= 0) {
+      if (this.#owners[known] !== node) this.#seesOthersElsewhere[node] = false;
+      return;
+    }
+    (family === 4 ? this.#known4 : this.#known6).set(words, 0, this.#owners.length);
+    this.#owners.push(node);
+    this.#places.push(this.#nodes[node]?.routes.place(family, word0, word1, word2, word3) ?? NodeRoutes.ELSEWHERE);
   }
 
   /** Routes one row of the columns at hand through its nodes. */
@@ -171,28 +198,32 @@ export class Fabric {
     verdict[row] = VERDICT_CODE.accept;
     hopCount[row] = 0;
     if (isToItself(this.#batch, row)) return;
+    this.#source = this.#knownSource(row);
+    this.#destination = this.#knownDestination(row);
     if (this.#only !== NOWHERE) {
       this.#hop(row, this.#only);
       return;
     }
-    const first = this.#sourceNode(row);
-    const second = this.#destinationNode(row);
+    const first = this.#owners[this.#source] ?? NOWHERE;
+    const second = this.#owners[this.#destination] ?? NOWHERE;
     if (first !== NOWHERE) this.#hop(row, first);
     if (second === NOWHERE || second === first || verdict[row] !== VERDICT_CODE.accept) return;
     this.#hop(row, second);
   }
 
-  #sourceNode(row: number): number {
+  /** The number of the source address of a row; -1: of no node. */
+  #knownSource(row: number): number {
     const { family, source0, source1, source2, source3 } = this.#batch;
-    if (family[row] === 4) return this.#owners4.find4(source0[row] ?? 0, 0);
-    return this.#owners6.find6(source0[row] ?? 0, source1[row] ?? 0, source2[row] ?? 0, source3[row] ?? 0, 0);
+    if (family[row] === 4) return this.#known4.find4(source0[row] ?? 0, 0);
+    return this.#known6.find6(source0[row] ?? 0, source1[row] ?? 0, source2[row] ?? 0, source3[row] ?? 0, 0);
   }
 
-  #destinationNode(row: number): number {
+  /** The same of the destination. */
+  #knownDestination(row: number): number {
     const { family, destination0, destination1, destination2, destination3 } = this.#batch;
     const word0 = destination0[row] ?? 0;
-    if (family[row] === 4) return this.#owners4.find4(word0, 0);
-    return this.#owners6.find6(word0, destination1[row] ?? 0, destination2[row] ?? 0, destination3[row] ?? 0, 0);
+    if (family[row] === 4) return this.#known4.find4(word0, 0);
+    return this.#known6.find6(word0, destination1[row] ?? 0, destination2[row] ?? 0, destination3[row] ?? 0, 0);
   }
 
   /** Pushes a row through one node, unless the node only talks to itself. */
@@ -201,11 +232,24 @@ export class Fabric {
     const dataplane = this.#nodes[node];
     const hop = hops[hopCount[row] ?? 0];
     if (dataplane === undefined || hop === undefined) throw new RangeError(`hop ${hopCount[row]} on node ${node}`);
-    if (setPath(this.#batch, row, dataplane.routes) === "stays") return;
+    const { routes } = dataplane;
+    const ends = this.#ends;
+    ends.source = this.#placeOf(this.#source, node, routes);
+    ends.destination = this.#placeOf(this.#destination, node, routes);
+    if (ends.source === UNKNOWN) ends.source = placeOfSource(this.#batch, row, routes);
+    if (ends.destination === UNKNOWN) ends.destination = placeOfDestination(this.#batch, row, routes);
+    if (setPath(this.#batch, row, routes, ends) === "stays") return;
     dataplane.push(this.#batch, hop.results, row, row + 1, this.#sink);
     hop.node[row] = node;
     hopCount[row] = (hopCount[row] ?? 0) + 1;
     verdict[row] = hop.results.verdict[row] ?? 0;
+  }
+
+  /** Where an address is to a node, as far as that follows from whose it is. */
+  #placeOf(known: number, node: number, routes: NodeRoutes): number {
+    if (known < 0 || routes !== this.#routes[node]) return UNKNOWN;
+    if (this.#owners[known] === node) return this.#places[known] ?? UNKNOWN;
+    return this.#seesOthersElsewhere[node] === true ? NodeRoutes.ELSEWHERE : UNKNOWN;
   }
 }
 
@@ -227,21 +271,12 @@ function isToItself(batch: PacketBatch, row: number): boolean {
  *     both behind ports of the bridge     in = out = bridge    physin, physout = their ports: bridged
  *     one behind a port                   in or out = bridge   physin = source's port; a physout is never known then
  */
-function setPath(batch: PacketBatch, row: number, routes: NodeRoutes): "goes" | "stays" {
-  const source = routes.place(
-    batch.family[row] ?? 0,
-    batch.source0[row] ?? 0,
-    batch.source1[row] ?? 0,
-    batch.source2[row] ?? 0,
-    batch.source3[row] ?? 0,
-  );
-  const destination = routes.place(
-    batch.family[row] ?? 0,
-    batch.destination0[row] ?? 0,
-    batch.destination1[row] ?? 0,
-    batch.destination2[row] ?? 0,
-    batch.destination3[row] ?? 0,
-  );
+function setPath(
+  batch: PacketBatch,
+  row: number,
+  routes: NodeRoutes,
+  { source, destination }: { readonly source: number; readonly destination: number },
+): "goes" | "stays" {
   const fromHere = source === NodeRoutes.LOCAL;
   const toHere = destination === NodeRoutes.LOCAL;
   if (fromHere && toHere) return "stays";
@@ -252,6 +287,22 @@ function setPath(batch: PacketBatch, row: number, routes: NodeRoutes): "goes" | 
   batch.physInDevice[row] = physIn;
   batch.physOutDevice[row] = physIn === NO_DEVICE ? NO_DEVICE : routes.port(destination);
   return "goes";
+}
+
+function placeOfSource(batch: PacketBatch, row: number, routes: NodeRoutes): number {
+  const { family, source0, source1, source2, source3 } = batch;
+  return routes.place(family[row] ?? 0, source0[row] ?? 0, source1[row] ?? 0, source2[row] ?? 0, source3[row] ?? 0);
+}
+
+function placeOfDestination(batch: PacketBatch, row: number, routes: NodeRoutes): number {
+  const { family, destination0, destination1, destination2, destination3 } = batch;
+  return routes.place(
+    family[row] ?? 0,
+    destination0[row] ?? 0,
+    destination1[row] ?? 0,
+    destination2[row] ?? 0,
+    destination3[row] ?? 0,
+  );
 }
 
 function hopAt(dataplane: Dataplane, results: ResultBatch, row: number): Hop {

@@ -33,7 +33,9 @@
  * - Programs with limits in their raw tables: always walked. No solution has one.
  * - Packets that somebody listens to: their rules are to be told.
  *
- * The price: classes are computed when the first packet comes (some 10 ms for a node's program, more with many sets), and
+ * The price: classes, which take as long as a walk through all rules and members of sets (some 10 ms for a node's program,
+ * more with many sets). So they wait until walks have cost as much: at worst the two together cost twice the better of
+ * them, and a node that sees three packets never pays. And
  * 128 bytes for each kind. Kinds are bounded; when there are too many all are forgotten, which costs less than choosing.
  * Classes belong to a program: a new one brings an engine of its own.
  */
@@ -63,8 +65,11 @@ export class TableMemo {
   #batch: PacketBatch = createBatch(0);
   #results: ResultBatch = createResults(0);
   #isTraced = false;
-  /** Undefined until the first packet. */
+  /** Undefined until they are worth their price. */
   #classes: ProgramClasses | undefined;
+  /** What classes cost and what walks have cost so far, both in rules and members of sets looked at. */
+  readonly #price: number;
+  #walked = 0;
   readonly #kinds = new KindTable();
   /** For programs that ask for marks of connections: numbers of outcomes by kind, situation and mark. */
   #outcomeByMark = new AddressTable(4);
@@ -75,6 +80,7 @@ export class TableMemo {
     this.#program = program;
     this.#surroundings = surroundings;
     this.#walker = new TableWalker(program, surroundings);
+    this.#price = priceOf(program);
     surroundings.connections.forgetRemembered();
   }
 
@@ -98,11 +104,21 @@ export class TableMemo {
 
   /** Decides rows `from` (inclusive) to `to` (exclusive), in order. */
   runRows(from: number, to: number): void {
-    if (!this.#isTraced) this.#classes ??= classesOf(this.#program, this.#surroundings);
+    const start = this.#isTraced ? from : this.#walkFirst(from, to);
     const classes = this.#classes;
-    if (this.#isTraced || classes === undefined || classes.limitsBeforeTracking) {
-      this.#walker.runRows(from, to);
-    } else this.#decide(classes, from, to);
+    if (this.#isTraced || classes === undefined || classes.limitsBeforeTracking) this.#walker.runRows(start, to);
+    else this.#decide(classes, start, to);
+  }
+
+  /** Walks rows until classes are worth it; the first row that is to be decided by them. */
+  #walkFirst(from: number, to: number): number {
+    let row = from;
+    for (; row < to && this.#classes === undefined; row++) {
+      this.#walker.run(row);
+      this.#walked += 1 + (this.#results.rules[row] ?? 0);
+      if (this.#walked >= this.#price) this.#classes = classesOf(this.#program, this.#surroundings);
+    }
+    return row;
   }
 
   decision(index: number): DecisionMeaning {
@@ -300,6 +316,15 @@ export class TableMemo {
     this.#kinds.clear();
     this.#outcomeByMark = new AddressTable(4);
   }
+}
+
+/** Rules and members of sets: what `classesOf` goes through. */
+function priceOf({ families, sets }: TableProgram): number {
+  let price = 0;
+  for (const { tables } of families)
+    for (const { chains } of tables) for (const { rules } of chains) price += rules.length;
+  for (const { members } of sets) price += members.length;
+  return price;
 }
 
 /** Classes of ports, or of an ICMP message, in one word. */
