@@ -22,22 +22,23 @@ import { becauseOf, formatAnswer } from "./format/answer.ts";
 import { COMPARE_FORMATS, type CompareFormat, formatComparison, type ShownSide } from "./format/compare.ts";
 import { asksForImport, importedLanes } from "./imported.ts";
 import { loadModel } from "./input.ts";
-import { EXIT } from "./io.ts";
+import { EXIT, UsageError } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
+import { addMomentFlag, type MomentFlags, momentOf } from "./moment.ts";
 import { PLAIN } from "./paint.ts";
 import type { Session } from "./session.ts";
 
 /** Some ten seconds for one strategy. */
 const DEFAULT_LIMIT = 2_000_000;
 
-interface CompareFlags extends InputFlags, StrategyFlags, ImportFlags {
+interface CompareFlags extends InputFlags, StrategyFlags, ImportFlags, MomentFlags {
   readonly output: CompareFormat;
   readonly limit: number;
   readonly walks?: boolean;
 }
 
 export function define(command: Command, session: Session): void {
-  addImportFlags(addOutputFlag(addStrategyFlags(addInputFlags(command)), COMPARE_FORMATS))
+  addMomentFlag(addImportFlags(addOutputFlag(addStrategyFlags(addInputFlags(command)), COMPARE_FORMATS)))
     .option(
       "--limit <TUPLES>",
       "ask about so many classes of packets at most; beyond it coverage is below 1 and the exit code 3",
@@ -49,8 +50,14 @@ export function define(command: Command, session: Session): void {
 }
 
 async function compare(flags: CompareFlags, session: Session): Promise<void> {
-  const cluster = resolvePolicies(await loadModel(session, flags.filename));
-  const { lanes, node } = await lanesToCompare(flags, cluster, session);
+  const { at } = flags;
+  if (at !== undefined && asksForImport(flags)) throw new UsageError("--at and a node's saves exclude each other");
+  const moment = at === undefined ? undefined : await momentOf({ ...flags, at }, { walk: true }, session);
+  const cluster = moment?.cluster ?? resolvePolicies(await loadModel(session, flags.filename));
+  const { lanes, node } =
+    moment === undefined
+      ? await lanesToCompare(flags, cluster, session)
+      : { lanes: withReference(moment.lanes, cluster), node: undefined };
   const progress = session.progress("classes of packets");
   const comparison = await compareLanes(cluster, lanes, {
     limit: flags.limit,
@@ -85,9 +92,11 @@ async function lanesToCompare(
     const [node = ""] = imported.flatMap(({ programs }) => programs.map((program) => program.node));
     return { lanes: [...imported, nodeReferenceLane(cluster, node)], node };
   }
-  const chosen = lanesOf(flags, cluster, {});
-  const lanes = chosen.some(({ name }) => name === REFERENCE) ? chosen : [...chosen, referenceLane(cluster)];
-  return { lanes };
+  return { lanes: withReference(lanesOf(flags, cluster, {}), cluster) };
+}
+
+function withReference(lanes: readonly Lane[], cluster: ResolvedCluster): readonly Lane[] {
+  return lanes.some(({ name }) => name === REFERENCE) ? lanes : [...lanes, referenceLane(cluster)];
 }
 
 /** The example of a group through one lane again, this time to be looked at. */

@@ -19,16 +19,17 @@ import { type Cell, formatMatrix, type Matrix } from "./format/matrix.ts";
 import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
+import { addMomentFlag, type MomentFlags, momentOf } from "./moment.ts";
 import type { Progress, Session } from "./session.ts";
 
-interface MatrixFlags extends InputFlags, StrategyFlags {
+interface MatrixFlags extends InputFlags, StrategyFlags, MomentFlags {
   readonly port?: string;
   readonly family?: "4" | "6";
   readonly output: "table" | "json" | "md";
 }
 
 export function define(command: Command, session: Session): void {
-  addOutputFlag(addStrategyFlags(addInputFlags(command)), ["table", "json", "md"])
+  addMomentFlag(addOutputFlag(addStrategyFlags(addInputFlags(command)), ["table", "json", "md"]))
     .option("--port <PROTO/PORT,…>", "which ports; when left out, those that pods declare and policies name")
     .addOption(new Option("--family <FAMILY>", "which addresses of the pods").choices(["4", "6"]))
     .action((flags: MatrixFlags) => matrix(flags, session));
@@ -40,10 +41,12 @@ interface MatrixPod {
 }
 
 async function matrix(flags: MatrixFlags, session: Session): Promise<void> {
-  const cluster = resolvePolicies(await loadModel(session, flags.filename));
+  const { at } = flags;
+  const moment = at === undefined ? undefined : await momentOf({ ...flags, at }, { walk: false }, session);
+  const cluster = moment?.cluster ?? resolvePolicies(await loadModel(session, flags.filename));
   const pods = await podsOf(flags, cluster, session);
   const ports = flags.port === undefined ? portsOf(cluster) : parsePorts(flags.port);
-  const lanes = lanesOf(flags, cluster, {});
+  const lanes = moment?.lanes ?? lanesOf(flags, cluster, {});
   const progress = session.progress("packets", lanes.length * ports.length * pods.length ** 2);
   for (const [index, lane] of lanes.entries()) {
     const answered = await fill({ lane, pods, ports, progress });

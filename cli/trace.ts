@@ -11,7 +11,9 @@ import {
   type StrategyFlags,
   wholeNumber,
 } from "./flags.ts";
+import { asksForImport } from "./imported.ts";
 import { UsageError } from "./io.ts";
+import { addMomentFlag, type MomentFlags } from "./moment.ts";
 import type { Session } from "./session.ts";
 import { traceOne } from "./traceOne.ts";
 import { tracePackets } from "./tracePackets.ts";
@@ -22,7 +24,7 @@ const MANY_FORMATS = ["jsonl", "table"] as const;
 export type OneFormat = (typeof ONE_FORMATS)[number];
 export type ManyFormat = (typeof MANY_FORMATS)[number];
 
-export interface TraceFlags extends InputFlags, StrategyFlags, ImportFlags {
+export interface TraceFlags extends InputFlags, StrategyFlags, ImportFlags, MomentFlags {
   readonly from?: string;
   readonly to?: string;
   readonly protocol?: number;
@@ -40,7 +42,7 @@ export interface TraceFlags extends InputFlags, StrategyFlags, ImportFlags {
 }
 
 export function define(command: Command, session: Session): void {
-  addImportFlags(addStrategyFlags(addInputFlags(command)))
+  addMomentFlag(addImportFlags(addStrategyFlags(addInputFlags(command))))
     .option("--from <WHO>", "the sender: namespace/pod, pod, node:NAME or an address")
     .option("--to <WHO>", "the receiver")
     .option("--protocol <NAME|0-255>", "tcp (default), udp, sctp, icmp, icmpv6 or a number", protocolArgument)
@@ -95,6 +97,8 @@ const ONE_PACKET = [
 ] as const satisfies readonly (keyof TraceFlags)[];
 
 async function trace(flags: TraceFlags, session: Session): Promise<void> {
+  if (flags.at !== undefined && asksForImport(flags))
+    throw new UsageError("--at and a node's saves exclude each other");
   if (flags.packets !== undefined) {
     const extra = ONE_PACKET.find((name) => flags[name] !== undefined);
     if (extra !== undefined) throw new UsageError(`--packets and ${flagText(extra)} exclude each other`);

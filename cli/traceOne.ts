@@ -12,15 +12,18 @@ import { asksForImport, importedLanes } from "./imported.ts";
 import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
+import { momentOf } from "./moment.ts";
 import type { Session } from "./session.ts";
 import type { OneFormat, TraceFlags } from "./trace.ts";
 
 type OneFlags = TraceFlags & { readonly from: string; readonly to: string };
 
 export async function traceOne(flags: OneFlags, format: OneFormat, session: Session): Promise<void> {
-  const cluster = resolvePolicies(await loadModel(session, flags.filename));
+  const { at } = flags;
+  const moment = at === undefined ? undefined : await momentOf({ ...flags, at }, { walk: true }, session);
+  const cluster = moment?.cluster ?? resolvePolicies(await loadModel(session, flags.filename));
   const packet = packetFromFlags(flags, cluster);
-  const lanes = await lanesFor(flags, cluster, packet, session);
+  const lanes = moment?.lanes ?? (await lanesFor(flags, cluster, packet, session));
   if (format === "iptables-trace") requireTables(lanes);
   for (const [index, lane] of lanes.entries()) {
     const recorder = new TraceRecorder();

@@ -13,6 +13,7 @@ import { asksForImport, importedLanes } from "./imported.ts";
 import { type LoadedInput, loadInput } from "./input.ts";
 import { EXIT, InvalidInput, lineBlocks, UsageError } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
+import { momentOf } from "./moment.ts";
 import type { Session } from "./session.ts";
 import type { ManyFormat, TraceFlags } from "./trace.ts";
 
@@ -32,11 +33,16 @@ export async function tracePackets(flags: ManyFlags, format: ManyFormat, session
   if (flags.packets === "-" && flags.filename.includes("-")) {
     throw new UsageError("-f - and --packets - cannot both be standard input");
   }
-  const input = await loadInput(session, flags.filename);
-  const cluster = resolvePolicies(input.model);
-  const lanes = asksForImport(flags)
-    ? await importedLanes(flags, cluster, session)
-    : lanesOf(flags, cluster, { walk: flags.walk === true });
+  const walk = flags.walk === true;
+  const { at } = flags;
+  if (at !== undefined && /\.ya?ml$/.test(flags.packets)) throw new UsageError("--at takes packets as JSON lines");
+  const moment = at === undefined ? undefined : await momentOf({ ...flags, at }, { walk }, session);
+  const input =
+    moment === undefined ? await loadInput(session, flags.filename) : { model: moment.cluster.model, objects: [] };
+  const cluster = moment?.cluster ?? resolvePolicies(input.model);
+  const lanes =
+    moment?.lanes ??
+    (asksForImport(flags) ? await importedLanes(flags, cluster, session) : lanesOf(flags, cluster, { walk }));
   const sink = new AnswerSink(format, lanes, session);
   const run: PacketRun = { flags, session, input, cluster, lanes, sink };
   try {

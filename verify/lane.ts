@@ -82,6 +82,15 @@ export function strategyLane(cluster: ResolvedCluster, strategy: Strategy, optio
   return new FabricLane({ strategy, programs: compile(cluster), compile, walk: options.walk === true });
 }
 
+/** Programs that are there already, such as those of a moment within an update; they stay whatever becomes of the cluster. */
+export function programsLane(
+  programs: readonly Program[],
+  strategy: Strategy,
+  { walk }: { readonly walk: boolean },
+): Lane {
+  return new FabricLane({ strategy, programs, compile: () => programs, walk });
+}
+
 /** A program that was read from a real node: every packet meets that node alone, whatever becomes of the cluster. */
 export function importedLane(program: Program, strategy: Strategy, options: Pick<LaneOptions, "walk">): Lane {
   const programs = [program];

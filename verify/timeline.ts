@@ -80,26 +80,40 @@ export function* timeline(story: Story, options: TimelineOptions): Generator<Tim
   }
 }
 
-/** The program after `operation` operations of a step (0: before the first); undefined: the story has no such moment. */
+export interface StepMoment {
+  readonly program: Program;
+  /** Operations of the step, flushes of connections not counted. */
+  readonly operations: number;
+}
+
+/**
+ * The program after so many operations of a step (0: before the first, more than there are: after the last). `step` is 0 or
+ * one of the story's.
+ */
 export function programAt(
   story: Story,
   options: TimelineOptions,
   at: { readonly step: number; readonly operation: number },
-): Program | undefined {
+): StepMoment {
   const controller = startedController(story.start, options);
   let held = controller.program;
-  if (at.step === 0) return at.operation === 0 ? held : undefined;
   for (const step of story.steps) {
+    if (step.number > at.step) break;
     const plans = planStep(controller, step, held.attachment, options);
     const moments = momentsOf(held, plans, controller.program.attachment);
     if (step.number === at.step) {
-      const count = plans.reduce((sum, { operations }) => sum + operations.length, 0);
-      if (at.operation > count) return undefined;
-      return moments.findLast((moment) => moment.operation <= at.operation)?.program ?? held;
+      const all = plans.flatMap(({ operations }) => operations);
+      const visible = all.flatMap(({ tool }, index) => (tool === "conntrack" ? [] : [index + 1]));
+      const last = at.operation >= visible.length ? all.length : (visible[at.operation - 1] ?? 0);
+      const isOver = at.operation >= visible.length;
+      const program = moments.findLast(
+        ({ operation, settled }) => operation <= last && (isOver || settled !== true),
+      )?.program;
+      return { program: program ?? held, operations: visible.length };
     }
     held = moments.at(-1)?.program ?? held;
   }
-  return undefined;
+  return { program: held, operations: 0 };
 }
 
 function startedController(start: ResolvedCluster, { strategy, node, settings }: TimelineOptions): Controller {

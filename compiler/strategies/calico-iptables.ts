@@ -16,7 +16,7 @@ import type { Attachment, IPSet, IPSetMember, TableProgram } from "../../datapla
 import { routedAttachment } from "../attachment.ts";
 import { DIRECTIONS, type Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
-import { plannedController } from "../update/controller.ts";
+import { keepingFamilies, plannedController } from "../update/controller.ts";
 import { deviations } from "./calico-iptables/deviations.ts";
 import { endpointChains } from "./calico-iptables/endpointChains.ts";
 import { livePods } from "./calico-iptables/livePods.ts";
@@ -64,7 +64,11 @@ export const calicoIptables: Strategy = {
   options,
   attach,
   follow: (cluster, lowerOptions) =>
-    plannedController(cluster, { strategy: calicoIptables, options: lowerOptions, plan: planFelix }),
+    plannedController(cluster, {
+      strategy: keepingFamilies(calicoIptables, ["ipv6", "on"]),
+      options: lowerOptions,
+      plan: planFelix,
+    }),
   lower(given: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
     const cluster = livePods(given);
     const { node } = lowerOptions;

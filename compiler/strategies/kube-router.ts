@@ -14,6 +14,7 @@ import { type Family, hostCidr } from "../../dataplane/address.ts";
 import type { Attachment, Chain, FamilyTables, IPSet, TableProgram } from "../../dataplane/program.ts";
 import { sha1, toHex } from "../hash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
+import { keepingFamilies } from "../update/controller.ts";
 import { deviations } from "./kube-router/deviations.ts";
 import { inFamily, LOCAL_PODS_SET, TOP_LEVEL } from "./kube-router/names.ts";
 import { type LocalPod, localPods, podChain, topLevelRules } from "./kube-router/pods.ts";
@@ -35,7 +36,11 @@ export const kubeRouter: Strategy = {
   denyVerdict: "reject",
   options,
   attach,
-  follow: (cluster, lowerOptions) => syncingController(cluster, { strategy: kubeRouter, options: lowerOptions }),
+  follow: (cluster, lowerOptions) =>
+    syncingController(cluster, {
+      strategy: keepingFamilies(kubeRouter, ["enable-ipv6", "true"]),
+      options: lowerOptions,
+    }),
   lower(cluster: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
     const settings = readSettings(cluster, lowerOptions);
     const lowered = settings.families.map((family) => lowerFamily(cluster, settings, family));

@@ -46,6 +46,26 @@ export function plannedController(start: ResolvedCluster, { strategy, options, p
   };
 }
 
+/**
+ * A strategy whose IPv6 tables, once there, stay: whether a family is programmed is a flag of the running controller, not
+ * something that follows the cluster. `setting` turns the family on.
+ */
+export function keepingFamilies(
+  strategy: Pick<Strategy, "lower" | "options">,
+  setting: readonly [name: string, on: string],
+): Pick<Strategy, "lower" | "options"> {
+  let isOn = false;
+  return {
+    options: strategy.options,
+    lower(cluster, options) {
+      const kept = isOn ? { ...options, settings: new Map([...(options.settings ?? []), setting]) } : options;
+      const program = strategy.lower(cluster, kept);
+      isOn ||= program.kind === "tables" && program.families.some(({ family }) => family === 6);
+      return program;
+    },
+  };
+}
+
 /** A state as the operations leave it. Throws when the kernel refuses one that has to succeed: a defect of the plan. */
 export function carriedOut(before: Program, operations: readonly Operation[]): Program {
   const state = new NodeState(before);

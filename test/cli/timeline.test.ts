@@ -101,4 +101,20 @@ describe("timeline", () => {
       format === "md" ? "| 1 | leak | prod/c > prod/a tcp/80, tcp/443 | 1.9 | 2 |" : '<input type="range"',
     );
   });
+
+  it("--at gives one of its states to trace, matrix and compare", async () => {
+    const trace = async (at: string) =>
+      (await chainwalk(`trace -f ${STORY} --at ${at} --from prod/c --to prod/a --port 80 -o minimal`)).out;
+    // The set of the first rule has the new rule's peer; the chains are still those of the old rules.
+    expect(await trace("0")).toContain("Rejected");
+    expect(await trace("1.0")).toContain("Rejected");
+    expect(await trace("1.1")).toMatch(/Allowed|Accepted/);
+    expect(await trace("1.2")).toContain("Rejected");
+    expect((await chainwalk(`matrix -f ${STORY} --at 1.1 --port tcp/80 -o json`)).out).toContain('"#R.",".#.",".."');
+    const compared = await chainwalk(`compare -f ${STORY} --at 1.1 -s kube-router -o json`);
+    expect(compared.code).toBe(1);
+    const wrong = await chainwalk(`trace -f ${STORY} --at 1.7 --from prod/c --to prod/a`);
+    expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining("kube-router has 2 operations in step 1")]);
+    expect((await chainwalk(`trace -f ${STORY} --at 2 --from prod/c --to prod/a`)).err).toContain("steps 0 to 1");
+  });
 });
