@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { parseAddress } from "../../dataplane/address.ts";
 import { RECORDED } from "../../traffic/source.ts";
+import { statesOf } from "./connectionStates.ts";
 import { linesOfRows, readTraffic } from "./readTraffic.ts";
 
 const hubble = (flow: object) =>
@@ -315,6 +316,36 @@ describe("packet lines", () => {
     expect(source.issues).toEqual([
       expect.objectContaining({ severity: "error", line: 3, message: expect.stringContaining("destinationPort") }),
     ]);
+  });
+});
+
+describe("what records imply", () => {
+  it("is valid to connection tracking, over several records of each connection in either order", async () => {
+    const tuple = (from: string, to: string) => `${from} ${to}`;
+    const aws = Array.from({ length: 60 }, (_, index) => {
+      const [client, server] = ["10.0.1.5", "10.0.2.6"];
+      const port = 40_000 + (index % 7);
+      const start = 1_418_530_000 + 60 * Math.floor(index / 14);
+      const isAnswer = (index >>> 1) % 2 === 0;
+      const ends = isAnswer ? tuple(server, client) : tuple(client, server);
+      const ports = isAnswer ? `3306 ${port}` : `${port} 3306`;
+      return `2 123456789010 eni-1 ${ends} ${ports} 6 20 ${1000 * index} ${start} ${start + 60} ACCEPT OK`;
+    });
+    const { rows } = await readTraffic(aws.join("\n"));
+    const states = statesOf(rows.map(({ packet }) => packet));
+    expect(states).toEqual({ new: 7, established: rows.length - 7, other: 0 });
+
+    const header =
+      "#separator \\x09\n#fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tduration\tconn_state\torig_ip_bytes\tresp_ip_bytes\n";
+    const zeek = ["S0", "S1", "SF", "REJ", "RSTO", "RSTR", "RSTOS0", "SH", "OTH"].flatMap((state, index) =>
+      ["tcp", "udp"].map(
+        (proto) =>
+          `17145648${10 + index}.25\t10.0.1.5\t${40_000 + index}\t10.0.2.6\t80\t${proto}\t${index}.5\t${state}\t5000\t70000`,
+      ),
+    );
+    const read = await readTraffic(header + zeek.join("\n"));
+    expect(read.source.issues).toEqual([]);
+    expect(statesOf(read.rows.map(({ packet }) => packet)).other).toBe(0);
   });
 });
 

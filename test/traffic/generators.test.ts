@@ -1,13 +1,13 @@
 /** Generated traffic: a function of its seed, in order of time, and connections as connection tracking likes them. */
 import { describe, expect, it } from "vitest";
 import { formatAddress, parseAddress } from "../../dataplane/address.ts";
-import { ConntrackTable } from "../../dataplane/conntrack.ts";
-import { appendPacket, createBatch, hasPorts, type Packet, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
+import { hasPorts, type Packet, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
 import { generateMix, type MixOptions, readMix, unmatchedNames } from "../../traffic/generate/mix.ts";
 import { generatePattern, PATTERNS, type PatternName, type PatternOptions } from "../../traffic/generate/patterns.ts";
 import { SeededRandom } from "../../traffic/generate/random.ts";
 import type { TrafficEnd } from "../../traffic/generate/sessions.ts";
 import { chainwalk, linesOf } from "../cli/commandLine.ts";
+import { statesOf } from "./connectionStates.ts";
 import { readTraffic } from "./readTraffic.ts";
 
 function end(name: string, ...addresses: readonly string[]): TrafficEnd {
@@ -36,26 +36,6 @@ const NAMES = Object.keys(PATTERNS) as PatternName[];
 
 const tupleOf = ({ protocol, source, sourcePort, destination, destinationPort }: Packet) =>
   [protocol, formatAddress(source), sourcePort, formatAddress(destination), destinationPort].join(" ");
-
-/** How many packets connection tracking sees in each state. */
-function statesOf(packets: Iterable<Packet>): {
-  readonly new: number;
-  readonly established: number;
-  readonly other: number;
-} {
-  const table = new ConntrackTable();
-  const batch = createBatch(1);
-  const found = { new: 0, established: 0, other: 0 };
-  for (const packet of packets) {
-    batch.length = 0;
-    const state = table.lookup(batch, appendPacket(batch, packet));
-    if (table.isPending) table.confirm();
-    if (state === "new") found.new++;
-    else if (state === "established") found.established++;
-    else found.other++;
-  }
-  return found;
-}
 
 describe("patterns", () => {
   it.each(NAMES)("%s: equal seeds give equal packets, in order of time; other seeds others", (name) => {

@@ -164,7 +164,7 @@ async function campaign(
 
 describe("damaged input", () => {
   it(`captures, ${CAPTURES} times: reading ends, every issue has its byte, memory stays`, {
-    timeout: 300_000,
+    timeout: 600_000,
   }, async () => {
     const before = process.memoryUsage().rss;
     const found = await campaign(seeds(), CAPTURES);
@@ -177,7 +177,7 @@ describe("damaged input", () => {
   });
 
   it(`logs, ${LOGS} times: a bad line has its number and takes nothing from the others`, {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     const text = (value: string) => new TextEncoder().encode(value);
     const found = await campaign(
