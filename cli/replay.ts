@@ -39,6 +39,13 @@ export function define(command: Command, session: Session): void {
         .argParser(wholeNumber(1, 256))
         .default(1),
     )
+    .option(
+      "--resume <FILE>",
+      "leave what is done in this file, and go on from it after a kill: the report is the same",
+    )
+    .addOption(
+      new Option("--checkpoint-seconds <N>", "with --resume: how often").argParser(wholeNumber(0, 86_400)).default(10),
+    )
     .option("--keep-duplicates", "replay a packet as often as it was recorded on several interfaces")
     .addOption(new Option("--top <N>", "rows of each table").argParser(wholeNumber(1, 1_000_000)).default(20))
     .action((traffic: readonly string[], flags: ReplayFlags) => runReplay({ traffic, flags, hubble }, session));

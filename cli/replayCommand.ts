@@ -4,6 +4,7 @@ import type { HubbleTerm } from "../replay/filter/hubble.ts";
 import { type LoadedSetup, loadSetup, type ReplaySetup } from "../replay/setup.ts";
 import { BATCH_ROWS } from "../traffic/source.ts";
 import { EXIT, InvalidInput, UsageError } from "./io.ts";
+import { CheckpointFile } from "./replayCheckpoint.ts";
 import { type ReplayFormat, ReplayOutput } from "./replayOutput.ts";
 import { ReplayRun, type RunOptions } from "./replayRun.ts";
 import { comparisonOf, readSetup, type SetupFlags } from "./replaySetup.ts";
@@ -17,6 +18,8 @@ export interface ReplayFlags extends SetupFlags {
   readonly keepDuplicates?: boolean;
   readonly suggest?: boolean;
   readonly jobs: number;
+  readonly resume?: string;
+  readonly checkpointSeconds: number;
 }
 
 export interface ReplayInput {
@@ -47,11 +50,13 @@ export async function runReplay(input: ReplayInput, session: Session): Promise<v
     return;
   }
   const output = new ReplayOutput({ format: flags.output, comparison, top: flags.top, session });
-  const run = new ReplayRun({ ...options, output });
+  const checkpoint = await checkpointOf(input, setup, session);
+  const run = new ReplayRun({ ...options, output, ...(checkpoint !== undefined && { checkpoint }) });
   await run.read(traffic);
   await output.write(run.report, run.findings);
   await output.annotate(run.report);
   for (const note of run.findings.notes) await session.note(note);
+  if (!session.io.interrupted.aborted) await checkpoint?.remove();
   const { tally } = run.report.options;
   if (tally.packetVerdicts[3] > 0) session.end(EXIT.incomplete);
   const findings = comparison === "change" ? tally.nowRefused : tally.changed;
@@ -68,6 +73,26 @@ function check({ traffic, flags }: ReplayInput, session: Session): void {
   if (flags.output === "pcapng" && session.io.stdout.isTerminal) {
     throw new UsageError("-o pcapng writes bytes, and standard output is a terminal: redirect it to a file");
   }
+}
+
+/** `--resume`: the file, for exactly this question. */
+async function checkpointOf(
+  { traffic, flags, hubble }: ReplayInput,
+  setup: ReplaySetup,
+  { io }: Session,
+): Promise<CheckpointFile | undefined> {
+  const { resume, jobs, output, checkpointSeconds, filter, namespace, keepDuplicates } = flags;
+  if (resume === undefined) return undefined;
+  if (jobs > 1) throw new UsageError("--resume goes with one thread: leave --jobs out");
+  if (output === "pcapng") throw new UsageError("--resume is for reports; -o pcapng writes while it reads");
+  if (traffic.includes("-"))
+    throw new UsageError("--resume reads the recording again: name a file, not standard input");
+  if (setup.sides.some(({ strategy }) => strategy === "reference")) {
+    throw new UsageError("--resume is for solutions: the reference does not keep its connections in a file");
+  }
+  const sizes = await Promise.all(traffic.map((name) => io.sizeOf(name)));
+  const question = { setup, traffic, sizes, filter, hubble, namespace, keepDuplicates, version: io.version() };
+  return new CheckpointFile(resume, question, { intervalMs: checkpointSeconds * 1000, nowMs: io.now() });
 }
 
 /** Makes the sides; issues go to stderr, and errors among them end the command. */

@@ -8,6 +8,7 @@ import { isWanted, ReplayReport } from "../replay/report.ts";
 import type { LoadedSetup, ReplaySetup } from "../replay/setup.ts";
 import type { Cause } from "../replay/side.ts";
 import { EXIT, UsageError } from "./io.ts";
+import type { CheckpointFile } from "./replayCheckpoint.ts";
 import { replayInWorkers } from "./replayJobs.ts";
 import type { ReplayOutput } from "./replayOutput.ts";
 import { ReplayPass } from "./replayPass.ts";
@@ -24,6 +25,8 @@ export interface RunOptions {
   readonly duplicates: "kept" | "counted once";
   /** Threads. */
   readonly jobs: number;
+  /** Where to leave and find what was done; undefined: nowhere. */
+  readonly checkpoint?: CheckpointFile;
   /** Undefined: nobody looks at packets or flows while the recording is read. */
   readonly output?: ReplayOutput;
 }
@@ -75,7 +78,8 @@ export class ReplayRun {
   }
 
   get #isStreaming(): boolean {
-    return this.#options.output?.isStreaming === true && this.#options.jobs === 1;
+    const { output, jobs, checkpoint } = this.#options;
+    return output?.isStreaming === true && jobs === 1 && checkpoint === undefined;
   }
 
   async #readHere(names: readonly string[]): Promise<number> {
@@ -84,10 +88,12 @@ export class ReplayRun {
     const recording = await this.#pass.open(io, names);
     const model = loaded.sides[setup.main]?.cluster.model;
     if (model !== undefined) output?.begin(namesOf(model), recording.merged.interfaces);
+    await this.#resume();
     const progress = session.progress("packets", () => recording.share());
     try {
       await this.#pass.run(recording, async (count) => {
         await output?.flush();
+        if (this.#options.checkpoint?.isDue(io.now()) === true) await this.#saveCheckpoint();
         return progress.step(count);
       });
     } catch (error) {
@@ -96,8 +102,26 @@ export class ReplayRun {
     } finally {
       await progress.done();
     }
+    if (io.interrupted.aborted) await this.#saveCheckpoint();
     await this.#told(this.#pass.findings(recording));
     return this.#pass.replay.index;
+  }
+
+  async #resume(): Promise<void> {
+    const { checkpoint, session } = this.#options;
+    const state = await checkpoint?.load();
+    if (state === undefined) return;
+    this.#pass.replay.restore(state);
+    await session.note(`resumed after ${state.index} packets`);
+  }
+
+  async #saveCheckpoint(): Promise<void> {
+    const { checkpoint, session } = this.#options;
+    const { replay } = this.#pass;
+    // While rows are read over, the file already says more.
+    if (checkpoint === undefined || !replay.isPushing) return;
+    const state = replay.save();
+    if (state !== undefined) await checkpoint.save(state, session.io.now());
   }
 
   async #readInWorkers(names: readonly string[]): Promise<number> {

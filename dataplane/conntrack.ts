@@ -20,10 +20,8 @@ import {
   FLOW_BYTES,
   FLOW_WORDS,
   type Flow,
-  invalid,
   ORIGINAL,
   OUTCOME,
-  type Outcome,
   REPLY,
   STATUS,
   statusOf,
@@ -31,15 +29,13 @@ import {
 } from "./conntrack/flow.ts";
 import { FlowIndex } from "./conntrack/flowIndex.ts";
 import { FlowStore, isInUse, NONE } from "./conntrack/flowStore.ts";
-import { trackGeneric, trackGre } from "./conntrack/generic.ts";
-import { icmpClass, icmpv6Class, trackIcmp, trackIcmpv6 } from "./conntrack/icmp.ts";
+import { icmpClass, icmpv6Class } from "./conntrack/icmp.ts";
 import { type ConntrackOptions, type ConntrackSettings, conntrackSettings, timeoutTable } from "./conntrack/options.ts";
-import { trackSctp } from "./conntrack/sctp.ts";
-import { trackTcp } from "./conntrack/tcp.ts";
+import { type ConntrackParts, type ConntrackState, restoreParts, saveParts } from "./conntrack/parts.ts";
 import { passEstablished } from "./conntrack/tcpEstablished.ts";
 import { TimerWheel } from "./conntrack/timerWheel.ts";
+import { track } from "./conntrack/track.ts";
 import { type FlowTuple, isTrackedByPorts, PacketTuple } from "./conntrack/tuple.ts";
-import { trackUdp, trackUdpLite } from "./conntrack/udp.ts";
 import { PACKET_FLAG, type PacketBatch, PROTOCOL } from "./packet.ts";
 import { CT_STATE_CODE, CT_STATES, type CtState } from "./verdict.ts";
 
@@ -289,6 +285,26 @@ export class ConntrackTable {
     const entry = readEntry(this.#store, this.#slot, { tuple: this.#scratch, now: this.#flow.now });
     const which = `${this.#isReply ? "reply" : "same direction"} of ${formatFlow(entry)}`;
     return this.#hold === HOLD.dying ? `${which}, which it ends` : which;
+  }
+
+  /** A copy of everything between two packets, to go on from later. */
+  save(): ConntrackState {
+    if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
+    return { ...saveParts(this.#parts()), time: this.#time, pressureFrom: this.#pressureFrom };
+  }
+
+  /** Goes on from a copy made under the same settings; what was known before, and what was remembered, is forgotten. */
+  restore(state: ConntrackState): void {
+    this.flush();
+    restoreParts(this.#parts(), state);
+    this.#time = state.time;
+    this.#flow.now = Math.round(state.time * 1000) | 0;
+    this.#pressureFrom = state.pressureFrom;
+    this.forgetRemembered();
+  }
+
+  #parts(): ConntrackParts {
+    return { store: this.#store, index: this.#index, wheel: this.#wheel };
   }
 
   /** Forgets everything, the time included. */
@@ -548,28 +564,6 @@ export class ConntrackTable {
   #remove(slot: number): void {
     this.#unlink(slot);
     this.#store.release(slot);
-  }
-}
-
-/** The tracker of the packet's protocol. */
-function track(flow: Flow, batch: PacketBatch, row: number): Outcome {
-  switch (batch.protocol[row]) {
-    case PROTOCOL.tcp:
-      return trackTcp(flow, batch, row);
-    case PROTOCOL.udp:
-      return trackUdp(flow);
-    case PROTOCOL.udplite:
-      return trackUdpLite(flow);
-    case PROTOCOL.sctp:
-      return trackSctp(flow, batch, row);
-    case PROTOCOL.icmp:
-      return batch.family[row] === 4 ? trackIcmp(flow) : invalid(flow, "ICMP in an IPv6 packet");
-    case PROTOCOL.icmpv6:
-      return batch.family[row] === 6 ? trackIcmpv6(flow) : invalid(flow, "ICMPv6 in an IPv4 packet");
-    case PROTOCOL.gre:
-      return trackGre(flow);
-    default:
-      return trackGeneric(flow);
   }
 }
 

@@ -4,9 +4,10 @@ import { assertNever } from "./assertNever.ts";
 import { TableMemo } from "./classes/tableMemo.ts";
 import type { ConntrackEntry } from "./conntrack/entry.ts";
 import type { ConntrackOptions } from "./conntrack/options.ts";
+import type { ConntrackState } from "./conntrack/parts.ts";
 import { ConntrackTable } from "./conntrack.ts";
 import { DeviceTable } from "./devices.ts";
-import { FlowMap } from "./maps/flowMap.ts";
+import { FlowMap, type FlowMapState } from "./maps/flowMap.ts";
 import { type MapSurroundings, MapWalker } from "./maps/mapWalker.ts";
 import type { PacketBatch } from "./packet.ts";
 import type { Program } from "./program.ts";
@@ -38,6 +39,13 @@ export interface Evaluator {
   /** Rows `from` (inclusive) to `to` (exclusive), in order. */
   runRows(from: number, to: number): void;
   decision(index: number): DecisionMeaning;
+}
+
+/** The connections of a node as data. */
+export interface NodeConnections {
+  readonly node: string;
+  readonly conntrack: ConntrackState;
+  readonly flows: FlowMapState;
 }
 
 /**
@@ -104,6 +112,18 @@ export class Dataplane {
       });
     }
     return meant.length;
+  }
+
+  /** A copy of all connections, to go on from later. */
+  saveConnections(): NodeConnections {
+    return { node: this.node, conntrack: this.#conntrack.save(), flows: this.#flows.save() };
+  }
+
+  /** Goes on from a copy that a node with the same program made. */
+  restoreConnections({ node, conntrack, flows }: NodeConnections): void {
+    if (node !== this.node) throw new Error(`connections of node ${node} for node ${this.node}`);
+    this.#conntrack.restore(conntrack);
+    this.#flows.restore(flows);
   }
 
   /** Forgets all connections. */

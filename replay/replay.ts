@@ -10,12 +10,12 @@ import { VERDICT_CODE } from "../dataplane/verdict.ts";
 import { RECORDED, type TrafficBatch } from "../traffic/source.ts";
 import { copyRow } from "./copyRow.ts";
 import type { Duplicates } from "./duplicates.ts";
-import { canOpen, detailOf, FLOW_STATE, FlowTable, NO_FLOW } from "./flowTable.ts";
+import { canOpen, detailOf, FLOW_STATE, FlowTable, type FlowTableState, NO_FLOW } from "./flowTable.ts";
 import type { AddressBook } from "./owners.ts";
 import type { Services } from "./services.ts";
-import type { Side } from "./side.ts";
+import type { Side, SideState } from "./side.ts";
 import { Tally } from "./tally.ts";
-import { Timeline } from "./timeline.ts";
+import { Timeline, type TimelineState } from "./timeline.ts";
 
 /** Which flows are wanted. */
 export interface FlowFilter {
@@ -34,6 +34,15 @@ export interface PushedRows {
   readonly length: number;
   /** Rows of the sides' columns are counted from 0: `rows[i]` is row i there. */
   readonly sides: readonly Side[];
+}
+
+/** A replay between two batches, as data. */
+export interface ReplayState {
+  readonly index: number;
+  readonly now: number;
+  readonly table: FlowTableState;
+  readonly timeline: TimelineState;
+  readonly sides: readonly SideState[];
 }
 
 export interface ReplayOptions {
@@ -71,6 +80,8 @@ export class Replay {
   readonly #opens: Uint8Array;
   #duplicates: Duplicates | undefined;
   #index = 0;
+  /** Rows before this were pushed before `restore`. */
+  #skipTo = 0;
   #now = 0;
 
   constructor(options: ReplayOptions, capacity: number) {
@@ -86,6 +97,39 @@ export class Replay {
   /** Rows seen so far, of every worker's share. */
   get index(): number {
     return this.#index;
+  }
+
+  /** Whether rows are pushed, and not read over after `restore`. */
+  get isPushing(): boolean {
+    return this.#index >= this.#skipTo;
+  }
+
+  /** Everything between two batches, to go on from later; undefined: a side cannot. */
+  save(): ReplayState | undefined {
+    const sides = this.#options.sides.map((side) => side.save());
+    const kept = sides.filter((side) => side !== undefined);
+    if (kept.length < sides.length) return undefined;
+    return {
+      index: this.#index,
+      now: this.#now,
+      table: this.table.save(),
+      timeline: this.timeline.state(),
+      sides: kept,
+    };
+  }
+
+  /** Goes on from there: rows up to it are read over. To be called before the first batch. */
+  restore({ index, now, table, timeline, sides }: ReplayState): void {
+    const same = sides.map(({ causes }) => causes.map((_, number) => number));
+    this.table.absorb(table, same);
+    this.timeline.merge(timeline);
+    for (const [number, side] of this.#options.sides.entries()) {
+      const state = sides[number];
+      if (state === undefined) throw new Error(`no state of side ${side.name}`);
+      side.restore(state);
+    }
+    this.#skipTo = index;
+    this.#now = now;
   }
 
   /** From now on copies of packets are recognised by this: each source has its own interfaces. */
@@ -118,7 +162,7 @@ export class Replay {
     const rows = this.#rows;
     let length = 0;
     for (let row = from; row < to; row++) {
-      const flow = this.#admit(traffic, row);
+      const flow = this.#index < this.#skipTo ? this.#readOver(traffic, row) : this.#admit(traffic, row);
       this.#index++;
       if (flow === NO_FLOW) continue;
       rows[length] = row;
@@ -131,6 +175,13 @@ export class Replay {
     for (const side of this.#options.sides) side.push(batch);
     this.#record(batch, length);
     this.#options.onPushed?.({ traffic, rows, flows: this.#flows, length, sides: this.#options.sides });
+  }
+
+  /** What later rows need to know of one that was pushed before: which endpoint, which packet. */
+  #readOver(traffic: TrafficBatch, row: number): typeof NO_FLOW {
+    this.#options.services?.translate(traffic.packets, row);
+    this.#duplicates?.isRepeated(traffic, row);
+    return NO_FLOW;
   }
 
   #isOpening = false;

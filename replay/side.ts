@@ -6,6 +6,7 @@
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Strategy } from "../compiler/strategies/strategy.ts";
 import type { ConntrackOptions } from "../dataplane/conntrack/options.ts";
+import type { NodeConnections } from "../dataplane/dataplane.ts";
 import { createFabricResults, Fabric, type FabricResults } from "../dataplane/fabric.ts";
 import type { PacketBatch } from "../dataplane/packet.ts";
 import type { Program } from "../dataplane/program.ts";
@@ -38,8 +39,17 @@ export interface Side {
   push(batch: PacketBatch): void;
   /** The number of the cause of a row pushed last. */
   causeOf(row: number): number;
+  /** Connections and causes, to go on from later; undefined: the side cannot. */
+  save(): SideState | undefined;
+  restore(state: SideState): void;
   /** A new lane with the same programs and no connections, to look at single packets. */
   freshLane(): Lane;
+}
+
+/** A side between two batches, as data. */
+export interface SideState {
+  readonly causes: readonly Cause[];
+  readonly nodes: readonly NodeConnections[];
 }
 
 export interface SideOptions {
@@ -136,6 +146,19 @@ class FabricSide implements Side {
     return cause;
   }
 
+  save(): SideState {
+    return { causes: this.causes, nodes: this.#fabric.nodes.map((node) => node.saveConnections()) };
+  }
+
+  restore({ causes, nodes }: SideState): void {
+    this.causes.push(...causes);
+    for (const [index, node] of this.#fabric.nodes.entries()) {
+      const state = nodes[index];
+      if (state === undefined) throw new Error(`no connections of node ${node.node}`);
+      node.restoreConnections(state);
+    }
+  }
+
   freshLane(): Lane {
     const { alone, settings } = this.#options;
     if (alone !== undefined) return importedLane(alone, this.strategy, { walk: true });
@@ -192,6 +215,14 @@ class ReferenceSide implements Side {
     const cause = this.causes.push({ decision: undefined, reason, because }) - 1;
     this.#known.set(key, cause);
     return cause;
+  }
+
+  save(): undefined {
+    return undefined;
+  }
+
+  restore(): void {
+    throw new Error("the reference keeps its connections to itself");
   }
 
   freshLane(): Lane {

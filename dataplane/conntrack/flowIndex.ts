@@ -15,6 +15,12 @@ import { NONE } from "./flowStore.ts";
 
 const FIRST_BITS = 7;
 
+export interface FlowIndexState {
+  readonly places: Int32Array;
+  readonly shift: number;
+  readonly count: number;
+}
+
 export class FlowIndex {
   /** Two words a place: hash, slot + 1 (0: empty). */
   places = new Int32Array(2 << FIRST_BITS);
@@ -23,6 +29,18 @@ export class FlowIndex {
   /** Number of places minus 1. */
   mask = (1 << FIRST_BITS) - 1;
   #count = 0;
+
+  /** A copy of everything, to go on from later. */
+  save(): FlowIndexState {
+    return { places: this.places.slice(), shift: this.shift, count: this.#count };
+  }
+
+  restore({ places, shift, count }: FlowIndexState): void {
+    this.places = places.slice();
+    this.shift = shift;
+    this.mask = places.length / 2 - 1;
+    this.#count = count;
+  }
 
   insert(hash: number, slot: number): void {
     if (this.#count * 2 >= this.mask) this.#grow();

@@ -16,6 +16,16 @@ const FIRST_CAPACITY = 64;
 /** No slot. */
 export const NONE = -1;
 
+export interface FlowStoreState {
+  readonly words: Int32Array;
+  readonly pairs: Int32Array;
+  readonly used: number;
+  readonly free: number;
+  readonly live: number;
+  readonly pairsUsed: number;
+  readonly freePairs: readonly number[];
+}
+
 export class FlowStore {
   words = new Int32Array(0);
   bytes = new Uint8Array(0);
@@ -33,6 +43,30 @@ export class FlowStore {
   /** `most`: entries that may exist at once. */
   constructor(most: number) {
     this.#most = most;
+  }
+
+  /** A copy of everything, to go on from later. */
+  save(): FlowStoreState {
+    return {
+      words: this.words.slice(0, this.#used * FLOW_WORDS),
+      pairs: this.pairs.slice(0, this.#pairsUsed * PAIR_WORDS),
+      used: this.#used,
+      free: this.#free,
+      live: this.#live,
+      pairsUsed: this.#pairsUsed,
+      freePairs: [...this.#freePairs],
+    };
+  }
+
+  restore({ words, pairs, used, free, live, pairsUsed, freePairs }: FlowStoreState): void {
+    this.words = words.slice();
+    this.bytes = new Uint8Array(this.words.buffer, 0, used * FLOW_BYTES);
+    this.pairs = pairs.slice();
+    this.#capacity = this.#used = used;
+    this.#free = free;
+    this.#live = live;
+    this.#pairsUsed = pairsUsed;
+    this.#freePairs.splice(0, this.#freePairs.length, ...freePairs);
   }
 
   /** Entries that exist. */

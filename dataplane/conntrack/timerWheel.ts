@@ -31,6 +31,12 @@ const HEADS = DAYS + DAY_SLOTS;
 /** A leap over more seconds re-hangs everything instead of walking slot by slot. */
 const LEAP_SECONDS = 1 << (2 * LEVEL_BITS);
 
+export interface TimerWheelState {
+  readonly heads: Int32Array;
+  readonly milliseconds: number;
+  readonly second: number;
+}
+
 export class TimerWheel {
   readonly #store: FlowStore;
   readonly #expire: (slot: number) => void;
@@ -43,6 +49,17 @@ export class TimerWheel {
   constructor(store: FlowStore, expire: (slot: number) => void) {
     this.#store = store;
     this.#expire = expire;
+  }
+
+  /** A copy of everything that is not in the store, to go on from later. */
+  save(): TimerWheelState {
+    return { heads: this.#heads.slice(), milliseconds: this.#milliseconds, second: this.#second };
+  }
+
+  restore({ heads, milliseconds, second }: TimerWheelState): void {
+    this.#heads.set(heads);
+    this.#milliseconds = milliseconds;
+    this.#second = second;
   }
 
   /** Starts with nothing in the wheel, at that time. */

@@ -5,7 +5,7 @@
 import type { CurrentPacket } from "../currentPacket.ts";
 import { PROTOCOL, TCP_FLAG } from "../packet.ts";
 import type { AttachPoint } from "../program.ts";
-import { HashMap } from "./hashMap.ts";
+import { HashMap, type HashMapState } from "./hashMap.ts";
 
 /**
  * What a packet is to the flows known. Policy is asked for `new` and for `established` packets, so that a rule taken away
@@ -34,6 +34,12 @@ const VALUE_WORDS = 2;
 const KIND = { out: 0, in: 1, related: 2 } as const;
 const FLAG = { seenNonSyn: 1, rxClosing: 2, txClosing: 4, rxSyn: 8, txSyn: 16 } as const;
 const CLOSING = FLAG.rxClosing | FLAG.txClosing;
+
+/** The flows of a node as data. */
+export interface FlowMapState {
+  readonly tcp: HashMapState;
+  readonly any: HashMapState;
+}
 
 export class FlowMap {
   readonly #tcp = new HashMap({ keyWords: KEY_WORDS, valueWords: VALUE_WORDS, maxEntries: MAX_TCP, whenFull: "evict" });
@@ -80,6 +86,16 @@ export class FlowMap {
     const relatedAt = this.#any.insert(this.#key);
     this.#any.words[relatedAt] = deadFrom;
     this.#any.words[relatedAt + 1] = 0;
+  }
+
+  /** A copy of everything, to go on from later. */
+  save(): FlowMapState {
+    return { tcp: this.#tcp.save(), any: this.#any.save() };
+  }
+
+  restore({ tcp, any }: FlowMapState): void {
+    this.#tcp.restore(tcp);
+    this.#any.restore(any);
   }
 
   flush(): void {

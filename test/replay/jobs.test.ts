@@ -1,7 +1,8 @@
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type BuiltCommandLine, buildCommandLine, ROOT } from "../cli/builtCommandLine.ts";
 
@@ -76,5 +77,28 @@ describe.runIf(process.env.CI !== undefined)("replay --jobs", () => {
     const one = replay(...flags);
     expect(replay(...flags, "--jobs", "2").stdout).toBe(one.stdout);
     expect(JSON.parse(one.stdout).totals.filteredFlows).toBeGreaterThan(100);
+  });
+});
+
+describe.runIf(process.env.CI !== undefined)("replay --resume", () => {
+  it("after a kill gives the report of a run that nobody killed", async () => {
+    const checkpoint = join(folder, "checkpoint");
+    const flags = ["--resume", checkpoint, "--checkpoint-seconds", "0"];
+    const argv = [built.main, "replay", "-f", "scenarios/db-policy", join(folder, "t.jsonl"), "-o", "json", ...flags];
+    const child = spawn(process.execPath, argv, { cwd: ROOT, stdio: "ignore" });
+    const ended = new Promise((resolve) => child.once("close", resolve));
+    for (let turn = 0; turn < 2000 && !existsSync(checkpoint) && child.exitCode === null; turn++) await sleep(5);
+    child.kill("SIGKILL");
+    await ended;
+    expect(existsSync(checkpoint)).toBe(true);
+    const other = replay(...flags, "--keep-duplicates");
+    expect({ code: other.status, err: other.stderr }).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("other manifests, traffic or flags"),
+    });
+    const resumed = replay(...flags);
+    expect(resumed.stderr).toMatch(/resumed after \d+ packets/);
+    expect(resumed.stdout).toBe(replay().stdout);
+    expect(existsSync(checkpoint)).toBe(false);
   });
 });

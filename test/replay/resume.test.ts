@@ -1,0 +1,135 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { deserialize, serialize } from "node:v8";
+import { describe, expect, it } from "vitest";
+import { STRATEGIES } from "../../compiler/strategies/registry.ts";
+import { formatAddress } from "../../dataplane/address.ts";
+import { packetLines } from "../../replay/packetLines.ts";
+import { Replay, type ReplayState } from "../../replay/replay.ts";
+import { type LoadedSetup, loadSetup } from "../../replay/setup.ts";
+import type { TrafficSource } from "../../traffic/source.ts";
+import { resolverOf } from "../../verify/who.ts";
+
+const ROWS = 8;
+const CLUSTER = readFileSync(join(import.meta.dirname, "..", "..", "scenarios", "dual-stack", "cluster.yaml"), "utf8");
+
+function loadedFor(strategy: string): LoadedSetup {
+  const { loaded, issues } = loadSetup(
+    {
+      clusters: [{ files: [{ name: "cluster.yaml", text: CLUSTER }] }],
+      sides: [{ name: strategy, cluster: 0, strategy, settings: [] }],
+      main: 0,
+    },
+    ROWS,
+  );
+  if (loaded === undefined) throw new Error(JSON.stringify(issues));
+  return loaded;
+}
+
+/** First connections of both families open; then only their other ends speak, which passes where the connection is known. */
+function source({ sides }: LoadedSetup): TrafficSource {
+  const model = sides[0]?.cluster.model;
+  if (model === undefined) throw new Error("no side");
+  const pods = model.endpoints.filter(({ addresses }) => addresses.length > 0);
+  const lines: string[] = [];
+  let time = 1000;
+  for (let round = 0; round < 16; round++) {
+    const turn = round % 8;
+    for (const [at, from] of pods.entries()) {
+      const to = pods[(at + 1 + (turn % 3)) % pods.length];
+      const [source, destination] = [from, to].map((pod) => pod?.addresses[turn % 2] ?? pod?.addresses[0]);
+      if (source === undefined || destination === undefined || source.family !== destination.family) continue;
+      const [sourceText, destinationText] = [formatAddress(source), formatAddress(destination)];
+      if (sourceText === destinationText) continue;
+      const protocol = turn % 4 === 3 ? "udp" : "tcp";
+      const there = {
+        protocol,
+        source: sourceText,
+        sourcePort: 40_000 + turn,
+        destination: destinationText,
+        destinationPort: 80,
+      };
+      const back = {
+        protocol,
+        source: destinationText,
+        sourcePort: 80,
+        destination: sourceText,
+        destinationPort: 40_000 + turn,
+      };
+      const flags = (text: string) => (protocol === "tcp" ? { tcpFlags: text } : {});
+      time += 0.1;
+      if (round < 8) lines.push(JSON.stringify({ time, ...there, ...flags("S") }));
+      lines.push(
+        JSON.stringify({
+          time,
+          ...back,
+          ...flags(round < 8 ? "SA" : "PA"),
+          sequence: round < 8 ? 0 : 1,
+          ...(protocol === "tcp" && { acknowledgment: 1 }),
+        }),
+      );
+    }
+  }
+  async function* blocks() {
+    yield lines;
+  }
+  return packetLines(blocks(), resolverOf(model, "default"), ROWS);
+}
+
+interface Outcome {
+  readonly table: unknown;
+  readonly timeline: unknown;
+  readonly causes: unknown;
+}
+
+/** Reads everything; `stopAfter`: until so many batches, and then gives the state. */
+async function run(
+  strategy: string,
+  { from, stopAfter }: { readonly from?: ReplayState; readonly stopAfter?: number },
+) {
+  const loaded = loadedFor(strategy);
+  const { sides, book } = loaded;
+  const replay = new Replay({ sides, main: 0, book }, ROWS);
+  if (from !== undefined) replay.restore(from);
+  let batches = 0;
+  for await (const batch of source(loaded).batches()) {
+    replay.consume(batch);
+    if (++batches === stopAfter) return { state: replay.save(), outcome: undefined, batches };
+  }
+  const { table, timeline } = replay;
+  const verdicts = table.ordered().map((slot) => ({
+    tuple: table.tuple(slot),
+    packets: table.packets[slot],
+    verdict: table.sides[0]?.verdict[slot],
+    byVerdict: [...(table.sides[0]?.packets.subarray(slot * 4, slot * 4 + 4) ?? [])],
+    cause: sides[0]?.causes[table.sides[0]?.cause[slot] ?? 0],
+  }));
+  const outcome: Outcome = { table: verdicts, timeline: timeline.buckets(), causes: undefined };
+  return { state: undefined, outcome, batches };
+}
+
+describe("a replay that goes on from what it left", () => {
+  it.each(STRATEGIES.map((strategy) => strategy.name))("ends as one that was never stopped: %s", async (strategy) => {
+    const whole = await run(strategy, {});
+    expect(whole.batches).toBeGreaterThan(4);
+    for (const stopAfter of [1, Math.floor(whole.batches / 2), whole.batches - 1]) {
+      const { state } = await run(strategy, { stopAfter });
+      // As a file holds it.
+      const kept = deserialize(serialize(state)) as ReplayState;
+      expect((await run(strategy, { from: kept })).outcome).toEqual(whole.outcome);
+    }
+  });
+
+  it("forgets connections when it is told to begin anew, which shows: the test can fail", async () => {
+    const whole = await run("kube-router", {});
+    const { state } = await run("kube-router", { stopAfter: Math.floor(whole.batches / 2) });
+    if (state === undefined) throw new Error("no state");
+    const fresh = await run("kube-router", { stopAfter: 1 });
+    if (fresh.state === undefined) throw new Error("no state");
+    const emptied = {
+      ...state,
+      sides: state.sides.map((side, at) => ({ ...side, nodes: fresh.state?.sides[at]?.nodes ?? [] })),
+    };
+    expect((await run("kube-router", { from: emptied })).outcome).not.toEqual(whole.outcome);
+  });
+});
