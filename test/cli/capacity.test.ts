@@ -1,31 +1,13 @@
 /** A cluster that a solution has no room for is the user's to know: exit 2 and one line, no report of a bug. */
 import { describe, expect, it } from "vitest";
+import { manyBlocks } from "../compiler/manyBlocks.ts";
 import { chainwalk } from "./commandLine.ts";
-
-const manifests = (blocks: number) => `
-apiVersion: v1
-kind: Pod
-metadata: { name: web, namespace: shop }
-spec: { nodeName: node-a }
-status: { phase: Running, podIP: 10.10.1.10 }
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: { name: web, namespace: shop }
-spec:
-  podSelector: {}
-  policyTypes: [Ingress]
-  ingress:
-    - ports: [{ port: 1, endPort: 65534 }]
-      from:
-${Array.from({ length: blocks }, (_, index) => `        - ipBlock: { cidr: 172.16.${index >> 8}.${index & 255}/32 }`).join("\n")}
-`;
 
 describe("an endpoint's policy map in cilium-ebpf", () => {
   const command = "compile -f big.yaml -s cilium-ebpf --node node-a -o summary";
 
   it("is noted when nearly full", async () => {
-    const { code, out, err } = await chainwalk(command, { files: { "big.yaml": manifests(520) } });
+    const { code, out, err } = await chainwalk(command, { files: { "big.yaml": manyBlocks(520) } });
     expect(code).toBe(0);
     expect(out).toContain("cilium-ebpf");
     expect(err).toContain(
@@ -36,7 +18,7 @@ describe("an endpoint's policy map in cilium-ebpf", () => {
   it.each(["compile --node node-a", "trace --from 172.16.0.1 --to shop/web --port 80"])(
     "ends %s when it overflows",
     async (verb) => {
-      const files = { "big.yaml": manifests(547) };
+      const files = { "big.yaml": manyBlocks(547) };
       const { code, out, err } = await chainwalk(`${verb} -f big.yaml -s cilium-ebpf`, { files });
       expect([code, out]).toEqual([2, ""]);
       expect(err).toContain(

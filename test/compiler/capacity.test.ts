@@ -3,32 +3,10 @@ import { describe, expect, it } from "vitest";
 import { BeyondCapacity, describeFilled, filledBeyond } from "../../compiler/capacity.ts";
 import { compileNode, loadCluster, resolvePolicies } from "../../compiler/compile.ts";
 import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
+import { manyBlocks } from "./manyBlocks.ts";
 
-const BASE = `
-apiVersion: v1
-kind: Pod
-metadata: { name: web, namespace: shop }
-spec: { nodeName: node-a }
-status: { phase: Running, podIP: 10.10.1.10 }
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: { name: web, namespace: shop }
-spec:
-  podSelector: {}
-  policyTypes: [Ingress]
-  ingress:
-    - ports: [{ port: 1, endPort: 65534 }]
-      from:
-`;
-
-/** Each block is an identity, and the range of ports 30 prefixes: 30 entries a block, and two more. */
 function compileBlocks(count: number) {
-  const blocks = Array.from(
-    { length: count },
-    (_, index) => `        - ipBlock: { cidr: 172.16.${index >> 8}.${index & 255}/32 }`,
-  );
-  const { model } = loadCluster([{ name: "blocks.yaml", text: `${BASE}${blocks.join("\n")}\n` }]);
+  const { model } = loadCluster([{ name: "blocks.yaml", text: manyBlocks(count) }]);
   if (model === undefined) throw new Error("the cluster does not load");
   return compileNode(resolvePolicies(model), ciliumEbpf, { node: "node-a" });
 }
