@@ -146,7 +146,7 @@ function createEvaluator(
     case "tables":
       return engine === "memo" ? new TableMemo(program, surroundings) : new TableWalker(program, surroundings);
     case "maps":
-      return new MapWalker(program, surroundings);
+      return new MapWalker(program, surroundings, engine === "memo" ? "answers" : "none");
     default:
       return assertNever(program);
   }

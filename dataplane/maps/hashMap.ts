@@ -80,12 +80,14 @@ export class HashMap {
   insert(key: Int32Array): number {
     let at = this.#probe(key);
     if (this.#words[at] === 0) {
-      if (this.#size >= this.#shape.maxEntries) {
+      const isFull = this.#size >= this.#shape.maxEntries;
+      if (isFull) {
         if (this.#shape.whenFull === "refuse") return -1;
         this.#evict();
       }
-      if ((this.#size + 1) * 2 > this.#mask + 1) this.#grow();
-      at = this.#probe(key);
+      const isCrowded = (this.#size + 1) * 2 > this.#mask + 1;
+      if (isCrowded) this.#grow();
+      if (isFull || isCrowded) at = this.#probe(key);
       this.#words.set(key, at + 1);
       this.#size++;
     }
@@ -176,14 +178,26 @@ export class HashMap {
   }
 }
 
-/** MurmurHash3's 32-bit mixing over whole words (public domain). */
+/** Odd factors, one a word and then again from the first. */
+const FACTORS = Int32Array.of(
+  0x9e3779b1,
+  0x85ebca6b,
+  0xc2b2ae35,
+  0x27d4eb2f,
+  0x165667b1,
+  0x2c1b3c6d,
+  0x297a2d39,
+  0x7feb352d,
+);
+
+/**
+ * A sum of products, mixed at the end by the finaliser of MurmurHash3 (public domain). Products do not wait for each other,
+ * as the rounds of MurmurHash3 would; a flow's key has ten words, and a packet looks up to six keys up.
+ */
 function hashOf(words: Int32Array, from: number, count: number): number {
   let hash = count;
-  for (let index = from; index < from + count; index++) {
-    let word = Math.imul(words[index] ?? 0, 0xcc9e2d51);
-    word = Math.imul((word << 15) | (word >>> 17), 0x1b873593);
-    hash ^= word;
-    hash = Math.imul((hash << 13) | (hash >>> 19), 5) + 0xe6546b64;
+  for (let index = 0; index < count; index++) {
+    hash = (hash + Math.imul(words[from + index] ?? 0, FACTORS[index & 7] ?? 1)) | 0;
   }
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);

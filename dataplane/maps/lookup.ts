@@ -260,7 +260,7 @@ function scopeWord(packet: CurrentPacket, width: number): number {
 }
 
 /** The port as policy keys have it: for ICMP, the type. */
-function portOf({ protocol, destinationPort, icmpType }: CurrentPacket): number {
+export function portOf({ protocol, destinationPort, icmpType }: CurrentPacket): number {
   return protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6 ? icmpType : destinationPort;
 }
 

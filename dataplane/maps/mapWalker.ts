@@ -2,13 +2,17 @@
 import { CurrentPacket } from "../currentPacket.ts";
 import type { DeviceTable } from "../devices.ts";
 import { createBatch, PATH, type PacketBatch, protocolName } from "../packet.ts";
-import type { MapProgram } from "../program.ts";
+import type { AttachPoint, MapProgram } from "../program.ts";
 import { createResults, DECISION, type DecisionMeaning, type ResultBatch } from "../result.ts";
 import { hexOf, type TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, type CtState, VERDICT_CODE } from "../verdict.ts";
 import { type FlowMap, type FlowState, tracksFlowsOf } from "./flowMap.ts";
+import { PeerClasses, RememberedLookup } from "./identityMemo.ts";
 import { type LoadedMap, loadMap } from "./loadedMap.ts";
 import { bindLookups, type Lookup, type LookupListener, type PolicyDirection } from "./lookup.ts";
+
+/** How look-ups are answered: each by its maps, or also from memory (identityMemo.ts). */
+export type LookupMemory = "none" | "answers";
 
 export interface MapSurroundings {
   readonly devices: DeviceTable;
@@ -49,7 +53,7 @@ export class MapWalker {
   #listener: LookupListener | undefined;
 
   /** Throws when a map does not hold its entries, or a plan asks one that is not there. */
-  constructor(program: MapProgram, { devices, flows }: MapSurroundings) {
+  constructor(program: MapProgram, { devices, flows }: MapSurroundings, memory: LookupMemory = "none") {
     this.#node = program.node;
     this.#flows = flows;
     this.#maps = program.maps.map(loadMap);
@@ -58,7 +62,9 @@ export class MapWalker {
       this.#firstDecision.set(map, decisions);
       decisions += map.spec.entries.length + 1;
     }
-    const lookups = bindLookups(program.attachPoints, new Map(this.#maps.map((map) => [map.spec.name, map])));
+    const maps = new Map(this.#maps.map((map) => [map.spec.name, map]));
+    const bound = bindLookups(program.attachPoints, maps);
+    const lookups = memory === "none" ? bound : withMemory(bound, maps);
     const deviceOf = new Map(program.attachment.pods.map((pod) => [pod.endpoint, devices.number(pod.interface)]));
     for (const [point, lookup] of lookups) {
       const device = deviceOf.get(point.endpoint);
@@ -166,4 +172,28 @@ export class MapWalker {
     const first = this.#firstDecision.get(decidingMap) ?? 0;
     return first + (decidingEntry < 0 ? decidingMap.spec.entries.length : decidingEntry);
   }
+}
+
+/** Look-ups of the identity plan with a memory each; those of the other plan are few probes by themselves. */
+function withMemory(
+  lookups: ReadonlyMap<AttachPoint, Lookup>,
+  maps: ReadonlyMap<string, LoadedMap>,
+): ReadonlyMap<AttachPoint, Lookup> {
+  const peers = new Map<string, PeerClasses>();
+  const remembered = new Map<Lookup, Lookup>();
+  const result = new Map<AttachPoint, Lookup>();
+  for (const [point, lookup] of lookups) {
+    const { plan } = point;
+    const ipcache = plan.kind === "identity" ? maps.get(plan.ipcache) : undefined;
+    if (plan.kind !== "identity" || ipcache === undefined) {
+      result.set(point, lookup);
+      continue;
+    }
+    const classes = peers.get(plan.ipcache) ?? new PeerClasses(ipcache);
+    peers.set(plan.ipcache, classes);
+    const memo = remembered.get(lookup) ?? new RememberedLookup(lookup, classes);
+    remembered.set(lookup, memo);
+    result.set(point, memo);
+  }
+  return result;
 }
