@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import { compileNode, resolvePolicies } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
+import { packetToObject } from "../traffic/packetObject.ts";
 import { formatPacket } from "../traffic/transcript.ts";
 import { coverageRatio } from "../verify/exhaustive.ts";
 import { importedLane, type Lane, strategyLane } from "../verify/lane.ts";
@@ -134,7 +135,8 @@ function jsonOf({ proof, node, against }: Verified, cluster: ResolvedCluster) {
     tuples: proof.coverage.tuples,
     coverage: coverageOf(proof),
     differences: proof.differences.map(({ packet, ctState, expected, actual, because, boxes }) => ({
-      packet: formatPacket(packet, nameOf),
+      packet: packetToObject(packet),
+      text: formatPacket(packet, nameOf),
       ctState,
       expected,
       actual,

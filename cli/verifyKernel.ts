@@ -2,6 +2,7 @@
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Strategy } from "../compiler/strategies/strategy.ts";
 import type { TableProgram } from "../dataplane/program.ts";
+import { packetToObject } from "../traffic/packetObject.ts";
 import { formatPacket } from "../traffic/transcript.ts";
 import {
   type CampaignOptions,
@@ -149,7 +150,8 @@ function jsonOf({ strategy, nodes, report, seed }: Judged, cluster: ResolvedClus
       // Of the packets that were drawn; a sample says nothing of the others.
       coverage: report.hops === 0 ? 0 : report.hops / (report.hops + report.unknown),
       differences: differences.map(({ packet, expected, actual, because }: Difference) => ({
-        packet: formatPacket(packet, nameOf),
+        packet: packetToObject(packet),
+        text: formatPacket(packet, nameOf),
         expected,
         actual: actual ?? null,
         because,
