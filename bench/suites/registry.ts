@@ -1,4 +1,5 @@
 /** The one list of suites: command line, reports and docs iterate it. */
+import { planSuite, writesSuite } from "./changes.ts";
 import { localitySuite, stateSuite } from "./clusters.ts";
 import { compileSuite, memorySuite, updateSuite } from "./compile.ts";
 import { microSuite } from "./micro.ts";
@@ -16,6 +17,8 @@ export const SUITES: readonly Suite[] = [
   compileSuite,
   memorySuite,
   updateSuite,
+  writesSuite,
+  planSuite,
   microSuite,
 ];
 
