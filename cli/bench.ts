@@ -6,6 +6,7 @@ import { type BenchReport, NotAReport, readReport } from "../bench/result.ts";
 import { runProcesses } from "../bench/runner.ts";
 import { SUITES, suiteNamed } from "../bench/suites/registry.ts";
 import type { Suite } from "../bench/suites/suite.ts";
+import { defineDocs } from "./benchDocs.ts";
 import { defineFlame } from "./benchFlame.ts";
 import { defineCalibrate, defineValidate } from "./benchModel.ts";
 import { definePeers } from "./benchPeers.ts";
@@ -62,6 +63,7 @@ export function define(command: Command, session: Session): void {
     .addOption(new Option("--turn <K/N>").argParser(turnOf).default([0, 1]).hideHelp())
     .action((suites: string[], flags: BenchFlags) => bench(suites, flags, session));
   defineTargets(command.command("targets"), session);
+  defineDocs(command.command("docs"), session);
   defineFlame(command.command("flame"), session);
   definePeers(command.command("peers"), session);
   defineCalibrate(command.command("calibrate"), session);

@@ -1,4 +1,5 @@
 /** Whole real programs in the kernel: what the profile predicts beside what is measured. */
+import { z } from "zod";
 import { compileNode, resolvePolicies } from "../../compiler/compile.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import type { Packet } from "../../dataplane/packet.ts";
@@ -30,6 +31,32 @@ export interface Validation {
   readonly error: number;
   /** Kinds of work without a cost. */
   readonly unknown: readonly string[];
+}
+
+const rowSchema = z.object({
+  strategy: z.string(),
+  policies: z.number(),
+  state: z.enum(["new", "established"]),
+  rules: z.number(),
+  predicted: z.number(),
+  predictedCi95: z.tuple([z.number(), z.number()]),
+  measured: z.number(),
+  noise: z.number(),
+  error: z.number(),
+  unknown: z.array(z.string()),
+});
+
+/** Reads what `bench validate -o json` wrote. Throws when it is something else. */
+export function readValidations(text: string): readonly Validation[] {
+  return z.array(rowSchema).parse(JSON.parse(text));
+}
+
+/** What the promise allows. */
+export const ALLOWED = 0.25;
+
+/** Whether the measurement is sure enough to hold a prediction against it. */
+export function isTold({ noise, measured }: Pick<Validation, "noise" | "measured">): boolean {
+  return noise < ALLOWED * measured;
 }
 
 export interface ValidateOptions {

@@ -1,27 +1,16 @@
 /** Peers that scan an ordered list of rules: a plain loop over objects, C, and the Linux kernel itself. */
-import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { createFabricResults } from "../../dataplane/fabric.ts";
-import type { Packet } from "../../dataplane/packet.ts";
 import { missingCapabilities, reasonAgainst } from "../../verify/kernel/capabilities.ts";
-import { compiledHelper } from "../../verify/kernel/helper.ts";
 import { BARE } from "../kernel/experiments.ts";
 import { PacedNode } from "../kernel/pacedNode.ts";
 import type { Clock } from "../measure.ts";
-import { linearProgram } from "../targets/walk.ts";
+import { linearProgram } from "../workloads/linearProgram.ts";
 import { batchesOf, fabricOf } from "../workloads/nodeUnderLoad.ts";
 import { ruleSetPacket } from "../workloads/ruleSet.ts";
 import type { Comparison, Peer } from "./peer.ts";
+import { PACKETS, REPEATS, RULES, scanNs, withoutCompiler } from "./scan.ts";
 
-/** The build copies it beside the compiled driver. */
-const SCAN_SOURCE = fileURLToPath(new URL("scan.c", import.meta.url));
-
-const RULES = 1_000;
 const PAIRS = 7;
-const REPEATS = 20;
-
-/** One packet for each rule: half of the rules are visited on average. */
-const PACKETS: readonly Packet[] = Array.from({ length: RULES }, (_, place) => ruleSetPacket(place, place));
 
 /** Our node, packet by packet as new connections; `repeats` passes of which the first are there to warm up. */
 function ourNs(clock: Clock): () => number {
@@ -76,24 +65,6 @@ function objectsNs(clock: Clock): () => number {
   };
 }
 
-function scanInput(): Uint8Array {
-  const words: number[] = [RULES, RULES, REPEATS];
-  const service = (6 << 16) | 8080;
-  for (const { source } of PACKETS) words.push(source.words[0] ?? 0, -1, 0, 0, service);
-  for (const { source, destination } of PACKETS) words.push(source.words[0] ?? 0, destination.words[0] ?? 0, service);
-  return new Uint8Array(Int32Array.from(words).buffer);
-}
-
-/** Nanoseconds a packet of the C scan. Throws when it finds other rules than there are. */
-export function scanNs(): number {
-  const { stdout, status } = spawnSync(compiledHelper(SCAN_SOURCE), { input: scanInput(), encoding: "utf8" });
-  const [ns, sum] = stdout.split(" ").map(Number);
-  const expected = (REPEATS * RULES * (RULES - 1)) / 2;
-  if (status !== 0 || ns === undefined || sum !== expected)
-    throw new Error(`the C scan ended with ${status}, found ${sum}`);
-  return ns;
-}
-
 function paired(ours: () => number, theirs: () => number, note: string): Comparison {
   // Once aside, so that both are warm.
   ours();
@@ -103,11 +74,6 @@ function paired(ours: () => number, theirs: () => number, note: string): Compari
 }
 
 const WHAT = `first match of ${RULES} ordered rules, one packet for each`;
-
-function withoutCompiler(): string | undefined {
-  const { error } = spawnSync("gcc", ["--version"], { stdio: "ignore" });
-  return error === undefined ? undefined : "no gcc";
-}
 
 export const objectsPeer: Peer = {
   name: "a loop over objects",

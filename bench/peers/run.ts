@@ -1,4 +1,5 @@
 /** Compares with each peer, or says why not. */
+import { z } from "zod";
 import { quantile } from "../statistics.ts";
 import type { MeasureOptions } from "../targets/target.ts";
 import type { Peer } from "./peer.ts";
@@ -17,6 +18,23 @@ export interface PeerRow {
   /** Why there is nothing to compare with; null when there is. */
   readonly skipped: string | null;
   readonly note: string;
+}
+
+const rowSchema = z.object({
+  peer: z.string(),
+  what: z.string(),
+  unit: z.string(),
+  ours: z.number().nullable(),
+  theirs: z.number().nullable(),
+  ratio: z.number().nullable(),
+  range: z.tuple([z.number(), z.number()]).nullable(),
+  skipped: z.string().nullable(),
+  note: z.string(),
+});
+
+/** Reads what `bench peers -o json` wrote. Throws when it is something else. */
+export function readPeerRows(text: string): readonly PeerRow[] {
+  return z.array(rowSchema).parse(JSON.parse(text));
 }
 
 export async function comparePeer(peer: Peer, options: MeasureOptions): Promise<PeerRow> {

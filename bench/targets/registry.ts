@@ -1,5 +1,7 @@
 /** The one list of targets: one file for each kind of measurement, one line here. */
+import { cyclonusTargets } from "./cyclonus.ts";
 import { establishedTargets } from "./established.ts";
+import { modelTargets } from "./model.ts";
 import { newPacketTargets } from "./newPacket.ts";
 import { scaleTargets } from "./scale.ts";
 import type { Target } from "./target.ts";
@@ -11,5 +13,7 @@ export const TARGETS: readonly Target[] = [
   ...newPacketTargets,
   ...walkTargets,
   ...scaleTargets,
+  ...cyclonusTargets,
+  ...modelTargets,
   ...unbuiltTargets,
 ];

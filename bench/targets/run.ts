@@ -16,19 +16,22 @@ export async function* runTargets(targets: readonly Target[], options: RunTarget
   }
 }
 
-const rowSchema = z.tuple([
-  z.object({
-    target: z.string(),
-    unit: z.string(),
-    goal: z.number(),
-    stretch: z.number(),
-    measured: z.number().nullable(),
-    peer: z.number().nullable(),
-    ratio: z.number().nullable(),
-    pass: z.boolean(),
-    note: z.string(),
-  }),
-]);
+const rowSchema = z.object({
+  target: z.string(),
+  unit: z.string(),
+  goal: z.number(),
+  stretch: z.number(),
+  measured: z.number().nullable(),
+  peer: z.number().nullable(),
+  ratio: z.number().nullable(),
+  pass: z.boolean(),
+  note: z.string(),
+});
+
+/** Reads what `bench targets -o json` wrote. Throws when it is something else. */
+export function readTargetRows(text: string): readonly TargetRow[] {
+  return z.array(rowSchema).parse(JSON.parse(text));
+}
 
 /** A process that measures this one target, ended when it takes too long. */
 async function aside(target: Target, { runSelf, seed, signal }: RunTargetsOptions): Promise<TargetRow> {
@@ -43,5 +46,6 @@ async function aside(target: Target, { runSelf, seed, signal }: RunTargetsOption
     return rowOf(target, { measured: undefined, note: `not done within ${target.limitMs / 1_000} s` });
   }
   if (code !== 0) return rowOf(target, { measured: undefined, note: `the measuring process ended with ${code}` });
-  return rowSchema.parse(JSON.parse(lines.join("\n")))[0];
+  const [row] = readTargetRows(lines.join("\n"));
+  return row ?? rowOf(target, { measured: undefined, note: "the measuring process said nothing" });
 }

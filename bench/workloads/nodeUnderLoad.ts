@@ -5,7 +5,6 @@ import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import { createFabricResults, Fabric, type FabricResults } from "../../dataplane/fabric.ts";
 import { appendPacket, createBatch, type Packet, type PacketBatch } from "../../dataplane/packet.ts";
 import type { Program } from "../../dataplane/program.ts";
-import type { Work } from "../../dataplane/verdict.ts";
 import { answerTo } from "../../verify/answer.ts";
 import type { Prepared, Probe } from "../measure.ts";
 import { nextOf } from "./traffic.ts";
@@ -28,11 +27,6 @@ export function establish(fabric: Fabric, openings: readonly Packet[]): readonly
     fabric.push(next);
     return [next];
   });
-}
-
-/** What one packet costs the fabric in counts, which is what the real dataplane's cost follows from. */
-export function workOf(fabric: Fabric, packet: Packet): Work {
-  return fabric.push(packet).work;
 }
 
 export interface PushOptions {

@@ -2,6 +2,16 @@
 import { escapeHtml } from "../html.ts";
 import { type LogScale, logScale, shortNumber, withUnit } from "./scale.ts";
 
+/** The style of charts, in a page or in a file of their own. */
+export const CHART_STYLE = [
+  "svg{width:100%;height:auto;font:12px ui-sans-serif,system-ui,sans-serif;overflow:visible}",
+  ".minor{stroke:currentColor;stroke-opacity:.05}.major{stroke:currentColor;stroke-opacity:.16}",
+  ".tick,.axis{fill:currentColor;fill-opacity:.65}.row{fill:currentColor}.name,.value{font-weight:600}",
+  ".band{fill-opacity:.1}.line{fill:none;stroke-width:2.2;stroke-linejoin:round}.thread{stroke-opacity:.45;fill:none}",
+  ".whisker{stroke-width:3;stroke-opacity:.28;stroke-linecap:round}.ridge{fill-opacity:.35;stroke-width:1.2}",
+  ".hit{fill:transparent}.dot:hover circle:last-child{r:6.5}",
+];
+
 /** A measured point: the median, and between what the middle 98 % of the samples lie. */
 export interface ChartPoint {
   readonly y: number;

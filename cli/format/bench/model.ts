@@ -1,5 +1,5 @@
 /** Profiles, and predictions beside measurements. */
-import type { Validation } from "../../../bench/kernel/validate.ts";
+import { ALLOWED, isTold, type Validation } from "../../../bench/kernel/validate.ts";
 import type { CostProfile } from "../../../bench/model/profile.ts";
 import { median } from "../../../bench/statistics.ts";
 import type { Paint } from "../../paint.ts";
@@ -28,9 +28,6 @@ export function formatCalibration(profile: CostProfile, format: "table" | "json"
   );
   return [...formatColumns([head, ...rows], { paint }), ...curves];
 }
-
-/** What the promise allows. */
-const ALLOWED = 0.25;
 
 const HEAD = ["strategy", "policies", "connection", "rules", "predicted ns", "measured ns", "noise ns", "error"];
 
@@ -72,11 +69,6 @@ function painted(texts: readonly string[], row: Validation | undefined): readonl
     if (index === texts.length - 1) return { text, align: "right", look: !isSure ? "faint" : isNear ? "good" : "bad" };
     return index >= 3 || index === 1 ? { text, align: "right" } : { text };
   });
-}
-
-/** Whether the measurement is sure enough to hold a prediction against it. */
-export function isTold({ noise, measured }: Pick<Validation, "noise" | "measured">): boolean {
-  return noise < ALLOWED * measured;
 }
 
 /** `24 of 26 within 25 %, median error 8 %; 4 more too small to be told from the noise` */

@@ -4,19 +4,10 @@ import { growthOf } from "../../../bench/growth.ts";
 import { type BenchResult, suiteOf } from "../../../bench/result.ts";
 import { SUITES } from "../../../bench/suites/registry.ts";
 import { escapeHtml, htmlPage, htmlRow } from "../html.ts";
+import { CHART_STYLE } from "./chart.ts";
 import { figures, plusMinus } from "./figures.ts";
 import { suiteChart, suiteRidges } from "./suiteChart.ts";
 import type { BenchView } from "./table.ts";
-
-/** Of charts alone, for files that hold one. */
-export const CHART_STYLE = [
-  "svg{width:100%;height:auto;font:12px ui-sans-serif,system-ui,sans-serif;overflow:visible}",
-  ".minor{stroke:currentColor;stroke-opacity:.05}.major{stroke:currentColor;stroke-opacity:.16}",
-  ".tick,.axis{fill:currentColor;fill-opacity:.65}.row{fill:currentColor}.name,.value{font-weight:600}",
-  ".band{fill-opacity:.1}.line{fill:none;stroke-width:2.2;stroke-linejoin:round}.thread{stroke-opacity:.45;fill:none}",
-  ".whisker{stroke-width:3;stroke-opacity:.28;stroke-linecap:round}.ridge{fill-opacity:.35;stroke-width:1.2}",
-  ".hit{fill:transparent}.dot:hover circle:last-child{r:6.5}",
-];
 
 const PAGE_STYLE = [
   ":root{color-scheme:light dark}",

@@ -3,7 +3,7 @@ import { seriesName } from "../../../bench/growth.ts";
 import { bucketValue } from "../../../bench/histogram.ts";
 import type { BenchResult } from "../../../bench/result.ts";
 import type { Suite } from "../../../bench/suites/suite.ts";
-import { type ChartPoint, curveChart, dotChart, ridgeChart } from "./chart.ts";
+import { CHART_STYLE, type ChartPoint, curveChart, dotChart, ridgeChart } from "./chart.ts";
 import { plusMinus } from "./figures.ts";
 import { withUnit } from "./scale.ts";
 
@@ -32,6 +32,13 @@ export function suiteChart(suite: Suite, results: readonly BenchResult[]): reado
       .sort((a, b) => a.x - b.x),
   }));
   return curveChart({ label, xLabel, unit, curves });
+}
+
+/** The chart as a file of its own, which brings its style along. */
+export function standaloneChart(suite: Suite, results: readonly BenchResult[]): readonly string[] {
+  const [head = "", ...rest] = suiteChart(suite, results);
+  const style = [...CHART_STYLE, "svg{background:#fff;color:#1d2025}"].join("");
+  return [head, `<style>${style}</style>`, ...rest];
 }
 
 /** The distributions of a suite's results at its largest size that all curves reach. */

@@ -1,0 +1,99 @@
+/** `bench docs`: the page docs/benchmarks.md with its charts, from one run of everything, or from what earlier runs left. */
+import type { Command } from "commander";
+import { readValidations } from "../bench/kernel/validate.ts";
+import { readPeerRows } from "../bench/peers/run.ts";
+import { type BenchReport, NotAReport, readReport, suiteOf } from "../bench/result.ts";
+import { SUITES } from "../bench/suites/registry.ts";
+import { readTargetRows } from "../bench/targets/run.ts";
+import { addMannerFlags, type MannerFlags } from "./flags.ts";
+import { formatBenchDocs } from "./format/bench/docs.ts";
+import { standaloneChart } from "./format/bench/suiteChart.ts";
+import { joinPath, readText } from "./input.ts";
+import { UsageError } from "./io.ts";
+import type { Session } from "./session.ts";
+
+interface DocsFlags extends MannerFlags {
+  readonly folder: string;
+  readonly data?: string;
+}
+
+/** What the page is made of, and the command whose JSON it is. */
+const PARTS = {
+  report: ["bench"],
+  targets: ["bench", "targets"],
+  peers: ["bench", "peers"],
+  validate: ["bench", "validate"],
+} as const;
+
+export function defineDocs(command: Command, session: Session): void {
+  addMannerFlags(command)
+    .description("write benchmarks.md and its charts: runs everything, which takes a quarter of an hour")
+    .option("--folder <DIR>", "where the page goes", "docs")
+    .option(
+      "--data <DIR>",
+      "JSON of earlier runs (report, targets, peers, validate .json): what is there is not run again",
+    )
+    .action((flags: DocsFlags) => docs(flags, session));
+}
+
+async function docs(flags: DocsFlags, session: Session): Promise<void> {
+  const { io } = session;
+  const progress = session.progress("parts", Object.keys(PARTS).length);
+  const texts = new Map<string, string>();
+  for (const [part, argv] of Object.entries(PARTS)) {
+    texts.set(part, await textOf(part, argv, flags, session));
+    if (!(await progress.step())) return;
+  }
+  await progress.done();
+  const report = reportFrom(texts.get("report") ?? "");
+  const page = formatBenchDocs({
+    report,
+    targets: rowsFrom("targets", texts.get("targets"), readTargetRows),
+    peers: rowsFrom("peers", texts.get("peers"), readPeerRows),
+    validations: rowsFrom("validate", texts.get("validate"), readValidations),
+  });
+  for (const suite of SUITES) {
+    const results = report.results.filter((result) => suiteOf(result) === suite.name);
+    if (results.length === 0) continue;
+    await io.writeFile(
+      joinPath(flags.folder, `benchmarks/${suite.name}.svg`),
+      standaloneChart(suite, results).join("\n"),
+    );
+  }
+  await io.writeFile(joinPath(flags.folder, "benchmarks.md"), `${page.join("\n")}\n`);
+}
+
+/** The JSON of a part: what an earlier run left, or what it is now. */
+async function textOf(part: string, argv: readonly string[], flags: DocsFlags, session: Session): Promise<string> {
+  const { io } = session;
+  const file = flags.data === undefined ? undefined : joinPath(flags.data, `${part}.json`);
+  if (file !== undefined && (await io.kindOf(file)) === "file") return readText(io, file);
+  const lines: string[] = [];
+  const onLine = (line: string) => void lines.push(line);
+  const code = await io.runSelf({ argv: [...argv, "-o", "json", "--quiet"], signal: io.interrupted, onLine });
+  const text = lines.join("\n");
+  // Without root there is no kernel to validate against: the page says so.
+  if (code !== 0 && part !== "validate") throw new UsageError(`chainwalk ${argv.join(" ")} ended with ${code}`);
+  if (file !== undefined && text !== "") await io.writeFile(file, `${text}\n`);
+  return text;
+}
+
+function reportFrom(text: string): BenchReport {
+  try {
+    return readReport(text);
+  } catch (error) {
+    if (!(error instanceof NotAReport)) throw error;
+    throw new UsageError(`report.json: not what bench -o json writes: ${error.message}`);
+  }
+}
+
+/** Rows that another verb of ours wrote; nothing where it could not run. */
+function rowsFrom<Row>(part: string, text: string | undefined, read: (text: string) => readonly Row[]): readonly Row[] {
+  if (text === undefined || text.trim() === "") return [];
+  try {
+    return read(text);
+  } catch (error) {
+    const why = error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
+    throw new UsageError(`${part}.json: not what chainwalk bench ${part} writes: ${why}`);
+  }
+}
