@@ -25,7 +25,7 @@ export interface ResolvedRecord extends FlowRecord {
 }
 
 /** Connections remembered, so that a later record of one goes on with it; the longest unused is forgotten first. */
-const MAX_CONNECTIONS = 100_000;
+const MAX_CONNECTIONS = 20_000;
 
 /** A record this long after the last one of its tuple is another connection. */
 const IDLE_SECONDS = 3600;

@@ -27,10 +27,10 @@ import type { LogReader, LogSink } from "./logReader.ts";
 /**
  * Packets held back to put them in order. A log with more overlapping flows than that is in order only nearly, and says so.
  */
-const MAX_WAITING = 65_536;
+const MAX_WAITING = 16_384;
 
 /** Texts of addresses kept with what they parse to. */
-const MAX_ADDRESSES = 65_536;
+const MAX_ADDRESSES = 16_384;
 
 /** As many as the `interfaceId` column can tell apart. */
 const MAX_INTERFACES = 65_536;
