@@ -60,7 +60,8 @@ export class FlowMap {
   /** Finds the packet's flow and refreshes it. `direction` is that of the endpoint which asks. */
   lookup(packet: CurrentPacket, direction: PolicyDirection): FlowState {
     const related = isIcmpError(packet) ? KIND.related : 0;
-    const [answered, opened] = direction === "egress" ? [KIND.in, KIND.out] : [KIND.out, KIND.in];
+    const answered = direction === "egress" ? KIND.in : KIND.out;
+    const opened = direction === "egress" ? KIND.out : KIND.in;
     // The other side's flow first: an answer is an answer, even if it could also be a beginning.
     this.#probes = 1;
     this.#loadKey(packet, answered | related, "reply");

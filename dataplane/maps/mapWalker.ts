@@ -27,6 +27,13 @@ const CT_STATE_OF: Readonly<Record<FlowState, CtState>> = {
   related: "related",
 };
 
+const STATE_CODE: Readonly<Record<FlowState, number>> = {
+  new: CT_STATE_CODE.new,
+  established: CT_STATE_CODE.established,
+  reply: CT_STATE_CODE.established,
+  related: CT_STATE_CODE.related,
+};
+
 const WHY: Readonly<Record<FlowState, string>> = {
   new: "no flow of these addresses and ports",
   established: "its flow was opened from this side; policy is asked again",
@@ -150,7 +157,7 @@ export class MapWalker {
     }
     const state = this.#flows.lookup(packet, direction);
     results.conntrackLookups[row] = (results.conntrackLookups[row] ?? 0) + this.#flows.probes;
-    results.ctState[row] = CT_STATE_CODE[CT_STATE_OF[state]];
+    results.ctState[row] = STATE_CODE[state];
     this.#sink?.step({ kind: "conntrack", node: this.#node, state: CT_STATE_OF[state], why: WHY[state] });
     if (state === "reply" || state === "related") {
       results.decision[row] = DECISION.none;

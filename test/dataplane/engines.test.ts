@@ -4,11 +4,13 @@ import { Random } from "../../bench/workloads/random.ts";
 import { clusterOf } from "../../bench/workloads.ts";
 import { resolvePolicies } from "../../compiler/compile.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
-import { ENGINES, type Engine } from "../../dataplane/dataplane.ts";
+import { Dataplane, ENGINES, type Engine } from "../../dataplane/dataplane.ts";
 import { createFabricResults, Fabric, type FabricResults } from "../../dataplane/fabric.ts";
 import { appendPacket, createBatch, makePacket, type Packet, type PacketBatch } from "../../dataplane/packet.ts";
+import { createResults } from "../../dataplane/result.ts";
 import { VERDICT_CODE } from "../../dataplane/verdict.ts";
 import { address } from "../arbitraries/builders.ts";
+import { nodeProgram, packetFrom } from "./nodeUnderTest.ts";
 
 const ROWS = 64;
 const BATCHES = 40;
@@ -114,6 +116,58 @@ it("packets of all kinds were among them", () => {
   expect(count.accepted).toBeGreaterThan(2_000);
   expect(count.refused).toBeGreaterThan(2_000);
   expect(count.established).toBeGreaterThan(2_000);
+});
+
+describe("what a connection remembers of its packets", () => {
+  const RULES = `*filter
+    :FORWARD DROP [0:0]
+    -A FORWARD -m mark --mark 0x7/0xf -j DROP
+    -A FORWARD -p tcp -m tcp --tcp-flags PSH PSH -j REJECT --reject-with tcp-reset
+    -A FORWARD -i eth0 -m conntrack --ctstate ESTABLISHED -j DROP
+    -A FORWARD -j ACCEPT`;
+
+  it("holds in the same context only: mark, TCP flags, devices", () => {
+    const told = ENGINES.map((engine) => {
+      const node = new Dataplane(nodeProgram({ rules: RULES }), { engine });
+      const [inside, outside] = [node.devices.number("cali0"), node.devices.number("eth0")];
+      const ports = { sourcePort: 1_000, destinationPort: 80 };
+      const segment = (line: string, more: Partial<Packet> = {}) => packetFrom(line, { ...ports, ...more });
+      const there = "tcp 10.1.0.10:1000 > 8.8.8.8:80";
+      const batch = createBatch(12);
+      const packets = [
+        segment(`${there} S`, { sequence: 9 }),
+        segment("tcp 8.8.8.8:80 > 10.1.0.10:1000 SA", {
+          sourcePort: 80,
+          destinationPort: 1_000,
+          sequence: 5,
+          acknowledgment: 10,
+        }),
+        ...Array.from({ length: 10 }, (_, index) =>
+          segment(`${there} ${index % 3 === 2 ? "PA" : "A"}`, {
+            sequence: 10 + index,
+            acknowledgment: 6,
+            payloadBytes: 1,
+          }),
+        ),
+      ];
+      for (const packet of packets) {
+        const row = appendPacket(batch, packet);
+        batch.mark[row] = row > 2 && row % 4 === 0 ? 7 : 0;
+        // The answer comes by a device that lets it pass; one of the later segments does not.
+        batch.inDevice[row] = row === 6 ? outside : inside;
+        batch.outDevice[row] = row === 6 ? inside : outside;
+      }
+      const lines: string[] = [];
+      for (let time = 0; time < 3; time++) {
+        const results = createResults(12);
+        node.push(batch, results, 0, 12);
+        lines.push([results.verdict, results.decision, results.rules, results.ctState].join(" "));
+      }
+      return lines.join("\n");
+    });
+    expect(told[1]).toBe(told[0]);
+    expect(told[0]).toContain("0,0,0,0,1,0,1,2,1,0,2,0");
+  });
 });
 
 /** Each packet in a batch of its own; its results copied to its row. */

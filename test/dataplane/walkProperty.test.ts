@@ -130,7 +130,8 @@ function textOf(results: ResultBatch): string {
  */
 function withNeighbours(inputs: readonly NaiveInput[]): readonly NaiveInput[] {
   return inputs.flatMap((input, index) => {
-    const other = inputs[(index + 1) % inputs.length]?.packet ?? input.packet;
+    const neighbour = inputs[(index + 1) % inputs.length] ?? input;
+    const other = neighbour.packet;
     const { family } = input.packet.source;
     const changes: readonly Partial<Packet>[] = [
       {},
@@ -138,7 +139,10 @@ function withNeighbours(inputs: readonly NaiveInput[]): readonly NaiveInput[] {
       family === other.source.family ? { destination: other.destination } : { destinationPort: other.destinationPort },
       [{ sourcePort: other.sourcePort }, { tcpFlags: other.tcpFlags }, { icmpCode: other.icmpCode }][index % 3] ?? {},
     ];
-    return changes.map((change) => ({ ...input, packet: { ...input.packet, ...change } }));
+    const { mark, devices, connmark, state } = neighbour;
+    const elsewhere = [{ mark }, { devices: { ...devices, path: input.devices.path } }, { connmark }, { state }];
+    const inPlace = changes.map((change) => ({ ...input, packet: { ...input.packet, ...change } }));
+    return [...inPlace, ...elsewhere.map((change) => ({ ...input, ...change }))];
   });
 }
 
