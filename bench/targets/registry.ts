@@ -3,9 +3,9 @@ import { cyclonusTargets } from "./cyclonus.ts";
 import { establishedTargets } from "./established.ts";
 import { modelTargets } from "./model.ts";
 import { newPacketTargets } from "./newPacket.ts";
+import { replayTargets } from "./replay.ts";
 import { scaleTargets } from "./scale.ts";
 import type { Target } from "./target.ts";
-import { unbuiltTargets } from "./unbuilt.ts";
 import { walkTargets } from "./walk.ts";
 
 export const TARGETS: readonly Target[] = [
@@ -15,5 +15,5 @@ export const TARGETS: readonly Target[] = [
   ...scaleTargets,
   ...cyclonusTargets,
   ...modelTargets,
-  ...unbuiltTargets,
+  ...replayTargets,
 ];
