@@ -18,6 +18,7 @@ export interface ReplayFlags extends SetupFlags {
   readonly keepDuplicates?: boolean;
   readonly suggest?: boolean;
   readonly jobs: number;
+  readonly capturedOn?: string;
   readonly resume?: string;
   readonly checkpointSeconds: number;
 }
@@ -42,6 +43,7 @@ export async function runReplay(input: ReplayInput, session: Session): Promise<v
     loaded,
     filter: { ...(flags.filter !== undefined && { expression: flags.filter }), hubble, namespace },
     namespace,
+    capturedOn: capturedOn(flags, loaded),
     jobs: flags.jobs,
     duplicates: flags.keepDuplicates === true ? "kept" : "counted once",
   };
@@ -73,6 +75,12 @@ function check({ traffic, flags }: ReplayInput, session: Session): void {
   if (flags.output === "pcapng" && session.io.stdout.isTerminal) {
     throw new UsageError("-o pcapng writes bytes, and standard output is a terminal: redirect it to a file");
   }
+}
+
+function capturedOn({ capturedOn: name }: ReplayFlags, { sides }: LoadedSetup): string | undefined {
+  const names = new Set(sides.flatMap(({ cluster }) => cluster.model.nodes.map((node) => node.name)));
+  if (name === undefined || names.has(name)) return name;
+  throw new UsageError(`--captured-on: unknown node "${name}"; there are ${[...names].join(", ") || "no nodes"}`);
 }
 
 /** `--resume`: the file, for exactly this question. */

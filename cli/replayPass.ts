@@ -6,7 +6,7 @@ import { BATCH_ROWS } from "../traffic/source.ts";
 import { resolverOf } from "../verify/who.ts";
 import { type ReadFindings, Recording, type TrafficIo } from "./replayTraffic.ts";
 
-export interface PassOptions extends Pick<ReplayOptions, "share" | "onEnded" | "onPushed"> {
+export interface PassOptions extends Pick<ReplayOptions, "share" | "onEnded" | "onPushed" | "capturedOn"> {
   readonly loaded: LoadedSetup;
   /** Index of the main side. */
   readonly main: number;
@@ -24,7 +24,7 @@ export class ReplayPass {
 
   constructor(options: PassOptions) {
     this.#options = options;
-    const { loaded, main, filter, share, onEnded, onPushed } = options;
+    const { loaded, main, filter, share, onEnded, onPushed, capturedOn } = options;
     const { sides, book } = loaded;
     this.#services = servicesOf(loaded);
     this.replay = new Replay(
@@ -35,6 +35,7 @@ export class ReplayPass {
         ...(filter !== undefined && { filter }),
         ...(this.#services !== undefined && { services: this.#services }),
         ...(share !== undefined && { share }),
+        ...(capturedOn !== undefined && { capturedOn }),
         ...(onEnded !== undefined && { onEnded }),
         ...(onPushed !== undefined && { onPushed }),
       },

@@ -23,6 +23,8 @@ export interface RunOptions {
   /** Of names without one. */
   readonly namespace: string;
   readonly duplicates: "kept" | "counted once";
+  /** The node where the recording was made. */
+  readonly capturedOn: string | undefined;
   /** Threads. */
   readonly jobs: number;
   /** Where to leave and find what was done; undefined: nowhere. */
@@ -40,13 +42,14 @@ export class ReplayRun {
   /** Throws a `UsageError` when the filter means nothing. */
   constructor(options: RunOptions) {
     this.#options = options;
-    const { loaded, output, setup, namespace, duplicates } = options;
+    const { loaded, output, setup, namespace, duplicates, capturedOn } = options;
     this.#pass = new ReplayPass({
       loaded,
       main: setup.main,
       filter: flowFilter(options),
       namespace,
       duplicates,
+      ...(capturedOn !== undefined && { capturedOn }),
       ...(output?.wantsPackets === true && { onPushed: (rows) => output.pushed(rows) }),
       ...(this.#isStreaming && {
         onEnded: (table, slots) =>
@@ -74,7 +77,17 @@ export class ReplayRun {
     const { replay } = this.#pass;
     replay.finish();
     if (!this.#isStreaming) for (const slot of replay.table.ordered()) replay.tally.add(replay.table, slot);
-    this.findings.notes.push(...notesOf(this.#report));
+    this.findings.notes.push(...notesOf(this.#report), ...this.#elsewhere());
+  }
+
+  /** A node records what it sends, gets and forwards for its pods; anything else says that names and places do not fit. */
+  #elsewhere(): readonly string[] {
+    const { capturedOn } = this.#options;
+    const { elsewhere } = this.#pass.replay.tally;
+    if (capturedOn === undefined || elsewhere === 0) return [];
+    return [
+      `${elsewhere} ${elsewhere === 1 ? "flow has" : "flows have"} neither end on ${capturedOn}, where the recording was made: the manifests may be of another time, or the capture of another node`,
+    ];
   }
 
   get #isStreaming(): boolean {

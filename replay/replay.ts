@@ -51,6 +51,8 @@ export interface ReplayOptions {
   readonly main: number;
   readonly book: AddressBook;
   readonly filter?: FlowFilter;
+  /** The node where the recording was made. */
+  readonly capturedOn?: string;
   readonly services?: Services;
   /** Of `of` workers the one that has flows whose hash falls on `index`. */
   readonly share?: { readonly index: number; readonly of: number };
@@ -87,7 +89,7 @@ export class Replay {
   constructor(options: ReplayOptions, capacity: number) {
     this.#options = options;
     this.table = new FlowTable(options.sides.length);
-    this.tally = new Tally(options.book, options.main);
+    this.tally = new Tally(options.book, options.main, options.capturedOn);
     this.#scratch = createBatch(capacity);
     this.#rows = new Int32Array(capacity);
     this.#flows = new Int32Array(capacity);

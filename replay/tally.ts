@@ -42,6 +42,8 @@ export class Tally {
   /** Flows whose beginning is not in the recording, and flows whose Service address was translated. */
   startMissing = 0;
   translated = 0;
+  /** Flows of which neither end is on the node where the recording was made. */
+  elsewhere = 0;
   /** Packets of flows that a filter did not want. */
   filteredPackets = 0;
   filteredFlows = 0;
@@ -51,10 +53,13 @@ export class Tally {
   readonly #unknown = new Map<string, AddressSum>();
   readonly #book: AddressBook;
   readonly #main: number;
+  readonly #capturedOn: string | undefined;
 
-  constructor(book: AddressBook, main: number) {
+  /** `capturedOn`: the node where the recording was made, when it is known. */
+  constructor(book: AddressBook, main: number, capturedOn?: string) {
     this.#book = book;
     this.#main = main;
+    this.#capturedOn = capturedOn;
   }
 
   add(table: FlowTable, slot: number): void {
@@ -75,6 +80,7 @@ export class Tally {
     for (let code = 0; code < 4; code++) this.packetVerdicts[code as 0] += side.packets[slot * 4 + code] ?? 0;
     if ((state & FLOW_STATE.startMissing) !== 0) this.startMissing++;
     if ((state & FLOW_STATE.translated) !== 0) this.translated++;
+    if (this.#capturedOn !== undefined && !this.#isOn(this.#capturedOn, table, slot)) this.elsewhere++;
     if (hasChanged(table, slot)) {
       this.changed++;
       if (table.sides[0]?.verdict[slot] === VERDICT_CODE.accept) {
@@ -100,6 +106,13 @@ export class Tally {
 
   get unknownAddressCount(): number {
     return this.#unknown.size;
+  }
+
+  #isOn(node: string, table: FlowTable, slot: number): boolean {
+    return [table.source(slot), table.destination(slot)].some((address) => {
+      const owner = this.#book.owner(this.#book.numberOf(address));
+      return owner?.kind === "pod" ? owner.pod.node === node : owner?.name === `node:${node}`;
+    });
   }
 
   #addEnd(address: IpAddress, packets: number): void {

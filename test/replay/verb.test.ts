@@ -243,3 +243,48 @@ describe("replay of a change", () => {
     ]);
   });
 });
+
+describe("where and how a recording was made", () => {
+  it("flows that the named node cannot have seen are said, an unknown node is refused", async () => {
+    const { err } = await replay(`-f ${DB} t.jsonl --captured-on node-b`);
+    expect(err).toContain("1 flow has neither end on node-b");
+    expect(
+      (await chainwalk(`replay -f ${DB} t.jsonl --captured-on nowhere`, { files: { "t.jsonl": TRAFFIC } })).err,
+    ).toBe('error: --captured-on: unknown node "nowhere"; there are node-a, node-b\n');
+  });
+
+  it("Service addresses become the endpoint's where the Service is given, and its replies come from there", async () => {
+    const service = `apiVersion: v1
+kind: Service
+metadata: { name: db, namespace: default }
+spec: { clusterIP: 10.96.0.10, ports: [{ port: 33, targetPort: 3306 }] }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: db-x, namespace: default, labels: { kubernetes.io/service-name: db } }
+addressType: IPv4
+ports: [{ name: "", port: 3306, protocol: TCP }]
+endpoints: [{ addresses: [10.10.1.10], conditions: { ready: true } }]
+`;
+    const lines = [
+      { protocol: "tcp", source: "prod/api-pod", destination: "10.96.0.10", destinationPort: 33 },
+      {
+        protocol: "tcp",
+        source: "10.96.0.10",
+        sourcePort: 33,
+        destination: "prod/api-pod",
+        destinationPort: 40000,
+        tcpFlags: "SA",
+      },
+    ];
+    const files = { "s.jsonl": jsonl(lines), "service.yaml": service };
+    const given = await replay(`-f ${DB} -f service.yaml s.jsonl`, files);
+    expect(given.report.flows).toMatchObject([
+      { to: "default/db", destinationPort: 3306, packets: 2, verdict: "accept", translated: true },
+    ]);
+    expect(given.report.totals.unknownAddresses).toBe(0);
+    const missing = await replay(`-f ${DB} s.jsonl`, files);
+    expect(missing.report.flows).toMatchObject([{ to: "10.96.0.10", packets: 2 }]);
+    expect(missing.report.totals.unknownAddresses).toBe(1);
+  });
+});
