@@ -36,6 +36,7 @@ interface Modules {
   readonly "dataplane/fabric.ts": typeof import("../../dataplane/fabric.ts");
   readonly "verify/kernel/judge.ts": typeof import("../../verify/kernel/judge.ts");
   readonly "compiler/strategies/registry.ts": typeof import("../../compiler/strategies/registry.ts");
+  readonly "test/mutants/hunt.ts": typeof import("./hunt.ts");
   readonly "test/kernel/connectionCampaign.ts": typeof import("../kernel/connectionCampaign.ts");
 }
 

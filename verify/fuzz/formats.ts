@@ -26,6 +26,7 @@ import { parseScenario } from "../scenario.ts";
 import { packetSteps } from "./case.ts";
 import { edgePackets } from "./edges.ts";
 import { changesBetween, scenarioText } from "./finding.ts";
+import { flowLog, LOG_FORMATS } from "./flowLogs.ts";
 import type { Source } from "./mutate.ts";
 
 /** What a reader said of an input. */
@@ -241,6 +242,7 @@ export const FORMATS: readonly InputFormat[] = [
     writer.addInterface({ linkType: PACKET_LINK_TYPE, name: "eth0" });
     return writer;
   }),
+  ...LOG_FORMATS.map(logFormat),
 ];
 
 const STRATEGY_NAMES: readonly string[] = [...STRATEGIES.map(({ name }) => name), REFERENCE];
@@ -315,21 +317,32 @@ function captureFormat(name: TrafficFormat, writerOf: () => PcapWriter | PcapngW
         writer.frame({ ...packetFrame(packet), interfaceId: 0 });
       return writer.take();
     },
-    read: async (bytes) => {
-      try {
-        const source = await openTraffic(once(bytes), { format: name });
-        let rows = 0;
-        for await (const { packets } of source.batches()) rows += packets.length;
-        const rejections = source.issues
-          .filter(({ severity }) => severity === "error")
-          .map(({ message, offset, line }) => ({ message, place: placeText(offset, line) }));
-        return { rejections, features: [`${Math.min(rows, 3)}`, ...source.skipped.keys(), ...source.notes] };
-      } catch (error) {
-        if (!(error instanceof TrafficError)) throw error;
-        return { rejections: [{ message: error.message, place: `byte ${error.offset}` }], features: [] };
-      }
-    },
+    read: (bytes) => readTraffic(name, bytes),
   };
+}
+
+function logFormat(name: (typeof LOG_FORMATS)[number]): InputFormat {
+  return {
+    name,
+    extension: "log",
+    make: ({ parts, random }) => ENCODER.encode(flowLog(name, packetsFor(parts.cluster(), random))),
+    read: (bytes) => readTraffic(name, bytes),
+  };
+}
+
+async function readTraffic(format: TrafficFormat, bytes: Uint8Array): Promise<Reading> {
+  try {
+    const source = await openTraffic(once(bytes), { format });
+    let rows = 0;
+    for await (const { packets } of source.batches()) rows += packets.length;
+    const rejections = source.issues
+      .filter(({ severity }) => severity === "error")
+      .map(({ message, offset, line }) => ({ message, place: placeText(offset, line) }));
+    return { rejections, features: [`${Math.min(rows, 3)}`, ...source.skipped.keys(), ...source.notes] };
+  } catch (error) {
+    if (!(error instanceof TrafficError)) throw error;
+    return { rejections: [{ message: error.message, place: `byte ${error.offset}` }], features: [] };
+  }
 }
 
 function placeText(offset: number | undefined, line: number | undefined): string | undefined {

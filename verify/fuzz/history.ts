@@ -94,7 +94,7 @@ interface Connection {
   readonly places: string;
   /** Every packet so far passed, so that all nodes on the way know it. */
   isWhole: boolean;
-  /** TCP: the answer to the SYN was seen. */
+  /** Something came back; of TCP, the answer to the SYN. */
   isAnswered: boolean;
 }
 
@@ -145,6 +145,8 @@ function expectedOf(meeting: Meeting): Verdict | undefined {
   if (!known.isWhole || known.places !== placesOf(cluster, known.first)) return undefined;
   if (packet.protocol === PROTOCOL.tcp && !known.isAnswered && !isAnswer(packet)) return undefined;
   const isForward = tupleKey(packet) === tupleKey(known.first);
+  // Until something comes back, more of the same is new to nf_conntrack (IP_CT_NEW): the policies of today are asked.
+  if (isForward && !known.isAnswered) return policyVerdict(meeting);
   return isForward && programs.some(({ kind }) => kind === "maps") ? policyVerdict(meeting) : "accept";
 }
 
@@ -164,7 +166,8 @@ function policyVerdict({ accused, cluster, packet }: Meeting): Verdict {
 function remember(connections: Map<string, Connection>, { cluster, packet, known }: Meeting, actual: Verdict): void {
   if (known !== undefined) {
     if (actual !== "accept") known.isWhole = false;
-    if (isAnswer(packet)) known.isAnswered = true;
+    const isReply = tupleKey(packet) !== tupleKey(known.first);
+    if (isAnswer(packet) || (isReply && packet.protocol === PROTOCOL.udp)) known.isAnswered = true;
     return;
   }
   const isWhole = actual === "accept" && opens(packet);
