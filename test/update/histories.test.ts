@@ -85,7 +85,7 @@ const histories = fc
   .chain((stack) => fc.array(clusterArbitrary({ stack }), { minLength: 2, maxLength: 3 }))
   .filter((models) => models.every(({ nodes }) => nodes.some(({ name }) => name === NODE)));
 
-const RUNS = process.env.CI === undefined ? 3 : 30;
+const RUNS = process.env.CI === undefined ? 2 : 20;
 /** What they remember shows in their state: a fresh one is another one, see update.ts of each. */
 const WITH_MEMORY: ReadonlySet<string> = new Set(["weave-net", "romana"]);
 

@@ -3,7 +3,16 @@ import { describe, expect, it } from "vitest";
 import { CommandReader } from "../../compiler/import/operations.ts";
 import { NodeState } from "../../compiler/update/nodeState.ts";
 import { hasShared } from "../shared.ts";
-import { commandsOf, NODES, STORIES, stateLines, stateOf, storyClusters, strategyCalled } from "./recordings.ts";
+import {
+  commandsOf,
+  hasTime,
+  NODES,
+  STORIES,
+  stateLines,
+  stateOf,
+  storyClusters,
+  strategyCalled,
+} from "./recordings.ts";
 
 const SOLUTIONS = [
   ["kube-router", "kube-router", NODES],
@@ -12,7 +21,7 @@ const SOLUTIONS = [
   ["romana", "romana", ["node-a"]],
 ] as const;
 
-describe.skipIf(!hasShared)("recorded commands", () => {
+describe.skipIf(!hasShared || !hasTime)("recorded commands", () => {
   for (const [solution, name, nodes] of SOLUTIONS) {
     it(`of ${solution}, executed on the state before, give the state after`, () => {
       const strategy = strategyCalled(name);

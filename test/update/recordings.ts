@@ -12,6 +12,9 @@ import { ourText } from "../realDumps/nodeText.ts";
 import { chainLines, parseChains, parseSets, setLines } from "../realDumps/normalise.ts";
 import { sharedPath } from "../shared.ts";
 
+/** Some seconds each: for CI, which has the time. */
+export const hasTime = process.env.CI !== undefined;
+
 /** Without CI one node stands for both. */
 export const NODES = process.env.CI === undefined ? (["node-a"] as const) : (["node-a", "node-b"] as const);
 

@@ -18,12 +18,15 @@ export interface NamedPort {
 }
 
 export interface NamedPortIndex {
-  /** The numbers of a name under a protocol, ascending (random in the original). */
+  /** The numbers of a name under a protocol, in the order asked for (random in the original). */
   resolve(name: string, protocol: PortProtocol): readonly NamedPort[];
 }
 
+/** Which number of a name gets the first set. */
+export type NumberOrder = "ascending" | "descending";
+
 /** `visits`: pods in the order they are visited; a pod may come twice. Only plain containers are looked at. */
-export function indexNamedPorts(visits: readonly Endpoint[]): NamedPortIndex {
+export function indexNamedPorts(visits: readonly Endpoint[], order: NumberOrder = "ascending"): NamedPortIndex {
   const entries = new Map<string, Map<number, Set<Endpoint>>>();
   for (const pod of visits) {
     const own = new Set([pod]);
@@ -39,7 +42,7 @@ export function indexNamedPorts(visits: readonly Endpoint[]): NamedPortIndex {
   return {
     resolve: (name, protocol) =>
       [...(entries.get(`${protocol} ${name}`) ?? [])]
-        .sort(([a], [b]) => a - b)
+        .sort(([a], [b]) => (order === "ascending" ? a - b : b - a))
         .map(([port, pods]) => ({ protocol, port, pods })),
   };
 }

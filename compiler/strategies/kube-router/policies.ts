@@ -36,9 +36,10 @@ export function lowerPolicies(cluster: ResolvedCluster, settings: Settings, fami
         origin: policy.policy.key,
       });
       const scope: PolicyScope = { cluster, settings, family, sets, members, policy, direction, target };
-      const subjects = indexNamedPorts(ingressVisits(scope));
+      const subjects = indexNamedPorts(ingressVisits(scope), settings.numberOrder);
       for (const rule of policy[direction]) {
-        const index = direction === "ingress" ? subjects : indexNamedPorts(egressVisits(scope, rule));
+        const index =
+          direction === "ingress" ? subjects : indexNamedPorts(egressVisits(scope, rule), settings.numberOrder);
         rules.push(...lowerRule(scope, rule, index));
       }
     }

@@ -3,6 +3,7 @@ import { type Cidr, type Family, parseCidr } from "../../../dataplane/address.ts
 import type { PortRange } from "../../../dataplane/program.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { InvalidSetting, type LowerOptions, type StrategyOption, settingOf } from "../strategy.ts";
+import type { NumberOrder } from "./namedPorts.ts";
 
 /** kube-router's own defaults (pkg/options, pkg/svcip). */
 const CLUSTER_RANGE = "10.96.0.0/12";
@@ -40,6 +41,12 @@ export const options: readonly StrategyOption[] = [
       "order in which pods are visited (random in kube-router at each sync): `name`, or names `namespace/pod` separated by commas, the others behind them",
   },
   {
+    name: "named-port-order",
+    default: "ascending",
+    summary:
+      "order in which the numbers of a named port get their sets (random at each sync): `ascending`, `descending`, or `turning`: in a timeline the other way round in each sync, which shows what renumbering does",
+  },
+  {
     name: "policy-order",
     default: "name",
     summary:
@@ -56,6 +63,7 @@ export interface Settings {
   readonly nodePorts: PortRange;
   readonly defaultDeny: boolean;
   readonly families: readonly Family[];
+  readonly numberOrder: NumberOrder;
   readonly podOrder: Order;
   readonly policyOrder: Order;
 }
@@ -82,6 +90,7 @@ export function readSettings(cluster: ResolvedCluster, given: LowerOptions): Set
     nodePorts: readPorts("service-node-port-range", text("service-node-port-range")),
     defaultDeny: flag("netpol-default-deny"),
     families: withIpv6 ? [4, 6] : [4],
+    numberOrder: readNumberOrder(readChoice("named-port-order", text("named-port-order"), NUMBER_ORDERS)),
     podOrder: readOrder(text("pod-order")),
     policyOrder: readOrder(text("policy-order")),
   };
@@ -112,6 +121,13 @@ function readPorts(name: string, text: string): PortRange {
 function readChoice(name: string, text: string, choices: readonly string[]): string {
   if (!choices.includes(text)) throw new InvalidSetting(name, text, choices.join(", "));
   return text;
+}
+
+/** A first sync under `turning` is an ordinary one. */
+const NUMBER_ORDERS = ["ascending", "descending", "turning"];
+
+function readNumberOrder(choice: string): NumberOrder {
+  return choice === "descending" ? "descending" : "ascending";
 }
 
 function readOrder(text: string): Order {

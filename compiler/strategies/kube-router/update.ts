@@ -36,6 +36,7 @@ import type { Controller } from "../../update/controller.ts";
 import type { ClusterEvent } from "../../update/events.ts";
 import type { Operation } from "../../update/operation.ts";
 import type { LowerOptions, Strategy } from "../strategy.ts";
+import type { NumberOrder } from "./namedPorts.ts";
 import { TAIL_CHAIN, TOP_LEVEL } from "./names.ts";
 
 const VERSION = "chain-version";
@@ -49,6 +50,8 @@ export interface SyncingOptions {
 export function syncingController(start: ResolvedCluster, { strategy, options }: SyncingOptions): Controller {
   let program = strategy.lower(start, options);
   let comparable = program;
+  /** Undefined until a sync has turned them. */
+  let numbers: NumberOrder | undefined = options.settings?.get(NUMBERS) === "turning" ? "ascending" : undefined;
   let version = options.settings?.get(VERSION) ?? strategy.options.find(({ name }) => name === VERSION)?.default ?? "0";
   return {
     get program() {
@@ -63,7 +66,9 @@ export function syncingController(start: ResolvedCluster, { strategy, options }:
       const operations: Operation[] = [];
       for (let sync = 1; sync <= syncs; sync++) {
         version = nextVersion(version);
-        const settings = new Map([...(options.settings ?? []), [VERSION, version]]);
+        if (options.settings?.get(NUMBERS) === "turning")
+          numbers = numbers === "ascending" ? "descending" : "ascending";
+        const settings = new Map([...(options.settings ?? []), [VERSION, version], ...numbersOf(numbers)]);
         const next = strategy.lower(after, { ...options, settings });
         const planned = planSync(program, next, `sync ${sync}`);
         operations.push(...planned.operations);
@@ -73,6 +78,13 @@ export function syncingController(start: ResolvedCluster, { strategy, options }:
       return operations;
     },
   };
+}
+
+/** Map order in Go: which number of a named port is the first is drawn anew in each sync. */
+const NUMBERS = "named-port-order";
+
+function numbersOf(order: NumberOrder | undefined): readonly (readonly [string, string])[] {
+  return order === undefined ? [] : [[NUMBERS, order]];
 }
 
 function nextVersion(version: string): string {
