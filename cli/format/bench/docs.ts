@@ -26,6 +26,7 @@ export function formatBenchDocs({ report, targets, peers, validations }: DocsVie
     "",
     `${formatEnvironment(report.environment)}`,
     "",
+    ...warningOf(report),
     "Compare figures of one run only: the machine is shared, and the load above says by how many. Two kinds of time are kept apart: what the",
     "**emulator** takes for a packet (all charts), and what a **real kernel** takes for it (the section on the model).",
     "",
@@ -67,4 +68,14 @@ export function formatBenchDocs({ report, targets, peers, validations }: DocsVie
     }),
     ...growthTable(report).map((line) => line.replace(/^### /, "## ")),
   ].slice(0, -1);
+}
+
+/** A busy machine's figures are too high, and whoever reads them has to know. */
+function warningOf({ environment: { load, cores } }: BenchReport): readonly string[] {
+  if (typeof load !== "number" || typeof cores !== "number" || load <= cores) return [];
+  return [
+    `> **Made on a busy machine**: ${Math.round(load)} processes wanted its ${cores} processors, so times are several times too high, and targets`,
+    "> are missed that may be reached. Ratios to peers in the same run hold better. Run it again on a quiet one.",
+    "",
+  ];
 }
