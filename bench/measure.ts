@@ -77,7 +77,7 @@ function measureBursts(
 
 /** So many operations the optimiser has to have seen, however slow the machine, unless they take longer than this. */
 const WARM_OPERATIONS = 30_000;
-const LONGEST_WARM_UP = 4;
+const LONGEST_WARM_UP_MS = 400;
 
 /** Runs for so long and so often; answers what an operation took in the second half of that, ns. */
 function warmUp(probe: Probe, forMs: number, clock: Clock): number {
@@ -95,7 +95,7 @@ function warmUp(probe: Probe, forMs: number, clock: Clock): number {
   } while (
     values.length < 2 ||
     now - start < forMs ||
-    (operations < WARM_OPERATIONS && now - start < LONGEST_WARM_UP * forMs)
+    (operations < WARM_OPERATIONS && now - start < LONGEST_WARM_UP_MS)
   );
   return Math.max(1, median(values.slice(values.length >> 1)));
 }

@@ -1,0 +1,64 @@
+import { expect, it } from "vitest";
+import { runTargets } from "../../bench/targets/run.ts";
+import type { Measured, Target, TargetRow } from "../../bench/targets/target.ts";
+import { formatTargets } from "../../cli/format/bench/targets.ts";
+import { PLAIN } from "../../cli/paint.ts";
+
+function target(name: string, better: Target["better"], measured: Measured): Target {
+  return { name, unit: "ns", goal: 10, stretch: 5, better, limitMs: 20, peer: "a peer", measure: async () => measured };
+}
+
+const TARGETS = [
+  target("fast", "lower", { measured: 8, peer: 16, note: "as it should be" }),
+  target("slow", "lower", { measured: 30, note: "too many rules" }),
+  target("relative", "lower", { measured: 30, goal: 40, note: "" }),
+  target("throughput", "higher", { measured: 30, note: "" }),
+  target("absent", "lower", { measured: undefined, note: "no kernel here" }),
+];
+
+async function rowsOf(
+  targets: readonly Target[],
+  where: "here" | "processes",
+  process?: "silent",
+): Promise<TargetRow[]> {
+  const rows: TargetRow[] = [];
+  const runSelf = async ({ signal, argv, onLine }: Parameters<Parameters<typeof runTargets>[1]["runSelf"]>[0]) => {
+    if (process === "silent") await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    const name = argv[argv.indexOf("--only") + 1];
+    onLine(
+      JSON.stringify(
+        await rowsOf(
+          targets.filter((one) => one.name === name),
+          "here",
+        ),
+      ),
+    );
+    return 0;
+  };
+  const options = { seed: 1, clock: () => 0, runSelf, signal: new AbortController().signal, where };
+  for await (const row of runTargets(targets, options)) rows.push(row);
+  return rows;
+}
+
+it("a target is passed on its side of the goal, which may be measured as well", async () => {
+  const rows = await rowsOf(TARGETS, "here");
+  expect(rows.map(({ pass }) => pass)).toEqual([true, false, true, true, false]);
+  expect(rows[0]).toMatchObject({ peer: 16, ratio: 0.5, note: "as it should be; peer: a peer" });
+  expect(rows[2]).toMatchObject({ goal: 40, stretch: 35 });
+});
+
+it("a row comes back from a process of its own unchanged", async () => {
+  expect(await rowsOf(TARGETS, "processes")).toEqual(await rowsOf(TARGETS, "here"));
+});
+
+it("what takes too long is ended, and the row says so", async () => {
+  const [row] = await rowsOf(TARGETS.slice(0, 1), "processes", "silent");
+  expect(row).toMatchObject({ measured: null, pass: false, note: "not done within 0.02 s" });
+});
+
+it("the table names what missed and why", async () => {
+  const lines = formatTargets(await rowsOf(TARGETS, "here"), "table", PLAIN);
+  expect(lines.find((line) => line.startsWith("slow"))).toMatch(/30\.0 .* miss$/);
+  expect(lines).toContain("    too many rules");
+  expect(lines.find((line) => line.startsWith("absent"))).toMatch(/not measured$/);
+});
