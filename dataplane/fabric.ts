@@ -83,6 +83,9 @@ export class Fabric {
   /** Numbers of the addresses of the row under way, -1: of no node; and their places on the node it is at. */
   #source = NOWHERE;
   #destination = NOWHERE;
+  /** The nodes of the row under way in order; `NOWHERE`: there is none. */
+  #first = NOWHERE;
+  #second = NOWHERE;
   readonly #ends = { source: NodeRoutes.ELSEWHERE as number, destination: NodeRoutes.ELSEWHERE as number };
   #only = NOWHERE;
   /** Columns of `push`: batches of one. */
@@ -142,7 +145,9 @@ export class Fabric {
     this.#results = this.#oneResult;
     this.#sink = walks ?? sink;
     this.#batch.length = 0;
-    this.#pushRow(appendPacket(this.#batch, packet));
+    const row = appendPacket(this.#batch, packet);
+    this.#locate(row);
+    this.#pushLocated(row);
     const result = this.result(this.#results, 0);
     if (walks === undefined) return result;
     return { ...result, hops: result.hops.map((hop) => ({ ...hop, walk: walks.walkOn(hop.node) })) };
@@ -153,7 +158,25 @@ export class Fabric {
     this.#batch = batch;
     this.#results = results;
     this.#sink = undefined;
-    for (let row = 0; row < batch.length; row++) this.#pushRow(row);
+    const { length } = batch;
+    let from = 0;
+    let waiting = NOWHERE;
+    for (let row = 0; row < length; row++) {
+      this.#locate(row);
+      const node = this.#aloneAt();
+      if (node !== NOWHERE && this.#enter(row, node)) {
+        if (node === waiting) continue;
+        this.#pushWaiting(waiting, from, row);
+        waiting = node;
+        from = row;
+        continue;
+      }
+      // Seen by two nodes or by none: those before it go first.
+      this.#pushWaiting(waiting, from, row);
+      waiting = NOWHERE;
+      if (node === NOWHERE) this.#pushLocated(row);
+    }
+    this.#pushWaiting(waiting, from, length);
   }
 
   /** A row of results as an object for people. Decisions are read from the programs, so read before `load`. */
@@ -192,23 +215,51 @@ export class Fabric {
     this.#places.push(this.#nodes[node]?.routes.place(family, word0, word1, word2, word3) ?? NodeRoutes.ELSEWHERE);
   }
 
-  /** Routes one row of the columns at hand through its nodes. */
-  #pushRow(row: number): void {
+  /** Finds whose the two ends of a row are, and clears its results. */
+  #locate(row: number): void {
     const { verdict, hopCount } = this.#results;
     verdict[row] = VERDICT_CODE.accept;
     hopCount[row] = 0;
+    this.#first = this.#second = NOWHERE;
     if (isToItself(this.#batch, row)) return;
     this.#source = this.#knownSource(row);
     this.#destination = this.#knownDestination(row);
     if (this.#only !== NOWHERE) {
-      this.#hop(row, this.#only);
+      this.#first = this.#only;
       return;
     }
-    const first = this.#owners[this.#source] ?? NOWHERE;
-    const second = this.#owners[this.#destination] ?? NOWHERE;
+    this.#first = this.#source < 0 ? NOWHERE : (this.#owners[this.#source] ?? NOWHERE);
+    const second = this.#destination < 0 ? NOWHERE : (this.#owners[this.#destination] ?? NOWHERE);
+    if (second !== this.#first) this.#second = second;
+  }
+
+  /** The only node that sees the row located last; `NOWHERE`: none does, or two. */
+  #aloneAt(): number {
+    if (this.#second === NOWHERE) return this.#first;
+    return this.#first === NOWHERE ? this.#second : NOWHERE;
+  }
+
+  /** Sends the row located last through its nodes. */
+  #pushLocated(row: number): void {
+    const first = this.#first;
+    const second = this.#second;
     if (first !== NOWHERE) this.#hop(row, first);
-    if (second === NOWHERE || second === first || verdict[row] !== VERDICT_CODE.accept) return;
+    if (second === NOWHERE || this.#results.verdict[row] !== VERDICT_CODE.accept) return;
     this.#hop(row, second);
+  }
+
+  /**
+   * Pushes rows `from` (inclusive) to `to` (exclusive), each of which has entered this node and sees no other. Together,
+   * because to hand over a single row costs as much as to decide it.
+   */
+  #pushWaiting(node: number, from: number, to: number): void {
+    if (node === NOWHERE) return;
+    const { verdict, hops } = this.#results;
+    const [hop] = hops;
+    if (hop === undefined) throw new RangeError(`no results for a hop on node ${node}`);
+    this.#nodes[node]?.push(this.#batch, hop.results, from, to);
+    const decided = hop.results.verdict;
+    for (let row = from; row < to; row++) verdict[row] = decided[row] ?? 0;
   }
 
   /** The number of the source address of a row; -1: of no node. */
@@ -229,20 +280,30 @@ export class Fabric {
   /** Pushes a row through one node, unless the node only talks to itself. */
   #hop(row: number, node: number): void {
     const { verdict, hopCount, hops } = this.#results;
-    const dataplane = this.#nodes[node];
     const hop = hops[hopCount[row] ?? 0];
-    if (dataplane === undefined || hop === undefined) throw new RangeError(`hop ${hopCount[row]} on node ${node}`);
+    if (!this.#enter(row, node)) return;
+    if (hop === undefined) throw new RangeError(`hop ${hopCount[row]} on node ${node}`);
+    this.#nodes[node]?.push(this.#batch, hop.results, row, row + 1, this.#sink);
+    verdict[row] = hop.results.verdict[row] ?? 0;
+  }
+
+  /** Gives a row the path and devices it has on a node and counts the hop. False: the node only talks to itself. */
+  #enter(row: number, node: number): boolean {
+    const { hopCount, hops } = this.#results;
+    const count = hopCount[row] ?? 0;
+    const dataplane = this.#nodes[node];
+    const hop = hops[count];
+    if (dataplane === undefined || hop === undefined) throw new RangeError(`hop ${count} on node ${node}`);
     const { routes } = dataplane;
     const ends = this.#ends;
     ends.source = this.#placeOf(this.#source, node, routes);
     ends.destination = this.#placeOf(this.#destination, node, routes);
     if (ends.source === UNKNOWN) ends.source = placeOfSource(this.#batch, row, routes);
     if (ends.destination === UNKNOWN) ends.destination = placeOfDestination(this.#batch, row, routes);
-    if (setPath(this.#batch, row, routes, ends) === "stays") return;
-    dataplane.push(this.#batch, hop.results, row, row + 1, this.#sink);
+    if (setPath(this.#batch, row, routes, ends) === "stays") return false;
     hop.node[row] = node;
-    hopCount[row] = (hopCount[row] ?? 0) + 1;
-    verdict[row] = hop.results.verdict[row] ?? 0;
+    hopCount[row] = count + 1;
+    return true;
   }
 
   /** Where an address is to a node, as far as that follows from whose it is. */
