@@ -4,8 +4,8 @@ import { loadCluster } from "../../compiler/compile.ts";
 import { manifestsOf, manifestText } from "../../compiler/manifest/write.ts";
 import type { ClusterModel } from "../../compiler/model.ts";
 import { evaluate } from "../../reference/evaluate.ts";
-import { clusterArbitrary } from "./cluster.ts";
-import { allPackets, concerns, packetArbitrary } from "./packet.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+import { allPackets, concerns, packetArbitrary } from "../../verify/fuzz/packet.ts";
 
 /** Without the places in the input, which differ. */
 function placeless(model: ClusterModel): unknown {

@@ -18,8 +18,8 @@ import {
   type TableName,
   type TableProgram,
 } from "../../dataplane/program.ts";
-import { address } from "./builders.ts";
-import { NODES, PLACES } from "./domain.ts";
+import { address } from "../../verify/fuzz/builders.ts";
+import { NODES, PLACES } from "../../verify/fuzz/domain.ts";
 import { extensionMatchesArbitrary, headerArbitrary, type RuleSeat } from "./programMatches.ts";
 import { setsArbitrary } from "./programSets.ts";
 import { targetArbitrary } from "./programTargets.ts";

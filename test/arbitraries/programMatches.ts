@@ -3,8 +3,8 @@ import fc from "fast-check";
 import { type Cidr, type Family, hostCidr } from "../../dataplane/address.ts";
 import { PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
 import type { AddressType, CtStateFlag, IPSet, Match, PortRange, Side, TableName } from "../../dataplane/program.ts";
-import { address, cidr } from "./builders.ts";
-import { BLOCKS, NODES, OUTSIDE, PLACES, PORTS } from "./domain.ts";
+import { address, cidr } from "../../verify/fuzz/builders.ts";
+import { BLOCKS, NODES, OUTSIDE, PLACES, PORTS } from "../../verify/fuzz/domain.ts";
 
 /** Where a rule of a random program stands. */
 export interface RuleSeat {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { type Family, formatCidr } from "../../dataplane/address.ts";
 import { PROTOCOL } from "../../dataplane/packet.ts";
 import type { IPSet, IPSetMember, IPSetOptions, IPSetType } from "../../dataplane/program.ts";
-import { PORTS } from "./domain.ts";
+import { PORTS } from "../../verify/fuzz/domain.ts";
 import { hostArbitrary, prefixArbitrary } from "./programMatches.ts";
 
 /** What an option of a set's creation looks like when it is printed: sizes always, the rest when present. */

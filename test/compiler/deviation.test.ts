@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { deviationsOf, type Quirk } from "../../compiler/deviation.ts";
 import { resolvePolicies } from "../../compiler/resolve.ts";
-import { cluster, EVERYTHING, pod, policy, rule, syn } from "../arbitraries/builders.ts";
+import { cluster, EVERYTHING, pod, policy, rule, syn } from "../../verify/fuzz/builders.ts";
 
 const model = cluster({
   endpoints: [pod("default/a", ["10.1.0.2"]), pod("default/b", ["10.1.0.3"])],

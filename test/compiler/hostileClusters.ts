@@ -14,7 +14,7 @@ import {
   policy,
   policyPort,
   rule,
-} from "../arbitraries/builders.ts";
+} from "../../verify/fuzz/builders.ts";
 
 const ATTACKS = [
   '"',

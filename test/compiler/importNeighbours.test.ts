@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Fabric } from "../../dataplane/fabric.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import type { Attachment } from "../../dataplane/program.ts";
-import { address, packet } from "../arbitraries/builders.ts";
+import { address, packet } from "../../verify/fuzz/builders.ts";
 import { importTexts, issuesOf } from "./importing.ts";
 
 /**

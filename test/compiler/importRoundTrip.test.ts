@@ -8,7 +8,7 @@ import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import { verifyProgram } from "../../compiler/verify.ts";
 import type { Family } from "../../dataplane/address.ts";
 import type { Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { programArbitrary } from "../arbitraries/program.ts";
 
 /** Through the text and back. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Fabric } from "../../dataplane/fabric.ts";
 import type { Attachment, TableProgram } from "../../dataplane/program.ts";
-import { address, packet } from "../arbitraries/builders.ts";
+import { address, packet } from "../../verify/fuzz/builders.ts";
 import { filterSave, programOf } from "./importing.ts";
 
 const NODE: Attachment = {

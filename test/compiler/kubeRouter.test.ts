@@ -27,8 +27,8 @@ import {
   rule,
   selector,
   syn,
-} from "../arbitraries/builders.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
+} from "../../verify/fuzz/builders.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { HARMLESS, hostileCluster, hostileClusterArbitrary } from "./hostileClusters.ts";
 
 type Settings = Readonly<Record<string, string>>;

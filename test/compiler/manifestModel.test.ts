@@ -7,7 +7,7 @@ import { loadCluster } from "../../compiler/compile.ts";
 import { manifestsOf, manifestText } from "../../compiler/manifest/write.ts";
 import type { ClusterModel } from "../../compiler/model.ts";
 import { formatAddress, formatCidr } from "../../dataplane/address.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { hasShared, sharedPath } from "../shared.ts";
 import { documents, load, modelOf, podText, policyText } from "./manifests.ts";
 

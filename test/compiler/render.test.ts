@@ -6,7 +6,7 @@ import { renderIpsetSave } from "../../compiler/render/ipsetSave.ts";
 import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
 import { renderMapDump } from "../../compiler/render/mapDump.ts";
 import type { Chain, IPSet, MapProgram, Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
-import { cidr } from "../arbitraries/builders.ts";
+import { cidr } from "../../verify/fuzz/builders.ts";
 import { attackArbitrary } from "./hostileClusters.ts";
 
 const attachment = { uplink: "eth0", pods: [], remotePodAddresses: [], localAddresses: [] };

@@ -20,8 +20,8 @@ import {
   policy,
   rule,
   selector,
-} from "../arbitraries/builders.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
+} from "../../verify/fuzz/builders.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 
 const keysOf = (pods: readonly Endpoint[]) => pods.map(({ key }) => key);
 

@@ -4,7 +4,7 @@ import { type ClusterModel, DIRECTIONS, type Endpoint } from "../../compiler/mod
 import { type ResolvedCluster, resolvePolicies } from "../../compiler/resolve.ts";
 import { resolveAgain } from "../../compiler/resolveAgain.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 
 /** Everything a resolved cluster says. */
 function told(cluster: ResolvedCluster): unknown {

@@ -11,7 +11,7 @@ import type {
   TableProgram,
   Target,
 } from "../../dataplane/program.ts";
-import { address, cidr } from "../arbitraries/builders.ts";
+import { address, cidr } from "../../verify/fuzz/builders.ts";
 
 const attachment = { uplink: "eth0", pods: [], remotePodAddresses: [], localAddresses: [] };
 

@@ -9,7 +9,7 @@ import { z } from "zod";
 import type { ClusterModel } from "../../compiler/model.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import type { ReferenceVerdict } from "../../reference/evaluate.ts";
-import { packet } from "../arbitraries/builders.ts";
+import { packet } from "../../verify/fuzz/builders.ts";
 import { sharedPath } from "../shared.ts";
 import { type ConformanceCase, modelOf, namespaceManifest, nodeManifest, type Probe, podManifest } from "./cases.ts";
 

@@ -13,7 +13,7 @@ import { formatIssue } from "../../compiler/issue.ts";
 import { type Manifest, manifestText } from "../../compiler/manifest/write.ts";
 import type { ClusterModel } from "../../compiler/model.ts";
 import type { ReferenceVerdict } from "../../reference/evaluate.ts";
-import { packet } from "../arbitraries/builders.ts";
+import { packet } from "../../verify/fuzz/builders.ts";
 import { sharedPath } from "../shared.ts";
 import { type ConformanceCase, nodeManifest, type Probe, podManifest } from "./cases.ts";
 

@@ -1,7 +1,7 @@
 /** Reads kube-network-policies.json: single packets with hand-written verdicts. */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { packet } from "../arbitraries/builders.ts";
+import { packet } from "../../verify/fuzz/builders.ts";
 import { sharedPath } from "../shared.ts";
 import { type ConformanceCase, modelOf, namespaceManifest, nodeManifest, podManifest } from "./cases.ts";
 

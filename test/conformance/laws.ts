@@ -4,8 +4,8 @@
  */
 import type { ClusterModel, Direction, NetworkPolicy, PolicyPeer, PolicyRule } from "../../compiler/model.ts";
 import { type Cidr, cidrContains, cidrOf, formatCidr } from "../../dataplane/address.ts";
-import { cluster, EVERYTHING, namespace, pod, policy } from "../arbitraries/builders.ts";
-import { NODES } from "../arbitraries/domain.ts";
+import { cluster, EVERYTHING, namespace, pod, policy } from "../../verify/fuzz/builders.ts";
+import { NODES } from "../../verify/fuzz/domain.ts";
 
 /** A policy that isolates every pod of a namespace which has none. */
 export function withUnrelatedPolicy(model: ClusterModel): ClusterModel {

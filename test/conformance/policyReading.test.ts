@@ -3,8 +3,8 @@ import { expect, test } from "vitest";
 import { API_READING, readingVerdict } from "../../compiler/policyReading.ts";
 import { resolvePolicies } from "../../compiler/resolve.ts";
 import { evaluate } from "../../reference/evaluate.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
-import { allPackets } from "../arbitraries/packet.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+import { allPackets } from "../../verify/fuzz/packet.ts";
 
 test("the reading that deviations start from is the reference's, on every packet of a random cluster", () => {
   fc.assert(

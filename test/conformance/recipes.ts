@@ -11,7 +11,7 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import type { ReferenceVerdict } from "../../reference/evaluate.ts";
-import { packet } from "../arbitraries/builders.ts";
+import { packet } from "../../verify/fuzz/builders.ts";
 import { sharedPath } from "../shared.ts";
 import { type ConformanceCase, modelOf, namespaceManifest, nodeManifest, podManifest } from "./cases.ts";
 

@@ -6,7 +6,7 @@ import { Fabric } from "../../dataplane/fabric.ts";
 import { encodeIpcacheKey, encodeIpcacheValue } from "../../dataplane/maps/layout.ts";
 import { makePacket, parseProtocol } from "../../dataplane/packet.ts";
 import type { AttachPoint, MapProgram, MapSpec } from "../../dataplane/program.ts";
-import { address } from "../arbitraries/builders.ts";
+import { address } from "../../verify/fuzz/builders.ts";
 import { hasShared, sharedPath } from "../shared.ts";
 
 interface DumpedEndpoint {

@@ -9,7 +9,7 @@ import { createFabricResults, Fabric, type FabricResults } from "../../dataplane
 import { appendPacket, createBatch, makePacket, type Packet, type PacketBatch } from "../../dataplane/packet.ts";
 import { createResults } from "../../dataplane/result.ts";
 import { VERDICT_CODE } from "../../dataplane/verdict.ts";
-import { address } from "../arbitraries/builders.ts";
+import { address } from "../../verify/fuzz/builders.ts";
 import { nodeProgram, packetFrom } from "./nodeUnderTest.ts";
 
 const ROWS = 64;

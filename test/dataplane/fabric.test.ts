@@ -3,7 +3,7 @@ import { createFabricResults, Fabric } from "../../dataplane/fabric.ts";
 import { appendPacket, createBatch } from "../../dataplane/packet.ts";
 import type { Attachment } from "../../dataplane/program.ts";
 import { VERDICTS } from "../../dataplane/verdict.ts";
-import { address } from "../arbitraries/builders.ts";
+import { address } from "../../verify/fuzz/builders.ts";
 import { hopsOf, nodeProgram, packetFrom, told } from "./nodeUnderTest.ts";
 
 /** Two nodes with two pods each; `bridge` and the port of the others' pods as the solution has them. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { hostCidr } from "../../dataplane/address.ts";
 import { Fabric } from "../../dataplane/fabric.ts";
 import type { Packet } from "../../dataplane/packet.ts";
-import { address } from "../arbitraries/builders.ts";
+import { address } from "../../verify/fuzz/builders.ts";
 import { NodeUnderTest, nodeProgram, packetFrom } from "./nodeUnderTest.ts";
 
 /** Whether a packet is in set S, asked with the given sides. */

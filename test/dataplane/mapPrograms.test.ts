@@ -17,7 +17,7 @@ import {
 } from "../../dataplane/maps/layout.ts";
 import type { AttachPoint, MapEntry, MapProgram, MapSpec, MapType } from "../../dataplane/program.ts";
 import { TraceRecorder } from "../../dataplane/trace.ts";
-import { cidr } from "../arbitraries/builders.ts";
+import { cidr } from "../../verify/fuzz/builders.ts";
 import { packetFrom, ROUTED } from "./nodeUnderTest.ts";
 
 function mapOf(name: string, type: MapType, keyBytes: number, entries: readonly MapEntry[]): MapSpec {

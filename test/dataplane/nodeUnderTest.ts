@@ -8,7 +8,7 @@ import type { Packet } from "../../dataplane/packet.ts";
 import type { Attachment, TableProgram } from "../../dataplane/program.ts";
 import type { Decision, Hop, PacketResult } from "../../dataplane/result.ts";
 import { isProblem, packetOf, parsePacketText } from "../../traffic/transcript.ts";
-import { address } from "../arbitraries/builders.ts";
+import { address } from "../../verify/fuzz/builders.ts";
 import { programOf } from "../compiler/importing.ts";
 
 /** A packet from its one-line form; `more` for what that form has no word for. */

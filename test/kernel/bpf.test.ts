@@ -24,10 +24,10 @@ import type { MapEntry, MapProgram, MapSpec, Program } from "../../dataplane/pro
 import { hexOf } from "../../dataplane/trace.ts";
 import { KernelMaps } from "../../verify/bpf/kernelMaps.ts";
 import { MapJudge } from "../../verify/bpf/mapJudge.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+import { packetArbitrary } from "../../verify/fuzz/packet.ts";
 import { Random } from "../../verify/kernel/random.ts";
 import { compileNodes } from "../../verify/lane.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
-import { packetArbitrary } from "../arbitraries/packet.ts";
 import { packetsOf, reproduceLine, SEED } from "./budget.ts";
 import { hasKernel } from "./kernel.ts";
 

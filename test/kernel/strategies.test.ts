@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { ClusterModel } from "../../compiler/model.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import {
   addReports,
   type ClusterCase,
@@ -15,7 +16,6 @@ import {
 } from "../../verify/kernel/campaign.ts";
 import type { JudgeReport } from "../../verify/kernel/comparison.ts";
 import { type JudgeOptions, KernelJudge, subjectOf } from "../../verify/kernel/judge.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
 import { packetsOf, SEED } from "./budget.ts";
 import { hasKernel } from "./kernel.ts";
 import { clusterFinding } from "./report.ts";

@@ -5,8 +5,8 @@ import { resolvePolicies } from "../../compiler/resolve.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import { evaluate } from "../../reference/evaluate.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
-import { allPackets, concerns, packetArbitrary } from "../arbitraries/packet.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+import { allPackets, concerns, packetArbitrary } from "../../verify/fuzz/packet.ts";
 import { compareWithReference } from "../conformance/strategyKit.ts";
 import { MISREADINGS, type Misreading } from "./misreadings.ts";
 

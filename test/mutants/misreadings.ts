@@ -11,7 +11,7 @@ import type {
   PolicyPort,
   PolicyRule,
 } from "../../compiler/model.ts";
-import { EVERYTHING } from "../arbitraries/builders.ts";
+import { EVERYTHING } from "../../verify/fuzz/builders.ts";
 
 export interface Misreading {
   /** The mistake, as its maker would put it. */

@@ -5,7 +5,7 @@ import { resolvePolicies } from "../../compiler/compile.ts";
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { bundledCluster, prove, SCENARIOS } from "../verify/bundled.ts";
 import { MISREADINGS } from "./misreadings.ts";
 import { MAP_MUTANTS, mutated, type ProgramMutant, TABLE_MUTANTS } from "./proofMutants.ts";

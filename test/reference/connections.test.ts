@@ -12,7 +12,7 @@ import {
   policyPort,
   rule,
   selector,
-} from "../arbitraries/builders.ts";
+} from "../../verify/fuzz/builders.ts";
 
 const CLIENT = "10.1.0.2";
 const SERVER = "10.1.0.3";

@@ -3,7 +3,7 @@ import type { Endpoint } from "../../compiler/model.ts";
 import { ReferenceConnections } from "../../reference/connections.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { answerTo } from "../../verify/answer.ts";
-import { cluster, node, pod, syn } from "../arbitraries/builders.ts";
+import { cluster, node, pod, syn } from "../../verify/fuzz/builders.ts";
 import { directionsOf, packetIn, policyYaml, verdictOf, world } from "./world.ts";
 
 const nodes = [node("node-a", ["192.168.0.11"]), node("node-b", ["192.168.0.12"])];

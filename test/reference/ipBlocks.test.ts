@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { node, pod } from "../arbitraries/builders.ts";
+import { node, pod } from "../../verify/fuzz/builders.ts";
 import { issuesOf, policyYaml, verdictOf, world } from "./world.ts";
 
 const parts = {

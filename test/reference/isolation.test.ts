@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { evaluate } from "../../reference/evaluate.ts";
-import { EVERYTHING, namespace, pod, podPeer, policy, rule, selector } from "../arbitraries/builders.ts";
+import { EVERYTHING, namespace, pod, podPeer, policy, rule, selector } from "../../verify/fuzz/builders.ts";
 import { directionsOf, issuesOf, packetIn, policyYaml, verdictOf, world } from "./world.ts";
 
 const endpoints = [

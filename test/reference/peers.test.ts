@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { LabelSelector } from "../../compiler/model.ts";
 import { selects } from "../../reference/selectors.ts";
-import { type LabelRecord, labels, namespace, pod, selector } from "../arbitraries/builders.ts";
+import { type LabelRecord, labels, namespace, pod, selector } from "../../verify/fuzz/builders.ts";
 import { issuesOf, policyYaml, verdictOf, world } from "./world.ts";
 
 const parts = {

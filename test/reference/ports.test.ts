@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { ContainerPort } from "../../compiler/model.ts";
-import { containerPort, pod } from "../arbitraries/builders.ts";
+import { containerPort, pod } from "../../verify/fuzz/builders.ts";
 import { issuesOf, policyYaml, verdictOf, world } from "./world.ts";
 
 const web = pod("default/web", ["10.1.0.2"], { labels: { app: "web" } });

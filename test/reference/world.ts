@@ -8,7 +8,7 @@ import { parseAddress } from "../../dataplane/address.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import { evaluate, type ReferenceVerdict } from "../../reference/evaluate.ts";
 import { isProblem, packetOf, parsePacketText, type TextProblem } from "../../traffic/transcript.ts";
-import { cluster } from "../arbitraries/builders.ts";
+import { cluster } from "../../verify/fuzz/builders.ts";
 
 /** Loads the parts and the YAML as one cluster; throws on an error, so that no test walks a cluster it did not mean. */
 export function world(parts: Partial<ClusterModel>, yaml = ""): ClusterModel {

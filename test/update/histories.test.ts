@@ -11,10 +11,10 @@ import { type Burst, burstsBetween } from "../../compiler/update/events.ts";
 import { verifyProgram } from "../../compiler/verify.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import type { Program } from "../../dataplane/program.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+import { packetArbitrary } from "../../verify/fuzz/packet.ts";
 import { momentsOf } from "../../verify/timeline/moments.ts";
 import { NodeVerdicts } from "../../verify/timeline/verdicts.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
-import { packetArbitrary } from "../arbitraries/packet.ts";
 import { stateLines } from "./recordings.ts";
 
 const NODE = "node-a";

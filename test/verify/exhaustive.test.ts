@@ -5,9 +5,9 @@ import { kubeRouter } from "../../compiler/strategies/kube-router.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { coverageRatio, referenceSide, tupleSize, walkSpaces } from "../../verify/exhaustive.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+import { packetArbitrary } from "../../verify/fuzz/packet.ts";
 import { packetSpaces, spaceSize } from "../../verify/space.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
-import { packetArbitrary } from "../arbitraries/packet.ts";
 import { sampled } from "../extent.ts";
 import { bundledCluster, prove, SCENARIOS } from "./bundled.ts";
 

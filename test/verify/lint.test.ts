@@ -7,10 +7,10 @@ import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
 import { kubeRouter } from "../../compiler/strategies/kube-router.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import { evaluate } from "../../reference/evaluate.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import type { LintFinding } from "../../verify/lint/finding.ts";
 import { lintCluster } from "../../verify/lint.ts";
 import { isOnTheWay, packetOf, packetSpaces } from "../../verify/space.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
 
 const PODS = `
 apiVersion: v1

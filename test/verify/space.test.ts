@@ -9,16 +9,6 @@ import { addressBits, addressesEqual, type Cidr, cidrContains, type IpAddress } 
 import { makePacket, type Packet } from "../../dataplane/packet.ts";
 import type { Match, Program } from "../../dataplane/program.ts";
 import { referenceSide } from "../../verify/exhaustive.ts";
-import { compileNodes, strategyLane } from "../../verify/lane.ts";
-import {
-  type AddressAtom,
-  isOnTheWay,
-  packetOf,
-  packetSpaces,
-  type ServiceAtom,
-  spaceSize,
-} from "../../verify/space.ts";
-import { blindSpots } from "../../verify/spaceReads.ts";
 import {
   address,
   blockPeer,
@@ -30,8 +20,18 @@ import {
   policy,
   policyPort,
   rule,
-} from "../arbitraries/builders.ts";
-import { clusterArbitrary } from "../arbitraries/cluster.ts";
+} from "../../verify/fuzz/builders.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+import { compileNodes, strategyLane } from "../../verify/lane.ts";
+import {
+  type AddressAtom,
+  isOnTheWay,
+  packetOf,
+  packetSpaces,
+  type ServiceAtom,
+  spaceSize,
+} from "../../verify/space.ts";
+import { blindSpots } from "../../verify/spaceReads.ts";
 
 /** Bits of an address, filled from random words. */
 const wordsArbitrary = fc.array(fc.integer(), { minLength: 4, maxLength: 4 });
