@@ -110,7 +110,7 @@ describe("timeline", () => {
     expect(await trace("1.0")).toContain("Rejected");
     expect(await trace("1.1")).toMatch(/Allowed|Accepted/);
     expect(await trace("1.2")).toContain("Rejected");
-    expect((await chainwalk(`matrix -f ${STORY} --at 1.1 --port tcp/80 -o json`)).out).toContain('"#R.",".#.",".."');
+    expect((await chainwalk(`matrix -f ${STORY} --at 1.1 --port tcp/80 -o json`)).out).toContain('"#..","R#.","..#"');
     const compared = await chainwalk(`compare -f ${STORY} --at 1.1 -s kube-router -o json`);
     expect(compared.code).toBe(1);
     const wrong = await chainwalk(`trace -f ${STORY} --at 1.7 --from prod/c --to prod/a`);
