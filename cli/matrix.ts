@@ -7,6 +7,7 @@ import { hasPorts, makePacket, type Packet, parseProtocol, protocolName } from "
 import type { Verdict } from "../dataplane/verdict.ts";
 import type { Port } from "../traffic/generate/sessions.ts";
 import type { Lane } from "../verify/lane.ts";
+import { portClasses } from "../verify/portsAlike.ts";
 import {
   addInputFlags,
   addOutputFlag,
@@ -49,7 +50,8 @@ async function matrix(flags: MatrixFlags, session: Session): Promise<void> {
   const lanes = moment?.lanes ?? lanesOf(flags, cluster, {});
   const progress = session.progress("packets", lanes.length * ports.length * pods.length ** 2);
   for (const [index, lane] of lanes.entries()) {
-    const answered = await fill({ lane, pods, ports, progress });
+    const classOf = portClasses(lane, cluster, familyOf(flags, cluster));
+    const answered = await fill({ lane, pods, ports, classOf, progress });
     await progress.done();
     if (answered === undefined) return;
     if (answered.verdicts.some(({ rows }) => rows.some((row) => row.includes("?")))) session.end(EXIT.incomplete);
@@ -109,26 +111,44 @@ interface FillOptions {
   readonly lane: Lane;
   readonly pods: readonly MatrixPod[];
   readonly ports: readonly Port[];
+  /** Ports of one class have one table. */
+  readonly classOf: (port: Port) => string;
   readonly progress: Progress;
 }
 
 /** The truth table of one lane; undefined: the user does not want to wait for it. */
-async function fill({ lane, pods, ports, progress }: FillOptions): Promise<Matrix | undefined> {
-  const verdicts: { port: string; rows: string[] }[] = [];
+async function fill({ lane, pods, ports, classOf, progress }: FillOptions): Promise<Matrix | undefined> {
+  const known = new Map<string, readonly string[]>();
+  const verdicts: { port: string; rows: readonly string[] }[] = [];
   for (const port of ports) {
-    const rows: string[] = [];
-    for (const source of pods) {
-      // Tuples of one source do not meet each other; a flush before each source keeps the table of connections small.
-      lane.flush();
-      const others = pods.filter((destination) => destination !== source);
-      const cells = lane.verdicts(others.map((to) => openingOf(source, to, port))).map((verdict) => CELL[verdict]);
-      cells.splice(pods.indexOf(source), 0, "#");
-      rows.push(cells.join(""));
-      if (!(await progress.step(pods.length))) return undefined;
-    }
+    const name = classOf(port);
+    let rows = known.get(name);
+    if (rows === undefined) {
+      rows = await rowsOf(port, { lane, pods, progress });
+      if (rows === undefined) return undefined;
+      known.set(name, rows);
+    } else if (!(await progress.step(pods.length ** 2))) return undefined;
     verdicts.push({ port: portText(port), rows });
   }
   return { strategy: lane.name, pods: pods.map(({ key }) => key), verdicts };
+}
+
+/** The table of one port: a row for each source. */
+async function rowsOf(
+  port: Port,
+  { lane, pods, progress }: Pick<FillOptions, "lane" | "pods" | "progress">,
+): Promise<readonly string[] | undefined> {
+  const rows: string[] = [];
+  for (const [index, source] of pods.entries()) {
+    // Tuples of one source do not meet each other; a flush before each source keeps the table of connections small.
+    lane.flush();
+    const others = pods.filter((destination) => destination !== source);
+    const cells = lane.verdicts(others.map((to) => openingOf(source, to, port))).map((verdict) => CELL[verdict]);
+    cells.splice(index, 0, "#");
+    rows.push(cells.join(""));
+    if (!(await progress.step(pods.length))) return undefined;
+  }
+  return rows;
 }
 
 const CELL: Readonly<Record<Verdict, Cell>> = { accept: ".", drop: "X", reject: "R", unknown: "?" };
