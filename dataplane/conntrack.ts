@@ -53,7 +53,7 @@ const PRESSURE_SECONDS = 60;
 
 /** Rows that are read ahead, and the number of entries from which that pays: when they outgrow the processor's cache. */
 const ROWS_AHEAD = 16;
-const ENTRIES_WORTH_IT = 4_096;
+const ENTRIES_WORTH_IT = 8_192;
 
 /** What the packet under way has to do with its entry. */
 const HOLD = {
@@ -399,9 +399,9 @@ export class ConntrackTable {
     const { words } = this.#store;
     let sum = 0;
     for (let ahead = 0; ahead < rows; ahead++) {
-      this.#tuple.load(batch, row + ahead, 0);
-      hashes[ahead] = this.#tuple.hash;
-      sum ^= places[(this.#tuple.hash >>> shift) * 2] ?? 0;
+      const hash = this.#tuple.hashOf(batch, row + ahead);
+      hashes[ahead] = hash;
+      sum ^= places[(hash >>> shift) * 2] ?? 0;
     }
     for (let ahead = 0; ahead < rows; ahead++) {
       const hash = hashes[ahead] ?? 0;

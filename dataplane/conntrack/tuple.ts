@@ -77,10 +77,15 @@ export class PacketTuple {
     this.ports = (sourcePort << 16) | destinationPort;
     this.replyPorts = (destinationPort << 16) | sourcePort;
     this.hasReply = true;
-    const sourceEnd = mix((source + Math.imul(sourcePort, PORT_FACTOR)) | 0);
-    const destinationEnd = mix((destination + Math.imul(destinationPort, PORT_FACTOR)) | 0);
-    const both = Math.imul((sourceEnd + destinationEnd) ^ kind, PORT_FACTOR);
-    this.hash = both ^ (both >>> 15);
+    this.hash = hashPorts4(batch, row, kind);
+  }
+
+  /** The hash that `load` would set, in zone 0; the tuple is set only where that is the way to it. */
+  hashOf(batch: PacketBatch, row: number): number {
+    const protocol = batch.protocol[row] ?? 0;
+    if (batch.family[row] === 4 && isTrackedByPorts(protocol)) return hashPorts4(batch, row, kindOf(protocol, 4, 0));
+    this.load(batch, row, 0);
+    return this.hash;
   }
 
   /** Reads a tuple from outside a batch: what an ICMP error quotes, what somebody wants to delete. */
@@ -251,6 +256,16 @@ export class PacketTuple {
     const both = Math.imul((sourceEnd + destinationEnd) ^ kind, PORT_FACTOR);
     this.hash = both ^ (both >>> 15);
   }
+}
+
+/** `#setHash` of an IPv4 row whose ports belong to its tuple. */
+function hashPorts4(batch: PacketBatch, row: number, kind: number): number {
+  const source = batch.source0[row] ?? 0;
+  const destination = batch.destination0[row] ?? 0;
+  const sourceEnd = mix((source + Math.imul(batch.sourcePort[row] ?? 0, PORT_FACTOR)) | 0);
+  const destinationEnd = mix((destination + Math.imul(batch.destinationPort[row] ?? 0, PORT_FACTOR)) | 0);
+  const both = Math.imul((sourceEnd + destinationEnd) ^ kind, PORT_FACTOR);
+  return both ^ (both >>> 15);
 }
 
 /** Golden ratio of 2^32: spreads ports over all bits. */
