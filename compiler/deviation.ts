@@ -31,15 +31,20 @@ export function deviationsOf(quirks: readonly Quirk[], deny: "drop" | "reject"):
   }));
   // The deviations of a strategy are asked one after the other about one packet: the common part is worked out once.
   let last:
-    | { readonly cluster: ResolvedCluster; readonly packet: Packet; readonly bite: Verdict | undefined }
+    | {
+        readonly cluster: ResolvedCluster;
+        readonly packet: Packet;
+        readonly bite: Verdict | undefined;
+        readonly says: (boolean | undefined)[];
+      }
     | undefined;
-  const biteOf = (cluster: ResolvedCluster, packet: Packet): Verdict | undefined => {
+  const askedAbout = (cluster: ResolvedCluster, packet: Packet): NonNullable<typeof last> => {
     if (last?.cluster !== cluster || last.packet !== packet) {
       const given = readingVerdict(real, cluster, packet, deny);
       const differs = given !== readingVerdict(API_READING, cluster, packet, deny);
-      last = { cluster, packet, bite: differs ? given : undefined };
+      last = { cluster, packet, bite: differs ? given : undefined, says: [] };
     }
-    return last.bite;
+    return last;
   };
   return tests.map((own, index) => {
     const { name, summary, source, scenario } = own.quirk;
@@ -49,12 +54,15 @@ export function deviationsOf(quirks: readonly Quirk[], deny: "drop" | "reject"):
       source,
       scenario,
       verdict(cluster: ResolvedCluster, packet: Packet): Verdict | undefined {
-        const given = biteOf(cluster, packet);
+        const { bite: given, says } = askedAbout(cluster, packet);
         if (given === undefined) return undefined;
         const gives = (by: PolicyReading) => readingVerdict(by, cluster, packet, deny) === given;
         // Where the solution differs from the API, a reading that does not give its verdict gives the API's.
-        const hasSay = ({ alone, without }: typeof own) => !gives(without) || gives(alone);
-        return hasSay(own) || (index === 0 && !tests.some(hasSay)) ? given : undefined;
+        const hasSay = ({ alone, without }: typeof own, place: number): boolean => {
+          says[place] ??= !gives(without) || gives(alone);
+          return says[place];
+        };
+        return hasSay(own, index) || (index === 0 && !tests.some(hasSay)) ? given : undefined;
       },
     };
   });

@@ -56,8 +56,10 @@ function encode(bytes: Uint8Array, alphabet: string, bitsEach: number): string {
 }
 
 function bytesOf(data: string | Uint8Array): Uint8Array {
-  return typeof data === "string" ? new TextEncoder().encode(data) : data;
+  return typeof data === "string" ? UTF8.encode(data) : data;
 }
+
+const UTF8 = new TextEncoder();
 
 /** Mixes 16 big-endian words of the message, at the front of `schedule`, into `state`. */
 type BlockFunction = (state: Int32Array, schedule: Int32Array) => void;
@@ -67,21 +69,41 @@ type BlockFunction = (state: Int32Array, schedule: Int32Array) => void;
  * message's length in bits; then the first `lengthBytes` bytes of the state.
  */
 function digest(message: Uint8Array, state: Int32Array, mix: BlockFunction, lengthBytes: number): Uint8Array {
-  const padded = new Uint8Array((Math.floor((message.length + 8) / 64) + 1) * 64);
-  padded.set(message);
-  padded[message.length] = 0x80;
-  const words = new DataView(padded.buffer);
-  words.setBigUint64(padded.length - 8, BigInt(message.length) * 8n);
-  const schedule = new Int32Array(80);
-  for (let block = 0; block < padded.length; block += 64) {
-    for (let word = 0; word < 16; word++) schedule[word] = words.getInt32(block + 4 * word);
+  const { length } = message;
+  const end = (Math.floor((length + 8) / 64) + 1) * 64;
+  const schedule = SCHEDULE;
+  for (let block = 0; block < end; block += 64) {
+    for (let word = 0; word < 16; word++) {
+      const at = block + 4 * word;
+      schedule[word] =
+        at + 4 <= length
+          ? ((message[at] ?? 0) << 24) |
+            ((message[at + 1] ?? 0) << 16) |
+            ((message[at + 2] ?? 0) << 8) |
+            (message[at + 3] ?? 0)
+          : paddedWord(message, at);
+    }
+    if (block + 64 === end) {
+      schedule[14] = Math.floor(length / 0x2000_0000);
+      schedule[15] = length << 3;
+    }
     mix(state, schedule);
   }
-  const result = new DataView(new ArrayBuffer(4 * state.length));
-  state.forEach((word, index) => {
-    result.setInt32(4 * index, word);
-  });
-  return new Uint8Array(result.buffer, 0, lengthBytes);
+  const result = new Uint8Array(lengthBytes);
+  for (let at = 0; at < lengthBytes; at++) result[at] = (state[at >> 2] ?? 0) >>> (24 - 8 * (at & 3));
+  return result;
+}
+
+/** The message schedule of the block under way: names are hashed by the thousand, and one array serves them all. */
+const SCHEDULE = new Int32Array(80);
+
+/** Four bytes from `at` on of a message that ends among them or before: a one bit, then zeros. */
+function paddedWord(message: Uint8Array, at: number): number {
+  let word = 0;
+  for (let index = at; index < at + 4; index++) {
+    word = (word << 8) | (index === message.length ? 0x80 : (message[index] ?? 0));
+  }
+  return word;
 }
 
 function rotateLeft(word: number, bits: number): number {
@@ -89,45 +111,61 @@ function rotateLeft(word: number, bits: number): number {
 }
 
 function rotateRight(word: number, bits: number): number {
-  return rotateLeft(word, 32 - bits);
+  return (word >>> bits) | (word << (32 - bits));
 }
 
 /** FIPS 180-4 sections 4.1.1, 4.2.1 and 6.1.2. */
 function sha1Block(state: Int32Array, schedule: Int32Array): void {
-  const w = (index: number) => schedule[index] ?? 0;
-  for (let t = 16; t < 80; t++) schedule[t] = rotateLeft(w(t - 3) ^ w(t - 8) ^ w(t - 14) ^ w(t - 16), 1);
-  let [a = 0, b = 0, c = 0, d = 0, e = 0] = state;
+  for (let t = 16; t < 80; t++) {
+    const mixed = (schedule[t - 3] ?? 0) ^ (schedule[t - 8] ?? 0) ^ (schedule[t - 14] ?? 0) ^ (schedule[t - 16] ?? 0);
+    schedule[t] = rotateLeft(mixed, 1);
+  }
+  let a = state[0] ?? 0;
+  let b = state[1] ?? 0;
+  let c = state[2] ?? 0;
+  let d = state[3] ?? 0;
+  let e = state[4] ?? 0;
   for (let t = 0; t < 80; t++) {
     let mixed: number;
     if (t < 20) mixed = ((b & c) | (~b & d)) + 0x5a827999;
     else if (t < 40) mixed = (b ^ c ^ d) + 0x6ed9eba1;
     else if (t < 60) mixed = ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdc;
     else mixed = (b ^ c ^ d) + 0xca62c1d6;
-    const next = (rotateLeft(a, 5) + mixed + e + w(t)) | 0;
+    const next = (rotateLeft(a, 5) + mixed + e + (schedule[t] ?? 0)) | 0;
     e = d;
     d = c;
     c = rotateLeft(b, 30);
     b = a;
     a = next;
   }
-  addTo(state, [a, b, c, d, e]);
+  addTo(state, 0, a);
+  addTo(state, 1, b);
+  addTo(state, 2, c);
+  addTo(state, 3, d);
+  addTo(state, 4, e);
 }
 
 /** FIPS 180-4 sections 4.1.2 and 6.2.2. */
 function sha256Block(state: Int32Array, schedule: Int32Array): void {
-  const w = (index: number) => schedule[index] ?? 0;
   for (let t = 16; t < 64; t++) {
-    const near = w(t - 2);
-    const far = w(t - 15);
+    const near = schedule[t - 2] ?? 0;
+    const far = schedule[t - 15] ?? 0;
     const sigma1 = rotateRight(near, 17) ^ rotateRight(near, 19) ^ (near >>> 10);
     const sigma0 = rotateRight(far, 7) ^ rotateRight(far, 18) ^ (far >>> 3);
-    schedule[t] = sigma1 + w(t - 7) + sigma0 + w(t - 16);
+    schedule[t] = (sigma1 + (schedule[t - 7] ?? 0) + sigma0 + (schedule[t - 16] ?? 0)) | 0;
   }
-  let [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = state;
+  let a = state[0] ?? 0;
+  let b = state[1] ?? 0;
+  let c = state[2] ?? 0;
+  let d = state[3] ?? 0;
+  let e = state[4] ?? 0;
+  let f = state[5] ?? 0;
+  let g = state[6] ?? 0;
+  let h = state[7] ?? 0;
   for (let t = 0; t < 64; t++) {
     const sum1 = rotateRight(e, 6) ^ rotateRight(e, 11) ^ rotateRight(e, 25);
     const sum0 = rotateRight(a, 2) ^ rotateRight(a, 13) ^ rotateRight(a, 22);
-    const first = (h + sum1 + ((e & f) ^ (~e & g)) + (ROUND[t] ?? 0) + w(t)) | 0;
+    const first = (h + sum1 + ((e & f) ^ (~e & g)) + (ROUND[t] ?? 0) + (schedule[t] ?? 0)) | 0;
     const second = (sum0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
     h = g;
     g = f;
@@ -138,13 +176,18 @@ function sha256Block(state: Int32Array, schedule: Int32Array): void {
     b = a;
     a = (first + second) | 0;
   }
-  addTo(state, [a, b, c, d, e, f, g, h]);
+  addTo(state, 0, a);
+  addTo(state, 1, b);
+  addTo(state, 2, c);
+  addTo(state, 3, d);
+  addTo(state, 4, e);
+  addTo(state, 5, f);
+  addTo(state, 6, g);
+  addTo(state, 7, h);
 }
 
-function addTo(state: Int32Array, words: readonly number[]): void {
-  words.forEach((word, index) => {
-    state[index] = (state[index] ?? 0) + word;
-  });
+function addTo(state: Int32Array, index: number, word: number): void {
+  state[index] = (state[index] ?? 0) + word;
 }
 
 /** The first 32 bits of the fractional parts of the square roots of the first eight primes (section 5.3.3). */

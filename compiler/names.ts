@@ -15,11 +15,18 @@ const UTF8 = new TextEncoder();
 
 /** The length of the text in UTF-8. */
 export function utf8Bytes(text: string): number {
-  return UTF8.encode(text).length;
+  // Names are ASCII nearly always, and asked about rule by rule.
+  return isAscii(text) ? text.length : UTF8.encode(text).length;
+}
+
+function isAscii(text: string): boolean {
+  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) > 0x7f) return false;
+  return true;
 }
 
 /** The longest beginning of the text that needs at most `maximumBytes` in UTF-8; no character is cut in two. */
 export function cutToBytes(text: string, maximumBytes: number): string {
+  if (text.length <= maximumBytes && isAscii(text)) return text;
   const { read } = UTF8.encodeInto(text, new Uint8Array(maximumBytes));
   return text.slice(0, read);
 }

@@ -68,10 +68,18 @@ export class Trial {
   readonly packets: readonly Packet[];
   #side: Side | undefined;
   readonly #said: (Verdict | undefined)[] = [];
+  readonly #programs = new Map<Strategy, readonly Program[]>();
 
   constructor(subject: FuzzCase) {
     this.cluster = resolvePolicies(subject.model);
     this.packets = packetsOf(subject);
+  }
+
+  /** The programs of all nodes, compiled once for all contests. Throws when one is not legal. */
+  programs(strategy: Strategy): readonly Program[] {
+    const known = this.#programs.get(strategy) ?? compileAll(this.cluster, strategy);
+    this.#programs.set(strategy, known);
+    return known;
   }
 
   /** What the API text says of a packet. */
@@ -101,7 +109,7 @@ export class FreshCourt {
     const named = { accused: accused.name, against: againstName(against) };
     let programs: readonly Program[];
     try {
-      programs = compileAll(trial.cluster, accused);
+      programs = trial.programs(accused);
     } catch (error) {
       return thrownBy(named, error);
     }
@@ -130,7 +138,7 @@ export class FreshCourt {
     const named = { accused: accused.name, against: outsider.name };
     let programs: readonly Program[];
     try {
-      programs = compileAll(trial.cluster, accused);
+      programs = trial.programs(accused);
     } catch (error) {
       return thrownBy(named, error);
     }
@@ -163,7 +171,7 @@ export class FreshCourt {
       }
       case "strategy": {
         const other = against.strategy;
-        const answers = this.#against.push(compileAll(trial.cluster, other), trial.packets);
+        const answers = this.#against.push(trial.programs(other), trial.packets);
         return (index) => {
           const own = actual(index);
           const theirs = verdictAt(answers, index);

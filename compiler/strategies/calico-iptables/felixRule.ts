@@ -5,6 +5,7 @@
  *
  * Source: projectcalico/calico felix/iptables/{match_builder,actions,renderer}.go, felix/generictables/rules.go.
  */
+import { LRUCache } from "lru-cache";
 import { type Cidr, formatCidr } from "../../../dataplane/address.ts";
 import { parseProtocol } from "../../../dataplane/packet.ts";
 import type { Chain, CtStateFlag, Match, PortRange, Rule, Side, Target } from "../../../dataplane/program.ts";
@@ -54,17 +55,22 @@ export function felixSpelling(rule: Rule): string | undefined {
 const SPELLINGS = new WeakMap<Rule, string>();
 
 export function hashedRules(rules: readonly FelixRule[], chain: string): readonly Rule[] {
-  let hash = sha224(chain);
-  return rules.map(({ matches, action, comments = [], origin }) => {
+  const written = rules.map(({ matches, action, comments = [] }) => {
     const safe = comments.map((text) => text.replace(UNSAFE, "_").slice(0, FELIX_COMMENT_CHARACTERS));
     const spelling = [
       ...safe.map((comment) => `-m comment --comment "${comment}"`),
       ...matches.map((match) => match.text),
       ...(action === undefined ? [] : [action.text]),
     ].join(" ");
-    const text = [`-A ${chain} HASH`, ...(spelling === "" ? [] : [spelling])].join(" ");
-    hash = sha224(concatenated(hash, new TextEncoder().encode(text)));
-    const shown = base64Url(hash).slice(0, HASH_CHARACTERS);
+    return { safe, spelling };
+  });
+  const hashes = hashesOf(
+    chain,
+    written.map(({ spelling }) => spelling),
+  );
+  return rules.map(({ matches, action, origin }, index) => {
+    const { safe = [], spelling = "" } = written[index] ?? {};
+    const shown = hashes[index] ?? "";
     const rule: Rule = {
       matches: [
         { kind: "comment", text: `cali:${shown}` },
@@ -79,6 +85,26 @@ export function hashedRules(rules: readonly FelixRule[], chain: string): readonl
     return rule;
   });
 }
+
+/** Hashes of chains seen before: those of the node itself are in every program, and a cluster that changes keeps most. */
+const HASHES = new LRUCache<string, readonly string[]>({ max: 1024 });
+
+/** What the comments of a chain's rules show: each hash is taken over the one before and the rule's text. */
+function hashesOf(chain: string, spellings: readonly string[]): readonly string[] {
+  const texts = spellings.map((spelling) => `-A ${chain} HASH${spelling === "" ? "" : ` ${spelling}`}`);
+  const key = texts.join("\n");
+  const known = HASHES.get(key);
+  if (known !== undefined) return known;
+  let hash = sha224(chain);
+  const shown = texts.map((text) => {
+    hash = sha224(concatenated(hash, UTF8.encode(text)));
+    return base64Url(hash).slice(0, HASH_CHARACTERS);
+  });
+  HASHES.set(key, shown);
+  return shown;
+}
+
+const UTF8 = new TextEncoder();
 
 function concatenated(a: Uint8Array, b: Uint8Array): Uint8Array {
   const joined = new Uint8Array(a.length + b.length);
