@@ -67,9 +67,10 @@ const quirks: readonly Quirk[] = [
     apply: (reading) => ({
       ...reading,
       shortcut: (cluster, packet, ends) => {
-        const toItself = ends.source.pod !== undefined && ends.source.pod === ends.destination.pod;
-        if (ends.source.pod !== undefined && !toItself && isTunnel(packet)) return "drop";
-        return reading.shortcut(cluster, packet, ends);
+        const { pod } = ends.source;
+        // Only the chain of a pod that Felix knows has the rule.
+        const isPoliced = pod !== undefined && pod !== ends.destination.pod && !isUnplugged(pod);
+        return isPoliced && isTunnel(packet) ? "drop" : reading.shortcut(cluster, packet, ends);
       },
     }),
   },
