@@ -232,14 +232,15 @@ describe("a walk of random programs", () => {
         count.kinds += compareEngines(program, neighbours) / neighbours.length;
       },
     );
-    fc.assert(property, { numRuns: runsOf(1_000) });
+    const runs = runsOf(1_000);
+    fc.assert(property, { numRuns: runs });
     // The comparison is worth something only when rules match and packets are refused.
-    expect(count.packets).toBeGreaterThan(5_000);
+    expect(count.packets / runs).toBeGreaterThan(5);
     expect(count.matched / count.packets).toBeGreaterThan(1);
-    expect(count.dropped).toBeGreaterThan(500);
+    expect(count.dropped / runs).toBeGreaterThan(0.5);
     // and when some packets are of one kind, and not all.
-    expect(count.kinds).toBeGreaterThan(200);
-    expect(count.kinds).toBeLessThan(800);
+    expect(count.kinds / runs).toBeGreaterThan(0.2);
+    expect(count.kinds / runs).toBeLessThan(0.8);
   });
 
   it("tells a listener each rule it evaluates, with the match that failed", () => {
