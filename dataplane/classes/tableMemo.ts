@@ -55,8 +55,11 @@ import { classesOf, type ProgramClasses } from "./programClasses.ts";
 const MOST_KINDS = 1 << 17;
 const MOST_OUTCOMES = 0xfff0;
 
-/** Situations of a kind, in the order of their outcomes: `CT_STATE_CODE`, and three more. */
-const SITUATION = { newEntry: 5, refused: 6, tableFull: 7 } as const;
+/**
+ * Situations of a kind, in the order of their outcomes: `CT_STATE_CODE`, and more. A kind that raw tables refuse is never
+ * looked up, so the word of `refused` serves the others as `relatedEntry`: related, and with an entry of its own.
+ */
+const SITUATION = { newEntry: 5, refused: 6, relatedEntry: 6, tableFull: 7 } as const;
 
 export class TableMemo {
   readonly #program: TableProgram;
@@ -189,7 +192,8 @@ export class TableMemo {
     const { isTracked } = connections;
     let situation = state;
     if (connections.isFull) situation = SITUATION.tableFull;
-    else if (state === CT_STATE_CODE.new && connections.isPending) situation = SITUATION.newEntry;
+    else if (connections.isPending && state === CT_STATE_CODE.new) situation = SITUATION.newEntry;
+    else if (connections.isPending && state === CT_STATE_CODE.related) situation = SITUATION.relatedEntry;
     const connmark = classes.asksConnmark && isTracked ? connections.mark | 0 : 0;
     const outcome = classes.asksConnmark
       ? this.#outcomeByMark.find4(kind + situation, connmark)
