@@ -4,6 +4,7 @@ import { stacksOf } from "../bench/flame.ts";
 import { Random } from "../bench/workloads/random.ts";
 import { openingPackets } from "../bench/workloads/traffic.ts";
 import { resolvePolicies } from "../compiler/compile.ts";
+import { formatFlame, formatFolded } from "../format/bench/flame.ts";
 import { compileNodes } from "../verify/lane.ts";
 import {
   addInputFlags,
@@ -13,7 +14,6 @@ import {
   type StrategyFlags,
   wholeNumber,
 } from "./flags.ts";
-import { formatFlame, formatFolded } from "./format/bench/flame.ts";
 import { loadModel } from "./input.ts";
 import { UsageError } from "./io.ts";
 import { ownSettings, settingsOf, strategiesOf } from "./lanes.ts";

@@ -3,8 +3,8 @@ import type { Command } from "commander";
 import { installCyclonus } from "../bench/peers/cyclonus.ts";
 import { PEERS } from "../bench/peers/registry.ts";
 import { comparePeer, type PeerRow } from "../bench/peers/run.ts";
+import { formatPeers } from "../format/bench/peers.ts";
 import { addMannerFlags, addOutputFlag, type MannerFlags, wholeNumber } from "./flags.ts";
-import { formatPeers } from "./format/bench/peers.ts";
 import { EXIT, UsageError } from "./io.ts";
 import type { Session } from "./session.ts";
 

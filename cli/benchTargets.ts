@@ -3,8 +3,8 @@ import type { Command } from "commander";
 import { TARGETS } from "../bench/targets/registry.ts";
 import { runTargets } from "../bench/targets/run.ts";
 import type { Target, TargetRow } from "../bench/targets/target.ts";
+import { formatTargets } from "../format/bench/targets.ts";
 import { addMannerFlags, addOutputFlag, type MannerFlags, wholeNumber } from "./flags.ts";
-import { formatTargets } from "./format/bench/targets.ts";
 import { UsageError } from "./io.ts";
 import type { Session } from "./session.ts";
 

@@ -3,6 +3,9 @@ import type { Command } from "commander";
 import { resolvePolicies } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import { TraceRecorder } from "../dataplane/trace.ts";
+import { becauseOf, formatAnswer } from "../format/answer.ts";
+import { COMPARE_FORMATS, type CompareFormat, formatComparison, type ShownSide } from "../format/compare.ts";
+import { PLAIN } from "../format/paint.ts";
 import { formatPacket } from "../traffic/transcript.ts";
 import { type ComparedGroup, compareLanes } from "../verify/compare.ts";
 import { coverageRatio } from "../verify/exhaustive.ts";
@@ -18,14 +21,11 @@ import {
   type StrategyFlags,
   wholeNumber,
 } from "./flags.ts";
-import { becauseOf, formatAnswer } from "./format/answer.ts";
-import { COMPARE_FORMATS, type CompareFormat, formatComparison, type ShownSide } from "./format/compare.ts";
 import { asksForImport, importedLanes } from "./imported.ts";
 import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
 import { addMomentFlag, type MomentFlags, momentOf } from "./moment.ts";
-import { PLAIN } from "./paint.ts";
 import type { Session } from "./session.ts";
 
 /** Some ten seconds for one strategy. */

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { resolvePolicies } from "../compiler/compile.ts";
 import type { ClusterModel } from "../compiler/model.ts";
+import { programJson, programSummary } from "../format/program.ts";
 import {
   addImportFlags,
   addInputFlags,
@@ -11,7 +12,6 @@ import {
   type InputFlags,
   type StrategyFlags,
 } from "./flags.ts";
-import { programJson, programSummary } from "./format/program.ts";
 import { asksForImport, readNode } from "./imported.ts";
 import { loadModel } from "./input.ts";
 import { UsageError } from "./io.ts";

@@ -2,10 +2,10 @@
 import { type Command, Option } from "commander";
 import { resolvePolicies } from "../compiler/compile.ts";
 import { formatIssuePlace } from "../compiler/issue.ts";
+import { formatSarif } from "../format/sarif.ts";
 import type { LintFinding } from "../verify/lint/finding.ts";
 import { lintCluster } from "../verify/lint.ts";
 import { addInputFlags, addOutputFlag, type InputFlags } from "./flags.ts";
-import { formatSarif } from "./format/sarif.ts";
 import { loadModel } from "./input.ts";
 import { EXIT } from "./io.ts";
 import { strategiesOf } from "./lanes.ts";

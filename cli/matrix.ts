@@ -5,6 +5,7 @@ import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Family, IpAddress } from "../dataplane/address.ts";
 import { hasPorts, makePacket, type Packet, parseProtocol, protocolName } from "../dataplane/packet.ts";
 import type { Verdict } from "../dataplane/verdict.ts";
+import { type Cell, formatMatrix, type Matrix } from "../format/matrix.ts";
 import type { Port } from "../traffic/generate/sessions.ts";
 import type { Lane } from "../verify/lane.ts";
 import { portClasses } from "../verify/portsAlike.ts";
@@ -16,7 +17,6 @@ import {
   parsePorts,
   type StrategyFlags,
 } from "./flags.ts";
-import { type Cell, formatMatrix, type Matrix } from "./format/matrix.ts";
 import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { lanesOf } from "./lanes.ts";

@@ -1,16 +1,16 @@
 /** Where the report of a replay goes, in each of the formats. */
 import type { IpAddress } from "../dataplane/address.ts";
+import { formatCsv } from "../format/replay/csv.ts";
+import { type Comparison, flowObject } from "../format/replay/flowObject.ts";
+import { formatAnnotations } from "../format/replay/github.ts";
+import { formatReplayHtml } from "../format/replay/html.ts";
+import { formatJsonReport } from "../format/replay/json.ts";
+import { formatReplayMarkdown } from "../format/replay/markdown.ts";
+import { AnnotatedCapture } from "../format/replay/pcapng.ts";
+import { formatReplayTable } from "../format/replay/table.ts";
 import type { PushedRows } from "../replay/replay.ts";
 import type { ReplayReport } from "../replay/report.ts";
 import type { CaptureInterface } from "../traffic/source.ts";
-import { formatCsv } from "./format/replay/csv.ts";
-import { type Comparison, flowObject } from "./format/replay/flowObject.ts";
-import { formatAnnotations } from "./format/replay/github.ts";
-import { formatReplayHtml } from "./format/replay/html.ts";
-import { formatJsonReport } from "./format/replay/json.ts";
-import { formatReplayMarkdown } from "./format/replay/markdown.ts";
-import { AnnotatedCapture } from "./format/replay/pcapng.ts";
-import { formatReplayTable } from "./format/replay/table.ts";
 import type { TrafficFindings } from "./replayTraffic.ts";
 import type { Session } from "./session.ts";
 

@@ -1,6 +1,7 @@
 /** `replay --suggest`: policies that let what was seen pass, tried out before they are shown. */
 import { isOnPodNetwork } from "../compiler/model.ts";
 import { VERDICT_CODE } from "../dataplane/verdict.ts";
+import { counted } from "../format/replay/words.ts";
 import type { FlowTable } from "../replay/flowTable.ts";
 import { type FlowReport, isRefused, isWanted, type ReplayReport } from "../replay/report.ts";
 import { loadSetup, type ReplaySetup } from "../replay/setup.ts";
@@ -8,7 +9,6 @@ import { type Helpless, Needs } from "../replay/suggest/needs.ts";
 import { defaultDeny, type SuggestedPolicy, suggestPolicies } from "../replay/suggest/suggest.ts";
 import { yamlLines } from "../replay/suggest/yaml.ts";
 import { BATCH_ROWS } from "../traffic/source.ts";
-import { counted } from "./format/replay/words.ts";
 import { EXIT, UsageError } from "./io.ts";
 import type { ReplayFlags } from "./replayCommand.ts";
 import { ReplayRun, type RunOptions } from "./replayRun.ts";

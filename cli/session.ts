@@ -1,9 +1,10 @@
 /** One run of the command line: the world handed in, how to speak, and the exit code the verb arrives at. */
 import { formatIssue, hasErrors, type Issue } from "../compiler/issue.ts";
+import { type Paint, PLAIN } from "../format/paint.ts";
+import { visible } from "../format/visible.ts";
 import type { MannerFlags } from "./flags.ts";
-import { visible } from "./format/visible.ts";
 import { EXIT, type Io, LineWriter } from "./io.ts";
-import { type Paint, PLAIN, paintFor } from "./paint.ts";
+import { paintFor } from "./paint.ts";
 
 /** Something that takes at most this long needs no progress line (design: half a second). */
 const PATIENCE_MS = 500;

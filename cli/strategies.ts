@@ -1,10 +1,10 @@
 /** `strategies`: the network solutions, what each refuses, and its options; as Markdown, what each really does (docs/strategies.md). */
 import type { Command } from "commander";
 import { STRATEGIES } from "../compiler/strategies/registry.ts";
+import { formatColumns } from "../format/columns.ts";
+import { strategiesPage } from "../format/strategiesPage.ts";
 import { REFERENCE } from "../verify/lane.ts";
 import { addMannerFlags, addOutputFlag, type MannerFlags } from "./flags.ts";
-import { formatColumns } from "./format/columns.ts";
-import { strategiesPage } from "./format/strategiesPage.ts";
 import type { Session } from "./session.ts";
 
 interface StrategiesFlags extends MannerFlags {

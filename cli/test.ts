@@ -2,6 +2,9 @@
 import type { Command } from "commander";
 import { loadObjects, resolvePolicies } from "../compiler/compile.ts";
 import { parseManifests } from "../compiler/manifest/objects.ts";
+import { formatAnswer } from "../format/answer.ts";
+import { PLAIN } from "../format/paint.ts";
+import { annotation, formatReport, type ScenarioTest } from "../format/testReport.ts";
 import { formatPacket } from "../traffic/transcript.ts";
 import type { Lane } from "../verify/lane.ts";
 import { type PacketStep, parseScenario, type Scenario } from "../verify/scenario.ts";
@@ -9,12 +12,9 @@ import { type PacketOutcome, runScenario } from "../verify/scenarioRun.ts";
 import { scenarioJsonSchema } from "../verify/scenarioSchema.ts";
 import { namerOf } from "../verify/who.ts";
 import { addMannerFlags, addOutputFlag, addStrategyFlags, type MannerFlags, type StrategyFlags } from "./flags.ts";
-import { formatAnswer } from "./format/answer.ts";
-import { annotation, formatReport, type ScenarioTest } from "./format/testReport.ts";
 import { joinPath, readText } from "./input.ts";
 import { EXIT, type Io, UsageError } from "./io.ts";
 import { lanesOf, strategyNames } from "./lanes.ts";
-import { PLAIN } from "./paint.ts";
 import type { Session } from "./session.ts";
 
 const FORMATS = ["tap", "junit", "md", "json", "table"] as const;

@@ -1,5 +1,7 @@
 /** `timeline`: what each solution does at each change of a story, and what packets meet in between. */
 import type { Command } from "commander";
+import { formatTimelines, type Lived } from "../format/timeline.ts";
+import { timelineObject } from "../format/timelineJson.ts";
 import { timeline as runTimeline, type TimelineStep } from "../verify/timeline.ts";
 import {
   addInputFlags,
@@ -9,8 +11,6 @@ import {
   type StrategyFlags,
   wholeNumber,
 } from "./flags.ts";
-import { formatTimelines, type Lived } from "./format/timeline.ts";
-import { timelineObject } from "./format/timelineJson.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { ownSettings, settingsOf, strategiesOf } from "./lanes.ts";
 import type { Session } from "./session.ts";

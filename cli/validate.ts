@@ -2,8 +2,8 @@
 import type { Command } from "commander";
 import { loadCluster } from "../compiler/compile.ts";
 import { hasErrors, type Issue } from "../compiler/issue.ts";
+import { formatColumns } from "../format/columns.ts";
 import { addInputFlags, addOutputFlag, type InputFlags } from "./flags.ts";
-import { formatColumns } from "./format/columns.ts";
 import { readManifests, skippedText } from "./input.ts";
 import { EXIT } from "./io.ts";
 import type { Session } from "./session.ts";

@@ -9,6 +9,7 @@ const FOLDERS = [
   "cli",
   "compiler",
   "dataplane",
+  "format",
   "reference",
   "replay",
   "scenarios",
@@ -115,6 +116,16 @@ describe("import directions", () => {
     for (const folder of FOLDERS.filter((name) => name !== "cli" && name !== "test")) {
       expect(strays(folder, ({ target }) => !/^(?:cli|test)\//.test(target))).toEqual([]);
     }
+  });
+
+  it("what the page shares with the command line runs in a browser", () => {
+    const outer = FILES.filter((file) => /^(?:format|web)\//.test(file));
+    expect(
+      outer
+        .flatMap(importsOf)
+        .filter(({ target }) => target.startsWith("node:"))
+        .map(place),
+    ).toEqual([]);
   });
 
   it("only manifest/parse.ts knows YAML", () => {

@@ -3,11 +3,11 @@ import { stacksOf } from "../../bench/flame.ts";
 import { nodeFabric } from "../../bench/workloads/nodeUnderLoad.ts";
 import { RULE_SET_NODE, ruleSetCluster, ruleSetPacket } from "../../bench/workloads/ruleSet.ts";
 import { nextOf } from "../../bench/workloads/traffic.ts";
-import { curveChart, dotChart, spread } from "../../cli/format/bench/chart.ts";
-import { formatFlame, formatFolded } from "../../cli/format/bench/flame.ts";
-import { logScale, withUnit } from "../../cli/format/bench/scale.ts";
 import { compileNode, resolvePolicies } from "../../compiler/compile.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
+import { curveChart, dotChart, spread } from "../../format/bench/chart.ts";
+import { formatFlame, formatFolded } from "../../format/bench/flame.ts";
+import { logScale, withUnit } from "../../format/bench/scale.ts";
 import { answerTo } from "../../verify/answer.ts";
 
 /** Names of elements that are opened and not closed, or closed and not opened. */

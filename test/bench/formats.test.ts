@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { Histogram } from "../../bench/histogram.ts";
 import { type BenchReport, mergeFindings, type Params, resultName } from "../../bench/result.ts";
-import { figures, plusMinus, sparkline } from "../../cli/format/bench/figures.ts";
-import { formatBenchCsv, formatGoBench } from "../../cli/format/bench/lines.ts";
-import { formatBenchMarkdown } from "../../cli/format/bench/markdown.ts";
-import { formatBenchPage } from "../../cli/format/bench/page.ts";
-import { formatBenchTable } from "../../cli/format/bench/table.ts";
-import { PLAIN } from "../../cli/paint.ts";
+import { figures, plusMinus, sparkline } from "../../format/bench/figures.ts";
+import { formatBenchCsv, formatGoBench } from "../../format/bench/lines.ts";
+import { formatBenchMarkdown } from "../../format/bench/markdown.ts";
+import { formatBenchPage } from "../../format/bench/page.ts";
+import { formatBenchTable } from "../../format/bench/table.ts";
+import { PLAIN } from "../../format/paint.ts";
 
 /** A result whose rounds all have this value. */
 function resultOf(suite: string, params: Params, value: number, unit = "ns/packet") {

@@ -6,10 +6,10 @@ import { predict } from "../../bench/model/predict.ts";
 import { type CostProfile, NotAProfile, readProfile } from "../../bench/model/profile.ts";
 import { Random } from "../../bench/workloads/random.ts";
 import { RULE_SET_NODE, ruleSetCluster, ruleSetPacket } from "../../bench/workloads/ruleSet.ts";
-import { formatValidations, summaryOf } from "../../cli/format/bench/model.ts";
-import { PLAIN } from "../../cli/paint.ts";
 import { compileNode, resolvePolicies } from "../../compiler/compile.ts";
 import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
+import { formatValidations, summaryOf } from "../../format/bench/model.ts";
+import { PLAIN } from "../../format/paint.ts";
 
 const TRUTH = new Map([
   ["packet", 800],

@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
 import { runTargets } from "../../bench/targets/run.ts";
 import type { Measured, Target, TargetRow } from "../../bench/targets/target.ts";
-import { formatTargets } from "../../cli/format/bench/targets.ts";
-import { PLAIN } from "../../cli/paint.ts";
+import { formatTargets } from "../../format/bench/targets.ts";
+import { PLAIN } from "../../format/paint.ts";
 
 function target(name: string, better: Target["better"], measured: Measured): Target {
   return { name, unit: "ns", goal: 10, stretch: 5, better, limitMs: 20, peer: "a peer", measure: async () => measured };

@@ -2,10 +2,10 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type ComparisonStyle, formatComparison } from "../../cli/format/compare.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import { parseAddress } from "../../dataplane/address.ts";
 import { makePacket, PROTOCOL } from "../../dataplane/packet.ts";
+import { type ComparisonStyle, formatComparison } from "../../format/compare.ts";
 import { chainwalk, linesOf } from "../cli/commandLine.ts";
 import { isWhole, sampled } from "../extent.ts";
 

@@ -1,0 +1,178 @@
+/** Timelines for people: a table, Markdown, a page. */
+
+import type { ServiceAtom } from "../verify/space.ts";
+import { servicesText } from "../verify/space.ts";
+import type { Transient, TransientKind } from "../verify/timeline/transients.ts";
+import type { TimelineStep } from "../verify/timeline.ts";
+import { type Cell, formatColumns } from "./columns.ts";
+import type { Paint } from "./paint.ts";
+import { endText, numberedOperations } from "./timelineJson.ts";
+import { timelinePage } from "./timelinePage.ts";
+
+/** A story as one node under one solution lived it. */
+export interface Lived {
+  readonly strategy: string;
+  readonly node: string;
+  readonly steps: readonly TimelineStep[];
+}
+
+export function formatTimelines(
+  lived: readonly Lived[],
+  format: "table" | "md" | "html",
+  paint: Paint,
+): readonly string[] {
+  switch (format) {
+    case "table":
+      return lived.flatMap((one, index) => [...(index === 0 ? [] : [""]), ...tableOf(one, paint)]);
+    case "md":
+      return lived.flatMap((one, index) => [...(index === 0 ? [] : [""]), ...markdownOf(one)]);
+    case "html":
+      return timelinePage(lived);
+  }
+}
+
+/** Windows of one kind between one pair, with the services they are alike for. */
+export interface ShownWindow {
+  readonly kind: TransientKind;
+  readonly source: string;
+  readonly destination: string;
+  readonly services: readonly string[];
+  /** `1`, or `1.7`: part 7 of operation 1. */
+  readonly from: string;
+  readonly to: string;
+  /** One of its classes. */
+  readonly example: Transient;
+}
+
+/** The windows of a step, classes that differ in the service alone together. */
+export function windowsOf({ transients, operations }: TimelineStep): readonly ShownWindow[] {
+  const { numbers } = numberedOperations(operations);
+  const partOf = ({ operation, part }: Transient["from"]) => {
+    const parts = operations[operation - 1]?.parts.length ?? 1;
+    return `${numbers[operation] ?? 0}${parts > 1 && part < parts ? `.${part}` : ""}`;
+  };
+  const groups = new Map<string, { readonly first: Transient; readonly services: ServiceAtom[] }>();
+  for (const transient of transients.found) {
+    const { kind, source, destination, from, to } = transient;
+    const key = [kind, endText(source), endText(destination), from.operation, from.part, to.operation, to.part].join(
+      "\t",
+    );
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, { first: transient, services: [transient.service] });
+    else group.services.push(transient.service);
+  }
+  const pods = ({ first }: { readonly first: Transient }) =>
+    [first.source, first.destination].filter(({ pod }) => pod !== undefined).length;
+  // Between pods is what people ask about first.
+  const sorted = [...groups.values()].sort((a, b) => pods(b) - pods(a));
+  return sorted.map(({ first, services }) => ({
+    kind: first.kind,
+    source: endText(first.source),
+    destination: endText(first.destination),
+    services: servicesText(services),
+    from: partOf(first.from),
+    to: partOf(first.to),
+    example: first,
+  }));
+}
+
+/** Lines of windows that a person is shown for a step. */
+const SHOWN_WINDOWS = 12;
+/** Services of a window that a person is shown. */
+const SHOWN_SERVICES = 4;
+
+const HEAD = [
+  "step",
+  "operations",
+  "rules",
+  "set entries",
+  "map entries",
+  "bytes",
+  "differed",
+  "survive",
+  "cut",
+  "inherited",
+  "what",
+];
+
+function cellsOf(step: TimelineStep): readonly string[] {
+  const { written, differed, connections } = step;
+  return [
+    String(step.step.number),
+    String(numberedOperations(step.operations).operations.length),
+    String(written.rules),
+    String(written.setEntries),
+    String(written.mapEntries),
+    String(written.bytes),
+    String(differed.rules + differed.setEntries + differed.mapEntries),
+    String(connections.survive),
+    String(connections.cut),
+    String(connections.inherited),
+    step.step.what,
+  ];
+}
+
+function tableOf({ strategy, node, steps }: Lived, paint: Paint): readonly string[] {
+  const rows = [HEAD, ...steps.map(cellsOf)].map((row, index) =>
+    row.map(
+      (text, column): Cell => ({
+        text,
+        align: column < row.length - 1 ? "right" : "left",
+        ...(index === 0 && { look: "faint" as const }),
+      }),
+    ),
+  );
+  const [head = "", ...lines] = formatColumns(rows, { paint });
+  return [
+    paint.strong(`${strategy} on ${node}`),
+    head,
+    ...lines.flatMap((line, index) => {
+      const step = steps[index];
+      return step === undefined ? [line] : [line, ...windowLines(step, paint)];
+    }),
+  ];
+}
+
+function windowLines(step: TimelineStep, paint: Paint): readonly string[] {
+  const windows = windowsOf(step);
+  const lines = windows
+    .slice(0, SHOWN_WINDOWS)
+    .map((window) => `      ${looked(window.kind, paint)} ${windowText(window)}`);
+  if (windows.length > SHOWN_WINDOWS)
+    lines.push(paint.faint(`      and ${windows.length - SHOWN_WINDOWS} windows more`));
+  return lines;
+}
+
+function looked(kind: TransientKind, paint: Paint): string {
+  const text = kind.padEnd(6);
+  return kind === "outage" ? paint.warn(text) : paint.bad(text);
+}
+
+/** `prod/client-2 > prod/web-1 tcp/8080, from operation 1.7 to 2`. */
+export function windowText({ source, destination, services, from, to }: ShownWindow): string {
+  const shown = services.slice(0, SHOWN_SERVICES).join(", ");
+  const more = services.length > SHOWN_SERVICES ? ` and ${services.length - SHOWN_SERVICES} services more` : "";
+  return `${source} > ${destination} ${shown}${more}, from operation ${from} to ${to}`;
+}
+
+function markdownOf({ strategy, node, steps }: Lived): readonly string[] {
+  const row = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  const windows = steps.flatMap((step) => windowsOf(step).map((window) => [String(step.step.number), window] as const));
+  return [
+    `## ${strategy} on ${node}`,
+    "",
+    row(HEAD),
+    row(HEAD.map((_, index) => (index < HEAD.length - 1 ? "---:" : "---"))),
+    ...steps.map((step) => row(cellsOf(step))),
+    ...(windows.length === 0
+      ? []
+      : [
+          "",
+          row(["step", "window", "packets", "from", "to"]),
+          row(["---:", "---", "---", "---:", "---:"]),
+          ...windows.map(([step, { kind, source, destination, services, from, to }]) =>
+            row([step, kind, `${source} > ${destination} ${services.join(", ")}`, from, to]),
+          ),
+        ]),
+  ];
+}
