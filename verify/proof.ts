@@ -12,6 +12,7 @@ import { answerTo } from "./answer.ts";
 import type { Tuple } from "./boxes.ts";
 import { type Asked, boxTexts, type Coverage, referenceSide, type Side, walkSpaces } from "./exhaustive.ts";
 import { type Lane, NOT_ASKED, type Opening } from "./lane.ts";
+import { meantVerdict, plainVerdict } from "./meant.ts";
 import { type PacketSpace, packetSpaces } from "./space.ts";
 import { blindSpots } from "./spaceReads.ts";
 
@@ -63,14 +64,12 @@ export async function proveStrategy(
   const sides = [lane, referenceSide(cluster)];
   const deviations: Record<string, number> = {};
   const judge: Judge = ({ packet, openings }) => {
-    const meant: Verdict = openings[1]?.verdict === "accept" ? "accept" : strategy.denyVerdict;
-    for (const { name, verdict } of strategy.deviations) {
-      const given = verdict(cluster, packet);
-      if (given === undefined) continue;
-      if (given !== meant) deviations[name] = (deviations[name] ?? 0) + 1;
-      return openingOf(given);
+    const said = openings[1]?.verdict === "accept" ? "accept" : "drop";
+    const { verdict, deviation } = meantVerdict(strategy, { cluster, packet, said });
+    if (deviation !== undefined && verdict !== plainVerdict(strategy, said)) {
+      deviations[deviation.name] = (deviations[deviation.name] ?? 0) + 1;
     }
-    return openingOf(meant);
+    return openingOf(verdict);
   };
   return {
     ...(await prove(cluster, { name: strategy.name, sides, programs: lane.programs, judge }, options)),

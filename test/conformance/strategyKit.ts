@@ -9,6 +9,7 @@ import type { Packet } from "../../dataplane/packet.ts";
 import type { Verdict } from "../../dataplane/verdict.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { strategyLane } from "../../verify/lane.ts";
+import { meantVerdict, plainVerdict } from "../../verify/meant.ts";
 
 /** What must become of a packet under a strategy, and whose word that is. */
 export interface Expectation {
@@ -38,12 +39,9 @@ export interface Comparison {
 export function expectations(strategy: Strategy, model: ClusterModel): (packet: Packet) => Expectation {
   const cluster = resolvePolicies(model);
   return (packet) => {
-    const meant = evaluate(model, packet).verdict === "accept" ? "accept" : strategy.denyVerdict;
-    for (const { name, verdict } of strategy.deviations) {
-      const given = verdict(cluster, packet);
-      if (given !== undefined) return { verdict: given, deviation: name, meant };
-    }
-    return { verdict: meant, deviation: undefined, meant };
+    const said = evaluate(model, packet).verdict;
+    const { verdict, deviation } = meantVerdict(strategy, { cluster, packet, said });
+    return { verdict, deviation: deviation?.name, meant: plainVerdict(strategy, said) };
   };
 }
 

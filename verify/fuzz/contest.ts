@@ -8,10 +8,10 @@ import type { Program } from "../../dataplane/program.ts";
 import type { Verdict } from "../../dataplane/verdict.ts";
 import { referenceSide, type Side } from "../exhaustive.ts";
 import { REFERENCE } from "../lane.ts";
+import { meantVerdict } from "../meant.ts";
 import { compileAll, decisionFeatures, FreshPusher, throughText, verdictAt } from "./answers.ts";
 import { type Disagreement, type FuzzCase, packetsOf } from "./case.ts";
 import { type Coverage, programFeatures } from "./coverage.ts";
-import { meantVerdict } from "./meant.ts";
 
 /** A strategy, and whom it must agree with. */
 export interface Contest {

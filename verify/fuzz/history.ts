@@ -18,11 +18,11 @@ import type { Verdict } from "../../dataplane/verdict.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import type { Random } from "../kernel/random.ts";
 import { REFERENCE } from "../lane.ts";
+import { meantVerdict } from "../meant.ts";
 import { compileAll } from "./answers.ts";
 import type { Disagreement, FuzzCase, FuzzStep } from "./case.ts";
 import { type Coverage, programFeatures } from "./coverage.ts";
 import { edgePackets } from "./edges.ts";
-import { meantVerdict } from "./meant.ts";
 import { mutateCluster, type Source } from "./mutate.ts";
 
 const { S, A, P } = TCP_FLAG;

@@ -1,9 +1,9 @@
 /** What a strategy should do with a first packet: what the API text says, its declared deviations aside. */
-import type { ResolvedCluster } from "../../compiler/resolve.ts";
-import type { Deviation, Strategy } from "../../compiler/strategies/strategy.ts";
-import type { Packet } from "../../dataplane/packet.ts";
-import type { Verdict } from "../../dataplane/verdict.ts";
-import type { ReferenceVerdict } from "../../reference/evaluate.ts";
+import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { Deviation, Strategy } from "../compiler/strategies/strategy.ts";
+import type { Packet } from "../dataplane/packet.ts";
+import type { Verdict } from "../dataplane/verdict.ts";
+import type { ReferenceVerdict } from "../reference/evaluate.ts";
 
 export interface Meant {
   readonly verdict: Verdict;
@@ -24,5 +24,10 @@ export function meantVerdict(
     const verdict = deviation.verdict(cluster, packet);
     if (verdict !== undefined) return { verdict, deviation };
   }
-  return { verdict: said === "accept" ? "accept" : strategy.denyVerdict, deviation: undefined };
+  return { verdict: plainVerdict(strategy, said), deviation: undefined };
+}
+
+/** What the API text says, in the words of a strategy: how it ends what it refuses. */
+export function plainVerdict({ denyVerdict }: Pick<Strategy, "denyVerdict">, said: ReferenceVerdict): Verdict {
+  return said === "accept" ? "accept" : denyVerdict;
 }
