@@ -1,6 +1,7 @@
 /** The recording through the sides, without a word to anybody: what the main thread and its workers have in common. */
 import { Duplicates } from "../replay/duplicates.ts";
 import { type FlowFilter, Replay, type ReplayOptions } from "../replay/replay.ts";
+import { withReplicas } from "../replay/replicas.ts";
 import { type LoadedSetup, servicesOf } from "../replay/setup.ts";
 import { BATCH_ROWS } from "../traffic/source.ts";
 import { resolverOf } from "../verify/who.ts";
@@ -48,7 +49,7 @@ export class ReplayPass {
     const model = loaded.sides[main]?.cluster.model;
     if (model === undefined) throw new RangeError(`side ${main} of ${loaded.sides.length}`);
     const frames = onPushed === undefined ? "left out" : "copied";
-    return Recording.open(io, names, { resolve: resolverOf(model, namespace), frames });
+    return Recording.open(io, names, { resolve: withReplicas(resolverOf(model, namespace), model), frames });
   }
 
   /** Until `proceed` says false; it is asked after each batch. */

@@ -5,11 +5,10 @@ import * as zlib from "node:zlib";
 import { createGunzip } from "node:zlib";
 import type { Issue } from "../compiler/issue.ts";
 import { type MergedTraffic, mergeTraffic } from "../replay/mergeTraffic.ts";
-import { packetLines } from "../replay/packetLines.ts";
 import { openTraffic } from "../traffic/openTraffic.ts";
-import { BATCH_ROWS, TrafficError, type TrafficIssue, type TrafficSource } from "../traffic/source.ts";
+import { TrafficError, type TrafficIssue, type TrafficSource } from "../traffic/source.ts";
 import type { Resolve } from "../traffic/transcript.ts";
-import { type Io, lineBlocks, UsageError } from "./io.ts";
+import { type Io, UsageError } from "./io.ts";
 
 /** What is said of the traffic beside its flows. */
 export interface TrafficFindings {
@@ -105,24 +104,12 @@ interface OpenFileOptions extends OpenOptions {
 
 async function openFile(io: TrafficIo, name: string, { resolve, onRead }: OpenFileOptions): Promise<TrafficSource> {
   const plain = await decompressed(counted(await openBytes(io, name), onRead), name);
-  const head: Uint8Array[] = [];
-  const iterator = plain[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  if (first.done !== true) head.push(first.value);
-  const whole = rejoined(Buffer.concat(head), { [Symbol.asyncIterator]: () => iterator });
-  if (first.done === true || isPacketLines(first.value)) return packetLines(lineBlocks(whole), resolve, BATCH_ROWS);
   try {
-    return await openTraffic(whole, { resolve });
+    return await openTraffic(plain, { resolve });
   } catch (error) {
     if (error instanceof TrafficError) throw new UsageError(`${name}: ${error.message}`);
     throw error;
   }
-}
-
-/** JSON lines, each a packet: an object with a protocol and two ends. Lines that are cut are told by what they begin with. */
-function isPacketLines(head: Uint8Array): boolean {
-  const [line = ""] = new TextDecoder().decode(head.subarray(0, 65_536)).trimStart().split("\n");
-  return line.startsWith("{") && /"source"\s*:\s*"/.test(line) && /"protocol"\s*:/.test(line);
 }
 
 function issueOf(file: string, { severity, offset, line, message }: TrafficIssue): Issue {

@@ -279,22 +279,31 @@ function addressOf(family: Family, words: number[]): IpAddress {
  * request; source port 40000 where the protocol has ports.
  */
 export function makePacket(tuple: Pick<Packet, "protocol" | "source" | "destination"> & Partial<Packet>): Packet {
-  const echoRequest = tuple.protocol === PROTOCOL.icmpv6 ? 128 : tuple.protocol === PROTOCOL.icmp ? 8 : 0;
-  return {
-    time: 0,
-    sourcePort: hasPorts(tuple.protocol) ? 40_000 : 0,
-    destinationPort: 0,
-    tcpFlags: tuple.protocol === PROTOCOL.tcp ? TCP_FLAG.S : 0,
-    icmpType: echoRequest,
-    icmpCode: 0,
-    icmpId: 0,
-    sequence: 0,
-    acknowledgment: 0,
-    window: 65_535,
-    payloadBytes: 0,
-    sctpChunk: SCTP_CHUNK.INIT,
-    verificationTag: 0,
-    fragment: false,
-    ...tuple,
+  const { protocol } = tuple;
+  const echoRequest = protocol === PROTOCOL.icmpv6 ? 128 : protocol === PROTOCOL.icmp ? 8 : 0;
+  // Field by field: spreading costs a microsecond, and a flow log implies millions of packets.
+  const packet: Writable = {
+    time: tuple.time ?? 0,
+    protocol,
+    source: tuple.source,
+    destination: tuple.destination,
+    sourcePort: tuple.sourcePort ?? (hasPorts(protocol) ? 40_000 : 0),
+    destinationPort: tuple.destinationPort ?? 0,
+    tcpFlags: tuple.tcpFlags ?? (protocol === PROTOCOL.tcp ? TCP_FLAG.S : 0),
+    icmpType: tuple.icmpType ?? echoRequest,
+    icmpCode: tuple.icmpCode ?? 0,
+    icmpId: tuple.icmpId ?? 0,
+    sequence: tuple.sequence ?? 0,
+    acknowledgment: tuple.acknowledgment ?? 0,
+    window: tuple.window ?? 65_535,
+    payloadBytes: tuple.payloadBytes ?? 0,
+    sctpChunk: tuple.sctpChunk ?? SCTP_CHUNK.INIT,
+    verificationTag: tuple.verificationTag ?? 0,
+    fragment: tuple.fragment ?? false,
   };
+  if (tuple.windowScale !== undefined) packet.windowScale = tuple.windowScale;
+  if (tuple.quoted !== undefined) packet.quoted = tuple.quoted;
+  return packet;
 }
+
+type Writable = { -readonly [Field in keyof Packet]: Packet[Field] };

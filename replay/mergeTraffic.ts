@@ -1,4 +1,5 @@
 /** Several sources as one, in order of time: captures of several nodes, or the pieces of one. */
+import { copyRow } from "../traffic/copyRow.ts";
 import {
   BATCH_ROWS,
   type CaptureInterface,
@@ -6,7 +7,6 @@ import {
   type TrafficBatch,
   type TrafficSource,
 } from "../traffic/source.ts";
-import { copyRow } from "./copyRow.ts";
 
 export interface MergedTraffic {
   /** Of all sources; `interfaceId` counts here. Grows while `batches` runs. */

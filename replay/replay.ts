@@ -7,8 +7,8 @@
  */
 import { createBatch, type PacketBatch, PROTOCOL, SCTP_CHUNK, TCP_FLAG } from "../dataplane/packet.ts";
 import { VERDICT_CODE } from "../dataplane/verdict.ts";
+import { copyRow } from "../traffic/copyRow.ts";
 import { RECORDED, type TrafficBatch } from "../traffic/source.ts";
-import { copyRow } from "./copyRow.ts";
 import type { Duplicates } from "./duplicates.ts";
 import { canOpen, detailOf, FLOW_STATE, FlowTable, type FlowTableState, NO_FLOW } from "./flowTable.ts";
 import type { AddressBook } from "./owners.ts";

@@ -111,13 +111,22 @@ class TcpConversation implements Conversation {
     return [this.#send(sender, { time, tcpFlags: R | A, advance: 0 })];
   }
 
-  #send(sender: Sender, { advance, ...fields }: Segment): Packet {
+  #send(sender: Sender, { time, tcpFlags, acknowledgment, windowScale, payloadBytes, advance }: Segment): Packet {
+    const ends = this.#ends;
+    const isSource = sender === "source";
     const packet = makePacket({
-      ...directed(this.#ends, PROTOCOL.tcp, sender),
+      time,
+      protocol: PROTOCOL.tcp,
+      source: isSource ? ends.source : ends.destination,
+      destination: isSource ? ends.destination : ends.source,
+      sourcePort: isSource ? ends.sourcePort : ends.destinationPort,
+      destinationPort: isSource ? ends.destinationPort : ends.sourcePort,
+      tcpFlags,
       sequence: this.#next[sender],
-      acknowledgment: this.#next[otherSide(sender)],
+      acknowledgment: acknowledgment ?? this.#next[otherSide(sender)],
       window: WINDOW,
-      ...fields,
+      payloadBytes: payloadBytes ?? 0,
+      ...(windowScale !== undefined && { windowScale }),
     });
     this.#next[sender] = (this.#next[sender] + advance) >>> 0;
     return packet;

@@ -71,6 +71,12 @@ async function sniff(window: ByteWindow): Promise<TrafficFormat> {
   if (line === undefined) return "packets";
   const format = sniffLog(line);
   if (format !== undefined) return format;
+  if (/^[[{]$|^\{\s*"\w+":\s*[[{]?$/.test(line)) {
+    throw new TrafficError(
+      `JSON over several lines; logs have one record a line: jq -c . FILE, or jq -c '.[]' FILE where it is one list`,
+      0,
+    );
+  }
   const start = line.length > 60 ? `${line.slice(0, 57)}...` : line;
   throw new TrafficError(
     `no known traffic format: it starts with ${JSON.stringify(start)}; read are ${TRAFFIC_FORMATS.join(", ")}`,

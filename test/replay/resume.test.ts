@@ -4,9 +4,9 @@ import { deserialize, serialize } from "node:v8";
 import { describe, expect, it } from "vitest";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import { formatAddress } from "../../dataplane/address.ts";
-import { packetLines } from "../../replay/packetLines.ts";
 import { Replay, type ReplayState } from "../../replay/replay.ts";
 import { type LoadedSetup, loadSetup } from "../../replay/setup.ts";
+import { openTraffic } from "../../traffic/openTraffic.ts";
 import type { TrafficSource } from "../../traffic/source.ts";
 import { resolverOf } from "../../verify/who.ts";
 
@@ -27,7 +27,7 @@ function loadedFor(strategy: string): LoadedSetup {
 }
 
 /** First connections of both families open; then only their other ends speak, which passes where the connection is known. */
-function source({ sides }: LoadedSetup): TrafficSource {
+function source({ sides }: LoadedSetup): Promise<TrafficSource> {
   const model = sides[0]?.cluster.model;
   if (model === undefined) throw new Error("no side");
   const pods = model.endpoints.filter(({ addresses }) => addresses.length > 0);
@@ -70,10 +70,10 @@ function source({ sides }: LoadedSetup): TrafficSource {
       );
     }
   }
-  async function* blocks() {
-    yield lines;
+  async function* bytes() {
+    yield new TextEncoder().encode(lines.join("\n"));
   }
-  return packetLines(blocks(), resolverOf(model, "default"), ROWS);
+  return openTraffic(bytes(), { resolve: resolverOf(model, "default"), batchRows: ROWS });
 }
 
 interface Outcome {
@@ -92,7 +92,8 @@ async function run(
   const replay = new Replay({ sides, main: 0, book }, ROWS);
   if (from !== undefined) replay.restore(from);
   let batches = 0;
-  for await (const batch of source(loaded).batches()) {
+  const traffic = await source(loaded);
+  for await (const batch of traffic.batches()) {
     replay.consume(batch);
     if (++batches === stopAfter) return { state: replay.save(), outcome: undefined, batches };
   }

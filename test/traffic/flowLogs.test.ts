@@ -93,6 +93,59 @@ describe("Hubble", () => {
     expect(source.notes.join()).toContain("7 events were lost");
   });
 
+  it("reads a record as the exporter writes it, what is at its default left out, and tells drops that are not policy's", async () => {
+    const record = (flow: object) =>
+      hubble({
+        uuid: "11111111-2222-4333-8444-555555555555",
+        ethernet: { source: "0a:00:00:00:00:01", destination: "0a:00:00:00:00:02" },
+        Type: "L3_L4",
+        node_name: "kind/node-b",
+        event_type: { type: 4, sub_type: 3 },
+        traffic_direction: "INGRESS",
+        trace_observation_point: "TO_ENDPOINT",
+        interface: { index: 12, name: "lxc1" },
+        ...HUBBLE_ENDS,
+        ...flow,
+      });
+    const back = { IP: { source: "10.0.2.6", source_xlated: "10.96.0.1", destination: "10.0.1.5", ipVersion: "IPv4" } };
+    const { source, rows } = await readTraffic(
+      [
+        record({ verdict: "FORWARDED", l4: { ICMPv4: { type: 8 } }, is_reply: false }),
+        // An echo reply: type 0 is left out, and here so is is_reply.
+        record({ ...back, verdict: "FORWARDED", l4: { ICMPv4: {} } }),
+        record({
+          verdict: "DROPPED",
+          drop_reason: 153,
+          drop_reason_desc: "STALE_OR_UNROUTABLE_IP",
+          l4: { TCP: { source_port: 40003, destination_port: 80, flags: { SYN: true } } },
+        }),
+        record({ verdict: "FORWARDED", l4: { IGMP: { type: 22, group_address: "224.0.0.1" } } }),
+        JSON.stringify({
+          rate_limit_info: { number_of_dropped_events: 3 },
+          node_name: "node-b",
+          time: "2024-05-01T12:00:01Z",
+        }),
+        JSON.stringify({ node_status: { state_change: "NODE_CONNECTED", node_names: ["kind/node-b"] } }),
+      ].join("\n"),
+    );
+    expect(linesOfRows(rows)).toEqual([
+      "icmp 10.0.1.5 > 10.0.2.6 8",
+      "icmp 10.0.2.6 > 10.0.1.5 0",
+      "tcp 10.0.1.5:40003 > 10.0.2.6:80 S",
+    ]);
+    expect(source.issues).toEqual([]);
+    expect(source.skipped).toEqual(
+      new Map([
+        ["IGMP transport protocol", 1],
+        ["lost-events record", 1],
+        ["status record", 1],
+      ]),
+    );
+    expect(source.notes.join("\n")).toContain("other reasons than policy: STALE_OR_UNROUTABLE_IP 1");
+    expect(source.notes.join("\n")).toContain("3 events were lost");
+    expect(source.interfaces[0]).toMatchObject({ name: "lxc1", node: "kind/node-b" });
+  });
+
   it("reads bare flows of older versions", async () => {
     const flow = {
       time: "2024-05-01T12:00:00Z",
@@ -151,6 +204,108 @@ describe("Calico", () => {
     const drop = rows.filter(({ offset }) => offset === 2);
     expect(linesOfRows(drop)).toEqual(["tcp 10.0.1.5:40101 > 10.0.2.6:22 S"]);
     expect(drop[0]?.recorded).toBe(RECORDED.drop);
+  });
+
+  const GOLDMANE = {
+    "what its gRPC clients write": {
+      id: "7",
+      flow: {
+        Key: {
+          sourceName: "web-*",
+          sourceNamespace: "shop",
+          sourceType: "WorkloadEndpoint",
+          destName: "db-*",
+          destNamespace: "shop",
+          destType: "WorkloadEndpoint",
+          destPort: "3306",
+          destServiceName: "db",
+          proto: "tcp",
+          reporter: "Dst",
+          action: "Deny",
+          policies: { enforcedPolicies: [{ kind: "NetworkPolicy", name: "closed", action: "Deny", ruleIndex: "-1" }] },
+        },
+        startTime: "1714564800",
+        endTime: "1714564815",
+        sourceLabels: ["app=web"],
+        packetsIn: "5",
+        bytesIn: "300",
+        numConnectionsStarted: "5",
+      },
+    },
+    "what its emitter posts": {
+      Key: {
+        source_name: "web-*",
+        source_namespace: "shop",
+        source_type: 1,
+        dest_name: "db-*",
+        dest_namespace: "shop",
+        dest_type: 1,
+        dest_port: 3306,
+        proto: "tcp",
+        reporter: 2,
+        action: 2,
+      },
+      start_time: 1_714_564_800,
+      end_time: 1_714_564_815,
+      packets_in: 5,
+      bytes_in: 300,
+      num_connections_started: 5,
+    },
+  };
+  const knows = (names: Readonly<Record<string, string>>) => ({
+    resolve: (name: string) => parseAddress(names[name] ?? "") ?? { problem: `${name} is unknown` },
+  });
+
+  it.each(Object.entries(GOLDMANE))("reads Goldmane's flows: %s", async (_, flow) => {
+    const { source, rows } = await readTraffic(
+      JSON.stringify(flow),
+      knows({ "shop/web-*": "10.0.1.5", "shop/db-*": "10.0.2.6" }),
+    );
+    expect(source.format).toBe("calico-flow");
+    expect(source.issues).toEqual([]);
+    expect(linesOfRows(rows)).toEqual(["tcp 10.0.1.5:32768 > 10.0.2.6:3306 S"]);
+    expect(rows[0]).toMatchObject({ recorded: RECORDED.drop, seconds: 1_714_564_800, frameBytes: 300 });
+    expect(source.interfaces[0]?.name).toBe("dst");
+    expect(source.notes.join("\n")).toContain("1 records are about all pods of an owner");
+  });
+
+  it("takes hosts for nodes, and counts ends that have no address, by what they are", async () => {
+    const flow = {
+      start_time: 1_714_564_800,
+      end_time: 1_714_564_815,
+      source_ip: null,
+      source_name: "-",
+      source_name_aggr: "node-a",
+      source_namespace: "-",
+      source_port: null,
+      source_type: "hep",
+      dest_ip: "10.0.2.6",
+      dest_name: "db-0",
+      dest_name_aggr: "db-*",
+      dest_namespace: "shop",
+      dest_port: 3306,
+      dest_type: "wep",
+      proto: "tcp",
+      action: "deny",
+      reporter: "dst",
+      policies: { enforced_policies: ["0|default|shop/closed|deny|-1"], pending_policies: [] },
+      bytes_in: 60,
+      bytes_out: 0,
+    };
+    const outside = { source_name_aggr: "pub", source_type: "net" };
+    const set = { source_name_aggr: "office", source_type: "ns" };
+    const { source, rows } = await readTraffic(
+      [flow, { ...flow, ...outside }, { ...flow, ...set }, { ...flow, proto: "icmp", dest_port: null }]
+        .map((each) => JSON.stringify(each))
+        .join("\n"),
+      knows({ "node:node-a": "192.168.0.1" }),
+    );
+    expect(linesOfRows(rows)).toEqual(["tcp 192.168.0.1:32768 > 10.0.2.6:3306 S", "icmp 192.168.0.1 > 10.0.2.6 8"]);
+    expect([...source.skipped.keys()]).toEqual([
+      "outside the cluster (pub), without an address in the log",
+      "a network set (office), of which the log has no address",
+    ]);
+    expect(source.names.get("10.0.2.6")).toBe("shop/db-0");
   });
 
   it("reads Whisker's answer, whose names need someone who knows them", async () => {
@@ -216,6 +371,9 @@ describe("AWS VPC flow logs", () => {
         "version vpc-id pkt-srcaddr pkt-dstaddr srcaddr dstaddr srcport dstport protocol tcp-flags type flow-direction start end packets bytes action log-status",
         "5 vpc-1 10.0.2.6 10.0.1.5 10.9.0.2 10.9.0.1 3306 40001 6 19 IPv4 ingress 1418530010 1418530020 5 500 ACCEPT OK",
         "5 vpc-1 10.0.1.5 10.0.2.6 10.9.0.1 10.9.0.2 40001 3306 6 3 IPv4 egress 1418530010 1418530020 6 600 ACCEPT OK",
+        // As Athena and Parquet name the fields.
+        "version vpc_id pkt_srcaddr pkt_dstaddr srcaddr dstaddr srcport dstport protocol tcp_flags type flow_direction start end packets bytes action log_status",
+        "5 vpc-1 10.0.1.5 10.0.2.6 10.9.0.1 10.9.0.2 40001 3306 6 1 IPv4 egress 1418530020 1418530030 6 600 ACCEPT OK",
       ].join("\n"),
     );
     const shown = linesOfRows(rows);
@@ -262,6 +420,20 @@ describe("Zeek", () => {
       "tcp 10.0.2.6:3306 > 10.0.1.5:40001 FA",
       "tcp 10.0.1.5:40001 > 10.0.2.6:3306 A",
     ]);
+  });
+
+  it("takes the number of a protocol from ip_proto, and nothing from records that have none", async () => {
+    const record = {
+      ts: "2024-05-01T12:00:00.5Z",
+      "id.orig_h": "10.0.1.5",
+      "id.resp_h": "10.0.2.6",
+      proto: "unknown_transport",
+      conn_state: "OTH",
+    };
+    const lines = [{ ...record, ip_proto: 47 }, record].map((each) => JSON.stringify(each));
+    const { source, rows } = await readTraffic(lines.join("\n"));
+    expect(linesOfRows(rows)).toEqual(["gre 10.0.1.5 > 10.0.2.6"]);
+    expect([...source.skipped]).toEqual([["transport protocol that Zeek does not know", 1]]);
   });
 
   it("reads JSON lines", async () => {
@@ -353,6 +525,7 @@ describe("formats", () => {
   it("that are none are refused with what was found", async () => {
     await expect(readTraffic("hello world\n")).rejects.toThrow(/"hello world".*pcap, pcapng/);
     await expect(readTraffic(Uint8Array.of(0x1f, 0x8b, 8, 0))).rejects.toThrow(/byte 0/);
+    await expect(readTraffic('{\n  "flow": {\n')).rejects.toThrow(/jq -c/);
     expect((await readTraffic("\n")).rows).toEqual([]);
   });
 

@@ -43,7 +43,7 @@ export class AwsVpcReader implements LogReader {
   line(text: string, sink: LogSink): TextProblem | undefined {
     let words = text.trim().split(/\s+/);
     if (isAwsHeader(words)) {
-      this.#fields = words.map((word) => word.replaceAll("${", "").replace("}", ""));
+      this.#fields = words.map(fieldName);
       return undefined;
     }
     // CloudWatch exports put the time of arrival in front.
@@ -118,8 +118,13 @@ export class AwsVpcReader implements LogReader {
 
 /** A header names fields; the words of a record never do. */
 export function isAwsHeader(words: readonly string[]): boolean {
-  const names = words.map((word) => word.replaceAll("${", "").replace("}", ""));
+  const names = words.map(fieldName);
   return names.includes("srcaddr") || names.includes("pkt-srcaddr");
+}
+
+/** `pkt-srcaddr`, as a format asks for it (`${pkt-srcaddr}`) and as Athena and Parquet write it (`pkt_srcaddr`). */
+function fieldName(word: string): string {
+  return word.replaceAll("${", "").replace("}", "").replaceAll("_", "-");
 }
 
 function skip(sink: LogSink, reason: string): undefined {

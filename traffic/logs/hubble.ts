@@ -2,11 +2,14 @@
  * Hubble: lines of `hubble observe -o jsonpb` (and `-o json`, its other name since 0.11; before, the bare flow), and files of
  * Cilium's flow exporter, which are the same. Each line is one packet that Cilium saw, sampled by monitor aggregation.
  *
- * Source: cilium/api/v1/flow/flow.proto, in the JSON mapping of protobuf.
+ * Sources in cilium/cilium: api/v1/flow/flow.proto (Flow), api/v1/observer/observer.proto (GetFlowsResponse, ExportEvent), in
+ * the JSON mapping of protobuf with the names of the .proto files: what is at its default (an ICMP type of 0, a flag that is not
+ * set) is left out. pkg/hubble/exporter/ratelimit.go writes `rate_limit_info`.
  */
+import { hasPorts } from "../../dataplane/packet.ts";
 import { RECORDED, type TrafficFormat } from "../source.ts";
 import { isProblem, type TextProblem } from "../transcript.ts";
-import { type Fields, numberAt, objectAt, parseObject, portAt, quoted, textAt, timeAt } from "./fields.ts";
+import { countAt, type Fields, objectAt, parseObject, portAt, quoted, textAt, timeAt } from "./fields.ts";
 import type { Closing, FlowRecord, Opening } from "./flowRecord.ts";
 import type { LogReader, LogSink } from "./logReader.ts";
 
@@ -21,6 +24,12 @@ const VERDICTS: ReadonlyMap<string, number> = new Map([
   ["ERROR", RECORDED.drop],
 ]);
 
+/** Names of DropReason that are policy's; others are the network's. */
+const POLICY_DROPS: ReadonlySet<string> = new Set(["POLICY_DENIED", "POLICY_DENY", "AUTH_REQUIRED"]);
+
+/** DropReason has some 80; a hostile file could invent more. */
+const MAX_REASONS = 200;
+
 const PROTOCOLS = [
   ["TCP", 6],
   ["UDP", 17],
@@ -33,6 +42,8 @@ export class HubbleReader implements LogReader {
   readonly format: TrafficFormat;
   #lost = 0;
   #audited = 0;
+  /** Drops for other reasons than policy: name of the reason → packets. */
+  readonly #otherDrops = new Map<string, number>();
 
   constructor(format: "hubble" | "cilium-flow") {
     this.format = format;
@@ -45,19 +56,23 @@ export class HubbleReader implements LogReader {
     ];
     if (this.#lost > 0) notes.push(`the log says that ${this.#lost} events were lost`);
     if (this.#audited > 0) notes.push(`${this.#audited} packets passed only because policy was in audit mode`);
+    if (this.#otherDrops.size > 0) {
+      const reasons = [...this.#otherDrops].slice(0, 5).map(([reason, count]) => `${reason} ${count}`);
+      notes.push(`packets that were dropped for other reasons than policy: ${reasons.join(", ")}`);
+    }
     return notes;
   }
 
   line(text: string, sink: LogSink): TextProblem | undefined {
     const value = parseObject(text);
     if (isProblem(value)) return value;
-    const lost = objectAt(value, "lost_events", "lostEvents");
+    const lost = objectAt(value, "lost_events", "rate_limit_info");
     if (lost !== undefined) {
-      this.#lost += numberAt(lost, "num_events_lost", "numEventsLost") ?? 0;
+      this.#lost += countAt(lost, "num_events_lost", "number_of_dropped_events") ?? 0;
       sink.skip("lost-events record");
       return undefined;
     }
-    if (objectAt(value, "node_status", "nodeStatus", "agent_event", "debug_event") !== undefined) {
+    if (objectAt(value, "node_status", "agent_event", "debug_event") !== undefined) {
       sink.skip("status record");
       return undefined;
     }
@@ -70,8 +85,8 @@ export class HubbleReader implements LogReader {
 
   #flow(flow: Fields, outer: Fields, sink: LogSink): TextProblem | undefined {
     const verdict = textAt(flow, "verdict") ?? "VERDICT_UNKNOWN";
-    if (textAt(flow, "Type", "type") === "L7") return skip(sink, "L7 record; its connection has its own");
-    if (verdict === "TRANSLATED" || textAt(flow, "Type", "type") === "SOCK") {
+    if (textAt(flow, "Type") === "L7") return skip(sink, "L7 record; its connection has its own");
+    if (verdict === "TRANSLATED" || textAt(flow, "Type") === "SOCK") {
       return skip(sink, "socket-level translation record");
     }
     const recorded = VERDICTS.get(verdict);
@@ -81,18 +96,21 @@ export class HubbleReader implements LogReader {
     if (verdict === "AUDIT") this.#audited++;
     const l4 = objectAt(flow, "l4");
     const found = PROTOCOLS.find(([name]) => objectAt(l4, name) !== undefined);
-    if (found === undefined) return skip(sink, "no transport protocol that Hubble knows");
+    // VRRP, IGMP, and frames that are no IP.
+    if (found === undefined) return skip(sink, `${Object.keys(l4 ?? {})[0] ?? "no"} transport protocol`);
     const [name, protocol] = found;
     const layer = objectAt(l4, name);
     const ends = endsOf(flow, sink);
     if (isProblem(ends)) return ends;
-    const sourcePort = portAt(layer, "source_port", "sourcePort");
-    const destinationPort = portAt(layer, "destination_port", "destinationPort");
+    const sourcePort = portAt(layer, "source_port");
+    const destinationPort = portAt(layer, "destination_port");
     if (typeof sourcePort === "object") return sourcePort;
     if (typeof destinationPort === "object") return destinationPort;
     const time = timeAt({ time: flow.time ?? outer.time }, "time");
     if (typeof time !== "number") return time;
     const flags = objectAt(layer, "flags");
+    const icmpType = hasPorts(protocol) ? undefined : (countAt(layer, "type") ?? 0);
+    if (recorded === RECORDED.drop) this.#dropped(textAt(flow, "drop_reason_desc"));
     const record: FlowRecord = {
       line: sink.lineNumber,
       start: time,
@@ -101,21 +119,25 @@ export class HubbleReader implements LogReader {
       ...ends,
       sourcePort: sourcePort ?? 0,
       destinationPort: destinationPort ?? 0,
-      icmpType: numberAt(layer, "type"),
-      icmpCode: numberAt(layer, "code"),
-      role: roleOf(flow, flags, layer),
+      icmpType,
+      icmpCode: countAt(layer, "code"),
+      role: roleOf(flow, flags, icmpType),
       sent: undefined,
       received: undefined,
       recorded,
       opening: openingOf(flags),
       closing: closingOf(flags),
-      interfaceId: sink.interfaceOf(
-        interfaceName(flow),
-        textAt(flow, "node_name", "nodeName") ?? textAt(outer, "node_name"),
-      ),
+      interfaceId: sink.interfaceOf(interfaceName(flow), textAt(flow, "node_name") ?? textAt(outer, "node_name")),
     };
     sink.flow(record);
     return undefined;
+  }
+
+  #dropped(reason: string | undefined): void {
+    if (reason === undefined || POLICY_DROPS.has(reason)) return;
+    if (this.#otherDrops.size < MAX_REASONS || this.#otherDrops.has(reason)) {
+      this.#otherDrops.set(reason, (this.#otherDrops.get(reason) ?? 0) + 1);
+    }
   }
 }
 
@@ -126,7 +148,7 @@ function skip(sink: LogSink, reason: string): undefined {
 
 /** Addresses, and the pods that Cilium knew them by. */
 function endsOf(flow: Fields, sink: LogSink): Pick<FlowRecord, "source" | "destination"> | TextProblem {
-  const ip = objectAt(flow, "IP", "ip");
+  const ip = objectAt(flow, "IP");
   const found: Record<"source" | "destination", FlowRecord["source"]> = { source: "", destination: "" };
   for (const side of ["source", "destination"] as const) {
     const text = textAt(ip, side);
@@ -135,7 +157,7 @@ function endsOf(flow: Fields, sink: LogSink): Pick<FlowRecord, "source" | "desti
       return { problem: `IP.${side} is an address, found ${quoted(text)}` };
     }
     const endpoint = objectAt(flow, side);
-    const pod = textAt(endpoint, "pod_name", "podName");
+    const pod = textAt(endpoint, "pod_name");
     if (pod !== undefined) sink.name(text, `${textAt(endpoint, "namespace") ?? "default"}/${pod}`);
     found[side] = address;
   }
@@ -143,15 +165,14 @@ function endsOf(flow: Fields, sink: LogSink): Pick<FlowRecord, "source" | "desti
 }
 
 /** Cilium's connection tracking says whether a packet is a reply; where it does not, TCP flags or the ICMP type do. */
-function roleOf(flow: Fields, flags: Fields | undefined, layer: Fields | undefined): FlowRecord["role"] {
-  const reply = flow.is_reply ?? flow.isReply;
+function roleOf(flow: Fields, flags: Fields | undefined, icmpType: number | undefined): FlowRecord["role"] {
+  const reply = flow.is_reply;
   // Protobuf leaves false out; `reply` is the older field, always there when known.
   if (reply === true || flow.reply === true) return "answerer";
   if (reply === false) return "opener";
   if (flags?.SYN === true) return flags.ACK === true ? "answerer" : "opener";
-  const type = numberAt(layer, "type");
-  if (type === 0 || type === 129) return "answerer";
-  return type === 8 || type === 128 ? "opener" : "unknown";
+  if (icmpType === 0 || icmpType === 129) return "answerer";
+  return icmpType === 8 || icmpType === 128 ? "opener" : "unknown";
 }
 
 function openingOf(flags: Fields | undefined): Opening {

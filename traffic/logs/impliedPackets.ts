@@ -2,7 +2,7 @@
  * Flow records to the packets they imply: SYN, SYN-ACK, ACK, a data packet each way, FIN. What the record counts stays with its
  * packets (`bytes`), so that sums over rows are the log's.
  */
-import { addressesEqual, formatAddress, type IpAddress } from "../../dataplane/address.ts";
+import { addressesEqual, type IpAddress } from "../../dataplane/address.ts";
 import { hasPorts, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
 import { type Conversation, converse, type Ends, otherSide, SEGMENT_BYTES, type Sender } from "../conversation.ts";
 import { packetLength } from "../encodePacket.ts";
@@ -81,8 +81,8 @@ export class ImpliedPackets {
       if (record.received !== undefined && connection.ending !== undefined) packets.push(...endOf(connection));
       this.#remember(record, connection, out);
     }
-    const typed = packets.map((packet) => withIcmpType(packet, record));
-    out.push(...shareBytes(record, typed));
+    const isTyped = record.icmpType !== undefined;
+    shareBytes(record, isTyped ? packets.map((packet) => withIcmpType(packet, record)) : packets, out);
     return out;
   }
 
@@ -110,11 +110,7 @@ export class ImpliedPackets {
   }
 
   #find(record: ResolvedRecord): Connection | undefined {
-    for (const sender of ["source", "destination"] as const) {
-      const found = this.#connections.get(keyOf(record.protocol, endsOf(record, sender)));
-      if (found !== undefined) return found;
-    }
-    return undefined;
+    return this.#connections.get(keyOf(record.protocol, record));
   }
 
   #roleOf({ role, protocol, sourcePort, destinationPort }: ResolvedRecord): Sender {
@@ -237,24 +233,36 @@ function endsOf({ source, destination, sourcePort, destinationPort }: ResolvedRe
   return { source: destination, destination: source, sourcePort: destinationPort, destinationPort: sourcePort };
 }
 
+/** The same for both directions. */
 function keyOf(protocol: number, { source, destination, sourcePort, destinationPort }: Ends): string {
-  return `${protocol} ${formatAddress(source)} ${sourcePort} ${formatAddress(destination)} ${destinationPort}`;
+  const one = `${source.words.join(" ")}:${sourcePort}`;
+  const other = `${destination.words.join(" ")}:${destinationPort}`;
+  return one < other ? `${protocol} ${one} ${other}` : `${protocol} ${other} ${one}`;
 }
 
 /** Gives each packet its length of the record's count; the last one each way takes what is left. */
-function shareBytes(record: ResolvedRecord, packets: readonly Packet[]): readonly ImpliedPacket[] {
-  const isSent = (packet: Packet) =>
-    packet.sourcePort === record.sourcePort && addressesEqual(packet.source, record.source);
-  const left = { sent: record.sent?.bytes ?? 0, received: record.received?.bytes ?? 0 };
-  const shared: ImpliedPacket[] = [];
-  const lastSent = packets.findLastIndex(isSent);
-  const lastReceived = packets.findLastIndex((packet) => !isSent(packet));
-  for (const [index, packet] of packets.entries()) {
-    const way = isSent(packet) ? "sent" : "received";
-    const isLast = index === lastSent || index === lastReceived;
-    const bytes = isLast ? left[way] : Math.min(left[way], packetLength(packet));
-    left[way] -= bytes;
-    shared.push({ packet, record, bytes });
+function shareBytes(record: ResolvedRecord, packets: readonly Packet[], out: ImpliedPacket[]): void {
+  let sent = record.sent?.bytes ?? 0;
+  let received = record.received?.bytes ?? 0;
+  let lastSent = -1;
+  let lastReceived = -1;
+  for (let index = 0; index < packets.length; index++) {
+    if (isSent(record, packets[index])) lastSent = index;
+    else lastReceived = index;
   }
-  return shared;
+  for (let index = 0; index < packets.length; index++) {
+    const packet = packets[index];
+    if (packet === undefined) continue;
+    const isOfSource = isSent(record, packet);
+    const left = isOfSource ? sent : received;
+    const isLast = index === lastSent || index === lastReceived;
+    const bytes = isLast ? left : Math.min(left, packetLength(packet));
+    if (isOfSource) sent -= bytes;
+    else received -= bytes;
+    out.push({ packet, record, bytes });
+  }
+}
+
+function isSent(record: ResolvedRecord, packet: Packet | undefined): boolean {
+  return packet?.sourcePort === record.sourcePort && addressesEqual(packet.source, record.source);
 }

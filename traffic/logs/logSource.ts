@@ -1,8 +1,7 @@
 /** A log as traffic: lines to records, records to the packets they imply, packets in order of time. */
 import { type IpAddress, parseAddress } from "../../dataplane/address.ts";
-import { appendPacket, type Packet } from "../../dataplane/packet.ts";
+import type { Packet } from "../../dataplane/packet.ts";
 import type { ByteWindow } from "../byteWindow.ts";
-import { splitTime } from "../captureWriter.ts";
 import { packetLength } from "../encodePacket.ts";
 import { counted, Findings } from "../findings.ts";
 import { clearBatch } from "../packetRow.ts";
@@ -17,17 +16,20 @@ import {
   type TrafficOptions,
   type TrafficSource,
 } from "../source.ts";
-import { TimeQueue } from "../timeQueue.ts";
 import { isProblem, type Resolve } from "../transcript.ts";
 import type { FlowRecord, LoggedEnd } from "./flowRecord.ts";
-import { type ImpliedPacket, ImpliedPackets } from "./impliedPackets.ts";
+import { type ImpliedPacket, ImpliedPackets, type ResolvedRecord } from "./impliedPackets.ts";
 import { LineReader, MAX_LINE_BYTES } from "./lineReader.ts";
 import type { LogReader, LogSink } from "./logReader.ts";
+import { WaitingRows } from "./waitingRows.ts";
 
 /**
  * Packets held back to put them in order. A log with more overlapping flows than that is in order only nearly, and says so.
  */
 const MAX_WAITING = 16_384;
+
+/** Rows of one record beside those that wait; a few more only make room for themselves. */
+const MAX_ROWS_OF_RECORD = 64;
 
 /** Texts of addresses kept with what they parse to. */
 const MAX_ADDRESSES = 16_384;
@@ -51,7 +53,7 @@ export class LogSource implements TrafficSource, LogSink {
   readonly #resolve: Resolve | undefined;
   readonly #batch: TrafficBatch;
   readonly #implied = new ImpliedPackets();
-  readonly #queue = new TimeQueue<ImpliedPacket>();
+  readonly #waiting: WaitingRows;
   readonly #interfaceIds = new Map<string, number>();
   readonly #addresses = new Map<string, IpAddress>();
   readonly #mostWaiting: number;
@@ -64,6 +66,7 @@ export class LogSource implements TrafficSource, LogSink {
     this.isImplied = reader.format !== "packets";
     // Packets have their order already.
     this.#mostWaiting = this.isImplied ? MAX_WAITING : 0;
+    this.#waiting = new WaitingRows(this.#mostWaiting + MAX_ROWS_OF_RECORD);
     this.#window = window;
     this.#reader = reader;
     this.#resolve = options.resolve;
@@ -87,7 +90,7 @@ export class LogSource implements TrafficSource, LogSink {
         }
         this.lineNumber++;
         if (line.trim() !== "") goesOn = this.#read(line);
-        while (this.#queue.length > this.#mostWaiting) {
+        while (this.#waiting.length > this.#mostWaiting) {
           if (!this.#append()) continue;
           yield this.#batch;
           this.#begin();
@@ -97,7 +100,7 @@ export class LogSource implements TrafficSource, LogSink {
         this.#findings.fail({ line: this.lineNumber + 1 }, `a line has more than ${MAX_LINE_BYTES} bytes`);
       }
       for (const implied of this.#implied.finish()) this.#wait(implied);
-      while (this.#queue.length > 0) {
+      while (this.#waiting.length > 0) {
         if (!this.#append()) continue;
         yield this.#batch;
         this.#begin();
@@ -129,24 +132,11 @@ export class LogSource implements TrafficSource, LogSink {
 
   /** The next packet in time becomes a row; true: the batch is full. */
   #append(): boolean {
-    const waiting = this.#queue.pop();
-    if (waiting === undefined) return false;
-    const { packet, record, bytes } = waiting;
     const batch = this.#batch;
     if (this.interfaces.length === 0) this.interfaceOf(undefined, undefined);
-    if (packet.time < this.#lastTime) this.#backward++;
-    this.#lastTime = Math.max(this.#lastTime, packet.time);
-    const row = appendPacket(
-      batch.packets,
-      packet.time === this.#lastTime ? packet : { ...packet, time: this.#lastTime },
-    );
-    const { seconds, nanoseconds } = splitTime(packet.time);
-    batch.seconds[row] = seconds;
-    batch.nanoseconds[row] = nanoseconds;
-    batch.frameBytes[row] = bytes;
-    batch.offset[row] = record.line;
-    batch.interfaceId[row] = record.interfaceId ?? 0;
-    batch.recorded[row] = record.recorded;
+    const time = this.#waiting.popInto(batch, this.#lastTime);
+    if (time < this.#lastTime) this.#backward++;
+    else this.#lastTime = time;
     return batch.packets.length === batch.packets.capacity;
   }
 
@@ -177,8 +167,11 @@ export class LogSource implements TrafficSource, LogSink {
       this.skip("ends of different address families");
       return;
     }
-    const end = Math.max(record.start, record.end);
-    for (const implied of this.#implied.of({ ...record, end, source, destination })) this.#wait(implied);
+    const isWhole = record.source === source && record.destination === destination && record.end >= record.start;
+    const whole = isWhole
+      ? (record as ResolvedRecord)
+      : { ...record, end: Math.max(record.start, record.end), source, destination };
+    for (const implied of this.#implied.of(whole)) this.#wait(implied);
   }
 
   packet(packet: Packet): void {
@@ -203,7 +196,7 @@ export class LogSource implements TrafficSource, LogSink {
   }
 
   #wait(implied: ImpliedPacket): void {
-    this.#queue.push(implied, implied.packet.time);
+    this.#waiting.push(implied);
   }
 
   skip(reason: string): void {

@@ -23,14 +23,16 @@ function sniffObject(value: Fields): TrafficFormat | undefined {
   if (has("id.orig_h")) return "zeek";
   if (has("items", "source_name", "source_name_aggr", "dest_name", "source_ip", "reporter")) return "calico-flow";
   const { flow } = value;
-  if (typeof flow === "object" && flow !== null && ("Key" in flow || "key" in flow)) return "calico-flow";
-  if (has("flow", "IP", "lost_events", "node_status", "agent_event")) return "hubble";
+  if (has("Key") || (typeof flow === "object" && flow !== null && "Key" in flow)) return "calico-flow";
+  if (has("flow", "IP", "lost_events", "rate_limit_info", "node_status", "agent_event", "debug_event")) return "hubble";
   return has("protocol", "destination") ? "packets" : undefined;
 }
 
-/** A line too long for the look at it: an export of many flows at once. */
+/** A line that is damaged, or too long for the look at it (an export of many flows at once): told by its first fields. */
 function sniffCut(line: string): TrafficFormat | undefined {
-  return /"(?:items|dest_name|source_name)"/.test(line) ? "calico-flow" : undefined;
+  if (/"(?:items|dest_name|source_name|Key)"\s*:/.test(line)) return "calico-flow";
+  if (/"flow"\s*:\s*\{/.test(line)) return "hubble";
+  return /"source"\s*:\s*"/.test(line) && /"protocol"\s*:/.test(line) ? "packets" : undefined;
 }
 
 /** Default fields of version 2, with or without the time that CloudWatch puts in front. */

@@ -82,11 +82,13 @@ function record(fields: Fields, sink: LogSink): TextProblem | undefined {
   const responder = textAt(fields, "id.resp_h");
   // Zeek says icmp for both families, and "unknown_transport" for the rest.
   const isV6 = responder?.includes(":") === true;
-  if (proto === "unknown_transport") {
+  // Since 7.1 its number stands in a column of its own.
+  const isNumbered = proto === "unknown_transport";
+  if (isNumbered && textAt(fields, "ip_proto") === undefined) {
     sink.skip("transport protocol that Zeek does not know");
     return undefined;
   }
-  const protocol = proto === "icmp" && isV6 ? PROTOCOL.icmpv6 : protocolAt(fields, "proto");
+  const protocol = proto === "icmp" && isV6 ? PROTOCOL.icmpv6 : protocolAt(fields, isNumbered ? "ip_proto" : "proto");
   if (typeof protocol !== "number") return protocol;
   const source = sink.addressOf(textAt(fields, "id.orig_h") ?? "");
   const destination = sink.addressOf(responder ?? "");
