@@ -34,7 +34,7 @@ export class PodIndex {
   readonly #everywhere: LabelIndex<Endpoint>;
   readonly #byNamespace: ReadonlyMap<string, LabelIndex<Endpoint>>;
   readonly #namespaces: LabelIndex<Namespace>;
-  readonly #byNode: ReadonlyMap<string, readonly Endpoint[]>;
+  readonly byNode: ReadonlyMap<string, readonly Endpoint[]>;
   readonly #lists: SharedLists<Endpoint>;
   readonly #namespaceLists: SharedLists<Namespace>;
   readonly #selectionOf = new Map<readonly Namespace[], NamespaceSelection>();
@@ -49,15 +49,11 @@ export class PodIndex {
     this.pods = model.endpoints.filter(isOnPodNetwork);
     this.#everywhere = new LabelIndex(this.pods);
     this.#namespaces = new LabelIndex(model.namespaces);
-    const byNamespace = groupBy(this.pods, ({ namespace }) => namespace);
+    const byNamespace = groupedBy(this.pods, ({ namespace }) => namespace);
     this.#byNamespace = new Map([...byNamespace].map(([name, pods]) => [name, new LabelIndex(pods)]));
-    this.#byNode = groupBy(this.pods, ({ node }) => node);
+    this.byNode = groupedBy(this.pods, ({ node }) => node);
     this.#lists = new SharedLists(this.pods);
     this.#namespaceLists = new SharedLists(model.namespaces);
-  }
-
-  podsOn(node: string): readonly Endpoint[] {
-    return this.#byNode.get(node) ?? NOBODY;
   }
 
   /** The pods that `podSelector` selects in a namespace, or in the namespaces that a selector selects. */
@@ -194,7 +190,7 @@ function labelText(key: string, value: string): string {
   return `${key}=${value}`; // neither may contain "="
 }
 
-function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): ReadonlyMap<string, readonly T[]> {
+export function groupedBy<T>(items: readonly T[], keyOf: (item: T) => string): ReadonlyMap<string, readonly T[]> {
   const groups = new Map<string, T[]>();
   for (const item of items) addTo(groups, keyOf(item), item);
   return groups;

@@ -2,7 +2,8 @@
  * resolve: ClusterModel -> ResolvedCluster. Selectors become the lists of pods they select right now.
  */
 import type { Cidr } from "../dataplane/address.ts";
-import { PodIndex } from "./members.ts";
+import { sameItems } from "./again.ts";
+import { groupedBy, PodIndex } from "./members.ts";
 import type {
   ClusterModel,
   Direction,
@@ -23,6 +24,11 @@ export interface ResolvedCluster {
   policiesFor(pod: Endpoint, direction: Direction): readonly ResolvedPolicy[];
   /** The pods of `pods` scheduled on the node. */
   podsOn(node: string): readonly Endpoint[];
+  /**
+   * The same object for all states that `resolveAgain` made one of the other: what a strategy keeps of the latest state,
+   * to go on from, it keeps under this.
+   */
+  readonly lineage: WeakKey;
 }
 
 export interface ResolvedPolicy {
@@ -66,11 +72,11 @@ export function resolvePolicies(model: ClusterModel): ResolvedCluster {
     model,
     pods: index.pods,
     policies: model.policies.map((policy) => resolvePolicy(policy, index)),
-    podsOn: (node) => index.podsOn(node),
+    podsByNode: index.byNode,
   });
 }
 
-export function resolvePolicy(policy: NetworkPolicy, index: PodIndex): ResolvedPolicy {
+export function resolvePolicy(policy: NetworkPolicy, index: Pick<PodIndex, "members">): ResolvedPolicy {
   const resolveRule = (rule: PolicyRule, ruleIndex: number): ResolvedRule => ({
     rule,
     index: ruleIndex,
@@ -95,16 +101,81 @@ export function resolvePolicy(policy: NetworkPolicy, index: PodIndex): ResolvedP
   };
 }
 
-/** The parts with what is worked out from them when it is first asked for. */
-export function resolvedCluster(parts: Omit<ResolvedCluster, "policiesFor">): ResolvedCluster {
-  const selecting: Partial<Record<Direction, SubjectIndex>> = {};
-  return {
+export interface ClusterParts extends Pick<ResolvedCluster, "model" | "pods" | "policies"> {
+  /** Nodes that are not in it have no pod. */
+  readonly podsByNode: ReadonlyMap<string, readonly Endpoint[]>;
+}
+
+/** The parts with what is worked out from them when it is first asked for; `before`: the state they follow. */
+export function resolvedCluster({ podsByNode, ...parts }: ClusterParts, before?: ResolvedCluster): ResolvedCluster {
+  const subjects = new SubjectIndexes(parts.policies, before && INDEXES.get(before));
+  const cluster: ResolvedCluster = {
     ...parts,
-    policiesFor(pod, direction) {
-      selecting[direction] ??= new SubjectIndex(parts.policies, direction);
-      return selecting[direction].policiesFor(pod);
-    },
+    policiesFor: (pod, direction) => subjects.policiesFor(pod, direction),
+    podsOn: (node) => podsByNode.get(node) ?? NOBODY,
+    lineage: before?.lineage ?? {},
   };
+  INDEXES.set(cluster, subjects);
+  BY_NODE.set(cluster, podsByNode);
+  return cluster;
+}
+
+const NOBODY: readonly Endpoint[] = [];
+const INDEXES = new WeakMap<ResolvedCluster, SubjectIndexes>();
+const BY_NODE = new WeakMap<ResolvedCluster, ReadonlyMap<string, readonly Endpoint[]>>();
+
+export function podsByNode(cluster: ResolvedCluster): ReadonlyMap<string, readonly Endpoint[]> {
+  const known = BY_NODE.get(cluster);
+  if (known === undefined) throw new Error("a cluster that was not resolved");
+  return known;
+}
+
+/**
+ * Policies select pods of their own namespace alone, so each namespace has its index, and one whose policies are the same
+ * objects as in the state before keeps it: its pods then get the same lists again.
+ */
+class SubjectIndexes {
+  readonly #policies: readonly ResolvedPolicy[];
+  /** The latest state before that was asked; not kept once this one is. */
+  #before: SubjectIndexes | undefined;
+  #namespaces: ReadonlyMap<string, NamespaceIndex> | undefined;
+
+  constructor(policies: readonly ResolvedPolicy[], before: SubjectIndexes | undefined) {
+    this.#policies = policies;
+    if (before !== undefined) this.#before = before.#namespaces === undefined ? before.#before : before;
+  }
+
+  policiesFor(pod: Endpoint, direction: Direction): readonly ResolvedPolicy[] {
+    this.#namespaces ??= this.#index();
+    return this.#namespaces.get(pod.namespace)?.policiesFor(pod, direction) ?? NO_POLICIES;
+  }
+
+  #index(): ReadonlyMap<string, NamespaceIndex> {
+    const own = groupedBy(this.#policies, ({ policy }) => policy.namespace);
+    const before = this.#before === undefined ? undefined : this.#before.#namespaces;
+    this.#before = undefined;
+    const indexes = new Map<string, NamespaceIndex>();
+    for (const [namespace, policies] of own) {
+      const old = before?.get(namespace);
+      const isSame = old !== undefined && sameItems(old.policies, policies);
+      indexes.set(namespace, isSame ? old : new NamespaceIndex(policies));
+    }
+    return indexes;
+  }
+}
+
+class NamespaceIndex {
+  readonly policies: readonly ResolvedPolicy[];
+  readonly #selecting: Partial<Record<Direction, SubjectIndex>> = {};
+
+  constructor(policies: readonly ResolvedPolicy[]) {
+    this.policies = policies;
+  }
+
+  policiesFor(pod: Endpoint, direction: Direction): readonly ResolvedPolicy[] {
+    this.#selecting[direction] ??= new SubjectIndex(this.policies, direction);
+    return this.#selecting[direction].policiesFor(pod);
+  }
 }
 
 const EVERYTHING: LabelSelector = { matchLabels: [], matchExpressions: [] };

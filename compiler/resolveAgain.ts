@@ -3,10 +3,12 @@
  * what they need not look at again.
  *
  * The naive way resolves everything: every selector of every policy asks the pods that share its rarest label. Here the
- * pods that came, went or changed are asked instead, by each selector once: a list without any of them stays as it is. The
- * invariant: the result equals `resolvePolicies` of the model. The price: two lists that become equal by the change stay
- * two lists, and a change of a namespace, whose labels any selector may read, is resolved from scratch.
+ * pods that came, went or changed are asked instead, by each selector once: a list without any of them stays as it is. Of
+ * a namespace with other labels each selector over namespaces is asked before and after; where the answers differ, its pods
+ * come or go together. The invariant: the result equals `resolvePolicies` of the model. The price: two lists that become
+ * equal by the change stay two lists.
  */
+import { listChange, sameItems } from "./again.ts";
 import { PodIndex } from "./members.ts";
 import {
   type ClusterModel,
@@ -14,83 +16,147 @@ import {
   isOnPodNetwork,
   type LabelSelector,
   type Labels,
+  type Namespace,
   type NetworkPolicy,
 } from "./model.ts";
 import {
+  podsByNode,
   type ResolvedCluster,
   type ResolvedPeer,
   type ResolvedPolicy,
   type ResolvedRule,
   resolvedCluster,
-  resolvePolicies,
   resolvePolicy,
 } from "./resolve.ts";
 import { matchesSelector } from "./selector.ts";
 
+/** Beyond so many new policies at once an index over the labels of all pods is cheaper than asking all pods. */
+const SCANNED_POLICIES = 8;
+
 /** `model` shares with the model before every object that has not changed; objects that are other objects are changed. */
 export function resolveAgain(before: ResolvedCluster, model: ClusterModel): ResolvedCluster {
-  if (!sameItems(before.model.namespaces, model.namespaces)) return resolvePolicies(model);
-  const pods = sameItems(before.model.endpoints, model.endpoints)
-    ? before.pods
-    : model.endpoints.filter(isOnPodNetwork);
-  const change = new PodChange(before.pods, pods, model);
-  const known = new Map(before.policies.map((resolved) => [resolved.policy, resolved]));
-  let index: PodIndex | undefined;
-  const policies = model.policies.map((policy) => {
+  const change = new PodChange(before, model);
+  const policies = policiesAgain(before, model, change);
+  return resolvedCluster({ model, pods: change.pods, policies, podsByNode: change.byNode(podsByNode(before)) }, before);
+}
+
+function policiesAgain(before: ResolvedCluster, model: ClusterModel, change: PodChange): readonly ResolvedPolicy[] {
+  const isSame = sameItems(before.model.policies, model.policies);
+  if (isSame && change.isNone) return before.policies;
+  const { gone, come } = isSame ? { gone: [], come: [] } : listChange(before.model.policies, model.policies);
+  let known: ReadonlyMap<NetworkPolicy, ResolvedPolicy> | undefined;
+  const index = come.length > SCANNED_POLICIES ? new PodIndex(model) : new PodScan(model, change.pods);
+  const unknown = new Set(come);
+  let shift = 0;
+  return model.policies.map((policy, at) => {
+    if (unknown.has(policy)) {
+      shift--;
+      return resolvePolicy(policy, index);
+    }
+    // Mostly at its old place, give or take those that came and went before it.
+    for (; shift < gone.length && before.policies[at + shift] !== undefined; shift++) {
+      const resolved = before.policies[at + shift];
+      if (resolved?.policy === policy) return change.policy(resolved);
+    }
+    known ??= new Map(before.policies.map((resolved) => [resolved.policy, resolved]));
     const resolved = known.get(policy);
-    if (resolved !== undefined) return change.policy(resolved);
-    index ??= new PodIndex(model);
-    return resolvePolicy(policy, index);
+    if (resolved === undefined) throw new Error(`policy ${policy.key} is neither new nor known`);
+    return change.policy(resolved);
   });
-  return resolvedCluster({ model, pods, policies, podsOn: change.podsOn((node) => before.podsOn(node)) });
 }
 
-function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
-  return a === b || (a.length === b.length && a.every((item, index) => item === b[index]));
+/** Answers the selectors of a few policies by asking every pod. */
+class PodScan implements Pick<PodIndex, "members"> {
+  readonly #pods: readonly Endpoint[];
+  readonly #namespaces: readonly Namespace[];
+
+  constructor({ namespaces }: ClusterModel, pods: readonly Endpoint[]) {
+    this.#pods = pods;
+    this.#namespaces = namespaces;
+  }
+
+  members(namespaces: string | LabelSelector, podSelector: LabelSelector): readonly Endpoint[] {
+    if (typeof namespaces === "string") {
+      return this.#pods.filter(
+        ({ namespace, labels }) => namespace === namespaces && matchesSelector(podSelector, labels),
+      );
+    }
+    const selected = this.#namespaces.filter(({ labels }) => matchesSelector(namespaces, labels));
+    const names = new Set(selected.map(({ name }) => name));
+    return this.#pods.filter(({ namespace, labels }) => names.has(namespace) && matchesSelector(podSelector, labels));
+  }
 }
 
-/** Pods that came and went between two states of a cluster; one that changed did both. */
+interface LabelsChange {
+  /** Undefined: it was not there, or is not. */
+  readonly before: Labels | undefined;
+  readonly after: Labels | undefined;
+}
+
+/** Pods that came and went between two states of a cluster (one that changed did both), and namespaces with other labels. */
 class PodChange {
+  readonly pods: readonly Endpoint[];
   readonly #gone: readonly Endpoint[];
   readonly #come: readonly Endpoint[];
-  readonly #pods: readonly Endpoint[];
-  readonly #namespaceLabels: ReadonlyMap<string, Labels>;
-  /** Lists as they are now, by what they were and which of the pods that came are in them. */
+  /** The namespaces of pods that came or went. */
+  readonly #touched: ReadonlySet<string>;
+  readonly #relabelled: ReadonlyMap<string, LabelsChange>;
+  readonly #labels: ReadonlyMap<string, LabelsChange>;
+  /** Lists as they are now, by what they were and by what comes and goes. */
   readonly #lists = new Map<readonly Endpoint[], Map<string, readonly Endpoint[]>>();
   #order: ReadonlyMap<Endpoint, number> | undefined;
 
-  constructor(before: readonly Endpoint[], after: readonly Endpoint[], { namespaces }: ClusterModel) {
-    this.#gone = before === after ? [] : missingFrom(before, after);
-    this.#come = before === after ? [] : missingFrom(after, before);
-    this.#pods = after;
-    const touched = new Set([...this.#gone, ...this.#come].map(({ namespace }) => namespace));
-    this.#namespaceLabels = new Map(
-      touched.size === 0
-        ? []
-        : namespaces.filter(({ name }) => touched.has(name)).map(({ name, labels }) => [name, labels]),
+  constructor(before: ResolvedCluster, model: ClusterModel) {
+    const pods = sameItems(before.model.endpoints, model.endpoints)
+      ? before.pods
+      : model.endpoints.filter(isOnPodNetwork);
+    this.pods = sameItems(before.pods, pods) ? before.pods : pods;
+    const { gone, come } = listChange(before.pods, this.pods);
+    [this.#gone, this.#come] = [gone, come];
+    this.#touched = new Set([...gone, ...come].map(({ namespace }) => namespace));
+    const namespaces = listChange(before.model.namespaces, model.namespaces);
+    const was = new Map(namespaces.gone.map(({ name, labels }) => [name, labels]));
+    const is = new Map(namespaces.come.map(({ name, labels }) => [name, labels]));
+    this.#relabelled = new Map(
+      [...new Set([...was.keys(), ...is.keys()])].map((name) => [name, { before: was.get(name), after: is.get(name) }]),
     );
+    this.#labels = this.#labelsOf(model.namespaces);
+  }
+
+  get isNone(): boolean {
+    return this.#touched.size === 0 && this.#relabelled.size === 0;
+  }
+
+  /** Labels of the namespaces of pods that came or went. */
+  #labelsOf(namespaces: readonly Namespace[]): ReadonlyMap<string, LabelsChange> {
+    if (this.#touched.size === 0) return this.#relabelled;
+    const labels = new Map(this.#relabelled);
+    for (const { name, labels: own } of namespaces) {
+      if (this.#touched.has(name) && !labels.has(name)) labels.set(name, { before: own, after: own });
+    }
+    return labels;
   }
 
   policy(resolved: ResolvedPolicy): ResolvedPolicy {
-    if (this.#gone.length === 0 && this.#come.length === 0) return resolved;
     const { policy } = resolved;
-    const subjects = this.#list(resolved.subjects, (pod) => isSubject(policy, pod));
+    const subjects = this.#own(resolved.subjects, policy.namespace, policy.podSelector);
     const ingress = this.#rules(policy, resolved.ingress);
     const egress = this.#rules(policy, resolved.egress);
     const isSame = subjects === resolved.subjects && ingress === resolved.ingress && egress === resolved.egress;
     return isSame ? resolved : { policy, subjects, ingress, egress };
   }
 
-  /** As `ResolvedCluster.podsOn`, where nothing came or went as before. */
-  podsOn(before: (node: string) => readonly Endpoint[]): (node: string) => readonly Endpoint[] {
+  /** Pods by node, the lists of nodes where nothing came or went as they were. */
+  byNode(before: ReadonlyMap<string, readonly Endpoint[]>): ReadonlyMap<string, readonly Endpoint[]> {
     const touched = new Set([...this.#gone, ...this.#come].map(({ node }) => node));
-    const found = new Map<string, readonly Endpoint[]>();
-    return (node) => {
-      if (!touched.has(node)) return before(node);
-      const known = found.get(node) ?? this.#pods.filter((pod) => pod.node === node);
-      found.set(node, known);
-      return known;
-    };
+    if (touched.size === 0) return before;
+    const nodes = new Map(before);
+    for (const node of touched) {
+      const pods = this.pods.filter((pod) => pod.node === node);
+      if (pods.length > 0) nodes.set(node, pods);
+      else nodes.delete(node);
+    }
+    return nodes;
   }
 
   #rules(policy: NetworkPolicy, rules: readonly ResolvedRule[]): readonly ResolvedRule[] {
@@ -102,55 +168,113 @@ class PodChange {
 
   #peer({ namespace }: NetworkPolicy, peer: ResolvedPeer): ResolvedPeer {
     if (peer.kind === "ipBlock") return peer;
-    const members = this.#list(peer.members, (pod) => {
-      const isIn =
-        peer.namespaceSelector === undefined
-          ? pod.namespace === namespace
-          : this.#isInNamespaces(peer.namespaceSelector, pod);
-      return isIn && (peer.podSelector === undefined || matchesSelector(peer.podSelector, pod.labels));
-    });
+    const { namespaceSelector, podSelector } = peer;
+    const members =
+      namespaceSelector === undefined
+        ? this.#own(peer.members, namespace, podSelector)
+        : this.#far(peer.members, namespaceSelector, podSelector);
     return members === peer.members ? peer : { ...peer, members };
   }
 
-  #isInNamespaces(selector: LabelSelector, { namespace }: Endpoint): boolean {
-    const labels = this.#namespaceLabels.get(namespace);
-    return labels !== undefined && matchesSelector(selector, labels);
+  /** The list of what a selector selects in one namespace, which selected `list` before. */
+  #own(list: readonly Endpoint[], namespace: string, podSelector: LabelSelector | undefined): readonly Endpoint[] {
+    if (!this.#touched.has(namespace)) return list;
+    const selects = (pod: Endpoint) =>
+      pod.namespace === namespace && (podSelector === undefined || matchesSelector(podSelector, pod.labels));
+    return this.#list(list, {
+      come: this.#come.filter(selects),
+      isGone: this.#gone.some(selects),
+      lost: NO_NAMESPACES,
+    });
   }
 
-  /** The list of what a selector selects, which selected `list` before. */
-  #list(list: readonly Endpoint[], selects: (pod: Endpoint) => boolean): readonly Endpoint[] {
-    const come = this.#come.filter(selects);
-    if (come.length === 0 && !this.#gone.some(selects)) return list;
-    const key = come.map(({ key: name }) => name).join(" ");
+  /** As `#own`, in the namespaces that a selector selects. */
+  #far(
+    list: readonly Endpoint[],
+    selector: LabelSelector,
+    podSelector: LabelSelector | undefined,
+  ): readonly Endpoint[] {
+    const [was, is] = [new Set<string>(), new Set<string>()];
+    for (const [name, { before, after }] of this.#labels) {
+      if (before !== undefined && matchesSelector(selector, before)) was.add(name);
+      if (after !== undefined && matchesSelector(selector, after)) is.add(name);
+    }
+    if (was.size === 0 && is.size === 0) return list;
+    const isAsked = (pod: Endpoint) => podSelector === undefined || matchesSelector(podSelector, pod.labels);
+    const [lost, won] = [minus(was, is), minus(is, was)];
+    const come = this.#come.filter((pod) => is.has(pod.namespace) && isAsked(pod));
+    if (won.size > 0) {
+      const known = new Set(come);
+      come.push(...this.pods.filter((pod) => won.has(pod.namespace) && !known.has(pod) && isAsked(pod)));
+    }
+    return this.#list(list, {
+      come,
+      isGone:
+        this.#gone.some((pod) => was.has(pod.namespace) && isAsked(pod)) ||
+        (lost.size > 0 && list.some(({ namespace }) => lost.has(namespace))),
+      lost,
+    });
+  }
+
+  #list(
+    list: readonly Endpoint[],
+    { come, isGone, lost }: { readonly come: readonly Endpoint[]; readonly isGone: boolean; readonly lost: Names },
+  ): readonly Endpoint[] {
+    if (come.length === 0 && !isGone) return list;
+    const key = `${come.map(({ key: name }) => name).join(" ")}\n${[...lost].join(" ")}`;
     const versions = this.#lists.get(list) ?? new Map<string, readonly Endpoint[]>();
     this.#lists.set(list, versions);
-    const known = versions.get(key) ?? this.#replaced(list, come);
+    const known = versions.get(key) ?? this.#replaced(list, come, lost);
     versions.set(key, known);
     return known;
   }
 
-  #replaced(list: readonly Endpoint[], come: readonly Endpoint[]): readonly Endpoint[] {
-    const kept = list.filter((pod) => !this.#gone.includes(pod));
+  #replaced(list: readonly Endpoint[], come: readonly Endpoint[], lost: Names): readonly Endpoint[] {
+    const gone = new Set(this.#gone);
+    const kept = list.filter((pod) => !gone.has(pod) && !lost.has(pod.namespace));
     if (come.length === 0) return kept;
-    const order = this.#order ?? new Map(this.#pods.map((pod, position) => [pod, position]));
+    const order = this.#order ?? new Map(this.pods.map((pod, position) => [pod, position]));
     this.#order = order;
-    return [...kept, ...come].sort((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
+    const place = (pod: Endpoint) => order.get(pod) ?? 0;
+    return merged(
+      kept,
+      [...come].sort((a, b) => place(a) - place(b)),
+      place,
+    );
   }
 }
 
-function isSubject({ namespace, podSelector }: NetworkPolicy, pod: Endpoint): boolean {
-  return pod.namespace === namespace && matchesSelector(podSelector, pod.labels);
+/** Two lists in order as one. */
+function merged<T>(items: readonly T[], others: readonly T[], place: (item: T) => number): readonly T[] {
+  const list: T[] = [];
+  let from = 0;
+  for (const other of others) {
+    const limit = place(other);
+    let [low, high] = [from, items.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (place(items[middle] as T) < limit) low = middle + 1;
+      else high = middle;
+    }
+    for (; from < low; from++) list.push(items[from] as T);
+    list.push(other);
+  }
+  for (; from < items.length; from++) list.push(items[from] as T);
+  return list;
 }
 
-function missingFrom(items: readonly Endpoint[], others: readonly Endpoint[]): readonly Endpoint[] {
-  const known = new Set(others);
-  return items.filter((item) => !known.has(item));
+type Names = ReadonlySet<string>;
+const NO_NAMESPACES: Names = new Set();
+
+function minus(names: Names, others: Names): Names {
+  return new Set([...names].filter((name) => !others.has(name)));
 }
 
 /** The list itself when every item maps to itself. */
 function mapped<T>(items: readonly T[], map: (item: T) => T): readonly T[] {
   let changed: T[] | undefined;
-  for (const [index, item] of items.entries()) {
+  for (let index = 0; index < items.length; index++) {
+    const item = items[index] as T;
     const now = map(item);
     if (now !== item) changed ??= items.slice(0, index);
     changed?.push(now);

@@ -20,7 +20,15 @@ import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../
 import { routedAttachment } from "../attachment.ts";
 import { deviationsOf } from "../deviation.ts";
 import { sha1, toHex } from "../hash.ts";
-import { DIRECTIONS, type Direction, type Endpoint, type PolicyPort, peerPath, rulePath } from "../model.ts";
+import {
+  type ClusterNode,
+  DIRECTIONS,
+  type Direction,
+  type Endpoint,
+  type PolicyPort,
+  peerPath,
+  rulePath,
+} from "../model.ts";
 import type { ResolvedCluster, ResolvedPolicy, ResolvedRule } from "../resolve.ts";
 import { untrackedProtocols } from "../untrackedProtocols.ts";
 import { plannedController } from "../update/controller.ts";
@@ -54,11 +62,12 @@ export const bpfHash: Strategy = {
     return plannedController(cluster, { strategy: { lower }, options, plan: planPlain });
   },
   lower(cluster: ResolvedCluster, options: LowerOptions): MapProgram {
-    const numbers = endpointNumbersOf(cluster);
-    const points = cluster.podsOn(options.node).flatMap((pod) =>
+    const pods = cluster.podsOn(options.node);
+    const numbers = endpointNumbersOf(cluster, pods);
+    const points = pods.flatMap((pod) =>
       DIRECTIONS.map((direction) => {
         const suffix = `${direction === "ingress" ? "in" : "eg"}_${String(numbers.get(pod) ?? 0).padStart(5, "0")}`;
-        const layout = lowerDirection(cluster, pod, direction);
+        const layout = layoutOf(cluster, pod, direction);
         return { pod, direction, exact: `exact_${suffix}`, blocks: `block_${suffix}`, layout };
       }),
     );
@@ -191,9 +200,60 @@ function inside(inner: Cidr, outer: Cidr): boolean {
   return inner.prefixLength >= outer.prefixLength && cidrContains(outer, inner);
 }
 
-function lowerDirection(cluster: ResolvedCluster, pod: Endpoint, direction: Direction): DirectionMaps {
+interface Layout {
+  readonly exact: readonly MapEntry[];
+  readonly blocks: readonly MapEntry[];
+  /** What it was made from besides the pod. */
+  readonly policies: readonly ResolvedPolicy[];
+  readonly node: ClusterNode | undefined;
+  /** Undefined: it does not depend on which pods there are beside those that the policies select. */
+  readonly pods: readonly Endpoint[] | undefined;
+}
+
+const LAYOUTS = {
+  ingress: new WeakMap<Endpoint, Layout>(),
+  egress: new WeakMap<Endpoint, Layout>(),
+} as const satisfies Record<Direction, unknown>;
+
+/** The latest layout of an endpoint, which stays while what it was made from does. */
+function layoutOf(cluster: ResolvedCluster, pod: Endpoint, direction: Direction): Layout {
+  const policies = cluster.policiesFor(pod, direction);
+  const node = nodeNamed(cluster, pod.node);
+  const latest = LAYOUTS[direction].get(pod);
+  if (
+    latest !== undefined &&
+    latest.policies === policies &&
+    latest.node === node &&
+    (latest.pods === undefined || latest.pods === cluster.pods)
+  )
+    return latest;
+  const maps = lowerDirection(cluster, pod, direction, node);
+  const pods = direction === "egress" && policies.some(namesPortsOfBlocks) ? cluster.pods : undefined;
+  const layout = { exact: maps.exact, blocks: maps.blocks, policies, node, pods };
+  LAYOUTS[direction].set(pod, layout);
+  return layout;
+}
+
+/** Whether a rule names ports of whoever is in a block. */
+function namesPortsOfBlocks({ egress }: ResolvedPolicy): boolean {
+  return egress.some(
+    ({ peers, ports }) =>
+      (peers.length === 0 || peers.some(({ kind }) => kind === "ipBlock")) &&
+      ports.some(({ port }) => typeof port === "string"),
+  );
+}
+
+function nodeNamed({ model }: ResolvedCluster, name: string): ClusterNode | undefined {
+  return model.nodes.find((node) => node.name === name);
+}
+
+function lowerDirection(
+  cluster: ResolvedCluster,
+  pod: Endpoint,
+  direction: Direction,
+  node: ClusterNode | undefined,
+): DirectionMaps {
   const maps = new DirectionMaps();
-  const node = cluster.model.nodes.find(({ name }) => name === pod.node);
   for (const address of node?.addresses ?? []) maps.allowPeer(hostCidr(address), [EVERY_PORT], "the pod's own node");
   const policies = cluster.policiesFor(pod, direction);
   if (policies.length === 0) {

@@ -10,12 +10,13 @@
  * established connections, which the first chain accepts.
  */
 import type { Cidr, Family, IpAddress } from "../../dataplane/address.ts";
-import { cidrOf, formatCidr, hostCidr, parseAddress, parseCidr } from "../../dataplane/address.ts";
+import { cidrOf, hostCidr, parseAddress, parseCidr } from "../../dataplane/address.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, IPSet, IPSetMember, TableProgram } from "../../dataplane/program.ts";
+import { rememberedBy } from "../again.ts";
 import { routedAttachment } from "../attachment.ts";
-import { DIRECTIONS, type Endpoint } from "../model.ts";
-import type { ResolvedCluster } from "../resolve.ts";
+import { DIRECTIONS, type Direction, type Endpoint, type PolicyRule } from "../model.ts";
+import type { ResolvedCluster, ResolvedPolicy } from "../resolve.ts";
 import { keepingFamilies, plannedController } from "../update/controller.ts";
 import { deviations } from "./calico-iptables/deviations.ts";
 import { endpointChains } from "./calico-iptables/endpointChains.ts";
@@ -122,13 +123,11 @@ function familiesOn(cluster: ResolvedCluster, setting: string): readonly Family[
 }
 
 function mentionsIpv6({ model }: ResolvedCluster): boolean {
+  const inRules = (rules: readonly PolicyRule[]) =>
+    rules.some(({ peers }) => peers.some((peer) => peer.kind === "ipBlock" && peer.cidr.family === 6));
   return (
     model.endpoints.some(({ addresses }) => addresses.some(({ family }) => family === 6)) ||
-    model.policies.some(({ ingress, egress }) =>
-      [...ingress, ...egress].some(({ peers }) =>
-        peers.some((peer) => peer.kind === "ipBlock" && peer.cidr.family === 6),
-      ),
-    )
+    model.policies.some(({ ingress, egress }) => inRules(ingress) || inRules(egress))
   );
 }
 
@@ -141,28 +140,33 @@ function ipPools(cluster: ResolvedCluster, setting: string): readonly Cidr[] {
       return cidr;
     });
   }
-  const podAddresses = cluster.pods.flatMap((pod) => pod.addresses);
-  const podCidrs = cluster.model.nodes.flatMap((node) => node.podCidrs);
-  return ([4, 6] as const).flatMap((family) => {
-    const around = ({ words }: Pick<Cidr, "words">) => cidrOf({ family, words }, family === 4 ? 16 : 32);
-    const pods = podAddresses.filter((address) => address.family === family).map(around);
-    const nodes = podCidrs.filter((cidr) => cidr.family === family).map(around);
-    return mostFrequent(pods) ?? mostFrequent(nodes) ?? [];
-  });
+  return ([4, 6] as const).flatMap(
+    (family) =>
+      mostFrequent(
+        cluster.pods.flatMap((pod) => pod.addresses),
+        family,
+      ) ??
+      mostFrequent(
+        cluster.model.nodes.flatMap((node) => node.podCidrs),
+        family,
+      ) ??
+      [],
+  );
 }
 
-/** Of several the first. */
-function mostFrequent(cidrs: readonly Cidr[]): Cidr | undefined {
-  const counts = new Map<string, { readonly cidr: Cidr; count: number }>();
-  for (const cidr of cidrs) {
-    const known = counts.get(formatCidr(cidr)) ?? { cidr, count: 0 };
-    known.count++;
-    counts.set(formatCidr(cidr), known);
+/** The /16 or /32 that most of the addresses are in, of several the first. */
+function mostFrequent(addresses: readonly Pick<Cidr, "family" | "words">[], family: Family): Cidr | undefined {
+  // Of an IPv6 address the first word is the prefix.
+  const counts = new Map<number, number>();
+  for (const { family: own, words } of addresses) {
+    if (own !== family) continue;
+    const prefix = (words[0] ?? 0) & (family === 4 ? ~0xffff : ~0);
+    counts.set(prefix, (counts.get(prefix) ?? 0) + 1);
   }
-  return [...counts.values()].reduce<{ readonly cidr: Cidr; count: number } | undefined>(
-    (most, one) => (most === undefined || one.count > most.count ? one : most),
-    undefined,
-  )?.cidr;
+  let most: number | undefined;
+  for (const [prefix, count] of counts) if (most === undefined || count > (counts.get(most) ?? 0)) most = prefix;
+  if (most === undefined) return undefined;
+  return family === 4 ? cidrOf({ family, words: [most] }, 16) : cidrOf({ family, words: [most, 0, 0, 0] }, 32);
 }
 
 interface SetContext {
@@ -201,26 +205,33 @@ const LOOPBACK = ["127.0.0.0", "127.0.0.1", "::1"].flatMap((text) => parseAddres
 
 /** The sets of every policy that selects an endpoint of this node; equal selectors share one. */
 function policySets(cluster: ResolvedCluster, node: string, family: Family): readonly IPSet[] {
-  const local = new Set(cluster.podsOn(node));
+  const pods = cluster.podsOn(node);
+  const [local, namespaces] = [new Set(pods), new Set(pods.map(({ namespace }) => namespace))];
+  const selecting = new Map<readonly Endpoint[], boolean>();
+  const selectsLocal = ({ policy, subjects }: ResolvedPolicy): boolean => {
+    if (!namespaces.has(policy.namespace)) return false;
+    const selects = selecting.get(subjects) ?? subjects.some((pod) => local.has(pod));
+    selecting.set(subjects, selects);
+    return selects;
+  };
   const found = new Map<string, IPSet>();
-  const add = (id: string, type: IPSet["type"], rule: CalicoRule, members: () => readonly IPSetMember[]) => {
-    const name = setName(family, id);
-    if (found.has(name)) return;
-    found.set(name, { name, type, family, members: members(), options: SET_OPTIONS, origin: rule.origin });
+  const put = (set: IPSet) => {
+    if (!found.has(set.name)) found.set(set.name, set);
   };
   for (const resolved of cluster.policies) {
-    if (!resolved.subjects.some((pod) => local.has(pod))) continue;
+    if (!selectsLocal(resolved)) continue;
     for (const direction of DIRECTIONS) {
       for (const rule of calicoRules(resolved, direction)) {
-        const { selectorId, namedPortIds } = ruleSets(rule, direction);
-        const members = rule.peer?.kind === "pods" ? rule.peer.members : [];
-        if (selectorId !== undefined) add(selectorId, "hash:net", rule, () => addressMembers(members, family));
-        const destinations = direction === "egress" && rule.peer?.kind === "pods" ? members : cluster.pods;
+        const { namedPortIds } = ruleSets(rule, direction);
+        const own = selectorSet(rule, direction, family);
+        if (own !== undefined) put(own);
+        const destinations = direction === "egress" && rule.peer?.kind === "pods" ? rule.peer.members : cluster.pods;
         for (const [index, id] of namedPortIds.entries()) {
-          const port = rule.names[index] ?? "";
-          add(id, "hash:ip,port", rule, () =>
-            portMembers(destinations, { family, port, protocol: rule.protocol ?? "" }),
-          );
+          const name = setName(family, id);
+          if (found.has(name)) continue;
+          const port: NamedPort = { family, port: rule.names[index] ?? "", protocol: rule.protocol ?? "" };
+          const members = portMembers(destinations, port);
+          put({ name, type: "hash:ip,port", family, members, options: SET_OPTIONS, origin: rule.origin });
         }
       }
     }
@@ -228,8 +239,34 @@ function policySets(cluster: ResolvedCluster, node: string, family: Family): rea
   return [...found.values()];
 }
 
+const SELECTOR_SETS = new WeakMap<CalicoRule, Map<Family, IPSet>>();
+
+/** One object for a rule in all states: an update finds by identity what changed. */
+function selectorSet(rule: CalicoRule, direction: Direction, family: Family): IPSet | undefined {
+  const { selectorId } = ruleSets(rule, direction);
+  if (selectorId === undefined) return undefined;
+  const sets = rememberedBy(SELECTOR_SETS, rule, () => new Map<Family, IPSet>());
+  const set: IPSet = sets.get(family) ?? {
+    name: setName(family, selectorId),
+    type: "hash:net",
+    family,
+    members: rule.peer?.kind === "pods" ? addressMembers(rule.peer.members, family) : [],
+    options: SET_OPTIONS,
+    origin: rule.origin,
+  };
+  sets.set(family, set);
+  return set;
+}
+
+const ADDRESS_MEMBERS = {
+  4: new WeakMap<readonly Endpoint[], readonly IPSetMember[]>(),
+  6: new WeakMap<readonly Endpoint[], readonly IPSetMember[]>(),
+} as const satisfies Record<Family, unknown>;
+
 function addressMembers(pods: readonly Endpoint[], family: Family): readonly IPSetMember[] {
-  return pods.flatMap(({ addresses }) => addresses.filter((address) => address.family === family).map(memberOf));
+  return rememberedBy(ADDRESS_MEMBERS[family], pods, () =>
+    pods.flatMap(({ addresses }) => addresses.filter((address) => address.family === family).map(memberOf)),
+  );
 }
 
 const MEMBERS = new WeakMap<IpAddress, IPSetMember>();
@@ -244,18 +281,36 @@ function memberOf(address: IpAddress): IPSetMember {
   return member;
 }
 
+interface NamedPort {
+  readonly family: Family;
+  readonly port: string;
+  /** Lower case. */
+  readonly protocol: string;
+}
+
+const PORT_MEMBERS = new WeakMap<readonly Endpoint[], Map<string, readonly IPSetMember[]>>();
+const PORTS_OF_POD = new WeakMap<Endpoint, Map<string, readonly IPSetMember[]>>();
+
+/** Who answers to a port's name among the destinations. */
+function portMembers(pods: readonly Endpoint[], named: NamedPort): readonly IPSetMember[] {
+  const key = `${named.family} ${named.protocol} ${named.port}`;
+  const lists = rememberedBy(PORT_MEMBERS, pods, () => new Map<string, readonly IPSetMember[]>());
+  const known = lists.get(key) ?? pods.flatMap((pod) => portsOfPod(pod, key, named));
+  lists.set(key, known);
+  return known;
+}
+
 /** Ports of init containers count as well (libcalico-go workload endpoint conversion). */
-function portMembers(
-  pods: readonly Endpoint[],
-  { family, port, protocol }: { readonly family: Family; readonly port: string; readonly protocol: string },
-): readonly IPSetMember[] {
-  const members = new Map<string, IPSetMember>();
-  for (const { addresses, ports, key } of pods) {
-    for (const declared of ports) {
+function portsOfPod(pod: Endpoint, key: string, { family, port, protocol }: NamedPort): readonly IPSetMember[] {
+  const own = rememberedBy(PORTS_OF_POD, pod, () => new Map<string, readonly IPSetMember[]>());
+  let members = own.get(key);
+  if (members === undefined) {
+    const found = new Map<string, IPSetMember>();
+    for (const declared of pod.ports) {
       if (declared.name !== port || declared.protocol.toLowerCase() !== protocol) continue;
-      for (const address of addresses) {
+      for (const address of pod.addresses) {
         if (address.family !== family) continue;
-        members.set(`${key} ${address.words.join(".")} ${declared.port}`, {
+        found.set(`${address.words.join(".")} ${declared.port}`, {
           kind: "netPort",
           cidr: hostCidr(address),
           protocol: parseProtocol(protocol) ?? 0,
@@ -263,6 +318,8 @@ function portMembers(
         });
       }
     }
+    members = [...found.values()];
+    own.set(key, members);
   }
-  return [...members.values()];
+  return members;
 }

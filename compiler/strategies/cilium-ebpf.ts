@@ -4,24 +4,22 @@
  *
  * Layouts of v1.19.7; see dataplane/maps/layout.ts.
  */
-import { formatCidr } from "../../dataplane/address.ts";
 import {
-  encodeIpcacheKey,
-  encodeIpcacheValue,
   IPCACHE_KEY_BYTES,
   IPCACHE_VALUE_BYTES,
   POLICY_KEY_BYTES,
   POLICY_VALUE_BYTES,
 } from "../../dataplane/maps/layout.ts";
-import type { Attachment, AttachPoint, MapProgram, MapSpec } from "../../dataplane/program.ts";
+import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
+import { rememberedBy } from "../again.ts";
 import { routedAttachment } from "../attachment.ts";
 import { sha1, toHex } from "../hash.ts";
 import { DIRECTIONS, type Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { endpointNumbersOf } from "../update/endpointNumbers.ts";
 import { deviations } from "./cilium-ebpf/deviations.ts";
-import { ipcacheOf } from "./cilium-ebpf/identities.ts";
 import { identityView } from "./cilium-ebpf/identityLabels.ts";
+import { ipcacheOf } from "./cilium-ebpf/ipcache.ts";
 import { policyEntries } from "./cilium-ebpf/policyEntries.ts";
 import { agentController } from "./cilium-ebpf/update.ts";
 import type { LowerOptions, Strategy } from "./strategy.ts";
@@ -48,8 +46,8 @@ export const ciliumEbpf: Strategy = {
   follow: (cluster, options) => agentController(cluster, { strategy: ciliumEbpf, options, ipcache: IPCACHE }),
   lower(given: ResolvedCluster, options: LowerOptions): MapProgram {
     const cluster = identityView(given);
-    const numbers = endpointNumbersOf(cluster);
     const pods = cluster.podsOn(options.node);
+    const numbers = endpointNumbersOf(cluster, pods);
     const policyMap = (pod: Endpoint) => `cilium_policy_v2_${String(numbers.get(pod) ?? 0).padStart(5, "0")}`;
     return {
       kind: "maps",
@@ -77,11 +75,7 @@ function ipcache(cluster: ResolvedCluster, node: string): MapSpec {
     keyBytes: IPCACHE_KEY_BYTES,
     valueBytes: IPCACHE_VALUE_BYTES,
     maxEntries: IPCACHE_MAX_ENTRIES,
-    entries: ipcacheOf(cluster, node).map(({ cidr, identity, origin }) => ({
-      key: encodeIpcacheKey(cidr),
-      value: encodeIpcacheValue(identity),
-      origin: `${formatCidr(cidr)}: ${origin}`,
-    })),
+    entries: ipcacheOf(cluster, node).map(({ entry }) => entry),
   };
 }
 
@@ -92,9 +86,17 @@ function policy(cluster: ResolvedCluster, pod: Endpoint, name: string): MapSpec 
     keyBytes: POLICY_KEY_BYTES,
     valueBytes: POLICY_VALUE_BYTES,
     maxEntries: POLICY_MAX_ENTRIES,
-    entries: DIRECTIONS.flatMap((direction) => policyEntries(cluster, pod, direction)),
+    entries: entriesOfBoth(policyEntries(cluster, pod, "ingress"), policyEntries(cluster, pod, "egress")),
     origin: `pod ${pod.key}`,
   };
+}
+
+const JOINED = new WeakMap<readonly MapEntry[], WeakMap<readonly MapEntry[], readonly MapEntry[]>>();
+
+/** Endpoints with the same policies share one list. */
+function entriesOfBoth(ingress: readonly MapEntry[], egress: readonly MapEntry[]): readonly MapEntry[] {
+  const joined = rememberedBy(JOINED, ingress, () => new WeakMap<readonly MapEntry[], readonly MapEntry[]>());
+  return rememberedBy(joined, egress, () => [...ingress, ...egress]);
 }
 
 function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {

@@ -1,31 +1,41 @@
 /** The numbers of endpoints, by which agents name their maps. */
 import { formatAddress } from "../../dataplane/address.ts";
+import { rememberedBy } from "../again.ts";
 import type { Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 
-const KNOWN = new WeakMap<ResolvedCluster, ReadonlyMap<Endpoint, number>>();
+type Numbers = Pick<WeakMap<Endpoint, number>, "get">;
 
-/** An agent numbers its endpoints as they come; here by name over the whole cluster, unless a controller has numbered them. */
-export function endpointNumbersOf(cluster: ResolvedCluster): ReadonlyMap<Endpoint, number> {
-  return KNOWN.get(cluster) ?? new Map(cluster.pods.map((pod, index) => [pod, index + 1]));
+const KNOWN = new WeakMap<ResolvedCluster, Numbers>();
+
+/**
+ * The numbers of some of a cluster's endpoints. An agent numbers them as they come; here by name over the whole cluster,
+ * unless a controller has numbered them.
+ */
+export function endpointNumbersOf(cluster: ResolvedCluster, pods: readonly Endpoint[]): Numbers {
+  const known = KNOWN.get(cluster);
+  if (known !== undefined) return known;
+  const wanted = new Set(pods);
+  const numbers = new Map<Endpoint, number>();
+  for (const [index, pod] of cluster.pods.entries()) if (wanted.has(pod)) numbers.set(pod, index + 1);
+  return numbers;
 }
 
 /** Numbers that stay: a pod with another address is another endpoint. */
 export class EndpointNumbers {
   readonly #numbers = new Map<string, number>();
+  readonly #ofPods = new WeakMap<Endpoint, number>();
 
   /** From here on the cluster's endpoints have these numbers; to be said before anybody asks for them. */
   number(cluster: ResolvedCluster): void {
-    KNOWN.set(
-      cluster,
-      new Map(
-        cluster.pods.map((pod) => {
-          const key = [pod.key, ...pod.addresses.map(formatAddress)].join(" ");
-          const number = this.#numbers.get(key) ?? this.#numbers.size + 1;
-          this.#numbers.set(key, number);
-          return [pod, number];
-        }),
-      ),
-    );
+    for (const pod of cluster.pods) rememberedBy(this.#ofPods, pod, () => this.#numberOf(pod));
+    KNOWN.set(cluster, this.#ofPods);
+  }
+
+  #numberOf(pod: Endpoint): number {
+    const key = [pod.key, ...pod.addresses.map(formatAddress)].join(" ");
+    const number = this.#numbers.get(key) ?? this.#numbers.size + 1;
+    this.#numbers.set(key, number);
+    return number;
   }
 }

@@ -4,9 +4,11 @@
  *
  * Source: projectcalico/calico felix/rules/{dispatch,endpoints}.go.
  */
+import { LRUCache } from "lru-cache";
 import type { Family } from "../../../dataplane/address.ts";
 import { PROTOCOL } from "../../../dataplane/packet.ts";
 import type { Chain } from "../../../dataplane/program.ts";
+import { rememberedBy } from "../../again.ts";
 import { compareText } from "../../age.ts";
 import { DIRECTIONS, type Direction, type Endpoint } from "../../model.ts";
 import type { ResolvedCluster, ResolvedPolicy } from "../../resolve.ts";
@@ -29,26 +31,62 @@ const GROUP_STRIDE = 5;
 /** Every chain that the endpoints need, once each. */
 export function endpointChains(cluster: ResolvedCluster, pods: readonly Endpoint[], family: Family): readonly Chain[] {
   const chains = new Map<string, Chain>();
-  const add = (name: string, rules: () => readonly FelixRule[]) => {
-    if (!chains.has(name)) chains.set(name, felixChain(name, rules()));
+  const put = (chain: Chain) => {
+    if (!chains.has(chain.name)) chains.set(chain.name, chain);
   };
+  const add = (name: string, rules: () => readonly FelixRule[]) => put(felixChain(name, rules()));
   for (const direction of DIRECTIONS) {
     addDispatch(pods, direction, add);
     for (const pod of pods) {
       const groups = policyGroups(cluster, pod, direction);
-      add(endpointChain(direction, pod), () => endpointRules(pod, direction, groups));
+      put(chainOfEndpoint(pod, direction, groups));
       for (const group of groups) {
-        if (group.chain !== undefined) add(group.chain, () => groupRules(group, direction));
-        for (const resolved of group.policies) {
-          add(policyChain(direction, resolved.policy), () => policyChainRules(resolved, direction, family));
-        }
+        if (group.chain !== undefined) put(chainOfGroup(group, group.chain, direction));
+        for (const resolved of group.policies) put(chainOfPolicy(resolved, direction, family));
       }
-      for (const profile of profilesOf(pod)) {
-        add(profileChain(direction, profile.name), () => profileRules(profile, direction));
-      }
+      for (const profile of profilesOf(pod)) put(chainOfProfile(profile, direction));
     }
   }
   return [...chains.values()];
+}
+
+/*
+ * Chains are made once from what they say, and kept as long as that lives: in a cluster that changes, most of what a node
+ * has stays, and hashing its rules is most of the work.
+ */
+
+// Groups are of one direction.
+const ENDPOINT_CHAINS = new WeakMap<readonly PolicyGroup[], WeakMap<Endpoint, Chain>>();
+const EMPTY_GROUPS = { ingress: [], egress: [] } as const satisfies Record<Direction, readonly PolicyGroup[]>;
+const GROUP_CHAINS = new WeakMap<PolicyGroup, Chain>();
+const POLICY_CHAINS = new WeakMap<ResolvedPolicy, Map<string, Chain>>();
+const PROFILE_CHAINS = new LRUCache<string, Chain>({ max: 4_096 });
+
+function chainOfEndpoint(pod: Endpoint, direction: Direction, groups: readonly PolicyGroup[]): Chain {
+  const chains = rememberedBy(ENDPOINT_CHAINS, groups, () => new WeakMap<Endpoint, Chain>());
+  return rememberedBy(chains, pod, () =>
+    felixChain(endpointChain(direction, pod), endpointRules(pod, direction, groups)),
+  );
+}
+
+function chainOfGroup(group: PolicyGroup, name: string, direction: Direction): Chain {
+  return rememberedBy(GROUP_CHAINS, group, () => felixChain(name, groupRules(group, direction)));
+}
+
+function chainOfPolicy(resolved: ResolvedPolicy, direction: Direction, family: Family): Chain {
+  const own = rememberedBy(POLICY_CHAINS, resolved, () => new Map<string, Chain>());
+  const key = `${direction}${family}`;
+  const chain =
+    own.get(key) ?? felixChain(policyChain(direction, resolved.policy), policyChainRules(resolved, direction, family));
+  own.set(key, chain);
+  return chain;
+}
+
+function chainOfProfile(profile: Profile, direction: Direction): Chain {
+  const name = profileChain(direction, profile.name);
+  const chain = PROFILE_CHAINS.get(name) ?? felixChain(name, profileRules(profile, direction));
+  PROFILE_CHAINS.set(name, chain);
+  return chain;
 }
 
 type AddChain = (name: string, rules: () => readonly FelixRule[]) => void;
@@ -117,9 +155,8 @@ const GROUPS = {
 
 function policyGroups(cluster: ResolvedCluster, pod: Endpoint, direction: Direction): readonly PolicyGroup[] {
   const policies = cluster.policiesFor(pod, direction);
-  const groups = GROUPS[direction].get(policies) ?? grouped(policies, direction);
-  GROUPS[direction].set(policies, groups);
-  return groups;
+  if (policies.length === 0) return EMPTY_GROUPS[direction];
+  return rememberedBy(GROUPS[direction], policies, () => grouped(policies, direction));
 }
 
 /** The policies in order of name, those that follow each other with one selector together. */

@@ -4,6 +4,7 @@
  * Source: projectcalico/calico libcalico-go/lib/hash/id_utils.go, felix/ipsets/ipset_defs.go, felix/rules/rule_defs.go.
  */
 import type { Family } from "../../../dataplane/address.ts";
+import { rememberedBy } from "../../again.ts";
 import { base64Url, sha1, sha224, sha256, toHex } from "../../hash.ts";
 import { sha3With224Bits } from "../../keccak.ts";
 import type { Direction, Endpoint, NetworkPolicy } from "../../model.ts";
@@ -41,8 +42,14 @@ export function namedPortSetId(selectorId: string, protocol: string, port: strin
 
 /** `cali` and 11 digits: the host end of the pod's veth pair (libcalico-go VethNameForWorkload). */
 export function interfaceName(pod: Endpoint): string {
-  return `cali${toHex(sha1(`${pod.namespace}.${pod.name}`)).slice(0, 11)}`;
+  return rememberedBy(
+    INTERFACES,
+    pod,
+    ({ namespace, name }) => `cali${toHex(sha1(`${namespace}.${name}`)).slice(0, 11)}`,
+  );
 }
+
+const INTERFACES = new WeakMap<Endpoint, string>();
 
 export function policyChain(direction: Direction, { namespace, name }: NetworkPolicy): string {
   return chainName(direction === "ingress" ? "cali-pi-" : "cali-po-", `knp/${namespace}/${name}`);

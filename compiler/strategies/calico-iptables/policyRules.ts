@@ -17,6 +17,7 @@
  */
 import type { Family } from "../../../dataplane/address.ts";
 import type { PortRange, Side } from "../../../dataplane/program.ts";
+import { rememberedBy } from "../../again.ts";
 import { type Direction, type PolicyPort, peerPath, rulePath } from "../../model.ts";
 import type { ResolvedPeer, ResolvedPolicy, ResolvedRule } from "../../resolve.ts";
 import { action, type FelixMatch, type FelixRule, match } from "./felixRule.ts";
@@ -41,8 +42,15 @@ export interface CalicoRule {
 
 /** What the converter makes of the rules of a direction: by protocol in order of name, and by peer within it. */
 export function calicoRules(resolved: ResolvedPolicy, direction: Direction): readonly CalicoRule[] {
-  return resolved[direction].flatMap((rule) => convertRule(resolved, direction, rule));
+  return rememberedBy(RULES[direction], resolved, () =>
+    resolved[direction].flatMap((rule) => convertRule(resolved, direction, rule)),
+  );
 }
+
+const RULES = {
+  ingress: new WeakMap<ResolvedPolicy, readonly CalicoRule[]>(),
+  egress: new WeakMap<ResolvedPolicy, readonly CalicoRule[]>(),
+} as const satisfies Record<Direction, unknown>;
 
 function convertRule({ policy }: ResolvedPolicy, direction: Direction, rule: ResolvedRule): readonly CalicoRule[] {
   const byProtocol = new Map<string | undefined, readonly PolicyPort[]>();
@@ -93,6 +101,13 @@ export interface RuleSets {
 }
 
 export function ruleSets(rule: CalicoRule, direction: Direction): RuleSets {
+  return rememberedBy(SETS, rule, () => setsOf(rule, direction));
+}
+
+// A rule is of one direction.
+const SETS = new WeakMap<CalicoRule, RuleSets>();
+
+function setsOf(rule: CalicoRule, direction: Direction): RuleSets {
   const ownSelectorId = rule.selector === undefined ? undefined : selectorSetId(rule.selector);
   // On ingress the destination is the endpoint in whose chain the rule stands: the names of all endpoints will do.
   const destinations = direction === "egress" && ownSelectorId !== undefined ? ownSelectorId : selectorSetId(ALL);

@@ -7,16 +7,10 @@
  *
  * Source: cilium v1.19.7 pkg/identity, pkg/labels, pkg/ipcache; dumps/cilium.
  */
-import {
-  type Cidr,
-  compareCidrs,
-  type Family,
-  formatAddress,
-  formatCidr,
-  hostCidr,
-} from "../../../dataplane/address.ts";
+import { type Cidr, compareCidrs, type Family, formatCidr } from "../../../dataplane/address.ts";
+import { MappedAgain, rememberedBy, SortedAgain, sameItems } from "../../again.ts";
 import { compareText } from "../../age.ts";
-import type { ClusterModel, Endpoint, Labels } from "../../model.ts";
+import type { ClusterModel, Endpoint, Labels, NetworkPolicy, PolicyRule } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { NAMESPACE_LABELS } from "./identityLabels.ts";
 
@@ -42,9 +36,11 @@ export interface CidrIdentity {
 export interface Identities {
   readonly pods: readonly PodIdentity[];
   readonly cidrs: readonly CidrIdentity[];
-  readonly ofPod: ReadonlyMap<Endpoint, PodIdentity>;
+  readonly ofPod: Pick<ReadonlyMap<Endpoint, PodIdentity>, "get">;
   /** The families that are on: IPv6 when the cluster has any. */
   readonly families: readonly Family[];
+  /** The same object as in the state before while every pod that is in both has the number that it had. */
+  readonly epoch: WeakKey;
 }
 
 const KNOWN = new WeakMap<ResolvedCluster, Identities>();
@@ -74,7 +70,7 @@ export class IdentityNumbers {
   }
 
   ofPrefix(cidr: Cidr): number {
-    return numbered(this.#prefixes, formatCidr(cidr), () => this.#nextLocal++);
+    return numbered(this.#prefixes, cidrText(cidr), () => this.#nextLocal++);
   }
 
   /** Forgets the prefixes that are in no policy of the cluster any more. */
@@ -101,57 +97,151 @@ export function numberIdentities(cluster: ResolvedCluster, numbers: IdentityNumb
   KNOWN.set(cluster, allocate(cluster, numbers));
 }
 
-function allocate({ model, pods }: ResolvedCluster, numbers = new IdentityNumbers()): Identities {
-  const namespaceLabels = new Map(model.namespaces.map(({ name, labels }) => [name, labels]));
-  const groups = new Map<string, { readonly labels: readonly string[]; readonly pods: Endpoint[] }>();
-  for (const pod of pods) {
-    const labels = securityLabels(pod, namespaceLabels.get(pod.namespace) ?? new Map()).map(
-      ([key, value]) => `k8s:${key}=${value}`,
-    );
-    // The text under which the key-value store has an identity (pkg/labels SortedList): the numbers follow its order.
-    const text = labels.map((label) => `${label};`).join("");
-    const group = groups.get(text);
-    if (group === undefined) groups.set(text, { labels: labels.sort(compareText), pods: [pod] });
-    else group.pods.push(pod);
-  }
-  const podIdentities = [...groups.entries()]
-    .sort(([a], [b]) => compareText(a, b))
-    .map(([text, group]) => ({ number: numbers.ofLabels(text), ...group }));
-  const families = familiesOf(model);
-  const prefixes = namedPrefixes(model).filter(
-    ({ prefixLength, family }) => prefixLength > 0 && families.includes(family),
-  );
-  return {
-    pods: podIdentities,
-    cidrs: prefixes.map((cidr) => ({ number: numbers.ofPrefix(cidr), cidr })),
-    ofPod: new Map(podIdentities.flatMap((identity) => identity.pods.map((pod) => [pod, identity]))),
-    families,
-  };
+const LATEST = new WeakMap<WeakKey, LatestIdentities>();
+
+function allocate(cluster: ResolvedCluster, numbers = new IdentityNumbers()): Identities {
+  return rememberedBy(LATEST, cluster.lineage, () => new LatestIdentities()).allocate(cluster, numbers);
 }
 
-/** Every block and except of every policy, once, in order of address. */
-function namedPrefixes({ policies }: ClusterModel): readonly Cidr[] {
-  const prefixes = new Map<string, Cidr>();
-  for (const { ingress, egress } of policies) {
-    for (const { peers } of [...ingress, ...egress]) {
+/** A set of labels that pods share, under the text that the key-value store has for it (pkg/labels SortedList). */
+interface IdentityKey {
+  readonly text: string;
+  readonly labels: readonly string[];
+}
+
+/** The identities of states that follow each other: what is of the pods and policies that stay is not worked out again. */
+class LatestIdentities {
+  #namespaces: ClusterModel["namespaces"] = [];
+  #namespaceLabels: ReadonlyMap<string, Labels> = new Map();
+  #keysOfPods = new MappedAgain<Endpoint, IdentityKey>();
+  readonly #known = new WeakMap<Endpoint, { readonly namespaceLabels: Labels; readonly key: IdentityKey }>();
+  #interned = new Map<string, IdentityKey>();
+  readonly #sorted = new SortedAgain<IdentityKey>((a, b) => compareText(a.text, b.text));
+  readonly #prefixesOfPolicies = new MappedAgain<NetworkPolicy, readonly Cidr[]>();
+  #prefixLists: readonly (readonly Cidr[])[] = [];
+  #prefixes: readonly Cidr[] = [];
+  #pods: readonly PodIdentity[] = [];
+  #cidrs: readonly CidrIdentity[] = [];
+  #epoch: WeakKey = {};
+
+  allocate({ model, pods }: ResolvedCluster, numbers: IdentityNumbers): Identities {
+    const isRelabelled = this.#readNamespaces(model);
+    const groups = new Map<IdentityKey, Endpoint[]>();
+    const keys = this.#keysOfPods.of(pods, (pod) => this.#keyOf(pod));
+    for (const [index, key] of keys.entries()) {
+      const pod = pods[index] as Endpoint;
+      const group = groups.get(key);
+      if (group === undefined) groups.set(key, [pod]);
+      else group.push(pod);
+    }
+    const sorted = this.#sorted.of([...groups.keys()]);
+    const identities = sorted.map(
+      (key): PodIdentity => ({ number: numbers.ofLabels(key.text), labels: key.labels, pods: groups.get(key) ?? [] }),
+    );
+    if (isRelabelled || !keepsNumbers(this.#pods, identities)) this.#epoch = {};
+    this.#pods = identities;
+    if (this.#interned.size > 2 * sorted.length) this.#interned = new Map(sorted.map((key) => [key.text, key]));
+    const families = familiesOf(model);
+    const cidrs = this.#namedPrefixes(model)
+      .filter(({ prefixLength, family }) => prefixLength > 0 && families.includes(family))
+      .map((cidr) => ({ number: numbers.ofPrefix(cidr), cidr }));
+    const isSame =
+      cidrs.length === this.#cidrs.length &&
+      cidrs.every(({ number, cidr }, at) => this.#cidrs[at]?.number === number && this.#cidrs[at]?.cidr === cidr);
+    if (!isSame) this.#cidrs = cidrs;
+    let ofPod: ReadonlyMap<Endpoint, PodIdentity> | undefined;
+    return {
+      pods: identities,
+      cidrs: this.#cidrs,
+      ofPod: {
+        get(pod) {
+          ofPod ??= new Map(identities.flatMap((identity) => identity.pods.map((member) => [member, identity])));
+          return ofPod.get(pod);
+        },
+      },
+      families,
+      epoch: this.#epoch,
+    };
+  }
+
+  /** Whether a namespace has other labels than before. */
+  #readNamespaces({ namespaces }: ClusterModel): boolean {
+    if (sameItems(this.#namespaces, namespaces)) return false;
+    this.#namespaces = namespaces;
+    this.#namespaceLabels = new Map(namespaces.map(({ name, labels }) => [name, labels]));
+    this.#keysOfPods = new MappedAgain();
+    return true;
+  }
+
+  #keyOf(pod: Endpoint): IdentityKey {
+    const namespaceLabels = this.#namespaceLabels.get(pod.namespace) ?? NO_LABELS;
+    const known = this.#known.get(pod);
+    if (known?.namespaceLabels === namespaceLabels) return this.#shared(known.key);
+    const labels = securityLabels(pod, namespaceLabels).map(([key, value]) => `k8s:${key}=${value}`);
+    const text = labels.map((label) => `${label};`).join("");
+    const key = this.#shared({ text, labels: labels.sort(compareText) });
+    this.#known.set(pod, { namespaceLabels, key });
+    return key;
+  }
+
+  #shared(key: IdentityKey): IdentityKey {
+    const known = this.#interned.get(key.text) ?? key;
+    this.#interned.set(key.text, known);
+    return known;
+  }
+
+  /** Every block and except of every policy, once, in order of address. */
+  #namedPrefixes({ policies }: ClusterModel): readonly Cidr[] {
+    const lists = this.#prefixesOfPolicies.of(policies, prefixesOf).filter((list) => list.length > 0);
+    if (sameItems(lists, this.#prefixLists)) return this.#prefixes;
+    this.#prefixLists = lists;
+    const prefixes = new Map<string, Cidr>();
+    for (const list of lists) for (const cidr of list) prefixes.set(cidrText(cidr), cidr);
+    this.#prefixes = [...prefixes.values()].sort(compareCidrs);
+    return this.#prefixes;
+  }
+}
+
+const NO_LABELS: Labels = new Map();
+const NO_PREFIXES: readonly Cidr[] = [];
+
+function prefixesOf({ ingress, egress }: NetworkPolicy): readonly Cidr[] {
+  let prefixes: Cidr[] | undefined;
+  for (const rules of [ingress, egress]) {
+    for (const { peers } of rules) {
       for (const peer of peers) {
         if (peer.kind !== "ipBlock") continue;
-        for (const cidr of [peer.cidr, ...peer.except]) prefixes.set(formatCidr(cidr), cidr);
+        prefixes ??= [];
+        prefixes.push(peer.cidr);
+        for (const hole of peer.except) prefixes.push(hole);
       }
     }
   }
-  return [...prefixes.values()].sort(compareCidrs);
+  return prefixes ?? NO_PREFIXES;
 }
 
+const CIDR_TEXTS = new WeakMap<Cidr, string>();
+
+function cidrText(cidr: Cidr): string {
+  return rememberedBy(CIDR_TEXTS, cidr, formatCidr);
+}
+
+/** Both in order of their text. */
+function keepsNumbers(before: readonly PodIdentity[], after: readonly PodIdentity[]): boolean {
+  const numbers = new Map(before.map(({ labels, number }) => [labels, number]));
+  return after.every(({ labels, number }) => (numbers.get(labels) ?? number) === number);
+}
+
+const IPV4_ALONE: readonly Family[] = [4];
+const BOTH_FAMILIES: readonly Family[] = [4, 6];
+
 function familiesOf({ endpoints, policies }: ClusterModel): readonly Family[] {
+  const inRules = (rules: readonly PolicyRule[]) =>
+    rules.some(({ peers }) => peers.some((peer) => peer.kind === "ipBlock" && peer.cidr.family === 6));
   const ipv6 =
     endpoints.some(({ addresses }) => addresses.some(({ family }) => family === 6)) ||
-    policies.some(({ ingress, egress }) =>
-      [...ingress, ...egress].some(({ peers }) =>
-        peers.some((peer) => peer.kind === "ipBlock" && peer.cidr.family === 6),
-      ),
-    );
-  return ipv6 ? [4, 6] : [4];
+    policies.some(({ ingress, egress }) => inRules(ingress) || inRules(egress));
+  return ipv6 ? BOTH_FAMILIES : IPV4_ALONE;
 }
 
 /** The labels of a pod's identity by key, those of its namespace among them. */
@@ -164,37 +254,6 @@ function securityLabels(pod: Endpoint, namespaceLabels: Labels): readonly (reado
     ["io.kubernetes.pod.namespace", pod.namespace],
   ];
   return labels.sort(([a], [b]) => compareText(a, b));
-}
-
-/** What an address has as identity on a node. */
-export interface IpcacheEntry {
-  readonly cidr: Cidr;
-  readonly identity: number;
-  readonly origin: string;
-}
-
-/** The ipcache of a node: its own addresses are the host, other nodes are remote; pods win over blocks of one address. */
-export function ipcacheOf(cluster: ResolvedCluster, node: string): readonly IpcacheEntry[] {
-  const { pods, cidrs, families } = identitiesOf(cluster);
-  const entries = new Map<string, IpcacheEntry>();
-  const put = (cidr: Cidr, identity: number, origin: string) => {
-    if (families.includes(cidr.family)) entries.set(formatCidr(cidr), { cidr, identity, origin });
-  };
-  for (const family of families) {
-    const everything: Cidr = { family, words: family === 4 ? [0] : [0, 0, 0, 0], prefixLength: 0 };
-    put(everything, worldIdentity(families, family), "world");
-  }
-  for (const { cidr, number } of cidrs) put(cidr, number, "a policy's block");
-  for (const { name, addresses } of cluster.model.nodes) {
-    const identity = name === node ? RESERVED.host : RESERVED.remoteNode;
-    for (const address of addresses) put(hostCidr(address), identity, `node ${name}`);
-  }
-  for (const { number, pods: members } of pods) {
-    for (const pod of members) {
-      for (const address of pod.addresses) put(hostCidr(address), number, `pod ${pod.key} ${formatAddress(address)}`);
-    }
-  }
-  return [...entries.values()].sort((a, b) => compareCidrs(a.cidr, b.cidr));
 }
 
 /** Everything outside: one identity, or one for each family when both are on. */

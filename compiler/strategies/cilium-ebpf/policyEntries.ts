@@ -8,7 +8,8 @@
  * Source: cilium v1.19.7 pkg/k8s/network_policy.go, pkg/policy/{l4,mapstate,selectorcache}.go; dumps/cilium/NOTES.md
  * section 5.
  */
-import { type Cidr, cidrContains } from "../../../dataplane/address.ts";
+import { LRUCache } from "lru-cache";
+import { type Cidr, cidrContains, compareCidrs } from "../../../dataplane/address.ts";
 import {
   encodePolicyAllow,
   POLICY_KEY_BYTES,
@@ -17,34 +18,91 @@ import {
 } from "../../../dataplane/maps/layout.ts";
 import { parseProtocol } from "../../../dataplane/packet.ts";
 import type { MapEntry } from "../../../dataplane/program.ts";
+import { rememberedBy, sameItems } from "../../again.ts";
 import { type Direction, type Endpoint, type PolicyPort, type PortProtocol, rulePath } from "../../model.ts";
 import type { ResolvedCluster, ResolvedPeer, ResolvedPolicy, ResolvedRule } from "../../resolve.ts";
-import { identitiesOf, RESERVED, worldIdentity } from "./identities.ts";
+import { type CidrIdentity, type Identities, identitiesOf, RESERVED, worldIdentity } from "./identities.ts";
 import { portPrefixes } from "./portPrefixes.ts";
 
 /** Every identity. */
 const ANY_IDENTITY = 0;
+const ANYBODY: readonly number[] = [ANY_IDENTITY];
 
 /** The entries of a direction, in order of identity, protocol and port. */
 export function policyEntries(cluster: ResolvedCluster, endpoint: Endpoint, direction: Direction): readonly MapEntry[] {
-  const table = new EntryTable();
-  // The node of an endpoint always reaches it (AlwaysAllowLocalhost).
-  if (direction === "ingress") table.add(RESERVED.host, EVERY_PORT, "the pod's own node");
-  const policies = policiesOf(cluster, endpoint, direction);
-  if (policies.length === 0) {
-    table.add(ANY_IDENTITY, EVERY_PORT, `${endpoint.key} is not isolated for ${direction}`);
-  }
-  for (const filter of mergedFilters(policies, direction).values()) {
+  const filters = filtersOf(cluster, endpoint, direction);
+  if (filters === undefined) return OPEN[direction].get(endpoint) ?? openEntries(endpoint, direction);
+  const parts = filters.flatMap((filter): readonly Part[] => {
     const ports = filterPorts(cluster, endpoint, { direction, filter });
-    if (ports === undefined) continue;
-    for (const { peer, origin } of filter.peers) {
-      // A rule for everybody makes the others of its filter needless, unless the filter is for every port.
-      if (peer !== undefined && filter.everybody && ports.resolvedPort !== 0) continue;
-      const identities = peer === undefined ? [ANY_IDENTITY] : selectedIdentities(cluster, peer);
-      for (const identity of identities) for (const port of ports.prefixes) table.add(identity, port, origin);
-    }
+    if (ports === undefined) return [];
+    // A rule for everybody makes the others of its filter needless, unless the filter is for every port.
+    const peers =
+      filter.everybody && ports.resolvedPort !== 0
+        ? filter.peers.filter(({ peer }) => peer === undefined)
+        : filter.peers;
+    return peers.map(({ peer, origin }) => ({
+      ports: ports.prefixes,
+      identities: peer === undefined ? ANYBODY : selectedIdentities(cluster, peer),
+      origin,
+    }));
+  });
+  const latest = LATEST.get(filters);
+  const known = latest?.find((made) => sameParts(made.parts, parts));
+  if (known !== undefined) return known.entries;
+  const table = new EntryTable();
+  addNode(table, direction);
+  for (const { ports, identities, origin } of parts) {
+    for (const identity of identities) for (const port of ports) table.add(identity, port, origin);
   }
-  return table.entries(direction);
+  const entries = table.entries(direction);
+  LATEST.set(filters, [{ parts, entries }, ...(latest ?? []).slice(0, KEPT_TABLES - 1)]);
+  return entries;
+}
+
+/** A rule of a filter, in numbers. */
+interface Part {
+  readonly ports: readonly PortPart[];
+  readonly identities: readonly number[];
+  readonly origin: string;
+}
+
+interface MadeTable {
+  readonly parts: readonly Part[];
+  readonly entries: readonly MapEntry[];
+}
+
+/** Endpoints with the same policies have one table, or a few where their own ports have the same names. */
+const KEPT_TABLES = 4;
+const LATEST = new WeakMap<readonly Filter[], readonly MadeTable[]>();
+
+/** Lists of numbers that are equal are the same array while nothing is renumbered. */
+function sameParts(before: readonly Part[], after: readonly Part[]): boolean {
+  return (
+    before.length === after.length &&
+    before.every((part, index) => {
+      const { ports, identities, origin } = after[index] as Part;
+      return part.ports === ports && part.identities === identities && part.origin === origin;
+    })
+  );
+}
+
+const OPEN = {
+  ingress: new WeakMap<Endpoint, readonly MapEntry[]>(),
+  egress: new WeakMap<Endpoint, readonly MapEntry[]>(),
+} as const satisfies Record<Direction, unknown>;
+
+function openEntries(endpoint: Endpoint, direction: Direction): readonly MapEntry[] {
+  const table = new EntryTable();
+  addNode(table, direction);
+  table.add(ANY_IDENTITY, EVERY_PORT, `${endpoint.key} is not isolated for ${direction}`);
+  const entries = table.entries(direction);
+  OPEN[direction].set(endpoint, entries);
+  return entries;
+}
+
+/** The node of an endpoint always reaches it (AlwaysAllowLocalhost). */
+function addNode(table: EntryTable, direction: Direction): void {
+  if (direction === "ingress") table.add(RESERVED.host, EVERY_PORT, "the pod's own node");
 }
 
 type PortPart = Pick<PolicyMapKey, "protocol" | "port" | "portBits">;
@@ -89,19 +147,39 @@ class EntryTable {
   }
 }
 
+const FILTERS = {
+  ingress: new WeakMap<readonly ResolvedPolicy[], WeakMap<readonly ResolvedPolicy[], readonly Filter[] | "none">>(),
+  egress: new WeakMap<readonly ResolvedPolicy[], WeakMap<readonly ResolvedPolicy[], readonly Filter[] | "none">>(),
+} as const satisfies Record<Direction, unknown>;
+
 /**
- * The policies that isolate the endpoint. A rule does so by being there: Cilium reads both lists, and `policyTypes` only
- * says what an empty one means (pkg/k8s/network_policy.go ParseNetworkPolicy).
+ * The filters of the policies that isolate the endpoint; undefined when none does. A rule does so by being there: Cilium
+ * reads both lists, and `policyTypes` only says what an empty one means (pkg/k8s/network_policy.go ParseNetworkPolicy).
+ * Endpoints with the same policies have the same filters, the same array.
  */
-function policiesOf(cluster: ResolvedCluster, endpoint: Endpoint, direction: Direction): readonly ResolvedPolicy[] {
+function filtersOf(cluster: ResolvedCluster, endpoint: Endpoint, direction: Direction): readonly Filter[] | undefined {
   const typed = cluster.policiesFor(endpoint, direction);
-  const other = cluster
-    .policiesFor(endpoint, direction === "ingress" ? "egress" : "ingress")
-    .filter((policy) => policy[direction].length > 0 && !policy.policy.types.includes(direction));
-  return other.length === 0 ? typed : [...typed, ...other];
+  const untyped = cluster.policiesFor(endpoint, direction === "ingress" ? "egress" : "ingress");
+  const known = rememberedBy(FILTERS[direction], typed, () => new WeakMap());
+  const filters = rememberedBy(known, untyped, () => {
+    const other = untyped.filter(
+      ({ policy, [direction]: rules }) => rules.length > 0 && !policy.types.includes(direction),
+    );
+    if (typed.length + other.length === 0) return "none";
+    return [...mergedFilters(other.length === 0 ? typed : [...typed, ...other], direction).values()];
+  });
+  return filters === "none" ? undefined : filters;
 }
 
 const EVERY_PORT = { protocol: 0, port: 0, portBits: 0 } as const;
+const EVERYTHING: readonly PortPart[] = [EVERY_PORT];
+const EVERY_PORT_OF = new Map<number, readonly PortPart[]>();
+
+function everyPortOf(protocol: number): readonly PortPart[] {
+  const part = EVERY_PORT_OF.get(protocol) ?? [{ protocol, port: 0, portBits: 0 }];
+  EVERY_PORT_OF.set(protocol, part);
+  return part;
+}
 
 interface Filter {
   /** Undefined: every protocol and port. */
@@ -148,9 +226,9 @@ function filterPorts(
   { direction, filter }: { readonly direction: Direction; readonly filter: Filter },
 ): FilterPorts | undefined {
   const { port } = filter;
-  if (port === undefined) return { resolvedPort: 0, prefixes: [EVERY_PORT] };
+  if (port === undefined) return { resolvedPort: 0, prefixes: EVERYTHING };
   const protocol = parseProtocol(port.protocol) ?? 0;
-  if (port.port === undefined) return { resolvedPort: 0, prefixes: [{ protocol, port: 0, portBits: 0 }] };
+  if (port.port === undefined) return { resolvedPort: 0, prefixes: everyPortOf(protocol) };
   const first =
     typeof port.port === "number"
       ? port.port
@@ -158,12 +236,18 @@ function filterPorts(
         ? ownPort(endpoint, port.port, port.protocol)
         : clusterPort(cluster, port.port, port.protocol);
   if (first === undefined) return undefined;
-  const prefixes = portPrefixes(first, port.endPort ?? first).map(({ port: start, bits }) => ({
-    protocol,
-    port: start,
-    portBits: bits,
-  }));
-  return { resolvedPort: first, prefixes };
+  return { resolvedPort: first, prefixes: prefixesOf(protocol, first, port.endPort ?? first) };
+}
+
+const PREFIXES = new LRUCache<string, readonly PortPart[]>({ max: 4_096 });
+
+/** The same array for the same range. */
+function prefixesOf(protocol: number, first: number, last: number): readonly PortPart[] {
+  const key = `${protocol} ${first} ${last}`;
+  const prefixes =
+    PREFIXES.get(key) ?? portPrefixes(first, last).map(({ port, bits }) => ({ protocol, port, portBits: bits }));
+  PREFIXES.set(key, prefixes);
+  return prefixes;
 }
 
 /**
@@ -177,55 +261,84 @@ export function ownPort(endpoint: Endpoint, name: string, protocol: PortProtocol
 
 /** One number a name and protocol for the whole cluster, all pods considered; two numbers are none. */
 export function clusterPort(cluster: ResolvedCluster, name: string, protocol: PortProtocol): number | undefined {
-  const known = rememberedIn(CLUSTER_PORTS, cluster, () => new Map<string, number | undefined>());
+  const known = rememberedBy(CLUSTER_PORTS, cluster.pods, () => new Map<string, number | undefined>());
   const text = `${protocol} ${name}`;
   if (!known.has(text)) {
-    const numbers = new Set(cluster.pods.flatMap((pod) => ownPort(pod, name, protocol) ?? []));
+    const numbers = new Set<number>();
+    for (const pod of cluster.pods) {
+      const port = ownPort(pod, name, protocol);
+      if (port !== undefined) numbers.add(port);
+      if (numbers.size > 1) break;
+    }
     known.set(text, numbers.size === 1 ? [...numbers][0] : undefined);
   }
   return known.get(text);
 }
 
 // Derived from values that never change, and asked for by every endpoint: remembered as long as those live.
-const CLUSTER_PORTS = new WeakMap<ResolvedCluster, Map<string, number | undefined>>();
-// Lists and peers outlive a cluster's state; their identities are numbered anew in each.
-const POD_IDENTITIES = new WeakMap<ResolvedCluster, WeakMap<readonly Endpoint[], readonly number[]>>();
-const BLOCK_IDENTITIES = new WeakMap<ResolvedCluster, WeakMap<ResolvedPeer, readonly number[]>>();
+const CLUSTER_PORTS = new WeakMap<readonly Endpoint[], Map<string, number | undefined>>();
 
-function rememberedIn<K extends WeakKey, V>(known: WeakMap<K, V>, key: K, make: () => V): V {
-  let value = known.get(key);
-  if (value === undefined) {
-    value = make();
-    known.set(key, value);
-  }
-  return value;
+/** What a list of pods, or a block, was last found to stand for, and of what that holds. */
+interface Selected {
+  readonly epoch: WeakKey;
+  readonly numbers: readonly number[];
 }
 
-/** The identities a peer stands for: those of pods with matching labels, or of prefixes inside a block. */
+const OF_PODS = new WeakMap<readonly Endpoint[], Selected>();
+const OF_BLOCKS = new WeakMap<ResolvedPeer, Selected & Pick<Identities, "families">>();
+
+/**
+ * The identities a peer stands for: those of pods with matching labels, or of prefixes inside a block. The same array as
+ * long as it says the same.
+ */
 export function selectedIdentities(cluster: ResolvedCluster, peer: ResolvedPeer): readonly number[] {
+  const { cidrs, families, epoch, ofPod } = identitiesOf(cluster);
   if (peer.kind === "ipBlock") {
-    const ofBlocks = rememberedIn(BLOCK_IDENTITIES, cluster, () => new WeakMap<ResolvedPeer, readonly number[]>());
-    return rememberedIn(ofBlocks, peer, () => blockIdentities(cluster, peer));
+    const known = OF_BLOCKS.get(peer);
+    if (known?.epoch === cidrs && known.families === families) return known.numbers;
+    const numbers = unlessSame(known?.numbers, blockIdentities({ cidrs, families }, peer));
+    OF_BLOCKS.set(peer, { epoch: cidrs, numbers, families });
+    return numbers;
   }
-  const ofPods = rememberedIn(POD_IDENTITIES, cluster, () => new WeakMap<readonly Endpoint[], readonly number[]>());
-  return rememberedIn(ofPods, peer.members, () => {
-    const { ofPod } = identitiesOf(cluster);
-    const numbers = peer.members.flatMap((pod) => ofPod.get(pod)?.number ?? []);
-    return [...new Set(numbers)].sort((a, b) => a - b);
-  });
+  const known = OF_PODS.get(peer.members);
+  if (known?.epoch === epoch) return known.numbers;
+  const found = new Set<number>();
+  for (const pod of peer.members) {
+    const number = ofPod.get(pod)?.number;
+    if (number !== undefined) found.add(number);
+  }
+  const numbers = unlessSame(
+    known?.numbers,
+    [...found].sort((a, b) => a - b),
+  );
+  OF_PODS.set(peer.members, { epoch, numbers });
+  return numbers;
+}
+
+function unlessSame(before: readonly number[] | undefined, after: readonly number[]): readonly number[] {
+  return before !== undefined && sameItems(before, after) ? before : after;
 }
 
 function blockIdentities(
-  cluster: ResolvedCluster,
+  { cidrs, families }: Pick<Identities, "cidrs" | "families">,
   { cidr, except }: Extract<ResolvedPeer, { kind: "ipBlock" }>,
 ): readonly number[] {
-  const { cidrs, families } = identitiesOf(cluster);
-  const excepted = (prefix: Cidr) => except.some((hole) => inside(prefix, hole));
-  const inBlock = cidrs.filter((identity) => inside(identity.cidr, cidr) && !excepted(identity.cidr));
   const world = cidr.prefixLength === 0 && families.includes(cidr.family) ? [worldIdentity(families, cidr.family)] : [];
-  return [...world, ...inBlock.map(({ number }) => number)];
+  const within = insideOf(cidrs, cidr);
+  const excepted = new Set(except.flatMap((hole) => insideOf(within, hole)));
+  for (const one of within) if (!excepted.has(one)) world.push(one.number);
+  return world;
 }
 
-function inside(inner: Cidr, outer: Cidr): boolean {
-  return inner.prefixLength >= outer.prefixLength && cidrContains(outer, inner);
+/** Those inside a prefix of a list in order of address: they stand together, with wider ones of the same beginning before. */
+function insideOf(cidrs: readonly CidrIdentity[], outer: Cidr): readonly CidrIdentity[] {
+  let [low, high] = [0, cidrs.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (compareCidrs((cidrs[middle] as CidrIdentity).cidr, outer) < 0) low = middle + 1;
+    else high = middle;
+  }
+  const first = low;
+  while (low < cidrs.length && cidrContains(outer, (cidrs[low] as CidrIdentity).cidr)) low++;
+  return cidrs.slice(first, low);
 }

@@ -1,0 +1,151 @@
+/** The ipcache: which identity an address has on a node. Source: cilium v1.19.7 pkg/ipcache; dumps/cilium. */
+import {
+  type Cidr,
+  compareCidrs,
+  type Family,
+  formatAddress,
+  formatCidr,
+  hostCidr,
+} from "../../../dataplane/address.ts";
+import { encodeIpcacheKey, encodeIpcacheValue } from "../../../dataplane/maps/layout.ts";
+import type { MapEntry } from "../../../dataplane/program.ts";
+import { MappedAgain, rememberedBy, SortedAgain } from "../../again.ts";
+import type { ClusterNode, Endpoint } from "../../model.ts";
+import type { ResolvedCluster } from "../../resolve.ts";
+import { type Identities, identitiesOf, RESERVED, worldIdentity } from "./identities.ts";
+
+/** What an address has as identity on a node. */
+export interface IpcacheEntry {
+  readonly cidr: Cidr;
+  readonly identity: number;
+  readonly entry: MapEntry;
+}
+
+/** The ipcache of a node: its own addresses are the host, other nodes are remote; pods win over blocks of one address. */
+export function ipcacheOf(cluster: ResolvedCluster, node: string): readonly IpcacheEntry[] {
+  const nodes = rememberedBy(LATEST, cluster.lineage, () => new Map<string, LatestIpcache>());
+  const latest = nodes.get(node) ?? new LatestIpcache(node);
+  nodes.set(node, latest);
+  return latest.entries(cluster);
+}
+
+const LATEST = new WeakMap<WeakKey, Map<string, LatestIpcache>>();
+
+/** Who has an address; the number comes with the state. */
+interface Place {
+  readonly cidr: Cidr;
+  readonly owner: Endpoint | ClusterNode | Cidr;
+  readonly origin: string;
+}
+
+interface Numbered {
+  readonly identity: number;
+  /** While the epoch of identities is this one, a pod's number is the one above. */
+  readonly epoch: WeakKey;
+  readonly entry: MapEntry;
+}
+
+/** The ipcache of a node in states that follow each other: an address that stays keeps its place and its entry. */
+class LatestIpcache {
+  readonly #node: string;
+  readonly #sorted = new SortedAgain<Place>((a, b) => compareCidrs(a.cidr, b.cidr));
+  readonly #placesOfPods = new MappedAgain<Endpoint, readonly Place[]>();
+  readonly #places = new WeakMap<Place["owner"], readonly Place[]>();
+  readonly #numbered = new WeakMap<Place, Numbered>();
+
+  constructor(node: string) {
+    this.#node = node;
+  }
+
+  entries(cluster: ResolvedCluster): readonly IpcacheEntry[] {
+    const identities = identitiesOf(cluster);
+    const { families } = identities;
+    const all = this.#placesOf(cluster, identities);
+    const sorted = this.#sorted.of(families.length > 1 ? all : all.filter(({ cidr }) => cidr.family === 4));
+    const local = this.#localNumbers(cluster, identities);
+    const entries: IpcacheEntry[] = [];
+    for (let index = 0; index < sorted.length; index++) {
+      let place = sorted[index] as Place;
+      // Of those that have one address the last counts: a pod, of several the one of the later identity.
+      for (let next = sorted[index + 1]; next !== undefined && isEqual(place, next); next = sorted[++index + 1]) {
+        place = this.#later(place, next, identities);
+      }
+      entries.push({ cidr: place.cidr, ...this.#numberedOf(place, identities, local) });
+    }
+    return entries;
+  }
+
+  #placesOf({ model, pods }: ResolvedCluster, { cidrs, families }: Identities): readonly Place[] {
+    const places: Place[] = families.map((family) => WORLD[family]);
+    const add = (owner: Place["owner"], make: () => readonly Place[]) => {
+      for (const place of rememberedBy(this.#places, owner, make)) places.push(place);
+    };
+    for (const { cidr } of cidrs) add(cidr, () => [{ cidr, owner: cidr, origin: "a policy's block" }]);
+    for (const node of model.nodes) {
+      add(node, () =>
+        node.addresses.map((address) => ({ cidr: hostCidr(address), owner: node, origin: `node ${node.name}` })),
+      );
+    }
+    for (const own of this.#placesOfPods.of(pods, placesOfPod)) for (const place of own) places.push(place);
+    return places;
+  }
+
+  #later(place: Place, next: Place, { pods, ofPod }: Identities): Place {
+    if (!isPod(place.owner) || !isPod(next.owner)) return next;
+    const [first, second] = [place.owner, next.owner].map((pod) =>
+      pods.findIndex(({ number }) => number === ofPod.get(pod)?.number),
+    );
+    return (first ?? 0) > (second ?? 0) ? place : next;
+  }
+
+  /** The numbers of what is no pod. */
+  #localNumbers({ model }: ResolvedCluster, { cidrs, families }: Identities): ReadonlyMap<Place["owner"], number> {
+    const numbers = new Map<Place["owner"], number>();
+    for (const family of families) numbers.set(WORLD[family].owner, worldIdentity(families, family));
+    for (const { cidr, number } of cidrs) numbers.set(cidr, number);
+    for (const node of model.nodes) numbers.set(node, node.name === this.#node ? RESERVED.host : RESERVED.remoteNode);
+    return numbers;
+  }
+
+  #numberedOf(place: Place, { ofPod, epoch }: Identities, local: ReadonlyMap<Place["owner"], number>): Numbered {
+    const { owner, cidr, origin } = place;
+    const known = this.#numbered.get(place);
+    const pod = isPod(owner) ? owner : undefined;
+    if (pod !== undefined && known?.epoch === epoch) return known;
+    const identity = (pod === undefined ? local.get(owner) : ofPod.get(pod)?.number) ?? 0;
+    const entry =
+      known?.identity === identity
+        ? known.entry
+        : {
+            key: encodeIpcacheKey(cidr),
+            value: encodeIpcacheValue(identity),
+            origin: `${formatCidr(cidr)}: ${origin}`,
+          };
+    const numbered = { identity, epoch, entry };
+    this.#numbered.set(place, numbered);
+    return numbered;
+  }
+}
+
+function placeOfWorld(family: Family): Place {
+  const cidr: Cidr = { family, words: family === 4 ? [0] : [0, 0, 0, 0], prefixLength: 0 };
+  return { cidr, owner: cidr, origin: "world" };
+}
+
+const WORLD = { 4: placeOfWorld(4), 6: placeOfWorld(6) } as const satisfies Record<Family, Place>;
+
+function placesOfPod(pod: Endpoint): readonly Place[] {
+  return pod.addresses.map((address) => ({
+    cidr: hostCidr(address),
+    owner: pod,
+    origin: `pod ${pod.key} ${formatAddress(address)}`,
+  }));
+}
+
+function isPod(owner: Place["owner"]): owner is Endpoint {
+  return "serviceAccount" in owner;
+}
+
+function isEqual(a: Place, b: Place): boolean {
+  return compareCidrs(a.cidr, b.cidr) === 0;
+}
