@@ -2,12 +2,11 @@
 import { type Command, Option } from "commander";
 import { resolvePolicies } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
-import type { Family, IpAddress } from "../dataplane/address.ts";
-import { hasPorts, makePacket, type Packet, parseProtocol, protocolName } from "../dataplane/packet.ts";
-import type { Verdict } from "../dataplane/verdict.ts";
-import { type Cell, formatMatrix, type Matrix } from "../format/matrix.ts";
+import type { Family } from "../dataplane/address.ts";
+import { formatMatrix, type Matrix } from "../format/matrix.ts";
 import type { Port } from "../traffic/generate/sessions.ts";
 import type { Lane } from "../verify/lane.ts";
+import { type MatrixPod, matrixFamily, matrixPods, matrixPorts, matrixRow, portText } from "../verify/matrix.ts";
 import { portClasses } from "../verify/portsAlike.ts";
 import {
   addInputFlags,
@@ -36,17 +35,12 @@ export function define(command: Command, session: Session): void {
     .action((flags: MatrixFlags) => matrix(flags, session));
 }
 
-interface MatrixPod {
-  readonly key: string;
-  readonly address: IpAddress;
-}
-
 async function matrix(flags: MatrixFlags, session: Session): Promise<void> {
   const { at } = flags;
   const moment = at === undefined ? undefined : await momentOf({ ...flags, at }, { walk: false }, session);
   const cluster = moment?.cluster ?? resolvePolicies(await loadModel(session, flags.filename));
   const pods = await podsOf(flags, cluster, session);
-  const ports = flags.port === undefined ? portsOf(cluster) : parsePorts(flags.port);
+  const ports = flags.port === undefined ? matrixPorts(cluster) : parsePorts(flags.port);
   const lanes = moment?.lanes ?? lanesOf(flags, cluster, {});
   const progress = session.progress("packets", lanes.length * ports.length * pods.length ** 2);
   for (const [index, lane] of lanes.entries()) {
@@ -68,10 +62,7 @@ async function podsOf(flags: MatrixFlags, cluster: ResolvedCluster, session: Ses
     flags.allNamespaces === true || namespace === undefined
       ? cluster.pods
       : cluster.pods.filter((pod) => pod.namespace === namespace);
-  const found = chosen.flatMap((pod) => {
-    const address = pod.addresses.find((candidate) => candidate.family === family);
-    return address === undefined ? [] : [{ key: pod.key, address }];
-  });
+  const found = matrixPods(chosen, family);
   if (found.length === 0) throw new UsageError(`no pod with an IPv${family} address there: a matrix needs pods`);
   if (found.length < chosen.length) {
     await session.note(`${chosen.length - found.length} pods without IPv${family} address are left out`);
@@ -79,32 +70,9 @@ async function podsOf(flags: MatrixFlags, cluster: ResolvedCluster, session: Ses
   return found;
 }
 
-/** IPv4 unless no pod has such an address: a packet has one family, so a table has one. */
-function familyOf({ family }: MatrixFlags, { pods }: ResolvedCluster): Family {
+function familyOf({ family }: MatrixFlags, cluster: ResolvedCluster): Family {
   if (family !== undefined) return family === "4" ? 4 : 6;
-  return pods.some(({ addresses }) => addresses.some((address) => address.family === 4)) ? 4 : 6;
-}
-
-/** What the cluster itself speaks of: container ports, and the numbers in policies. */
-function portsOf({ pods, model }: ResolvedCluster): readonly Port[] {
-  const found = new Map<string, Port>();
-  const add = (name: string, port: number) => {
-    const protocol = parseProtocol(name);
-    if (protocol !== undefined) found.set(`${protocol}/${port}`, { protocol, port });
-  };
-  for (const pod of pods) for (const { protocol, port } of pod.ports) add(protocol, port);
-  for (const policy of model.policies) {
-    for (const { protocol, port, endPort } of [...policy.ingress, ...policy.egress].flatMap(({ ports }) => ports)) {
-      if (typeof port === "number") add(protocol, port);
-      if (endPort !== undefined) add(protocol, endPort);
-    }
-  }
-  if (found.size === 0) add("tcp", 80);
-  return [...found.values()].sort((a, b) => a.protocol - b.protocol || a.port - b.port);
-}
-
-function portText({ protocol, port }: Port): string {
-  return hasPorts(protocol) ? `${protocolName(protocol)}/${port}` : protocolName(protocol);
+  return matrixFamily(cluster);
 }
 
 interface FillOptions {
@@ -139,20 +107,9 @@ async function rowsOf(
   { lane, pods, progress }: Pick<FillOptions, "lane" | "pods" | "progress">,
 ): Promise<readonly string[] | undefined> {
   const rows: string[] = [];
-  for (const [index, source] of pods.entries()) {
-    // Tuples of one source do not meet each other; a flush before each source keeps the table of connections small.
-    lane.flush();
-    const others = pods.filter((destination) => destination !== source);
-    const cells = lane.verdicts(others.map((to) => openingOf(source, to, port))).map((verdict) => CELL[verdict]);
-    cells.splice(index, 0, "#");
-    rows.push(cells.join(""));
+  for (const index of pods.keys()) {
+    rows.push(matrixRow(lane, pods, index, port));
     if (!(await progress.step(pods.length))) return undefined;
   }
   return rows;
-}
-
-const CELL: Readonly<Record<Verdict, Cell>> = { accept: ".", drop: "X", reject: "R", unknown: "?" };
-
-function openingOf(from: MatrixPod, to: MatrixPod, { protocol, port }: Port): Packet {
-  return makePacket({ protocol, source: from.address, destination: to.address, destinationPort: port });
 }

@@ -34,6 +34,7 @@ export const VERBS: readonly Verb[] = [
   },
   { name: "bench", summary: "measure speed, beside peers and targets", load: () => import("./bench.ts") },
   { name: "timeline", summary: "what a changing cluster's packets meet", load: () => import("./timeline.ts") },
+  { name: "serve", summary: "the page where the packet walks, on this machine", load: () => import("./serve.ts") },
   { name: "test", summary: "run scenarios", load: () => import("./test.ts") },
   { name: "traffic", summary: "make traffic between pods, from a seed", load: () => import("./traffic.ts") },
   { name: "strategies", summary: "list the network solutions", load: () => import("./strategies.ts") },

@@ -2,7 +2,7 @@
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { IpAddress } from "../dataplane/address.ts";
 import type { Packet } from "../dataplane/packet.ts";
-import type { Decision } from "../dataplane/result.ts";
+import type { Decision, PacketResult } from "../dataplane/result.ts";
 import type { TraceStep } from "../dataplane/trace.ts";
 import { explain, explainImported, refusedDirections } from "../verify/explain.ts";
 import type { Answer, Lane } from "../verify/lane.ts";
@@ -29,7 +29,7 @@ export interface AnswerStyle {
 }
 
 export function formatAnswer(view: AnswerView, style: AnswerStyle): readonly string[] {
-  const { lane, packet, answer, cluster } = view;
+  const { lane, answer } = view;
   if (style.format === "json") {
     return [JSON.stringify(resultObject({ index: 0, id: undefined, strategy: lane.name }, answer))];
   }
@@ -40,21 +40,27 @@ export function formatAnswer(view: AnswerView, style: AnswerStyle): readonly str
     case "reference":
       return formatReference(view, because, style);
     case "fabric": {
-      const trace: TraceView = {
-        strategy: lane.name,
-        packet,
-        result: by.result,
-        steps: view.steps,
-        programs: lane.programs,
-        nameOf: view.nameOf,
-        because,
-        origins: lane.reach === "cluster" ? "policies" : "comments",
-        refused: refusedDirections(cluster, packet),
-      };
+      const trace = traceViewOf(view, by.result, because);
       if (style.format === "iptables-trace") return formatKernelTrace(trace);
       return formatTrace(trace, { ...style, level: style.format });
     }
   }
+}
+
+/** What a walk through programs shows. */
+export function traceViewOf(view: AnswerView, result: PacketResult, because: readonly string[]): TraceView {
+  const { lane, packet, cluster } = view;
+  return {
+    strategy: lane.name,
+    packet,
+    result,
+    steps: view.steps,
+    programs: lane.programs,
+    nameOf: view.nameOf,
+    because,
+    origins: lane.reach === "cluster" ? "policies" : "comments",
+    refused: refusedDirections(cluster, packet),
+  };
 }
 
 /** Why, in words, whatever answered. */

@@ -3,9 +3,6 @@
 import { formatColumns } from "./columns.ts";
 import type { Paint } from "./paint.ts";
 
-/** `?`: the verdict is unknown. */
-export type Cell = "." | "X" | "R" | "?" | "#";
-
 export interface Matrix {
   readonly strategy: string;
   readonly pods: readonly string[];

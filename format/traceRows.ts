@@ -21,7 +21,8 @@ export function rowsOfHop(view: TraceView, hop: Hop, level: "summary" | "detaile
   return lines.flatMap((line, index) => cellsOf(line, lines[index - 1]));
 }
 
-interface Line {
+/** What one line of a walk says. */
+export interface Line {
   readonly chain: string;
   readonly number?: string;
   readonly conditions: readonly string[];
@@ -95,8 +96,19 @@ function setsOf(programs: readonly Program[], node: string): ReadonlyMap<string,
 }
 
 function detailedLines(view: TraceView, hop: Hop, steps: readonly TraceStep[]): readonly Line[] {
+  return detailedSteps(view, hop, steps).map(({ line }) => line);
+}
+
+/** The steps of one hop, each beside what it says; for who draws a walk otherwise than in rows. */
+export function detailedSteps(
+  view: TraceView,
+  hop: Hop,
+  steps: readonly TraceStep[],
+): readonly { readonly step: TraceStep; readonly line: Line }[] {
   const context = contextOf(view, hop, (name) => name);
-  return steps.flatMap((step, index) => detailedStep(context, step, isLastLookup(steps, index)));
+  return steps.flatMap((step, index) =>
+    detailedStep(context, step, isLastLookup(steps, index)).map((line) => ({ step, line })),
+  );
 }
 
 function detailedStep(context: Context, step: TraceStep, isLast: boolean): readonly Line[] {

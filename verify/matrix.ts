@@ -1,0 +1,69 @@
+/** Truth tables: what becomes of the first packet between every two pods. */
+import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { Family, IpAddress } from "../dataplane/address.ts";
+import { hasPorts, makePacket, type Packet, parseProtocol, protocolName } from "../dataplane/packet.ts";
+import type { Verdict } from "../dataplane/verdict.ts";
+import type { Port } from "../traffic/generate/sessions.ts";
+import type { Lane } from "./lane.ts";
+
+/** A pod that can send and receive. */
+export interface MatrixPod {
+  readonly key: string;
+  readonly address: IpAddress;
+}
+
+/** `.` accept, `X` drop, `R` reject, `?` unknown, `#` itself. */
+export type MatrixCell = "." | "X" | "R" | "?" | "#";
+
+const CELL: Readonly<Record<Verdict, MatrixCell>> = { accept: ".", drop: "X", reject: "R", unknown: "?" };
+
+/** IPv4 unless no pod has such an address: a packet has one family, so a table has one. */
+export function matrixFamily({ pods }: ResolvedCluster): Family {
+  return pods.some(({ addresses }) => addresses.some((address) => address.family === 4)) ? 4 : 6;
+}
+
+/** The pods that have an address of the family. */
+export function matrixPods(pods: ResolvedCluster["pods"], family: Family): readonly MatrixPod[] {
+  return pods.flatMap((pod) => {
+    const address = pod.addresses.find((candidate) => candidate.family === family);
+    return address === undefined ? [] : [{ key: pod.key, address }];
+  });
+}
+
+/** What the cluster itself speaks of: container ports, and the numbers in policies. */
+export function matrixPorts({ pods, model }: ResolvedCluster): readonly Port[] {
+  const found = new Map<string, Port>();
+  const add = (name: string, port: number) => {
+    const protocol = parseProtocol(name);
+    if (protocol !== undefined) found.set(`${protocol}/${port}`, { protocol, port });
+  };
+  for (const pod of pods) for (const { protocol, port } of pod.ports) add(protocol, port);
+  for (const policy of model.policies) {
+    for (const { protocol, port, endPort } of [...policy.ingress, ...policy.egress].flatMap(({ ports }) => ports)) {
+      if (typeof port === "number") add(protocol, port);
+      if (endPort !== undefined) add(protocol, endPort);
+    }
+  }
+  if (found.size === 0) add("tcp", 80);
+  return [...found.values()].sort((a, b) => a.protocol - b.protocol || a.port - b.port);
+}
+
+export function portText({ protocol, port }: Port): string {
+  return hasPorts(protocol) ? `${protocolName(protocol)}/${port}` : protocolName(protocol);
+}
+
+/** A row of the table of one port: the source of that index to every pod, a `MatrixCell` each. */
+export function matrixRow(lane: Lane, pods: readonly MatrixPod[], index: number, port: Port): string {
+  const source = pods[index];
+  if (source === undefined) throw new Error(`the matrix has no pod ${index}`);
+  // Tuples of one source do not meet each other; a flush before each source keeps the table of connections small.
+  lane.flush();
+  const others = pods.filter((destination) => destination !== source);
+  const cells = lane.verdicts(others.map((to) => openingOf(source, to, port))).map((verdict) => CELL[verdict]);
+  cells.splice(index, 0, "#");
+  return cells.join("");
+}
+
+function openingOf(from: MatrixPod, to: MatrixPod, { protocol, port }: Port): Packet {
+  return makePacket({ protocol, source: from.address, destination: to.address, destinationPort: port });
+}

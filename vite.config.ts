@@ -1,0 +1,83 @@
+/** Builds the page: static files with a strict policy, and the same as one file that opens from disk. */
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { defineConfig, type Plugin } from "vite";
+
+const OUT = join(import.meta.dirname, "dist", "page");
+
+const hashOf = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+
+function policy(rules: Readonly<Record<string, string>>): string {
+  return Object.entries(rules)
+    .map(([name, value]) => `${name} ${value}`)
+    .join("; ");
+}
+
+const COMMON = { "default-src": "'none'", "img-src": "'self' data:", "base-uri": "'none'", "form-action": "'none'" };
+
+/** For whoever serves the files without headers of their own; `chainwalk serve` says the same in a header. */
+const STATIC = policy({
+  ...COMMON,
+  "script-src": "'self'",
+  "worker-src": "'self'",
+  "style-src": "'self'",
+  "connect-src": "'self'",
+});
+
+/** Puts script, worker and style into one file, which then names them by their hashes. */
+function singleFile(): Plugin {
+  return {
+    name: "single-file",
+    transformIndexHtml: {
+      order: "post",
+      handler: (html) =>
+        html.replace("<!-- policy -->", `<meta http-equiv="Content-Security-Policy" content="${STATIC}">`),
+    },
+    writeBundle() {
+      const assets = readdirSync(join(OUT, "assets"));
+      const read = (pattern: RegExp): string => {
+        const [name, ...more] = assets.filter((asset) => pattern.test(asset));
+        if (name === undefined || more.length > 0)
+          throw new Error(`want one asset ${pattern}, found ${assets.join(", ")}`);
+        return readFileSync(join(OUT, "assets", name), "utf8");
+      };
+      // A script ends at the first "</script"; in code it can only stand in a string or a pattern.
+      const script = (text: string) => text.replaceAll("</script", "<\\/script").replaceAll("<!--", "<\\!--");
+      const [main, worker, style] = [script(read(/^index-.*\.js$/)), script(read(/^worker-.*\.js$/)), read(/\.css$/)];
+      const rules = policy({
+        ...COMMON,
+        "script-src": `${hashOf(main)} blob:`,
+        "worker-src": "blob:",
+        "style-src": hashOf(style),
+        "connect-src": "'none'",
+      });
+      const html = readFileSync(join(OUT, "index.html"), "utf8")
+        .replace(STATIC, rules)
+        .replace(/<script type="module"[^>]*><\/script>/, "")
+        .replace(/<link rel="stylesheet"[^>]*>/, () => `<style>${style}</style>`)
+        .replace(
+          "</body>",
+          () => `<script type="text/plain" id="worker">${worker}</script><script type="module">${main}</script></body>`,
+        );
+      writeFileSync(join(OUT, "chainwalk.html"), html);
+    },
+  };
+}
+
+export default defineConfig({
+  root: join(import.meta.dirname, "web"),
+  base: "./",
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  build: {
+    outDir: OUT,
+    emptyOutDir: true,
+    target: "es2022",
+    modulePreload: { polyfill: false },
+    assetsInlineLimit: 0,
+    reportCompressedSize: true,
+    chunkSizeWarningLimit: 1_000,
+  },
+  worker: { format: "iife" },
+  plugins: [singleFile()],
+});

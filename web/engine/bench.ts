@@ -1,0 +1,163 @@
+/** The table the engine works on: what is loaded, and the lanes made of it, which are kept until the next load. */
+import { loadObjects, resolvePolicies } from "../../compiler/compile.ts";
+import { importProgram } from "../../compiler/import/importProgram.ts";
+import type { Issue } from "../../compiler/issue.ts";
+import { type ParsedObject, parseManifests } from "../../compiler/manifest/objects.ts";
+import type { ManifestFile } from "../../compiler/manifest/parse.ts";
+import type { ResolvedCluster } from "../../compiler/resolve.ts";
+import { STRATEGIES, strategyNamed } from "../../compiler/strategies/registry.ts";
+import type { IpAddress } from "../../dataplane/address.ts";
+import { hasPorts, makePacket, protocolName } from "../../dataplane/packet.ts";
+import type { TableProgram } from "../../dataplane/program.ts";
+import { formatDetail, type PacketText } from "../../traffic/transcript.ts";
+import {
+  importedLane,
+  type Lane,
+  nodeReferenceLane,
+  REFERENCE,
+  referenceLane,
+  strategyLane,
+} from "../../verify/lane.ts";
+import { parseScenario, type Scenario } from "../../verify/scenario.ts";
+import { describeChange } from "../../verify/scenarioCluster.ts";
+import type { LoadAsk, Loaded, SavedNode, StepView } from "../messages.ts";
+import { clusterPicture } from "./clusterPicture.ts";
+import { Refusal } from "./refusal.ts";
+
+/** Every name that stands for answers. */
+export const STRATEGY_NAMES: readonly string[] = [...STRATEGIES.map(({ name }) => name), REFERENCE];
+
+/** Lanes kept; the oldest goes first. A lane of 1,000 pods holds some ten megabytes. */
+const MOST_LANES = 12;
+
+export class Bench {
+  #cluster: ResolvedCluster | undefined;
+  #objects: readonly ParsedObject[] = [];
+  #scenario: Scenario | undefined;
+  #imported: TableProgram | undefined;
+  readonly #lanes = new Map<string, Lane>();
+
+  get cluster(): ResolvedCluster {
+    if (this.#cluster === undefined) throw new Refusal("the manifests have errors");
+    return this.#cluster;
+  }
+
+  get objects(): readonly ParsedObject[] {
+    return this.#objects;
+  }
+
+  get scenario(): Scenario {
+    if (this.#scenario === undefined) throw new Refusal("no scenario is loaded");
+    return this.#scenario;
+  }
+
+  get hasScenario(): boolean {
+    return this.#scenario !== undefined;
+  }
+
+  /** The node whose saves stand in the place of a compiled program. */
+  get importedNode(): string | undefined {
+    return this.#imported?.node;
+  }
+
+  load({ files, scenario, saved }: LoadAsk, now: () => number): Loaded {
+    const start = now();
+    this.#lanes.clear();
+    const parsed = parseManifests(files);
+    const loaded = loadObjects(parsed);
+    const issues: Issue[] = [...loaded.issues];
+    this.#objects = parsed.objects;
+    this.#cluster = loaded.model === undefined ? undefined : resolvePolicies(loaded.model);
+    this.#scenario = scenario === undefined ? undefined : this.#readScenario(scenario, issues);
+    this.#imported = saved === undefined || this.#cluster === undefined ? undefined : this.#import(saved, issues);
+    return {
+      issues,
+      skipped: [...loaded.skipped],
+      cluster: this.#cluster === undefined ? undefined : clusterPicture(this.#cluster),
+      steps: (this.#scenario?.steps ?? []).map(stepView),
+      strategies: [
+        ...STRATEGIES.map(({ name, summary }) => ({ name, summary })),
+        { name: REFERENCE, summary: "the API text itself" },
+      ],
+      tookMs: now() - start,
+    };
+  }
+
+  /** A lane with no memory; `nodes`: only these are compiled. */
+  lane(name: string, nodes?: readonly string[]): Lane {
+    const key = `${name} ${nodes === undefined ? "*" : [...nodes].sort().join(" ")}`;
+    const kept = this.#lanes.get(key);
+    if (kept !== undefined) {
+      kept.flush();
+      return kept;
+    }
+    const lane = this.freshLane(name, nodes);
+    this.#lanes.set(key, lane);
+    const [oldest] = this.#lanes.keys();
+    if (this.#lanes.size > MOST_LANES && oldest !== undefined) this.#lanes.delete(oldest);
+    return lane;
+  }
+
+  /** A lane of one's own, for who changes its cluster. */
+  freshLane(name: string, nodes?: readonly string[]): Lane {
+    const { cluster } = this;
+    const imported = this.#imported;
+    if (name === REFERENCE)
+      return imported === undefined ? referenceLane(cluster) : nodeReferenceLane(cluster, imported.node);
+    const strategy = strategyNamed(name);
+    if (strategy === undefined) throw new Refusal(`unknown strategy "${name}"; there are ${STRATEGY_NAMES.join(", ")}`);
+    if (imported?.strategy === name) return importedLane(imported, strategy, { walk: true });
+    return strategyLane(cluster, strategy, { walk: true, ...(nodes && { nodes }) });
+  }
+
+  #readScenario(file: ManifestFile, issues: Issue[]): Scenario | undefined {
+    const read = parseScenario(file, STRATEGY_NAMES);
+    issues.push(...read.issues);
+    return read.scenario;
+  }
+
+  #import(saved: SavedNode, issues: Issue[]): TableProgram | undefined {
+    const strategy = strategyNamed(saved.strategy);
+    if (strategy === undefined) return undefined;
+    const { node } = saved;
+    if (!this.cluster.model.nodes.some(({ name }) => name === node)) {
+      const names = this.cluster.model.nodes.map(({ name }) => name).join(", ");
+      issues.push(issueOf(`the saves are said to come from node "${node}"; there are ${names || "no nodes"}`));
+      return undefined;
+    }
+    const file = (name: string, text: string) => (text.trim() === "" ? undefined : { name, text });
+    const iptablesSave = file("iptables-save", saved.iptablesSave);
+    const ip6tablesSave = file("ip6tables-save", saved.ip6tablesSave);
+    const ipsetSave = file("ipset save", saved.ipsetSave);
+    const read = importProgram({
+      ...(iptablesSave && { iptablesSave }),
+      ...(ip6tablesSave && { ip6tablesSave }),
+      ...(ipsetSave && { ipsetSave }),
+      node,
+      strategy: saved.strategy,
+      attachment: strategy.attach(this.cluster, { node }),
+    });
+    issues.push(...read.issues);
+    return read.program;
+  }
+}
+
+function issueOf(message: string): Issue {
+  return { code: "import", severity: "error", message, file: "node saves", line: 0, column: 0, path: "" };
+}
+
+function stepView(step: Scenario["steps"][number]): StepView {
+  if (step.kind === "change")
+    return { kind: "change", number: step.number, text: step.changes.map(describeChange).join(", ") };
+  return { kind: "packet", number: step.number, text: packetText(step.packet), expect: step.expect };
+}
+
+const NO_ADDRESS: IpAddress = { family: 4, words: [0] };
+
+/** As the scenario writes it, with the defaults said. */
+function packetText({ protocol, source, destination, sourcePort, destinationPort, details }: PacketText): string {
+  const end = (name: string, port: number) => (hasPorts(protocol) ? `${name}:${port}` : name);
+  const detail = formatDetail(makePacket({ protocol, source: NO_ADDRESS, destination: NO_ADDRESS, ...details }));
+  const ends = `${end(source, sourcePort)} > ${end(destination, destinationPort)}`;
+  return `${protocolName(protocol)} ${ends} ${detail}`.trim();
+}

@@ -1,0 +1,76 @@
+/** The page. */
+import { render } from "preact";
+import { ClusterView } from "./ClusterView.tsx";
+import { EditorPane, openAll } from "./EditorPane.tsx";
+import { Header } from "./Header.tsx";
+import { PacketForm } from "./PacketForm.tsx";
+import { Steps } from "./Steps.tsx";
+import { followServer, isServed, servedFiles } from "./served.ts";
+import { decodeState } from "./share.ts";
+import { followAddress, isBusy, openBundled, openFiles, report, said, showState, trouble } from "./state.ts";
+import { VerdictBar } from "./VerdictBar.tsx";
+import { WalkView } from "./WalkView.tsx";
+
+function Page() {
+  return (
+    <>
+      <Header />
+      <p class="visually-hidden" role="status">
+        {said.value}
+      </p>
+      {trouble.value !== undefined && (
+        <p class="trouble" role="alert">
+          {trouble.value}
+          <button
+            type="button"
+            class="quiet"
+            aria-label="Dismiss"
+            onClick={() => {
+              trouble.value = undefined;
+            }}
+          >
+            ×
+          </button>
+        </p>
+      )}
+      <main
+        class="work"
+        aria-busy={isBusy.value}
+        onDragOver={(event) => event.preventDefault()}
+        onDrop={(event) => {
+          event.preventDefault();
+          openAll(event.dataTransfer?.files ?? null).catch(report);
+        }}
+      >
+        <EditorPane />
+        <div class="stage">
+          <ClusterView />
+          <PacketForm />
+          <Steps />
+          <VerdictBar />
+          <WalkView />
+        </div>
+      </main>
+    </>
+  );
+}
+
+/** What a newcomer sees first: the story of one policy. */
+const FIRST_SCENARIO = "db-policy";
+
+async function start(): Promise<void> {
+  const served = isServed() ? await servedFiles() : undefined;
+  const state = location.hash.length > 1 ? await decodeState(location.hash.slice(1)) : undefined;
+  if (state !== undefined) await showState(state, served);
+  else if (served !== undefined && served.length > 0) await openFiles(served, undefined, { kind: "served" });
+  else await openBundled(FIRST_SCENARIO);
+  if (location.hash.length > 1 && state === undefined)
+    trouble.value = "the link is damaged; here is an example instead";
+  if (served !== undefined) followServer();
+  followAddress();
+}
+
+const place = document.getElementById("page");
+if (place === null) throw new Error("index.html has no place for the page");
+render(<Page />, place);
+start().catch(report);

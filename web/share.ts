@@ -1,0 +1,60 @@
+/** A state as the part of an address after `#`, and back: JSON, deflated, in base64url. */
+import type { SharedState } from "./sharedState.ts";
+
+/** A link that inflates to more than this is refused: it would only be there to fill memory. */
+const MOST_BYTES = 32 * 1024 * 1024;
+/** `String.fromCharCode` takes its bytes as arguments, of which there may not be too many. */
+const CHUNK = 8_192;
+
+export async function encodeState(state: SharedState): Promise<string> {
+  const deflated = new Blob([JSON.stringify(state)]).stream().pipeThrough(new CompressionStream("deflate-raw"));
+  const bytes = new Uint8Array(await new Response(deflated).arrayBuffer());
+  let binary = "";
+  for (let at = 0; at < bytes.length; at += CHUNK) binary += String.fromCharCode(...bytes.subarray(at, at + CHUNK));
+  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/** Undefined: no link of ours, or a damaged one. */
+export async function decodeState(text: string): Promise<SharedState | undefined> {
+  if (!/^[\w-]+$/.test(text)) return undefined;
+  try {
+    const binary = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+    const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0));
+    const json = await inflated(bytes);
+    if (json === undefined) return undefined;
+    const value: unknown = JSON.parse(json);
+    return isState(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function inflated(bytes: Uint8Array<ArrayBuffer>): Promise<string | undefined> {
+  const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw")).getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    length += value.length;
+    if (length > MOST_BYTES) return undefined;
+    text += decoder.decode(value, { stream: true });
+  }
+}
+
+function isState(value: unknown): value is SharedState {
+  if (typeof value !== "object" || value === null) return false;
+  const { version, origin, packets } = value as Partial<Record<keyof SharedState, unknown>>;
+  if (version !== 1 || typeof origin !== "object" || origin === null) return false;
+  if (packets !== undefined && !(Array.isArray(packets) && packets.every((each) => typeof each === "object")))
+    return false;
+  const { kind, files, scenario, name } = origin as Record<string, unknown>;
+  if (kind === "served") return true;
+  if (kind === "bundled") return typeof name === "string";
+  const isFile = (file: unknown) => {
+    const { name: title, text } = (file ?? {}) as Record<string, unknown>;
+    return typeof title === "string" && typeof text === "string";
+  };
+  return kind === "text" && Array.isArray(files) && files.every(isFile) && (scenario === undefined || isFile(scenario));
+}

@@ -1,0 +1,30 @@
+/** What a link carries: everything that makes the picture, and nothing that can be computed from it. */
+import type { ManifestFile } from "../compiler/manifest/parse.ts";
+import type { PacketObject } from "../traffic/packetObject.ts";
+import type { SavedNode } from "./messages.ts";
+
+export const VIEWS = ["walk", "matrix", "compare", "timeline", "replay"] as const;
+export type View = (typeof VIEWS)[number];
+
+/** Where the manifests are: in the link, in the page, or with the server that serves it. */
+export type Origin =
+  | { readonly kind: "text"; readonly files: readonly ManifestFile[]; readonly scenario?: ManifestFile }
+  | { readonly kind: "bundled"; readonly name: string }
+  | { readonly kind: "served" };
+
+export interface SharedState {
+  /** Of this form; a page reads what it knows. */
+  readonly version: 1;
+  readonly origin: Origin;
+  readonly saved?: SavedNode;
+  readonly view?: View;
+  readonly strategy?: string;
+  /** A step of the scenario, by its number; else the packets in order. */
+  readonly step?: number;
+  readonly packets?: readonly PacketObject[];
+  readonly family?: 4 | 6;
+  /** The row of the walk, from 0; absent: all of it. */
+  readonly position?: number;
+  /** Of the matrix. */
+  readonly port?: string;
+}

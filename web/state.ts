@@ -1,0 +1,296 @@
+/** What the page knows, as signals, and the few things that change it. */
+import { batch, computed, effect, signal } from "@preact/signals";
+import { scenarioNamed } from "./bundled.ts";
+import { Client, Overtaken, Refused } from "./client.ts";
+import { makeWorker } from "./makeWorker.ts";
+import type {
+  Loaded,
+  ManifestFile,
+  NextAsk,
+  PacketObject,
+  Place,
+  SavedNode,
+  StrategyWalk,
+  WalkTarget,
+} from "./messages.ts";
+import { decodeState, encodeState } from "./share.ts";
+import type { Origin, SharedState, View } from "./sharedState.ts";
+
+export const client = new Client(makeWorker);
+
+export const files = signal<readonly ManifestFile[]>([]);
+export const scenario = signal<ManifestFile | undefined>(undefined);
+/** Where they came from, as long as nobody has changed them. */
+export const origin = signal<Origin>({ kind: "text", files: [] });
+export const shownFile = signal(0);
+export const saved = signal<SavedNode | undefined>(undefined);
+
+export const loaded = signal<Loaded | undefined>(undefined);
+export const isBusy = signal(false);
+/** Something that did not work, for the person. */
+export const trouble = signal<string | undefined>(undefined);
+/** For a screen reader: what has just happened. */
+export const said = signal("");
+
+export const view = signal<View>("walk");
+export const strategy = signal("kube-router");
+/** A step of the scenario; undefined: the packets are one's own. */
+export const step = signal<number | undefined>(undefined);
+export const packets = signal<readonly PacketObject[]>([]);
+export const family = signal<4 | 6 | undefined>(undefined);
+export const walk = signal<StrategyWalk | undefined>(undefined);
+/** Verdicts of all strategies for the same packet. */
+export const others = signal<readonly StrategyWalk[]>([]);
+/** The row of the walk that is looked at; undefined: all of it. */
+export const position = signal<number | undefined>(undefined);
+export const matrixPort = signal<string | undefined>(undefined);
+
+/** The end that was chosen first, while the second is waited for. */
+export const armed = signal<string | undefined>(undefined);
+
+export const target = computed<WalkTarget>(() =>
+  step.value === undefined
+    ? { kind: "packets", packets: packets.value, family: family.value }
+    : { kind: "scenario", step: step.value },
+);
+
+/** The lines of the manifests that the answer names. */
+export const litPlaces = computed<readonly Place[]>(() => walk.value?.places ?? []);
+
+/** After the last key; well below the 300 ms in which a recompilation should have begun. */
+const PAUSE_MS = 200;
+let pause: ReturnType<typeof setTimeout> | undefined;
+
+export function editFile(index: number, text: string): void {
+  files.value = files.value.map((file, at) => (at === index ? { ...file, text } : file));
+  origin.value = textOrigin();
+  clearTimeout(pause);
+  pause = setTimeout(load, PAUSE_MS);
+}
+
+function textOrigin(): Origin {
+  return {
+    kind: "text",
+    files: files.value,
+    ...(scenario.value !== undefined && { scenario: scenario.value }),
+  };
+}
+
+/** Other manifests in the place of those there are. */
+export function openFiles(
+  next: readonly ManifestFile[],
+  story: ManifestFile | undefined,
+  from?: Origin,
+): Promise<void> {
+  batch(() => {
+    files.value = next;
+    scenario.value = story;
+    origin.value = from ?? textOrigin();
+    shownFile.value = 0;
+    saved.value = undefined;
+    step.value = undefined;
+    packets.value = [];
+    family.value = undefined;
+    walk.value = undefined;
+    others.value = [];
+    position.value = undefined;
+    matrixPort.value = undefined;
+    armed.value = undefined;
+  });
+  return load();
+}
+
+export function openBundled(name: string): Promise<void> {
+  const found = scenarioNamed(name);
+  if (found === undefined) {
+    trouble.value = `there is no scenario ${name}`;
+    return Promise.resolve();
+  }
+  return openFiles(found.files, found.scenario, { kind: "bundled", name });
+}
+
+/** Counts loads, so that the matrix and the reports know when theirs are old. */
+export const generation = signal(0);
+
+export async function load(): Promise<void> {
+  isBusy.value = true;
+  try {
+    const answer = await client.ask("load", { files: files.value, scenario: scenario.value, saved: saved.value });
+    batch(() => {
+      loaded.value = answer;
+      trouble.value = undefined;
+      generation.value++;
+    });
+    if (answer.cluster === undefined) return;
+    chooseFirstPacket(answer);
+    await walkNow();
+  } catch (error) {
+    report(error);
+  } finally {
+    isBusy.value = false;
+  }
+}
+
+/** Something to look at without asking: the first step of a story, else a packet between the first two pods. */
+function chooseFirstPacket({ steps, cluster }: Loaded): void {
+  const isThere = steps.some(({ kind, number }) => kind === "packet" && number === step.value);
+  if (isThere || (step.value === undefined && packets.value.length > 0)) return;
+  const first = steps.find(({ kind }) => kind === "packet");
+  if (first !== undefined) {
+    step.value = first.number;
+    return;
+  }
+  step.value = undefined;
+  const pods = (cluster?.pods ?? []).filter(({ apart }) => apart === undefined);
+  const to = pods.find(({ ingress }) => ingress.length > 0) ?? pods[1] ?? pods[0];
+  const from = pods.find((pod) => pod !== to) ?? to;
+  if (from === undefined || to === undefined) return;
+  const [protocol = "tcp", port] = (cluster?.ports[0] ?? "tcp/80").split("/");
+  packets.value = [
+    {
+      protocol,
+      source: from.key,
+      destination: to.key,
+      ...(port !== undefined && { destinationPort: Number(port) }),
+    },
+  ];
+}
+
+export async function walkNow(): Promise<void> {
+  if (loaded.value?.cluster === undefined) return;
+  const names = loaded.value.strategies.map(({ name }) => name);
+  const ask = { target: target.value, walks: true };
+  try {
+    const [answer] = await client.ask("walk", { ...ask, strategies: [strategy.value] });
+    walk.value = answer;
+    if (answer !== undefined)
+      said.value =
+        answer.absent === undefined
+          ? `${answer.strategy}: ${answer.verdict}. ${answer.because[0] ?? ""}`
+          : `${answer.strategy}: ${answer.absent}`;
+    const all: StrategyWalk[] = [];
+    // One at a time, so that a question of the person's own need not wait for all of them.
+    for (const name of names) {
+      const [other] = await client.ask("walk", { ...ask, walks: false, strategies: [name] }, "others");
+      if (other !== undefined) all.push(other);
+    }
+    others.value = all;
+  } catch (error) {
+    report(error);
+  }
+}
+
+export function report(error: unknown): void {
+  if (error instanceof Overtaken) return;
+  const text = error instanceof Error ? error.message : String(error);
+  trouble.value = error instanceof Refused && error.isBug ? `This is a bug of chainwalk: ${text}` : text;
+}
+
+export function chooseStep(number: number): Promise<void> {
+  batch(() => {
+    step.value = number;
+    position.value = undefined;
+  });
+  return walkNow();
+}
+
+/** One's own packets; the last is walked. */
+export function sendPackets(next: readonly PacketObject[]): Promise<void> {
+  batch(() => {
+    step.value = undefined;
+    packets.value = next;
+    position.value = undefined;
+    trouble.value = undefined;
+  });
+  return walkNow();
+}
+
+export function chooseStrategy(name: string): Promise<void> {
+  batch(() => {
+    strategy.value = name;
+    position.value = undefined;
+  });
+  return walkNow();
+}
+
+export async function sendNext(kind: NextAsk["kind"]): Promise<void> {
+  try {
+    const answer = await client.ask("next", { kind, target: target.value });
+    await sendPackets(answer.packets);
+  } catch (error) {
+    report(error);
+  }
+}
+
+export function stateNow(): SharedState {
+  return {
+    version: 1,
+    origin: origin.value,
+    ...(saved.value !== undefined && { saved: saved.value }),
+    view: view.value,
+    strategy: strategy.value,
+    ...(step.value === undefined ? { packets: packets.value } : { step: step.value }),
+    ...(family.value !== undefined && { family: family.value }),
+    ...(position.value !== undefined && { position: position.value }),
+    ...(matrixPort.value !== undefined && { port: matrixPort.value }),
+  };
+}
+
+/** The picture of a link. */
+export async function showState(state: SharedState, served: readonly ManifestFile[] | undefined): Promise<void> {
+  const from = state.origin;
+  const bundled = from.kind === "bundled" ? scenarioNamed(from.name) : undefined;
+  const manifests =
+    from.kind === "text" ? from.files : from.kind === "served" ? (served ?? []) : (bundled?.files ?? []);
+  const story = from.kind === "text" ? from.scenario : bundled?.scenario;
+  batch(() => {
+    files.value = manifests;
+    scenario.value = story;
+    origin.value = from;
+    shownFile.value = 0;
+    saved.value = state.saved;
+    view.value = state.view ?? "walk";
+    strategy.value = state.strategy ?? "kube-router";
+    step.value = state.step;
+    packets.value = state.packets ?? [];
+    family.value = state.family;
+    position.value = state.position;
+    matrixPort.value = state.port;
+  });
+  await load();
+}
+
+/** Manifests above this are put into the address only when somebody asks for a link: browsers cut long ones. */
+const MOST_IN_ADDRESS = 200_000;
+const ADDRESS_PAUSE_MS = 300;
+
+/** Keeps the address what reproduces the picture. */
+export function followAddress(): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  effect(() => {
+    const state = stateNow();
+    if (loaded.value === undefined) return;
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      const size =
+        state.origin.kind === "text" ? state.origin.files.reduce((sum, { text }) => sum + text.length, 0) : 0;
+      const hash = size > MOST_IN_ADDRESS ? "" : `#${await encodeState(state)}`;
+      ownHash = hash;
+      history.replaceState(undefined, "", `${location.pathname}${location.search}${hash}`);
+    }, ADDRESS_PAUSE_MS);
+  });
+  addEventListener("hashchange", async () => {
+    if (location.hash === ownHash) return;
+    const state = await decodeState(location.hash.slice(1));
+    if (state === undefined) trouble.value = "the link is damaged";
+    else await showState(state, undefined);
+  });
+}
+
+let ownHash = "";
+
+export async function linkNow(): Promise<string> {
+  const { origin: base, pathname, search } = location;
+  const here = location.protocol === "file:" ? `file://${pathname}` : `${base}${pathname}${search}`;
+  return `${here}#${await encodeState(stateNow())}`;
+}
