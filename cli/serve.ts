@@ -18,7 +18,7 @@ const DEFAULT_PORT = 8713;
 
 export function define(command: Command, session: Session): void {
   addInputFlags(command)
-    .option("--port <N>", "of the loopback address; 0: any that is free", wholeNumber(0, 65_535), DEFAULT_PORT)
+    .option("--port <N>", "of the loopback address; 0 takes one that is free", wholeNumber(0, 65_535), DEFAULT_PORT)
     .option("--open", "open it in the browser")
     .action((flags: ServeFlags) => serve(flags, session));
 }

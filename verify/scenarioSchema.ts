@@ -2,7 +2,7 @@
  * The form of `scenario.yaml`: one source for types, messages and the published JSON Schema
  * (`scenarios/scenario.schema.json`). The descriptions below are its documentation.
  */
-import { z } from "zod";
+import * as z from "zod";
 
 const verdict = z.enum(["accept", "drop", "reject"]);
 

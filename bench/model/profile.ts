@@ -1,5 +1,5 @@
 /** Calibration profiles: what each kind of work costs a kernel, and on which machine that was found. */
-import { z } from "zod";
+import * as z from "zod";
 
 const coefficientSchema = z.object({
   /** Nanoseconds each. */
