@@ -46,24 +46,57 @@ export function listChange<T>(before: readonly T[], after: readonly T[]): ListCh
   return { gone: old.filter((item) => !kept.has(item)), come: now.filter((item) => !known.has(item)) };
 }
 
+export interface Mapped<T, U> {
+  readonly items: readonly T[];
+  readonly mapped: readonly U[];
+}
+
+/** A list mapped item by item, where another list with mostly the same items was. */
+export function mappedAgain<T, U>(before: Mapped<T, U>, items: readonly T[], map: (item: T) => U): readonly U[] {
+  if (items === before.items) return before.mapped;
+  const { start, beforeEnd, afterEnd } = middleOf(before.items, items);
+  if (beforeEnd === start && afterEnd === start) return before.mapped;
+  const known = new Map<T, U>();
+  for (let index = start; index < beforeEnd; index++) {
+    known.set(before.items[index] as T, before.mapped[index] as U);
+  }
+  const between = items.slice(start, afterEnd).map((item) => known.get(item) ?? map(item));
+  return before.mapped.slice(0, start).concat(between, before.mapped.slice(beforeEnd));
+}
+
 /** A list mapped item by item, each state from the one before. `map` depends on nothing but the item. */
 export class MappedAgain<T, U> {
-  #items: readonly T[] = [];
-  #mapped: readonly U[] = [];
+  #latest: Mapped<T, U> = { items: [], mapped: [] };
 
   /** The same array when nothing changed. */
   of(items: readonly T[], map: (item: T) => U): readonly U[] {
-    const { start, beforeEnd, afterEnd } = middleOf(this.#items, items);
-    if (start === this.#items.length && start === items.length) return this.#mapped;
-    const known = new Map<T, U>();
-    for (let index = start; index < beforeEnd; index++) {
-      const [item, mapped] = [this.#items[index], this.#mapped[index]];
-      if (item !== undefined && mapped !== undefined) known.set(item, mapped);
-    }
-    const between = items.slice(start, afterEnd).map((item) => known.get(item) ?? map(item));
-    this.#mapped = [...this.#mapped.slice(0, start), ...between, ...this.#mapped.slice(beforeEnd)];
+    const mapped = mappedAgain(this.#latest, items, map);
+    this.#latest = { items, mapped };
+    return mapped;
+  }
+}
+
+/** How many items of a list have each property, each state from the one before. */
+export class CountedAgain<T, Property> {
+  #items: readonly T[] = [];
+  readonly #counts = new Map<Property, number>();
+
+  /** Properties in no order. */
+  of(items: readonly T[], propertiesOf: (item: T) => readonly Property[]): ReadonlyMap<Property, number> {
+    const { gone, come } = listChange(this.#items, items);
     this.#items = items;
-    return this.#mapped;
+    const add = (list: readonly T[], sign: 1 | -1) => {
+      for (const item of list) {
+        for (const property of propertiesOf(item)) {
+          const count = (this.#counts.get(property) ?? 0) + sign;
+          if (count === 0) this.#counts.delete(property);
+          else this.#counts.set(property, count);
+        }
+      }
+    };
+    add(gone, -1);
+    add(come, 1);
+    return this.#counts;
   }
 }
 
@@ -79,6 +112,11 @@ export class SortedAgain<T> {
 
   constructor(compare: (a: T, b: T) => number) {
     this.#compare = compare;
+  }
+
+  /** Whether items are equal in order. */
+  get hasEquals(): boolean {
+    return this.#hasEquals;
   }
 
   /** The same array when nothing changed. No item may be in the list twice. */

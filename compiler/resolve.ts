@@ -2,7 +2,7 @@
  * resolve: ClusterModel -> ResolvedCluster. Selectors become the lists of pods they select right now.
  */
 import type { Cidr } from "../dataplane/address.ts";
-import { sameItems } from "./again.ts";
+import { listChange, sameItems } from "./again.ts";
 import { groupedBy, PodIndex } from "./members.ts";
 import type {
   ClusterModel,
@@ -13,6 +13,7 @@ import type {
   PolicyPort,
   PolicyRule,
 } from "./model.ts";
+import { inScopes, policyScopes } from "./policyScopes.ts";
 
 /** What every strategy lowers. Lists keep the model's order (namespace, then name); identical lists are shared. */
 export interface ResolvedCluster {
@@ -22,6 +23,8 @@ export interface ResolvedCluster {
   readonly policies: readonly ResolvedPolicy[];
   /** The policies with type `direction` that select the pod, in the order of `policies`; shared, empty when none. */
   policiesFor(pod: Endpoint, direction: Direction): readonly ResolvedPolicy[];
+  /** The policies of these namespaces, in the order of `policies`. */
+  policiesIn(namespaces: Iterable<string>): readonly ResolvedPolicy[];
   /** The pods of `pods` scheduled on the node. */
   podsOn(node: string): readonly Endpoint[];
   /**
@@ -108,12 +111,17 @@ export interface ClusterParts extends Pick<ResolvedCluster, "model" | "pods" | "
 
 /** The parts with what is worked out from them when it is first asked for; `before`: the state they follow. */
 export function resolvedCluster({ podsByNode, ...parts }: ClusterParts, before?: ResolvedCluster): ResolvedCluster {
-  const subjects = new SubjectIndexes(parts.policies, before && INDEXES.get(before));
+  const lineage = before?.lineage ?? {};
+  const scopes = policyScopes(lineage);
+  const ordinals = scopes.of(parts.model.policies);
+  const policiesIn = (namespaces: Iterable<string>) => inScopes(parts.policies, ordinals, scopes.flags(namespaces));
+  const subjects = new SubjectIndexes({ ...parts, policiesIn }, before && INDEXES.get(before));
   const cluster: ResolvedCluster = {
     ...parts,
     policiesFor: (pod, direction) => subjects.policiesFor(pod, direction),
+    policiesIn,
     podsOn: (node) => podsByNode.get(node) ?? NOBODY,
-    lineage: before?.lineage ?? {},
+    lineage,
   };
   INDEXES.set(cluster, subjects);
   BY_NODE.set(cluster, podsByNode);
@@ -136,12 +144,14 @@ export function podsByNode(cluster: ResolvedCluster): ReadonlyMap<string, readon
  */
 class SubjectIndexes {
   readonly #policies: readonly ResolvedPolicy[];
+  readonly #inNamespaces: ResolvedCluster["policiesIn"];
   /** The latest state before that was asked; not kept once this one is. */
   #before: SubjectIndexes | undefined;
-  #namespaces: ReadonlyMap<string, NamespaceIndex> | undefined;
+  #namespaces: NamespaceIndexes | undefined;
 
-  constructor(policies: readonly ResolvedPolicy[], before: SubjectIndexes | undefined) {
+  constructor({ policies, policiesIn }: Pick<ResolvedCluster, "policies" | "policiesIn">, before?: SubjectIndexes) {
     this.#policies = policies;
+    this.#inNamespaces = policiesIn;
     if (before !== undefined) this.#before = before.#namespaces === undefined ? before.#before : before;
   }
 
@@ -150,30 +160,38 @@ class SubjectIndexes {
     return this.#namespaces.get(pod.namespace)?.policiesFor(pod, direction) ?? NO_POLICIES;
   }
 
-  #index(): ReadonlyMap<string, NamespaceIndex> {
-    const own = groupedBy(this.#policies, ({ policy }) => policy.namespace);
-    const before = this.#before === undefined ? undefined : this.#before.#namespaces;
+  #index(): NamespaceIndexes {
+    const before = this.#before;
     this.#before = undefined;
-    const indexes = new Map<string, NamespaceIndex>();
-    for (const [namespace, policies] of own) {
-      const old = before?.get(namespace);
-      const isSame = old !== undefined && sameItems(old.policies, policies);
-      indexes.set(namespace, isSame ? old : new NamespaceIndex(policies));
-    }
+    if (before === undefined || before.#namespaces === undefined) return indexed(this.#policies);
+    if (sameItems(before.#policies, this.#policies)) return before.#namespaces;
+    const { gone, come } = listChange(before.#policies, this.#policies);
+    const changed = new Set([...gone, ...come].map(({ policy }) => policy.namespace));
+    if (changed.size === 0) return indexed(this.#policies); // another order
+    const indexes = new Map(before.#namespaces);
+    for (const namespace of changed) indexes.delete(namespace);
+    for (const [namespace, index] of indexed(this.#inNamespaces(changed))) indexes.set(namespace, index);
     return indexes;
   }
 }
 
+type NamespaceIndexes = ReadonlyMap<string, NamespaceIndex>;
+
+function indexed(policies: readonly ResolvedPolicy[]): NamespaceIndexes {
+  const own = groupedBy(policies, ({ policy }) => policy.namespace);
+  return new Map([...own].map(([namespace, list]) => [namespace, new NamespaceIndex(list)]));
+}
+
 class NamespaceIndex {
-  readonly policies: readonly ResolvedPolicy[];
+  readonly #policies: readonly ResolvedPolicy[];
   readonly #selecting: Partial<Record<Direction, SubjectIndex>> = {};
 
   constructor(policies: readonly ResolvedPolicy[]) {
-    this.policies = policies;
+    this.#policies = policies;
   }
 
   policiesFor(pod: Endpoint, direction: Direction): readonly ResolvedPolicy[] {
-    this.#selecting[direction] ??= new SubjectIndex(this.policies, direction);
+    this.#selecting[direction] ??= new SubjectIndex(this.#policies, direction);
     return this.#selecting[direction].policiesFor(pod);
   }
 }

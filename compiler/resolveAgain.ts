@@ -8,7 +8,7 @@
  * come or go together. The invariant: the result equals `resolvePolicies` of the model. The price: two lists that become
  * equal by the change stay two lists.
  */
-import { listChange, sameItems } from "./again.ts";
+import { listChange, MappedAgain, mappedAgain, rememberedBy, sameItems } from "./again.ts";
 import { PodIndex } from "./members.ts";
 import {
   type ClusterModel,
@@ -19,6 +19,7 @@ import {
   type Namespace,
   type NetworkPolicy,
 } from "./model.ts";
+import { policyScopes } from "./policyScopes.ts";
 import {
   podsByNode,
   type ResolvedCluster,
@@ -41,28 +42,12 @@ export function resolveAgain(before: ResolvedCluster, model: ClusterModel): Reso
 }
 
 function policiesAgain(before: ResolvedCluster, model: ClusterModel, change: PodChange): readonly ResolvedPolicy[] {
-  const isSame = sameItems(before.model.policies, model.policies);
-  if (isSame && change.isNone) return before.policies;
-  const { gone, come } = isSame ? { gone: [], come: [] } : listChange(before.model.policies, model.policies);
-  let known: ReadonlyMap<NetworkPolicy, ResolvedPolicy> | undefined;
+  const known = change.policies(before);
+  const { come } = listChange(before.model.policies, model.policies);
   const index = come.length > SCANNED_POLICIES ? new PodIndex(model) : new PodScan(model, change.pods);
-  const unknown = new Set(come);
-  let shift = 0;
-  return model.policies.map((policy, at) => {
-    if (unknown.has(policy)) {
-      shift--;
-      return resolvePolicy(policy, index);
-    }
-    // Mostly at its old place, give or take those that came and went before it.
-    for (; shift < gone.length && before.policies[at + shift] !== undefined; shift++) {
-      const resolved = before.policies[at + shift];
-      if (resolved?.policy === policy) return change.policy(resolved);
-    }
-    known ??= new Map(before.policies.map((resolved) => [resolved.policy, resolved]));
-    const resolved = known.get(policy);
-    if (resolved === undefined) throw new Error(`policy ${policy.key} is neither new nor known`);
-    return change.policy(resolved);
-  });
+  return mappedAgain({ items: before.model.policies, mapped: known }, model.policies, (policy) =>
+    resolvePolicy(policy, index),
+  );
 }
 
 /** Answers the selectors of a few policies by asking every pod. */
@@ -104,12 +89,15 @@ class PodChange {
   readonly #labels: ReadonlyMap<string, LabelsChange>;
   /** Lists as they are now, by what they were and by what comes and goes. */
   readonly #lists = new Map<readonly Endpoint[], Map<string, readonly Endpoint[]>>();
-  #order: ReadonlyMap<Endpoint, number> | undefined;
+  readonly #places = new Map<Endpoint, number>();
 
   constructor(before: ResolvedCluster, model: ClusterModel) {
-    const pods = sameItems(before.model.endpoints, model.endpoints)
-      ? before.pods
-      : model.endpoints.filter(isOnPodNetwork);
+    const { lineage } = before;
+    const onNetwork = rememberedBy(ON_POD_NETWORK, lineage, () => new MappedAgain()).of(
+      model.endpoints,
+      isOnPodNetwork,
+    );
+    const pods = model.endpoints.filter((_, index) => onNetwork[index]);
     this.pods = sameItems(before.pods, pods) ? before.pods : pods;
     const { gone, come } = listChange(before.pods, this.pods);
     [this.#gone, this.#come] = [gone, come];
@@ -123,10 +111,6 @@ class PodChange {
     this.#labels = this.#labelsOf(model.namespaces);
   }
 
-  get isNone(): boolean {
-    return this.#touched.size === 0 && this.#relabelled.size === 0;
-  }
-
   /** Labels of the namespaces of pods that came or went. */
   #labelsOf(namespaces: readonly Namespace[]): ReadonlyMap<string, LabelsChange> {
     if (this.#touched.size === 0) return this.#relabelled;
@@ -137,7 +121,18 @@ class PodChange {
     return labels;
   }
 
-  policy(resolved: ResolvedPolicy): ResolvedPolicy {
+  /** The policies that were there, as they are resolved now. */
+  policies({ model, policies, lineage }: ResolvedCluster): readonly ResolvedPolicy[] {
+    if (this.#touched.size === 0 && this.#relabelled.size === 0) return policies;
+    const scopes = policyScopes(lineage);
+    const ordinals = scopes.of(model.policies);
+    const flags = scopes.flags(this.#touched, "far");
+    return mapped(policies, (resolved, index) =>
+      flags[ordinals[index] as number] === 1 ? this.#policy(resolved) : resolved,
+    );
+  }
+
+  #policy(resolved: ResolvedPolicy): ResolvedPolicy {
     const { policy } = resolved;
     const subjects = this.#own(resolved.subjects, policy.namespace, policy.podSelector);
     const ingress = this.#rules(policy, resolved.ingress);
@@ -233,12 +228,15 @@ class PodChange {
     const gone = new Set(this.#gone);
     const kept = list.filter((pod) => !gone.has(pod) && !lost.has(pod.namespace));
     if (come.length === 0) return kept;
-    const order = this.#order ?? new Map(this.pods.map((pod, position) => [pod, position]));
-    this.#order = order;
-    const place = (pod: Endpoint) => order.get(pod) ?? 0;
+    // Few are asked for their place: by bisection, and those that come.
+    const place = (pod: Endpoint) => {
+      const known = this.#places.get(pod) ?? this.pods.indexOf(pod);
+      this.#places.set(pod, known);
+      return known;
+    };
     return merged(
       kept,
-      [...come].sort((a, b) => place(a) - place(b)),
+      come.toSorted((a, b) => place(a) - place(b)),
       place,
     );
   }
@@ -263,6 +261,8 @@ function merged<T>(items: readonly T[], others: readonly T[], place: (item: T) =
   return list;
 }
 
+const ON_POD_NETWORK = new WeakMap<WeakKey, MappedAgain<Endpoint, boolean>>();
+
 type Names = ReadonlySet<string>;
 const NO_NAMESPACES: Names = new Set();
 
@@ -271,11 +271,11 @@ function minus(names: Names, others: Names): Names {
 }
 
 /** The list itself when every item maps to itself. */
-function mapped<T>(items: readonly T[], map: (item: T) => T): readonly T[] {
+function mapped<T>(items: readonly T[], map: (item: T, index: number) => T): readonly T[] {
   let changed: T[] | undefined;
   for (let index = 0; index < items.length; index++) {
     const item = items[index] as T;
-    const now = map(item);
+    const now = map(item, index);
     if (now !== item) changed ??= items.slice(0, index);
     changed?.push(now);
   }

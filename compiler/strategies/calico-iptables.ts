@@ -13,9 +13,10 @@ import type { Cidr, Family, IpAddress } from "../../dataplane/address.ts";
 import { cidrOf, hostCidr, parseAddress, parseCidr } from "../../dataplane/address.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, IPSet, IPSetMember, TableProgram } from "../../dataplane/program.ts";
-import { rememberedBy } from "../again.ts";
+import { mentionsIpv6 } from "../addressFamilies.ts";
+import { CountedAgain, rememberedBy } from "../again.ts";
 import { routedAttachment } from "../attachment.ts";
-import { DIRECTIONS, type Direction, type Endpoint, type PolicyRule } from "../model.ts";
+import { type ClusterNode, DIRECTIONS, type Direction, type Endpoint } from "../model.ts";
 import type { ResolvedCluster, ResolvedPolicy } from "../resolve.ts";
 import { keepingFamilies, plannedController } from "../update/controller.ts";
 import { deviations } from "./calico-iptables/deviations.ts";
@@ -122,15 +123,6 @@ function familiesOn(cluster: ResolvedCluster, setting: string): readonly Family[
   return setting === "on" || (setting === "auto" && mentionsIpv6(cluster)) ? [4, 6] : [4];
 }
 
-function mentionsIpv6({ model }: ResolvedCluster): boolean {
-  const inRules = (rules: readonly PolicyRule[]) =>
-    rules.some(({ peers }) => peers.some((peer) => peer.kind === "ipBlock" && peer.cidr.family === 6));
-  return (
-    model.endpoints.some(({ addresses }) => addresses.some(({ family }) => family === 6)) ||
-    model.policies.some(({ ingress, egress }) => inRules(ingress) || inRules(egress))
-  );
-}
-
 /** The pools are not in any manifest of Kubernetes; an install has one a family around all pods. */
 function ipPools(cluster: ResolvedCluster, setting: string): readonly Cidr[] {
   if (setting !== "auto") {
@@ -140,33 +132,53 @@ function ipPools(cluster: ResolvedCluster, setting: string): readonly Cidr[] {
       return cidr;
     });
   }
-  return ([4, 6] as const).flatMap(
-    (family) =>
-      mostFrequent(
-        cluster.pods.flatMap((pod) => pod.addresses),
-        family,
-      ) ??
-      mostFrequent(
-        cluster.model.nodes.flatMap((node) => node.podCidrs),
-        family,
-      ) ??
-      [],
-  );
+  const latest = rememberedBy(POOLS, cluster.lineage, () => ({
+    4: new CountedAgain<Endpoint, number>(),
+    6: new CountedAgain<Endpoint, number>(),
+  }));
+  return ([4, 6] as const).flatMap((family) => {
+    const ofPods = {
+      items: cluster.pods,
+      prefixesOf: ({ addresses }: Endpoint) => poolsAround(addresses, family),
+      counter: latest[family],
+    };
+    const ofNodes = {
+      items: cluster.model.nodes,
+      prefixesOf: ({ podCidrs }: ClusterNode) => poolsAround(podCidrs, family),
+      counter: new CountedAgain<ClusterNode, number>(),
+    };
+    const prefix = mostFrequent(ofPods) ?? mostFrequent(ofNodes);
+    if (prefix === undefined) return [];
+    return family === 4 ? cidrOf({ family, words: [prefix] }, 16) : cidrOf({ family, words: [prefix, 0, 0, 0] }, 32);
+  });
 }
 
-/** The /16 or /32 that most of the addresses are in, of several the first. */
-function mostFrequent(addresses: readonly Pick<Cidr, "family" | "words">[], family: Family): Cidr | undefined {
-  // Of an IPv6 address the first word is the prefix.
-  const counts = new Map<number, number>();
-  for (const { family: own, words } of addresses) {
-    if (own !== family) continue;
-    const prefix = (words[0] ?? 0) & (family === 4 ? ~0xffff : ~0);
-    counts.set(prefix, (counts.get(prefix) ?? 0) + 1);
+const POOLS = new WeakMap<WeakKey, Record<Family, CountedAgain<Endpoint, number>>>();
+
+/** The first word of the /16 or /32 around each address. */
+function poolsAround(addresses: readonly Pick<Cidr, "family" | "words">[], family: Family): readonly number[] {
+  const own = addresses.filter((address) => address.family === family);
+  return own.map(({ words }) => (words[0] ?? 0) & (family === 4 ? ~0xffff : ~0));
+}
+
+/** Of several the first. */
+function mostFrequent<T>({
+  items,
+  prefixesOf,
+  counter,
+}: {
+  readonly items: readonly T[];
+  readonly prefixesOf: (item: T) => readonly number[];
+  readonly counter: CountedAgain<T, number>;
+}): number | undefined {
+  const counts = counter.of(items, prefixesOf);
+  if (counts.size === 0) return undefined;
+  const most = Math.max(...counts.values());
+  for (const item of items) {
+    const prefix = prefixesOf(item).find((one) => counts.get(one) === most);
+    if (prefix !== undefined) return prefix;
   }
-  let most: number | undefined;
-  for (const [prefix, count] of counts) if (most === undefined || count > (counts.get(most) ?? 0)) most = prefix;
-  if (most === undefined) return undefined;
-  return family === 4 ? cidrOf({ family, words: [most] }, 16) : cidrOf({ family, words: [most, 0, 0, 0] }, 32);
+  return undefined;
 }
 
 interface SetContext {
@@ -205,11 +217,9 @@ const LOOPBACK = ["127.0.0.0", "127.0.0.1", "::1"].flatMap((text) => parseAddres
 
 /** The sets of every policy that selects an endpoint of this node; equal selectors share one. */
 function policySets(cluster: ResolvedCluster, node: string, family: Family): readonly IPSet[] {
-  const pods = cluster.podsOn(node);
-  const [local, namespaces] = [new Set(pods), new Set(pods.map(({ namespace }) => namespace))];
+  const local = new Set(cluster.podsOn(node));
   const selecting = new Map<readonly Endpoint[], boolean>();
-  const selectsLocal = ({ policy, subjects }: ResolvedPolicy): boolean => {
-    if (!namespaces.has(policy.namespace)) return false;
+  const selectsLocal = ({ subjects }: ResolvedPolicy): boolean => {
     const selects = selecting.get(subjects) ?? subjects.some((pod) => local.has(pod));
     selecting.set(subjects, selects);
     return selects;
@@ -218,7 +228,7 @@ function policySets(cluster: ResolvedCluster, node: string, family: Family): rea
   const put = (set: IPSet) => {
     if (!found.has(set.name)) found.set(set.name, set);
   };
-  for (const resolved of cluster.policies) {
+  for (const resolved of cluster.policiesIn(new Set([...local].map(({ namespace }) => namespace)))) {
     if (!selectsLocal(resolved)) continue;
     for (const direction of DIRECTIONS) {
       for (const rule of calicoRules(resolved, direction)) {

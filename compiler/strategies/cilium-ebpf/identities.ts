@@ -8,9 +8,19 @@
  * Source: cilium v1.19.7 pkg/identity, pkg/labels, pkg/ipcache; dumps/cilium.
  */
 import { type Cidr, compareCidrs, type Family, formatCidr } from "../../../dataplane/address.ts";
-import { MappedAgain, rememberedBy, SortedAgain, sameItems } from "../../again.ts";
+import { mentionsIpv6 } from "../../addressFamilies.ts";
+import {
+  listChange,
+  type Mapped,
+  MappedAgain,
+  mappedAgain,
+  rememberedBy,
+  SortedAgain,
+  sameItems,
+} from "../../again.ts";
 import { compareText } from "../../age.ts";
-import type { ClusterModel, Endpoint, Labels, NetworkPolicy, PolicyRule } from "../../model.ts";
+import { groupedBy } from "../../members.ts";
+import type { ClusterModel, Endpoint, Labels, NetworkPolicy } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { NAMESPACE_LABELS } from "./identityLabels.ts";
 
@@ -99,7 +109,7 @@ export function numberIdentities(cluster: ResolvedCluster, numbers: IdentityNumb
 
 const LATEST = new WeakMap<WeakKey, LatestIdentities>();
 
-function allocate(cluster: ResolvedCluster, numbers = new IdentityNumbers()): Identities {
+function allocate(cluster: ResolvedCluster, numbers?: IdentityNumbers): Identities {
   return rememberedBy(LATEST, cluster.lineage, () => new LatestIdentities()).allocate(cluster, numbers);
 }
 
@@ -109,39 +119,138 @@ interface IdentityKey {
   readonly labels: readonly string[];
 }
 
+type KeyedPods = Mapped<Endpoint, IdentityKey>;
+
+/** Beyond so many pods asked for, a table of all of them is cheaper than searching. */
+const SEARCHED_PODS = 32;
+
 /** The identities of states that follow each other: what is of the pods and policies that stay is not worked out again. */
 class LatestIdentities {
   #namespaces: ClusterModel["namespaces"] = [];
   #namespaceLabels: ReadonlyMap<string, Labels> = new Map();
-  #keysOfPods = new MappedAgain<Endpoint, IdentityKey>();
+  /** The pods, and beside each its key. */
+  #keyed: KeyedPods = { items: [], mapped: [] };
   readonly #known = new WeakMap<Endpoint, { readonly namespaceLabels: Labels; readonly key: IdentityKey }>();
   #interned = new Map<string, IdentityKey>();
+  readonly #members = new Map<IdentityKey, readonly Endpoint[]>();
+  #distinct: readonly IdentityKey[] = [];
   readonly #sorted = new SortedAgain<IdentityKey>((a, b) => compareText(a.text, b.text));
+  /** The identities in order of their keys, and what numbered them. */
+  #pods: { readonly items: readonly IdentityKey[]; readonly mapped: readonly PodIdentity[] } = {
+    items: [],
+    mapped: [],
+  };
+  #numbers: IdentityNumbers | undefined;
   readonly #prefixesOfPolicies = new MappedAgain<NetworkPolicy, readonly Cidr[]>();
   #prefixLists: readonly (readonly Cidr[])[] = [];
   #prefixes: readonly Cidr[] = [];
-  #pods: readonly PodIdentity[] = [];
   #cidrs: readonly CidrIdentity[] = [];
   #epoch: WeakKey = {};
 
-  allocate({ model, pods }: ResolvedCluster, numbers: IdentityNumbers): Identities {
-    const isRelabelled = this.#readNamespaces(model);
-    const groups = new Map<IdentityKey, Endpoint[]>();
-    const keys = this.#keysOfPods.of(pods, (pod) => this.#keyOf(pod));
-    for (const [index, key] of keys.entries()) {
-      const pod = pods[index] as Endpoint;
-      const group = groups.get(key);
-      if (group === undefined) groups.set(key, [pod]);
-      else group.push(pod);
+  allocate(cluster: ResolvedCluster, numbers: IdentityNumbers | undefined): Identities {
+    const relabelled = this.#readNamespaces(cluster.model);
+    const keyed = this.#keysOf(cluster.pods, relabelled);
+    const touched = this.#regroup(this.#keyed, keyed, relabelled.size > 0);
+    this.#keyed = keyed;
+    const sorted = this.#sorted.of(this.#distinct);
+    const isAnew = numbers !== this.#numbers || (numbers === undefined && sorted !== this.#pods.items);
+    if (relabelled.size > 0 || isAnew) this.#epoch = {};
+    const identities = this.#identities(sorted, { numbers, isAnew, touched });
+    this.#pods = { items: sorted, mapped: identities };
+    this.#numbers = numbers;
+    const families = mentionsIpv6(cluster) ? BOTH_FAMILIES : IPV4_ALONE;
+    return {
+      pods: identities,
+      cidrs: this.#cidrIdentities(cluster.model, families, numbers ?? new IdentityNumbers()),
+      ofPod: new PodSearch(keyed, this.#pods),
+      families,
+      epoch: this.#epoch,
+    };
+  }
+
+  /** The namespaces that have other labels than before. */
+  #readNamespaces({ namespaces }: ClusterModel): ReadonlySet<string> {
+    const { gone, come } = listChange(this.#namespaces, namespaces);
+    if (gone.length + come.length === 0) return NO_NAMESPACES;
+    this.#namespaces = namespaces;
+    this.#namespaceLabels = new Map(namespaces.map(({ name, labels }) => [name, labels]));
+    return new Set([...gone, ...come].map(({ name }) => name));
+  }
+
+  #keysOf(pods: readonly Endpoint[], relabelled: ReadonlySet<string>): KeyedPods {
+    const keys = mappedAgain(this.#keyed, pods, (pod) => this.#keyOf(pod));
+    if (relabelled.size === 0) return { items: pods, mapped: keys };
+    const isStale = ({ namespace }: Endpoint) => relabelled.has(namespace);
+    return {
+      items: pods,
+      mapped: pods.map((pod, at) => (isStale(pod) ? this.#keyOf(pod) : (keys[at] as IdentityKey))),
+    };
+  }
+
+  #keyOf(pod: Endpoint): IdentityKey {
+    const namespaceLabels = this.#namespaceLabels.get(pod.namespace) ?? NO_LABELS;
+    const known = this.#known.get(pod);
+    const found = known?.namespaceLabels === namespaceLabels ? known.key : makeKey(pod, namespaceLabels);
+    // Pods with equal labels have one key.
+    const key = this.#interned.get(found.text) ?? found;
+    this.#interned.set(key.text, key);
+    this.#known.set(pod, { namespaceLabels, key });
+    return key;
+  }
+
+  /** Puts pods under their keys; answers the keys that have other pods than before. */
+  #regroup(before: KeyedPods, after: KeyedPods, isRelabelled: boolean): ReadonlySet<IdentityKey> {
+    const touched = touchedKeys(before, after, isRelabelled);
+    if (touched === "all") {
+      this.#members.clear();
+      for (const [key, pods] of groupedBy(
+        after.items.map((pod, at) => [after.mapped[at] as IdentityKey, pod] as const),
+        ([key]) => key,
+      )) {
+        this.#members.set(
+          key,
+          pods.map(([, pod]) => pod),
+        );
+      }
+    } else {
+      for (const key of touched) {
+        const pods = after.items.filter((_, at) => after.mapped[at] === key);
+        if (pods.length > 0) this.#members.set(key, pods);
+        else this.#members.delete(key);
+      }
     }
-    const sorted = this.#sorted.of([...groups.keys()]);
-    const identities = sorted.map(
-      (key): PodIdentity => ({ number: numbers.ofLabels(key.text), labels: key.labels, pods: groups.get(key) ?? [] }),
-    );
-    if (isRelabelled || !keepsNumbers(this.#pods, identities)) this.#epoch = {};
-    this.#pods = identities;
-    if (this.#interned.size > 2 * sorted.length) this.#interned = new Map(sorted.map((key) => [key.text, key]));
-    const families = familiesOf(model);
+    if (touched === "all" || touched.size > 0) this.#distinct = [...this.#members.keys()];
+    if (this.#interned.size > 2 * this.#distinct.length) {
+      this.#interned = new Map(this.#distinct.map((key) => [key.text, key]));
+    }
+    return touched === "all" ? new Set(this.#distinct) : touched;
+  }
+
+  #identities(
+    sorted: readonly IdentityKey[],
+    {
+      numbers,
+      isAnew,
+      touched,
+    }: { numbers: IdentityNumbers | undefined; isAnew: boolean; touched: ReadonlySet<IdentityKey> },
+  ): readonly PodIdentity[] {
+    const make = (key: IdentityKey, number: number): PodIdentity => ({
+      number,
+      labels: key.labels,
+      pods: this.#members.get(key) ?? [],
+    });
+    if (numbers === undefined) {
+      if (isAnew) return sorted.map((key, at) => make(key, FIRST_CLUSTER_IDENTITY + at));
+    } else if (isAnew) return sorted.map((key) => make(key, numbers.ofLabels(key.text)));
+    const known = mappedAgain(this.#pods, sorted, (key) => make(key, numbers?.ofLabels(key.text) ?? 0));
+    if (touched.size === 0) return known;
+    return known.map((identity, at) => {
+      const key = sorted[at] as IdentityKey;
+      return touched.has(key) ? make(key, identity.number) : identity;
+    });
+  }
+
+  #cidrIdentities(model: ClusterModel, families: readonly Family[], numbers: IdentityNumbers): readonly CidrIdentity[] {
     const cidrs = this.#namedPrefixes(model)
       .filter(({ prefixLength, family }) => prefixLength > 0 && families.includes(family))
       .map((cidr) => ({ number: numbers.ofPrefix(cidr), cidr }));
@@ -149,45 +258,7 @@ class LatestIdentities {
       cidrs.length === this.#cidrs.length &&
       cidrs.every(({ number, cidr }, at) => this.#cidrs[at]?.number === number && this.#cidrs[at]?.cidr === cidr);
     if (!isSame) this.#cidrs = cidrs;
-    let ofPod: ReadonlyMap<Endpoint, PodIdentity> | undefined;
-    return {
-      pods: identities,
-      cidrs: this.#cidrs,
-      ofPod: {
-        get(pod) {
-          ofPod ??= new Map(identities.flatMap((identity) => identity.pods.map((member) => [member, identity])));
-          return ofPod.get(pod);
-        },
-      },
-      families,
-      epoch: this.#epoch,
-    };
-  }
-
-  /** Whether a namespace has other labels than before. */
-  #readNamespaces({ namespaces }: ClusterModel): boolean {
-    if (sameItems(this.#namespaces, namespaces)) return false;
-    this.#namespaces = namespaces;
-    this.#namespaceLabels = new Map(namespaces.map(({ name, labels }) => [name, labels]));
-    this.#keysOfPods = new MappedAgain();
-    return true;
-  }
-
-  #keyOf(pod: Endpoint): IdentityKey {
-    const namespaceLabels = this.#namespaceLabels.get(pod.namespace) ?? NO_LABELS;
-    const known = this.#known.get(pod);
-    if (known?.namespaceLabels === namespaceLabels) return this.#shared(known.key);
-    const labels = securityLabels(pod, namespaceLabels).map(([key, value]) => `k8s:${key}=${value}`);
-    const text = labels.map((label) => `${label};`).join("");
-    const key = this.#shared({ text, labels: labels.sort(compareText) });
-    this.#known.set(pod, { namespaceLabels, key });
-    return key;
-  }
-
-  #shared(key: IdentityKey): IdentityKey {
-    const known = this.#interned.get(key.text) ?? key;
-    this.#interned.set(key.text, known);
-    return known;
+    return this.#cidrs;
   }
 
   /** Every block and except of every policy, once, in order of address. */
@@ -226,22 +297,57 @@ function cidrText(cidr: Cidr): string {
   return rememberedBy(CIDR_TEXTS, cidr, formatCidr);
 }
 
-/** Both in order of their text. */
-function keepsNumbers(before: readonly PodIdentity[], after: readonly PodIdentity[]): boolean {
-  const numbers = new Map(before.map(({ labels, number }) => [labels, number]));
-  return after.every(({ labels, number }) => (numbers.get(labels) ?? number) === number);
+/** The keys whose pods are others; `all` where it is cheaper to look at every pod again. */
+function touchedKeys(before: KeyedPods, after: KeyedPods, isRelabelled: boolean): ReadonlySet<IdentityKey> | "all" {
+  const touched = new Set<IdentityKey>();
+  if (sameItems(before.items, after.items)) {
+    for (const [at, key] of after.mapped.entries()) {
+      if (before.mapped[at] !== key) touched.add(key).add(before.mapped[at] as IdentityKey);
+    }
+  } else if (isRelabelled) return "all";
+  else {
+    const { gone, come } = listChange(before.items, after.items);
+    if (gone.length + come.length > REGROUPED_PODS) return "all";
+    for (const pod of gone) touched.add(before.mapped[before.items.indexOf(pod)] as IdentityKey);
+    for (const pod of come) touched.add(after.mapped[after.items.indexOf(pod)] as IdentityKey);
+  }
+  return touched.size > REGROUPED_PODS ? "all" : touched;
 }
 
+/** Beyond so many, one look at all pods is cheaper than one for each. */
+const REGROUPED_PODS = 64;
+
+/** Finds the identity of a pod: of a few pods by looking for them, of many by a table. */
+class PodSearch {
+  readonly #keyed: KeyedPods;
+  readonly #identities: Mapped<IdentityKey, PodIdentity>;
+  #searched = 0;
+  #table: ReadonlyMap<Endpoint, PodIdentity> | undefined;
+
+  constructor(keyed: KeyedPods, identities: Mapped<IdentityKey, PodIdentity>) {
+    this.#keyed = keyed;
+    this.#identities = identities;
+  }
+
+  get(pod: Endpoint): PodIdentity | undefined {
+    if (this.#table === undefined && this.#searched++ > SEARCHED_PODS) {
+      const { mapped } = this.#identities;
+      this.#table = new Map(mapped.flatMap((identity) => identity.pods.map((member) => [member, identity])));
+    }
+    if (this.#table !== undefined) return this.#table.get(pod);
+    const at = this.#keyed.items.indexOf(pod);
+    if (at < 0) return undefined;
+    return this.#identities.mapped[this.#identities.items.indexOf(this.#keyed.mapped[at] as IdentityKey)];
+  }
+}
+
+const NO_NAMESPACES: ReadonlySet<string> = new Set();
 const IPV4_ALONE: readonly Family[] = [4];
 const BOTH_FAMILIES: readonly Family[] = [4, 6];
 
-function familiesOf({ endpoints, policies }: ClusterModel): readonly Family[] {
-  const inRules = (rules: readonly PolicyRule[]) =>
-    rules.some(({ peers }) => peers.some((peer) => peer.kind === "ipBlock" && peer.cidr.family === 6));
-  const ipv6 =
-    endpoints.some(({ addresses }) => addresses.some(({ family }) => family === 6)) ||
-    policies.some(({ ingress, egress }) => inRules(ingress) || inRules(egress));
-  return ipv6 ? BOTH_FAMILIES : IPV4_ALONE;
+function makeKey(pod: Endpoint, namespaceLabels: Labels): IdentityKey {
+  const labels = securityLabels(pod, namespaceLabels).map(([key, value]) => `k8s:${key}=${value}`);
+  return { text: labels.map((label) => `${label};`).join(""), labels: labels.sort(compareText) };
 }
 
 /** The labels of a pod's identity by key, those of its namespace among them. */

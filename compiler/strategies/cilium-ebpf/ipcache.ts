@@ -38,12 +38,8 @@ interface Place {
   readonly origin: string;
 }
 
-interface Numbered {
-  readonly identity: number;
-  /** While the epoch of identities is this one, a pod's number is the one above. */
-  readonly epoch: WeakKey;
-  readonly entry: MapEntry;
-}
+type Numbered = Pick<IpcacheEntry, "identity" | "entry">;
+type LocalNumbers = ReadonlyMap<Place["owner"], number>;
 
 /** The ipcache of a node in states that follow each other: an address that stays keeps its place and its entry. */
 class LatestIpcache {
@@ -52,6 +48,9 @@ class LatestIpcache {
   readonly #placesOfPods = new MappedAgain<Endpoint, readonly Place[]>();
   readonly #places = new WeakMap<Place["owner"], readonly Place[]>();
   readonly #numbered = new WeakMap<Place, Numbered>();
+  #entries = new MappedAgain<Place, IpcacheEntry>();
+  #epoch: WeakKey | undefined;
+  #local: LocalNumbers = new Map();
 
   constructor(node: string) {
     this.#node = node;
@@ -59,20 +58,30 @@ class LatestIpcache {
 
   entries(cluster: ResolvedCluster): readonly IpcacheEntry[] {
     const identities = identitiesOf(cluster);
-    const { families } = identities;
+    const { families, epoch } = identities;
     const all = this.#placesOf(cluster, identities);
     const sorted = this.#sorted.of(families.length > 1 ? all : all.filter(({ cidr }) => cidr.family === 4));
     const local = this.#localNumbers(cluster, identities);
-    const entries: IpcacheEntry[] = [];
-    for (let index = 0; index < sorted.length; index++) {
-      let place = sorted[index] as Place;
-      // Of those that have one address the last counts: a pod, of several the one of the later identity.
-      for (let next = sorted[index + 1]; next !== undefined && isEqual(place, next); next = sorted[++index + 1]) {
-        place = this.#later(place, next, identities);
-      }
-      entries.push({ cidr: place.cidr, ...this.#numberedOf(place, identities, local) });
+    const winners = this.#sorted.hasEquals ? this.#winners(sorted, identities) : sorted;
+    const isSame = this.#epoch === epoch && sameNumbers(this.#local, local);
+    if (!isSame) this.#entries = new MappedAgain();
+    [this.#epoch, this.#local] = [epoch, local];
+    return this.#entries.of(winners, (place) => ({
+      cidr: place.cidr,
+      ...this.#numberedOf(place, identities, local),
+    }));
+  }
+
+  /** Of those that have one address the last counts: a pod, of several the one of the later identity. */
+  #winners(sorted: readonly Place[], identities: Identities): readonly Place[] {
+    const winners: Place[] = [];
+    for (const place of sorted) {
+      const last = winners.at(-1);
+      if (last !== undefined && isEqual(last, place))
+        winners[winners.length - 1] = this.#later(last, place, identities);
+      else winners.push(place);
     }
-    return entries;
+    return winners;
   }
 
   #placesOf({ model, pods }: ResolvedCluster, { cidrs, families }: Identities): readonly Place[] {
@@ -99,7 +108,7 @@ class LatestIpcache {
   }
 
   /** The numbers of what is no pod. */
-  #localNumbers({ model }: ResolvedCluster, { cidrs, families }: Identities): ReadonlyMap<Place["owner"], number> {
+  #localNumbers({ model }: ResolvedCluster, { cidrs, families }: Identities): LocalNumbers {
     const numbers = new Map<Place["owner"], number>();
     for (const family of families) numbers.set(WORLD[family].owner, worldIdentity(families, family));
     for (const { cidr, number } of cidrs) numbers.set(cidr, number);
@@ -107,11 +116,10 @@ class LatestIpcache {
     return numbers;
   }
 
-  #numberedOf(place: Place, { ofPod, epoch }: Identities, local: ReadonlyMap<Place["owner"], number>): Numbered {
+  #numberedOf(place: Place, { ofPod }: Identities, local: LocalNumbers): Numbered {
     const { owner, cidr, origin } = place;
     const known = this.#numbered.get(place);
     const pod = isPod(owner) ? owner : undefined;
-    if (pod !== undefined && known?.epoch === epoch) return known;
     const identity = (pod === undefined ? local.get(owner) : ofPod.get(pod)?.number) ?? 0;
     const entry =
       known?.identity === identity
@@ -121,7 +129,7 @@ class LatestIpcache {
             value: encodeIpcacheValue(identity),
             origin: `${formatCidr(cidr)}: ${origin}`,
           };
-    const numbered = { identity, epoch, entry };
+    const numbered = { identity, entry };
     this.#numbered.set(place, numbered);
     return numbered;
   }
@@ -140,6 +148,12 @@ function placesOfPod(pod: Endpoint): readonly Place[] {
     owner: pod,
     origin: `pod ${pod.key} ${formatAddress(address)}`,
   }));
+}
+
+function sameNumbers(before: LocalNumbers, after: LocalNumbers): boolean {
+  if (before.size !== after.size) return false;
+  for (const [owner, number] of after) if (before.get(owner) !== number) return false;
+  return true;
 }
 
 function isPod(owner: Place["owner"]): owner is Endpoint {
