@@ -13,6 +13,7 @@
  */
 import type { IpAddress } from "./address.ts";
 import { type ConntrackEntry, formatFlow, readEntry } from "./conntrack/entry.ts";
+import { EstablishedRows, type RememberedContexts } from "./conntrack/establishedRows.ts";
 import { type EvictionGrounds, earlyDropVictims, pressureLevel, pressureVictims } from "./conntrack/eviction.ts";
 import {
   addStatus,
@@ -32,7 +33,8 @@ import { FlowStore, isInUse, NONE } from "./conntrack/flowStore.ts";
 import { icmpClass, icmpv6Class } from "./conntrack/icmp.ts";
 import { type ConntrackOptions, type ConntrackSettings, conntrackSettings, timeoutTable } from "./conntrack/options.ts";
 import { type ConntrackParts, type ConntrackState, restoreParts, saveParts } from "./conntrack/parts.ts";
-import { passEstablished } from "./conntrack/tcpEstablished.ts";
+import { ReadAhead } from "./conntrack/readAhead.ts";
+import { passSegments, type RowClock } from "./conntrack/tcpEstablished.ts";
 import { TimerWheel } from "./conntrack/timerWheel.ts";
 import { track } from "./conntrack/track.ts";
 import { type FlowTuple, isTrackedByPorts, PacketTuple } from "./conntrack/tuple.ts";
@@ -51,8 +53,7 @@ const UNASKED = -2;
 /** How often the garbage collector makes room when the table is full (eviction.ts). */
 const PRESSURE_SECONDS = 60;
 
-/** Rows that are read ahead, and the number of entries from which that pays: when they outgrow the processor's cache. */
-const ROWS_AHEAD = 16;
+/** Number of entries from which reading ahead pays: when they outgrow the processor's cache. */
 const ENTRIES_WORTH_IT = 8_192;
 
 /** What the packet under way has to do with its entry. */
@@ -72,24 +73,21 @@ export class ConntrackTable {
   readonly #store: FlowStore;
   readonly #index = new FlowIndex();
   readonly #wheel: TimerWheel;
+  readonly #rows: EstablishedRows;
+  readonly #ahead: ReadAhead;
   readonly #tuple = new PacketTuple();
   /** For tuples of entries, while `#tuple` is the packet's. */
   readonly #scratch = new PacketTuple();
   readonly #flow: Flow;
   readonly #grounds: EvictionGrounds;
-  /** Seconds, never going back. */
-  #time = Number.NEGATIVE_INFINITY;
+  /** Seconds, never going back, and where rows that pass together have to stop. */
+  readonly #clock: RowClock = { seconds: Number.NEGATIVE_INFINITY, until: 0 };
   #slot = NONE;
   #hold: (typeof HOLD)[keyof typeof HOLD] = HOLD.nothing;
   #isReply = false;
   #isFull = false;
-  /** Rows of this batch up to here were read ahead, as long as rows are looked up one after the other. */
-  #aheadBatch: PacketBatch | undefined;
-  #aheadTo = 0;
-  #lastRow = 0;
   /** Slot that `recall` found. */
   #recalled = UNASKED;
-  readonly #aheadHashes = new Int32Array(ROWS_AHEAD);
   /** Second from which the garbage collector makes room, if it has to. */
   #pressureFrom = Number.POSITIVE_INFINITY;
 
@@ -97,6 +95,8 @@ export class ConntrackTable {
     const settings = conntrackSettings(options);
     this.#settings = settings;
     this.#store = new FlowStore(settings.maxEntries);
+    this.#rows = new EstablishedRows(this.#index, this.#store);
+    this.#ahead = new ReadAhead(this.#index, this.#store);
     this.#wheel = new TimerWheel(this.#store, (slot) => {
       this.#unindex(slot);
       this.#store.release(slot);
@@ -169,7 +169,7 @@ export class ConntrackTable {
   lookupCode(batch: PacketBatch, row: number, zone: number): number {
     if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
     const time = batch.time[row] ?? 0;
-    if (time > this.#time) this.#advance(time);
+    if (time > this.#clock.seconds) this.#advance(time);
     this.#flow.why = "";
     const protocol = batch.protocol[row] ?? 0;
     if (((batch.flags[row] ?? 0) & PACKET_FLAG.fragment) !== 0) return this.#lookupFragment(batch, row, zone);
@@ -177,7 +177,7 @@ export class ConntrackTable {
       const state = this.#lookupMessage(batch, row, zone);
       if (state !== UNDECIDED) return state;
     }
-    if (this.#store.live > ENTRIES_WORTH_IT) this.#readAhead(batch, row);
+    if (this.#store.live > ENTRIES_WORTH_IT) this.#ahead.touch(batch, row);
     this.#tuple.load(batch, row, zone);
     return this.#meet(batch, row, this.#find(this.#tuple));
   }
@@ -190,7 +190,7 @@ export class ConntrackTable {
     this.#recalled = UNASKED;
     const isFragment = ((batch.flags[row] ?? 0) & PACKET_FLAG.fragment) !== 0;
     if (isFragment || !isTrackedByPorts(batch.protocol[row] ?? 0)) return 0;
-    if (this.#store.live > ENTRIES_WORTH_IT) this.#readAhead(batch, row);
+    if (this.#store.live > ENTRIES_WORTH_IT) this.#ahead.touch(batch, row);
     this.#tuple.load(batch, row, 0);
     const slot = this.#tuple.find(this.#index, this.#store);
     this.#recalled = slot;
@@ -203,7 +203,7 @@ export class ConntrackTable {
     if (recalled === UNASKED) return this.lookupCode(batch, row, 0);
     if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
     const time = batch.time[row] ?? 0;
-    if (time > this.#time) this.#advance(time);
+    if (time > this.#clock.seconds) this.#advance(time);
     this.#flow.why = "";
     // Time has passed since: the entry may be gone, but no other one can have come.
     const isThere = recalled !== NONE && this.#store.words[recalled * FLOW_WORDS + WORD.kind] === this.#tuple.kind;
@@ -229,11 +229,47 @@ export class ConntrackTable {
   #meet(batch: PacketBatch, row: number, slot: number): number {
     if (slot === NONE) return this.#begin(batch, row);
     this.#take(slot, this.#tuple);
-    if (batch.protocol[row] === PROTOCOL.tcp && passEstablished(this.#flow, batch, row)) {
-      this.#rehang(slot);
-      return CT_STATE_CODE.established;
+    if (batch.protocol[row] === PROTOCOL.tcp) {
+      this.#rows.take(row, slot, this.#tuple.direction);
+      if (passSegments(this.#flow, batch, this.#rows, this.#clock) === 1) {
+        this.#rehang(slot);
+        return CT_STATE_CODE.established;
+      }
     }
     return this.#follow(batch, row, slot);
+  }
+
+  /**
+   * Lets rows from `from` on pass, up to `to`, as long as each is what most packets are: a segment of an established
+   * connection that remembers something of packets in its context. How many passed is the answer; what was remembered,
+   * without the context, is left in `remembered`. All are `established`, and it is as if each had been looked up and confirmed.
+   */
+  passEstablished(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): number {
+    const rows = this.#rows;
+    rows.find(batch, from, to, contexts);
+    let passed = 0;
+    if (rows.count > 0) {
+      this.#clock.until = Math.min(this.#wheel.nextSecond, this.#pressureFrom) * 1000;
+      this.#useStore();
+      passed = passSegments(this.#flow, batch, rows, this.#clock);
+    }
+    rows.learn(passed);
+    if (passed === 0) return 0;
+    if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
+    this.#wheel.advance(Math.round(this.#clock.seconds * 1000));
+    this.#flow.why = "";
+    this.#hold = HOLD.known;
+    this.#slot = rows.slots[passed - 1] ?? NONE;
+    this.#flow.at = this.#slot * FLOW_WORDS;
+    this.#flow.direction = rows.directions[passed - 1] ?? ORIGINAL;
+    this.#isReply = this.#flow.direction === REPLY;
+    this.#rehang(this.#slot);
+    return passed;
+  }
+
+  /** What was remembered for the rows that passed last. */
+  get remembered(): Int32Array {
+    return this.#rows.outcomes;
   }
 
   /** The tracker decides what the packet does to its entry. */
@@ -290,14 +326,14 @@ export class ConntrackTable {
   /** A copy of everything between two packets, to go on from later. */
   save(): ConntrackState {
     if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
-    return { ...saveParts(this.#parts()), time: this.#time, pressureFrom: this.#pressureFrom };
+    return { ...saveParts(this.#parts()), time: this.#clock.seconds, pressureFrom: this.#pressureFrom };
   }
 
   /** Goes on from a copy made under the same settings; what was known before, and what was remembered, is forgotten. */
   restore(state: ConntrackState): void {
     this.flush();
     restoreParts(this.#parts(), state);
-    this.#time = state.time;
+    this.#clock.seconds = state.time;
     this.#flow.now = Math.round(state.time * 1000) | 0;
     this.#pressureFrom = state.pressureFrom;
     this.forgetRemembered();
@@ -311,7 +347,7 @@ export class ConntrackTable {
   flush(): void {
     this.#store.clear();
     this.#index.clear();
-    this.#time = Number.NEGATIVE_INFINITY;
+    this.#clock.seconds = Number.NEGATIVE_INFINITY;
     this.#pressureFrom = Number.POSITIVE_INFINITY;
     this.#hold = HOLD.nothing;
     this.#isFull = this.#isReply = false;
@@ -340,7 +376,7 @@ export class ConntrackTable {
   /** Lets it become `now` (seconds) and removes every entry whose time is up. */
   expire(now: number): void {
     if (this.#hold === HOLD.known) this.#letGo();
-    if (now > this.#time) this.#advance(now);
+    if (now > this.#clock.seconds) this.#advance(now);
     this.#wheel.sweepSecond();
   }
 
@@ -378,39 +414,6 @@ export class ConntrackTable {
     if (track(this.#flow, batch, row) === OUTCOME.accept) return CT_STATE_CODE.new;
     this.#letGo();
     return CT_STATE_CODE.invalid;
-  }
-
-  /**
-   * Touches the memory that the next rows will need. Each packet reads three cache lines that depend on each other, and
-   * its tracker keeps the processor busy for longer than it can look ahead; so one packet after the other would wait for
-   * each line. Here sixteen packets wait at once: a third of the time per packet at 100,000 connections, half at a
-   * million. It is a hint only; what it finds may be outdated by the time its row comes.
-   */
-  #readAhead(batch: PacketBatch, row: number): void {
-    const isRead = batch === this.#aheadBatch && row > this.#lastRow && row < this.#aheadTo;
-    this.#lastRow = row;
-    if (isRead) return;
-    const rows = Math.min(ROWS_AHEAD, batch.length - row);
-    this.#aheadBatch = batch;
-    this.#aheadTo = row + Math.max(1, rows);
-    if (rows < 2) return;
-    const hashes = this.#aheadHashes;
-    const { places, shift, mask } = this.#index;
-    const { words } = this.#store;
-    let sum = 0;
-    for (let ahead = 0; ahead < rows; ahead++) {
-      const hash = this.#tuple.hashOf(batch, row + ahead);
-      hashes[ahead] = hash;
-      sum ^= places[(hash >>> shift) * 2] ?? 0;
-    }
-    for (let ahead = 0; ahead < rows; ahead++) {
-      const hash = hashes[ahead] ?? 0;
-      let place = hash >>> shift;
-      while (places[place * 2] !== hash && places[place * 2 + 1] !== 0) place = (place + 1) & mask;
-      const at = Math.max(0, (places[place * 2 + 1] ?? 0) - 1) * FLOW_WORDS;
-      sum ^= (words[at] ?? 0) ^ (words[at + FLOW_WORDS / 2] ?? 0) ^ (words[at + WORD.memo] ?? 0);
-    }
-    hashes[0] = sum; // so that the reads are not optimised away
   }
 
   /** Errors belong to the entry of the packet they quote, if they go to whoever sent that packet. */
@@ -486,10 +489,7 @@ export class ConntrackTable {
   /** The entry in `slot` is that of the packet under way. */
   #take(slot: number, tuple: PacketTuple): void {
     const flow = this.#flow;
-    if (flow.words !== this.#store.words) {
-      flow.words = this.#store.words;
-      flow.bytes = this.#store.bytes;
-    }
+    this.#useStore();
     flow.at = slot * FLOW_WORDS;
     flow.direction = tuple.direction;
     this.#slot = slot;
@@ -503,6 +503,14 @@ export class ConntrackTable {
     this.#hold = HOLD.nothing;
     this.#isReply = false;
     this.#isFull = false;
+  }
+
+  /** The store may have moved to other memory. */
+  #useStore(): void {
+    const flow = this.#flow;
+    if (flow.words === this.#store.words) return;
+    flow.words = this.#store.words;
+    flow.bytes = this.#store.bytes;
   }
 
   /** Keeps the wheel's promise after a deadline may have moved. */
@@ -533,7 +541,7 @@ export class ConntrackTable {
   #advance(time: number): void {
     const milliseconds = Math.round(time * 1000);
     this.#flow.now = milliseconds | 0;
-    this.#time = time;
+    this.#clock.seconds = time;
     if (this.#store.live === 0) this.#wheel.start(milliseconds);
     else this.#wheel.advance(milliseconds);
     if (time >= this.#pressureFrom) this.#relieve();
@@ -545,7 +553,7 @@ export class ConntrackTable {
     for (const slot of victims) this.#remove(slot);
     if (victims.length > 0) return true;
     if (this.#pressureFrom === Number.POSITIVE_INFINITY) {
-      this.#pressureFrom = (Math.floor(this.#time / PRESSURE_SECONDS) + 1) * PRESSURE_SECONDS;
+      this.#pressureFrom = (Math.floor(this.#clock.seconds / PRESSURE_SECONDS) + 1) * PRESSURE_SECONDS;
     }
     return false;
   }

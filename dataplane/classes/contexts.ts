@@ -12,6 +12,8 @@ const MOST = 0xffff;
  * flags. When they run out there are no more, and packets of unnumbered contexts are classified one by one.
  */
 export class Contexts {
+  /** The four words of each context by number, those of number 0 unused; valid until the next `of`. */
+  words = new Int32Array(4 << FIRST_BITS);
   #records = new Int32Array(RECORD << FIRST_BITS);
   #shift = 32 - FIRST_BITS;
   #size = 0;
@@ -37,6 +39,12 @@ export class Contexts {
     this.#size++;
     if (this.#size * 2 * RECORD > records.length) this.#grow();
     this.#put([devices, ports, mark, rest, this.#size]);
+    if ((this.#size + 1) * 4 > this.words.length) {
+      const words = new Int32Array(this.words.length * 2);
+      words.set(this.words);
+      this.words = words;
+    }
+    this.words.set([devices, ports, mark, rest], this.#size * 4);
     return this.#size;
   }
 

@@ -78,6 +78,11 @@ export class TableMemo {
   #outcomeByMark = new AddressTable(4);
   readonly #outcomes = new Outcomes();
   readonly #contexts = new Contexts();
+  /** What connection tracking is told of them. */
+  readonly #known: { words: Int32Array; tcpFlags: Uint8Array } = {
+    words: this.#contexts.words,
+    tcpFlags: new Uint8Array(256),
+  };
 
   constructor(program: TableProgram, surroundings: WalkSurroundings) {
     this.#program = program;
@@ -119,68 +124,115 @@ export class TableMemo {
     for (; row < to && this.#classes === undefined; row++) {
       this.#walker.run(row);
       this.#walked += 1 + (this.#results.rules[row] ?? 0);
-      if (this.#walked >= this.#price) this.#classes = classesOf(this.#program, this.#surroundings);
+      if (this.#walked >= this.#price) this.#learnClasses();
     }
     return row;
+  }
+
+  #learnClasses(): void {
+    this.#classes = classesOf(this.#program, this.#surroundings);
+    this.#known.tcpFlags = this.#classes.tcpFlags;
   }
 
   decision(index: number): DecisionMeaning {
     return this.#walker.decision(index);
   }
 
-  /** Asks connection tracking for each row in turn and writes its outcome. */
+  /** Asks connection tracking for each row in turn and writes its outcome: for runs of established packets all at once. */
   #decide(classes: ProgramClasses, from: number, to: number): void {
     const { connections } = this.#surroundings;
     const batch = this.#batch;
-    const { protocol, tcpFlags, mark, path, inDevice, outDevice, physInDevice, physOutDevice } = batch;
-    const { conntrackLookups } = this.#results;
-    const contexts = this.#contexts;
-    const remembers = !classes.asksConnmark;
-    for (let row = from; row < to; row++) {
-      let context = 0;
-      if (remembers) {
-        const flagsClass = protocol[row] === PROTOCOL.tcp ? (classes.tcpFlags[tcpFlags[row] ?? 0] ?? 0) : 0;
-        context = contexts.of(
-          (inDevice[row] ?? 0) | ((outDevice[row] ?? 0) << 16),
-          (physInDevice[row] ?? 0) | ((physOutDevice[row] ?? 0) << 16),
-          (mark[row] ?? 0) | 0,
-          (path[row] ?? 0) | (flagsClass << 8),
-        );
-      }
-      const remembered = connections.recall(batch, row);
-      if (context !== 0 && remembered >>> 16 === context) {
-        const situation = connections.lookupRecalled(batch, row);
-        if (situation === CT_STATE_CODE.established) {
-          const outcome = (remembered & 0xffff) - 1;
-          conntrackLookups[row] = 1;
-          this.#write(row, outcome);
-          const word = this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.verdictAndState] ?? 0;
-          if ((word & 0xff) === VERDICT_CODE.accept) connections.confirm();
-          else connections.abandon();
+    for (let row = from; row < to; ) {
+      if (!classes.asksConnmark) {
+        this.#known.words = this.#contexts.words;
+        const passed = connections.passEstablished(batch, row, to, this.#known);
+        if (passed > 0) {
+          this.#writeRows(row, passed, connections.remembered);
+          row += passed;
           continue;
         }
-        this.#decideKnown(classes, row, this.#kindOf(classes, row), situation);
-        continue;
       }
-      const kind = this.#kindOf(classes, row);
-      const preparation = this.#kinds.words[kind + KIND.preparation] ?? 0;
-      switch ((preparation & 0xff) - 1) {
-        case PREPARATION.tracked: {
-          const zone = preparation >>> 8;
-          const state = zone === 0 ? connections.lookupRecalled(batch, row) : connections.lookupCode(batch, row, zone);
-          const outcome = this.#decideKnown(classes, row, kind, state);
-          if (context !== 0 && outcome >= 0 && zone === 0 && state === CT_STATE_CODE.established) {
-            connections.remember((context << 16) | (outcome + 1));
-          }
-          break;
-        }
-        case PREPARATION.untracked:
-          this.#decideUntracked(row, kind, CT_STATE_CODE.untracked);
-          break;
-        default:
-          this.#decideUntracked(row, kind, SITUATION.refused);
-      }
+      this.#decideRow(classes, row++);
     }
+  }
+
+  /** Decides one row, whatever it is. */
+  #decideRow(classes: ProgramClasses, row: number): void {
+    const { connections } = this.#surroundings;
+    const batch = this.#batch;
+    const context = classes.asksConnmark ? 0 : this.#contextOf(classes, row);
+    const remembered = connections.recall(batch, row);
+    if (context !== 0 && remembered >>> 16 === context) {
+      const situation = connections.lookupRecalled(batch, row);
+      if (situation === CT_STATE_CODE.established) {
+        const outcome = (remembered & 0xffff) - 1;
+        this.#results.conntrackLookups[row] = 1;
+        this.#write(row, outcome);
+        const word = this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.verdictAndState] ?? 0;
+        if ((word & 0xff) === VERDICT_CODE.accept) connections.confirm();
+        else connections.abandon();
+        return;
+      }
+      this.#decideKnown(classes, row, this.#kindOf(classes, row), situation);
+      return;
+    }
+    const kind = this.#kindOf(classes, row);
+    const preparation = this.#kinds.words[kind + KIND.preparation] ?? 0;
+    switch ((preparation & 0xff) - 1) {
+      case PREPARATION.tracked: {
+        const zone = preparation >>> 8;
+        const state = zone === 0 ? connections.lookupRecalled(batch, row) : connections.lookupCode(batch, row, zone);
+        const outcome = this.#decideKnown(classes, row, kind, state);
+        if (context !== 0 && outcome >= 0 && zone === 0 && state === CT_STATE_CODE.established) {
+          connections.remember((context << 16) | (outcome + 1));
+        }
+        break;
+      }
+      case PREPARATION.untracked:
+        this.#decideUntracked(row, kind, CT_STATE_CODE.untracked);
+        break;
+      default:
+        this.#decideUntracked(row, kind, SITUATION.refused);
+    }
+  }
+
+  /** The number of everything that a chain can read of a row beside its connection's tuple. */
+  #contextOf(classes: ProgramClasses, row: number): number {
+    const { protocol, tcpFlags, mark, path, inDevice, outDevice, physInDevice, physOutDevice } = this.#batch;
+    const flagsClass = protocol[row] === PROTOCOL.tcp ? (classes.tcpFlags[tcpFlags[row] ?? 0] ?? 0) : 0;
+    return this.#contexts.of(
+      (inDevice[row] ?? 0) | ((outDevice[row] ?? 0) << 16),
+      (physInDevice[row] ?? 0) | ((physOutDevice[row] ?? 0) << 16),
+      (mark[row] ?? 0) | 0,
+      (path[row] ?? 0) | (flagsClass << 8),
+    );
+  }
+
+  /** `#write` for rows one after the other; numbers of outcomes and 1. */
+  #writeRows(from: number, count: number, numbers: Int32Array): void {
+    const { verdict, ctState, decision, rules, chains, setLookups } = this.#results;
+    const { words } = this.#outcomes;
+    let charged = 0;
+    for (let index = 0; index < count; index++) {
+      const row = from + index;
+      const at = ((numbers[index] ?? 0) - 1) * OUTCOME_WORDS;
+      const word = words[at + OUTCOME.verdictAndState] ?? 0;
+      verdict[row] = word & 0xff;
+      ctState[row] = word >>> 8;
+      decision[row] = words[at + OUTCOME.decision] ?? 0;
+      rules[row] = words[at + OUTCOME.rules] ?? 0;
+      chains[row] = words[at + OUTCOME.chains] ?? 0;
+      setLookups[row] = words[at + OUTCOME.setLookups] ?? 0;
+      charged |= words[at + OUTCOME.limits] ?? 0;
+    }
+    const { mapLookups, trieLookups, conntrackLookups } = this.#results;
+    for (let row = from; row < from + count; row++) {
+      mapLookups[row] = 0;
+      trieLookups[row] = 0;
+      conntrackLookups[row] = 1;
+    }
+    if (charged === 0) return;
+    for (let index = 0; index < count; index++) this.#charge(from + index, (numbers[index] ?? 0) - 1);
   }
 
   /**
@@ -226,7 +278,7 @@ export class TableMemo {
     this.#write(row, outcome - 1);
   }
 
-  /** Writes an outcome into a row of the results, and charges the limits that a walk would have asked, to no other effect. */
+  /** Writes an outcome into a row of the results, and charges its limits. */
   #write(row: number, outcome: number): void {
     const results = this.#results;
     const { words } = this.#outcomes;
@@ -240,7 +292,11 @@ export class TableMemo {
     results.setLookups[row] = words[at + OUTCOME.setLookups] ?? 0;
     results.mapLookups[row] = 0;
     results.trieLookups[row] = 0;
-    if (words[at + OUTCOME.limits] === 0) return;
+    if (words[at + OUTCOME.limits] !== 0) this.#charge(row, outcome);
+  }
+
+  /** Charges the limits that a walk would have asked, to no other effect. */
+  #charge(row: number, outcome: number): void {
     const { matches } = this.#walker.tables;
     for (const record of this.#outcomes.limitsOf(outcome)) matches.charge(record, this.#batch.time[row] ?? 0);
   }

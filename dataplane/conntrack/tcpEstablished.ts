@@ -8,7 +8,7 @@
  * case is the common one. `test/dataplane/conntrackEstablished.test.ts` holds the two equal, entry for entry.
  */
 import type { PacketBatch } from "../packet.ts";
-import { type Flow, STATUS, WORD } from "./flow.ts";
+import { FLOW_WORDS, type Flow, STATUS, WORD } from "./flow.ts";
 import { TIMEOUT_SLOT } from "./options.ts";
 import { HEAD_WORD, LAST, ofBoth, SEGMENT, SIDE, SIDE_BITS, SIDES_WORD, segmentOf, TCP_STATE } from "./tcpEntry.ts";
 import { LEAST_ACK_WINDOW } from "./tcpWindow.ts";
@@ -24,65 +24,112 @@ const FIRST_WINDOW = 8;
 /** Word whose lowest byte counts equal ACKs. */
 const RETRANSMISSIONS_WORD = 17;
 
-/** Lets the segment pass if it is one of those. False: nothing was done, `trackTcp` has to look at it. */
-export function passEstablished(flow: Flow, batch: PacketBatch, row: number): boolean {
-  const { words, at, direction, timeouts } = flow;
-  const head = words[at + HEAD_WORD] ?? 0;
-  if ((head & HEAD_MASK) !== ESTABLISHED_HEAD || segmentOf(batch.tcpFlags[row] ?? 0) !== SEGMENT.ack) return false;
-  const sender = at + FIRST_WINDOW + direction * WINDOW_WORDS;
-  const receiver = at + FIRST_WINDOW + WINDOW_WORDS - direction * WINDOW_WORDS;
-  const stated = batch.window[row] ?? 0;
-  const sequence = (batch.sequence[row] ?? 0) | 0;
-  const acknowledgment = (batch.acknowledgment[row] ?? 0) | 0;
-  const end = (sequence + (batch.payloadBytes[row] ?? 0)) | 0;
-  const senderEnd = words[sender] ?? 0;
-  const senderMaxEnd = words[sender + 1] ?? 0;
-  const senderMaxWindow = words[sender + 2] ?? 0;
-  const receiverEnd = words[receiver] ?? 0;
-  const receiverMaxWindow = words[receiver + 2] ?? 0;
-  // A window of 2^31 and more, or of nobody heard yet, is not the common case; nor is a closed one.
-  if (senderMaxWindow <= 0 || receiverMaxWindow <= 0 || stated === 0) return false;
-  const outdated = (receiverEnd - Math.max(senderMaxWindow, LEAST_ACK_WINDOW)) | 0;
-  const aboveRoom = senderMaxEnd - sequence;
-  const aboveSent = receiverEnd - acknowledgment;
-  const belowData = end - ((senderEnd - receiverMaxWindow) | 0);
-  const belowAck = acknowledgment - outdated;
-  if ((aboveRoom | aboveSent | belowData | belowAck) < 0) return false;
-  const difference =
-    ((words[at + LAST.sequence] ?? 0) ^ sequence) |
-    ((words[at + LAST.acknowledgment] ?? 0) ^ acknowledgment) |
-    ((words[at + LAST.end] ?? 0) ^ end) |
-    ((words[at + LAST.window] ?? 0) ^ stated) |
-    ((head >>> 24) ^ direction);
-  if (difference === 0 || flow.settings.tcpMaxRetransmissions === 0) return false;
+/** Rows one after the other whose connections were found: which is of which slot, in which direction. */
+export interface FoundRows {
+  readonly first: number;
+  readonly count: number;
+  readonly slots: Int32Array;
+  readonly directions: Int32Array;
+}
 
-  const shift = direction * SIDE_BITS;
-  let sides = words[at + SIDES_WORD] ?? 0;
-  const window = stated << ((sides >>> (shift + 8)) & 0xff);
-  if (senderMaxWindow < window) words[sender + 2] = window;
-  if (((senderEnd - end) | 0) < 0) {
-    words[sender] = end;
-    sides |= SIDE.dataUnacknowledged << shift;
+/** The time as it passes from row to row: seconds that never go back, and the milliseconds at which they stop the rows. */
+export interface RowClock {
+  seconds: number;
+  until: number;
+}
+
+/**
+ * Lets segments pass one after the other until one is not one of those, or comes when the clock says stop; how many passed. Of the others nothing was done: `trackTcp` has to look at the next. The last
+ * that passed may have to be hung elsewhere in the timer wheel, those before it not.
+ */
+export function passSegments(
+  flow: Flow,
+  batch: PacketBatch,
+  { first, count, slots, directions }: FoundRows,
+  clock: RowClock,
+): number {
+  const { words, timeouts, settings } = flow;
+  const { tcpFlags, window: windows, sequence: sequences, acknowledgment: acknowledgments, payloadBytes, time } = batch;
+  if (settings.tcpMaxRetransmissions === 0) return 0;
+  const established = timeouts[TIMEOUT_SLOT.tcp + TCP_STATE.established] ?? 0;
+  const unacknowledged = Math.min(established, timeouts[TIMEOUT_SLOT.tcpUnacknowledged] ?? 0);
+  const { until } = clock;
+  let { seconds } = clock;
+  let { now } = flow;
+  let index = 0;
+  while (index < count) {
+    const row = first + index;
+    const at = (slots[index] ?? 0) * FLOW_WORDS;
+    const direction = directions[index] ?? 0;
+    const head = words[at + HEAD_WORD] ?? 0;
+    if ((head & HEAD_MASK) !== ESTABLISHED_HEAD || segmentOf(tcpFlags[row] ?? 0) !== SEGMENT.ack) break;
+    const rowSeconds = time[row] ?? 0;
+    let rowNow = now;
+    if (rowSeconds > seconds) {
+      const milliseconds = Math.round(rowSeconds * 1000);
+      if (milliseconds >= until) break;
+      rowNow = milliseconds | 0;
+    }
+    const deadline = words[at + WORD.deadline] ?? 0;
+    const sender = at + FIRST_WINDOW + direction * WINDOW_WORDS;
+    const receiver = at + FIRST_WINDOW + WINDOW_WORDS - direction * WINDOW_WORDS;
+    const stated = windows[row] ?? 0;
+    const sequence = (sequences[row] ?? 0) | 0;
+    const acknowledgment = (acknowledgments[row] ?? 0) | 0;
+    const end = (sequence + (payloadBytes[row] ?? 0)) | 0;
+    const senderEnd = words[sender] ?? 0;
+    const senderMaxEnd = words[sender + 1] ?? 0;
+    const senderMaxWindow = words[sender + 2] ?? 0;
+    const receiverEnd = words[receiver] ?? 0;
+    const receiverMaxWindow = words[receiver + 2] ?? 0;
+    // A window of 2^31 and more, or of nobody heard yet, is not the common case; nor is a closed one.
+    if (senderMaxWindow <= 0 || receiverMaxWindow <= 0 || stated === 0 || ((deadline - rowNow) | 0) <= 0) break;
+    const outdated = (receiverEnd - Math.max(senderMaxWindow, LEAST_ACK_WINDOW)) | 0;
+    const aboveRoom = senderMaxEnd - sequence;
+    const aboveSent = receiverEnd - acknowledgment;
+    const belowData = end - ((senderEnd - receiverMaxWindow) | 0);
+    const belowAck = acknowledgment - outdated;
+    if ((aboveRoom | aboveSent | belowData | belowAck) < 0) break;
+    const difference =
+      ((words[at + LAST.sequence] ?? 0) ^ sequence) |
+      ((words[at + LAST.acknowledgment] ?? 0) ^ acknowledgment) |
+      ((words[at + LAST.end] ?? 0) ^ end) |
+      ((words[at + LAST.window] ?? 0) ^ stated) |
+      ((head >>> 24) ^ direction);
+    if (difference === 0) break;
+
+    const shift = direction * SIDE_BITS;
+    let sides = words[at + SIDES_WORD] ?? 0;
+    const window = stated << ((sides >>> (shift + 8)) & 0xff);
+    if (senderMaxWindow < window) words[sender + 2] = window;
+    if (((senderEnd - end) | 0) < 0) {
+      words[sender] = end;
+      sides |= SIDE.dataUnacknowledged << shift;
+    }
+    if ((sides & (SIDE.maxAckSet << shift)) === 0 || (((words[sender + 3] ?? 0) - acknowledgment) | 0) < 0) {
+      words[sender + 3] = acknowledgment;
+      sides |= SIDE.maxAckSet << shift;
+    }
+    if (((senderMaxEnd - end) | 0) < 0) words[receiver + 2] = (receiverMaxWindow + (end - senderMaxEnd)) | 0;
+    const room = (acknowledgment + window) | 0;
+    if (((room - (words[receiver + 1] ?? 0)) | 0) >= 0) words[receiver + 1] = room;
+    if (acknowledgment === receiverEnd) sides &= ~(SIDE.dataUnacknowledged << (SIDE_BITS - shift));
+    words[at + SIDES_WORD] = sides;
+    words[at + RETRANSMISSIONS_WORD] = (words[at + RETRANSMISSIONS_WORD] ?? 0) & ~0xff;
+    words[at + LAST.sequence] = sequence;
+    words[at + LAST.acknowledgment] = acknowledgment;
+    words[at + LAST.end] = end;
+    words[at + LAST.window] = stated;
+    words[at + HEAD_WORD] = ESTABLISHED_HEAD | (SEGMENT.ack << 16) | (direction << 24);
+    const lifetime = (sides & ofBoth(SIDE.dataUnacknowledged)) !== 0 ? unacknowledged : established;
+    const expiry = (rowNow + lifetime) | 0;
+    words[at + WORD.deadline] = expiry;
+    now = rowNow;
+    if (rowSeconds > seconds) seconds = rowSeconds;
+    index++;
+    if (((expiry - (words[at + WORD.visit] ?? 0)) | 0) < 0) break;
   }
-  if ((sides & (SIDE.maxAckSet << shift)) === 0 || (((words[sender + 3] ?? 0) - acknowledgment) | 0) < 0) {
-    words[sender + 3] = acknowledgment;
-    sides |= SIDE.maxAckSet << shift;
-  }
-  if (((senderMaxEnd - end) | 0) < 0) words[receiver + 2] = (receiverMaxWindow + (end - senderMaxEnd)) | 0;
-  const room = (acknowledgment + window) | 0;
-  if (((room - (words[receiver + 1] ?? 0)) | 0) >= 0) words[receiver + 1] = room;
-  if (acknowledgment === receiverEnd) sides &= ~(SIDE.dataUnacknowledged << (SIDE_BITS - shift));
-  words[at + SIDES_WORD] = sides;
-  words[at + RETRANSMISSIONS_WORD] = (words[at + RETRANSMISSIONS_WORD] ?? 0) & ~0xff;
-  words[at + LAST.sequence] = sequence;
-  words[at + LAST.acknowledgment] = acknowledgment;
-  words[at + LAST.end] = end;
-  words[at + LAST.window] = stated;
-  words[at + HEAD_WORD] = ESTABLISHED_HEAD | (SEGMENT.ack << 16) | (direction << 24);
-  let lifetime = timeouts[TIMEOUT_SLOT.tcp + TCP_STATE.established] ?? 0;
-  if ((sides & ofBoth(SIDE.dataUnacknowledged)) !== 0) {
-    lifetime = Math.min(lifetime, timeouts[TIMEOUT_SLOT.tcpUnacknowledged] ?? 0);
-  }
-  words[at + WORD.deadline] = (flow.now + lifetime) | 0;
-  return true;
+  flow.now = now;
+  clock.seconds = seconds;
+  return index;
 }

@@ -77,13 +77,21 @@ export class PacketTuple {
     this.ports = (sourcePort << 16) | destinationPort;
     this.replyPorts = (destinationPort << 16) | sourcePort;
     this.hasReply = true;
-    this.hash = hashPorts4(batch, row, kind);
+    this.hash = hashEnds(source, destination, sourcePort, destinationPort, kind);
   }
 
   /** The hash that `load` would set, in zone 0; the tuple is set only where that is the way to it. */
   hashOf(batch: PacketBatch, row: number): number {
     const protocol = batch.protocol[row] ?? 0;
-    if (batch.family[row] === 4 && isTrackedByPorts(protocol)) return hashPorts4(batch, row, kindOf(protocol, 4, 0));
+    if (batch.family[row] === 4 && isTrackedByPorts(protocol)) {
+      return hashEnds(
+        batch.source0[row] ?? 0,
+        batch.destination0[row] ?? 0,
+        batch.sourcePort[row] ?? 0,
+        batch.destinationPort[row] ?? 0,
+        kindOf(protocol, 4, 0),
+      );
+    }
     this.load(batch, row, 0);
     return this.hash;
   }
@@ -258,12 +266,16 @@ export class PacketTuple {
   }
 }
 
-/** `#setHash` of an IPv4 row whose ports belong to its tuple. */
-function hashPorts4(batch: PacketBatch, row: number, kind: number): number {
-  const source = batch.source0[row] ?? 0;
-  const destination = batch.destination0[row] ?? 0;
-  const sourceEnd = mix((source + Math.imul(batch.sourcePort[row] ?? 0, PORT_FACTOR)) | 0);
-  const destinationEnd = mix((destination + Math.imul(batch.destinationPort[row] ?? 0, PORT_FACTOR)) | 0);
+/** The hash of an IPv4 tuple with ports; the same for its answer. */
+export function hashEnds(
+  source: number,
+  destination: number,
+  sourcePort: number,
+  destinationPort: number,
+  kind: number,
+): number {
+  const sourceEnd = mix((source + Math.imul(sourcePort, PORT_FACTOR)) | 0);
+  const destinationEnd = mix((destination + Math.imul(destinationPort, PORT_FACTOR)) | 0);
   const both = Math.imul((sourceEnd + destinationEnd) ^ kind, PORT_FACTOR);
   return both ^ (both >>> 15);
 }

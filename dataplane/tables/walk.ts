@@ -7,6 +7,7 @@
 
 import type { Family } from "../address.ts";
 import { assertNever } from "../assertNever.ts";
+import type { RememberedContexts } from "../conntrack/establishedRows.ts";
 import { CurrentPacket } from "../currentPacket.ts";
 import { type DeviceTable, NO_DEVICE } from "../devices.ts";
 import { createBatch, PATH, type PacketBatch } from "../packet.ts";
@@ -64,6 +65,13 @@ export interface Connections {
    */
   recall(batch: PacketBatch, row: number): number;
   lookupRecalled(batch: PacketBatch, row: number): number;
+  /**
+   * How many rows from `from` on, before `to`, are established segments whose connections remember something of packets in
+   * the row's context; they are looked up and confirmed then, and the lower halves of what was left with them are in
+   * `remembered`, row by row. May be fewer than there are.
+   */
+  passEstablished(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): number;
+  readonly remembered: Int32Array;
   /** Leaves a word with the connection of the packet looked up last, for packets of its direction. */
   remember(word: number): void;
   /** No connection has such a word any more. */

@@ -29,6 +29,12 @@ export class GivenConnections implements Connections {
     return this.lookupCode(batch, row, 0);
   }
 
+  readonly remembered = new Int32Array(0);
+
+  passEstablished(): number {
+    return 0;
+  }
+
   remember(): void {}
 
   forgetRemembered(): void {}
@@ -81,6 +87,12 @@ export class ConnectionsByRow implements Connections {
 
   lookupRecalled(batch: unknown, row: number): number {
     return this.lookupCode(batch, row, 0);
+  }
+
+  readonly remembered = new Int32Array(0);
+
+  passEstablished(): number {
+    return 0;
   }
 
   remember(): void {}
