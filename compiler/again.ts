@@ -132,6 +132,15 @@ export class SortedAgain<T> {
     return this.#sorted;
   }
 
+  /** The list when so many have gone and come, where the list it is sorted from is too long to put together. */
+  patched(change: ListChange<T>): readonly T[] | undefined {
+    const sorted = this.#hasEquals ? undefined : this.#patched(change.gone, change.come);
+    if (sorted !== undefined) this.#sorted = sorted;
+    // From here on nothing is known of the list.
+    this.#items = sorted ?? [];
+    return sorted;
+  }
+
   #sort(items: readonly T[]): void {
     const sorted = [...items].sort(this.#compare);
     this.#hasEquals = sorted.some((item, index) => index > 0 && this.#compare(sorted[index - 1] as T, item) === 0);

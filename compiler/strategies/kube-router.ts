@@ -51,17 +51,22 @@ export const kubeRouter: Strategy = {
       kind: "tables",
       strategy: kubeRouter.name,
       node: settings.node,
-      sets: [...lowered.flatMap(({ localPodsSet }) => localPodsSet), ...lowered.flatMap(({ sets }) => sets)],
+      sets: joined([...lowered.map(({ localPodsSet }) => localPodsSet), ...lowered.map(({ sets }) => sets)]),
       families: lowered.map(
         ({ family, fixed, perPod }, at): FamilyTables => ({
           family,
-          tables: [{ name: "filter", chains: synced(at) ? [...fixed.synced, ...perPod] : fixed.started }],
+          tables: [{ name: "filter", chains: synced(at) ? joined([fixed.synced, perPod]) : fixed.started }],
         }),
       ),
       attachment: attach(cluster, lowerOptions),
     };
   },
 };
+
+/** Tens of thousands of sets in each state: `concat` copies where spreading goes item by item. */
+function joined<T>(lists: readonly (readonly T[])[]): readonly T[] {
+  return ([] as T[]).concat(...lists);
+}
 
 interface LoweredFamily {
   readonly family: Family;
@@ -83,7 +88,7 @@ interface LoweredFamily {
 function lowerFamily(cluster: ResolvedCluster, settings: Settings, family: Family): LoweredFamily {
   const pods = localPods(cluster, settings, family);
   const policies = lowerPolicies(cluster, settings, family);
-  const perPod = [...policies.chains, ...pods.map((pod) => podChain(cluster, settings, pod))];
+  const perPod = joined([policies.chains, pods.map((pod) => podChain(cluster, settings, pod))]);
   const podCidrs = cluster.model.nodes.find(({ name }) => name === settings.node)?.podCidrs ?? [];
   const fixed = (jumps: "with jumps" | "without jumps"): readonly Chain[] => [
     ...builtInChains(),

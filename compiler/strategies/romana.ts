@@ -9,6 +9,7 @@
  */
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, Chain, IPSet, Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
+import { MappedAgain, rememberedBy, sameItems } from "../again.ts";
 import { compareAge, compareText } from "../age.ts";
 import { routedAttachment } from "../attachment.ts";
 import { sha1, toHex } from "../hash.ts";
@@ -16,7 +17,7 @@ import type { Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { type Block, blocksOf } from "./romana/blocks.ts";
 import { deviations } from "./romana/deviations.ts";
-import { listPolicies, orderedPolicies, targetOnHost } from "./romana/listener.ts";
+import { listPolicies, orderedPolicies, policiesOnHost } from "./romana/listener.ts";
 import { policyChain, type RomanaEndpoint, type RomanaPolicy, type RomanaRule, tenantSet } from "./romana/translate.ts";
 import { tickingController } from "./romana/update.ts";
 import { type LowerOptions, type Strategy, settingOf } from "./strategy.ts";
@@ -121,7 +122,7 @@ function agentChains(cluster: ResolvedCluster, options: LowerOptions): readonly 
   const { node } = options;
   const { policies: listed, rendered } = listPolicies(cluster);
   const policies = orderedPolicies(listed, settingOf(romana, options, "policy-order"));
-  const onHost = rendered ? policies.filter((policy) => targetOnHost(policy, blocksOf(cluster), node)) : [];
+  const onHost = rendered ? policiesOnHost(policies, cluster, node) : [];
   const footer: Rule = { matches: [comment("POLICY_CHAIN_FOOTER")], target: { kind: "return" } };
   const chains: Chain[] = [
     {
@@ -157,10 +158,12 @@ function agentChains(cluster: ResolvedCluster, options: LowerOptions): readonly 
     // Never referred to, but always there.
     { name: "ROMANA-OP-IN", rules: [footer] },
     { name: "ROMANA-OUTPUT", rules: [{ matches: [], target: accept }] },
-    ...onHost.flatMap(ladder),
+    ...onHost.flatMap((policy) => rememberedBy(LADDERS, policy, ladder)),
   ];
   return chains.sort((a, b) => compareText(a.name, b.name));
 }
+
+const LADDERS = new WeakMap<RomanaPolicy, readonly Chain[]>();
 
 /** Target, peers, ports: three chains a policy. */
 function ladder(policy: RomanaPolicy): readonly Chain[] {
@@ -217,45 +220,85 @@ function distinct(rules: readonly Rule[]): Rule[] {
   return rules.filter((rule) => seen.get(JSON.stringify([rule.matches, rule.target])) === rule);
 }
 
+interface TenantSets {
+  /** By segment. */
+  readonly own: Map<string, { readonly blocks: readonly Block[]; readonly set: IPSet }>;
+  /** The list of them. */
+  list: IPSet | undefined;
+}
+
+/** The sets of tenants in the latest state: those with the same blocks stay the same objects. */
+const LATEST_SETS = new WeakMap<WeakKey, Map<string, TenantSets>>();
+const EMPTY_SETS = new WeakMap<WeakKey, MappedAgain<RomanaPolicy, IPSet>>();
+
 function sets(cluster: ResolvedCluster, blocks: readonly Block[], node: string): readonly IPSet[] {
-  const net = (name: string, members: readonly Block[], origin: string): IPSet => ({
+  const tenants = new Map<string, Map<string, Block[]>>();
+  const local: Block[] = [];
+  for (const block of blocks) {
+    const segments = tenants.get(block.tenant) ?? new Map<string, Block[]>();
+    tenants.set(block.tenant, segments);
+    const own = segments.get(block.segment);
+    if (own === undefined) segments.set(block.segment, [block]);
+    else own.push(block);
+    if (block.host === node) local.push(block);
+  }
+  const latest = rememberedBy(LATEST_SETS, cluster.lineage, () => new Map<string, TenantSets>());
+  const empty = rememberedBy(EMPTY_SETS, cluster.lineage, () => new MappedAgain<RomanaPolicy, IPSet>());
+  // For CIDR peers, which no NetworkPolicy becomes; made for every policy all the same.
+  const ofPolicies = empty.of(listPolicies(cluster).policies, (policy) =>
+    netSet(`${policyChain(policy)}_s`, [], policy.origin),
+  );
+  const [ofSegments, lists]: [IPSet[], IPSet[]] = [[], []];
+  for (const [tenant, segments] of tenants) {
+    const known = latest.get(tenant) ?? { own: new Map(), list: undefined };
+    latest.set(tenant, known);
+    const own = [...segments].map(([segment, members]) => segmentSet(known, { tenant, segment, members }));
+    ofSegments.push(...own);
+    lists.push(listSet(known, tenant, own));
+  }
+  return ofPolicies.concat(ofSegments, netSet(LOCAL_BLOCKS, local, `node ${node}`), lists);
+}
+
+function segmentSet(
+  { own }: TenantSets,
+  { tenant, segment, members }: { readonly tenant: string; readonly segment: string; readonly members: Block[] },
+): IPSet {
+  const known = own.get(segment);
+  if (known !== undefined && sameItems(known.blocks, members)) return known.set;
+  const set = netSet(tenantSet(tenant, segment), members, `namespace ${tenant}`);
+  own.set(segment, { blocks: members, set });
+  return set;
+}
+
+function listSet(latest: TenantSets, tenant: string, own: readonly IPSet[]): IPSet {
+  const names = latest.list?.members.map((member) => (member.kind === "set" ? member.set : ""));
+  if (
+    latest.list === undefined ||
+    names === undefined ||
+    !sameItems(
+      names,
+      own.map(({ name }) => name),
+    )
+  ) {
+    latest.list = {
+      name: tenantSet(tenant, ""),
+      type: "list:set",
+      family: 4,
+      members: own.map(({ name }) => ({ kind: "set", set: name })),
+      options: {},
+      origin: `namespace ${tenant}`,
+    };
+  }
+  return latest.list;
+}
+
+function netSet(name: string, members: readonly Block[], origin: string): IPSet {
+  return {
     name,
     type: "hash:net",
     family: 4,
     members: members.map(({ cidr }) => ({ kind: "net", cidr })),
     options: {},
     origin,
-  });
-  const tenants = new Map<string, Set<string>>();
-  for (const { tenant, segment } of blocks) {
-    tenants.set(tenant, (tenants.get(tenant) ?? new Set()).add(segment));
-  }
-  return [
-    // For CIDR peers, which no NetworkPolicy becomes; made for every policy all the same.
-    ...listPolicies(cluster).policies.map((policy) => net(`${policyChain(policy)}_s`, [], policy.origin)),
-    ...[...tenants].flatMap(([tenant, segments]) =>
-      [...segments].map((segment) =>
-        net(
-          tenantSet(tenant, segment),
-          blocks.filter((block) => block.tenant === tenant && block.segment === segment),
-          `namespace ${tenant}`,
-        ),
-      ),
-    ),
-    net(
-      LOCAL_BLOCKS,
-      blocks.filter(({ host }) => host === node),
-      `node ${node}`,
-    ),
-    ...[...tenants].map(
-      ([tenant, segments]): IPSet => ({
-        name: tenantSet(tenant, ""),
-        type: "list:set",
-        family: 4,
-        members: [...segments].map((segment) => ({ kind: "set", set: tenantSet(tenant, segment) })),
-        options: {},
-        origin: `namespace ${tenant}`,
-      }),
-    ),
-  ];
+  };
 }

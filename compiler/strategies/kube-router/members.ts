@@ -1,9 +1,21 @@
 /** Addresses of pods as members of sets. */
 import { type Family, hostCidr } from "../../../dataplane/address.ts";
 import type { IPSetMember } from "../../../dataplane/program.ts";
+import { rememberedBy } from "../../again.ts";
 import type { Endpoint } from "../../model.ts";
 
 type PodList = readonly Endpoint[];
+type Members = readonly IPSetMember[];
+
+/** Kept as long as the pods and their lists live, so that states which share them share members. */
+interface FamilyMembers {
+  readonly byPod: WeakMap<Endpoint, Members>;
+  readonly all: WeakMap<PodList, Members>;
+  readonly firsts: WeakMap<PodList, Members>;
+}
+
+const nothingKnown = (): FamilyMembers => ({ byPod: new WeakMap(), all: new WeakMap(), firsts: new WeakMap() });
+const KNOWN = { 4: nothingKnown(), 6: nothingKnown() } as const satisfies Record<Family, FamilyMembers>;
 
 /**
  * Policies are many and choose from few lists of pods: a cluster of 500 policies over 1,000 pods has half a million
@@ -12,29 +24,28 @@ type PodList = readonly Endpoint[];
  */
 export class MemberLists {
   readonly #family: Family;
-  readonly #byPod = new Map<Endpoint, readonly IPSetMember[]>();
-  readonly #all = new Map<PodList, readonly IPSetMember[]>();
-  readonly #firsts = new Map<PodList, readonly IPSetMember[]>();
+  readonly #known: FamilyMembers;
   readonly #numbers = new Map<PodList, number>();
   readonly #unions = new Map<string, PodList>();
 
   constructor(family: Family) {
     this.#family = family;
+    this.#known = KNOWN[family];
   }
 
   /** Every address of each pod. */
   all(pods: PodList): readonly IPSetMember[] {
-    return remembered(this.#all, pods, () => pods.flatMap((pod) => this.#membersOf(pod)));
+    return rememberedBy(this.#known.all, pods, () => pods.flatMap((pod) => this.#membersOf(pod)));
   }
 
   /** The first address of each pod in any of the lists, once: `getIPsFromPods`. */
   firsts(lists: readonly PodList[]): readonly IPSetMember[] {
     const pods = this.#union(lists);
-    return remembered(this.#firsts, pods, () => pods.flatMap((pod) => this.#membersOf(pod).slice(0, 1)));
+    return rememberedBy(this.#known.firsts, pods, () => pods.flatMap((pod) => this.#membersOf(pod).slice(0, 1)));
   }
 
   #membersOf(pod: Endpoint): readonly IPSetMember[] {
-    return remembered(this.#byPod, pod, () =>
+    return rememberedBy(this.#known.byPod, pod, () =>
       pod.addresses
         .filter(({ family }) => family === this.#family)
         .map((address): IPSetMember => ({ kind: "net", cidr: hostCidr(address) })),

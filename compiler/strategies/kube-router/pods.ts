@@ -18,7 +18,7 @@ import {
   TAIL_CHAIN,
   type TOP_LEVEL,
 } from "./names.ts";
-import type { Settings } from "./settings.ts";
+import { BY_NAME, type Settings } from "./settings.ts";
 
 /** A pod of the node with an address of the family: who gets a chain. */
 export interface LocalPod {
@@ -42,7 +42,44 @@ export const REJECT_WITH = {
   6: "icmp6-port-unreachable",
 } as const satisfies Readonly<Record<Family, RejectWith>>;
 
-export function podChain(cluster: ResolvedCluster, settings: Settings, { pod, address }: LocalPod): Chain {
+/** What a pod has in one family, and what that was made from besides the pod. */
+interface PodRules {
+  readonly version: string;
+  readonly name: string;
+  readonly jumps: Readonly<Record<keyof typeof TOP_LEVEL, readonly Rule[]>>;
+  chain?: { readonly chain: Chain; readonly ingress: Policies; readonly egress: Policies } | undefined;
+}
+
+type Policies = readonly ResolvedPolicy[];
+
+const RULES = {
+  4: new WeakMap<Endpoint, PodRules>(),
+  6: new WeakMap<Endpoint, PodRules>(),
+} as const satisfies Record<Family, unknown>;
+
+function rulesOf(local: LocalPod, version: string): PodRules {
+  const { pod, address } = local;
+  const known = RULES[address.family].get(pod);
+  if (known?.version === version) return known;
+  const name = podChainName(pod, version);
+  const jumps = (hook: keyof typeof TOP_LEVEL) => podJumps(hook, local, name);
+  const rules = { version, name, jumps: { INPUT: jumps("INPUT"), FORWARD: jumps("FORWARD"), OUTPUT: jumps("OUTPUT") } };
+  RULES[address.family].set(pod, rules);
+  return rules;
+}
+
+/** The chain of a pod; the same object while the pod and its policies are. */
+export function podChain(cluster: ResolvedCluster, settings: Settings, local: LocalPod): Chain {
+  const own = rulesOf(local, settings.version);
+  const [ingress, egress] = [cluster.policiesFor(local.pod, "ingress"), cluster.policiesFor(local.pod, "egress")];
+  if (settings.policyOrder !== BY_NAME) return makePodChain(cluster, settings, local);
+  if (own.chain?.ingress !== ingress || own.chain.egress !== egress) {
+    own.chain = { chain: makePodChain(cluster, settings, local), ingress, egress };
+  }
+  return own.chain.chain;
+}
+
+function makePodChain(cluster: ResolvedCluster, settings: Settings, { pod, address }: LocalPod): Chain {
   const { family } = address;
   const policies = selecting(cluster, settings, pod);
   const origin = policies.map(({ policy }) => policy.key).join(", ") || `pod ${pod.key}`;
@@ -105,19 +142,8 @@ function selecting(cluster: ResolvedCluster, settings: Settings, pod: Endpoint):
 
 function inClusterOrder(cluster: ResolvedCluster, policies: ReadonlySet<ResolvedPolicy>): readonly ResolvedPolicy[] {
   if (policies.size <= 1) return [...policies];
-  const rank = ranks(cluster);
-  return [...policies].sort((a, b) => (rank.get(a) ?? 0) - (rank.get(b) ?? 0));
-}
-
-const RANKS = new WeakMap<ResolvedCluster, ReadonlyMap<ResolvedPolicy, number>>();
-
-function ranks(cluster: ResolvedCluster): ReadonlyMap<ResolvedPolicy, number> {
-  let known = RANKS.get(cluster);
-  if (known === undefined) {
-    known = new Map(cluster.policies.map((policy, index) => [policy, index]));
-    RANKS.set(cluster, known);
-  }
-  return known;
+  const [{ policy } = { policy: undefined }] = policies;
+  return policy === undefined ? [] : cluster.policiesIn([policy.namespace]).filter((one) => policies.has(one));
 }
 
 /** The pod's own side of a packet of the direction. */
@@ -132,7 +158,7 @@ export function topLevelRules(
   version: string,
 ): readonly Rule[] {
   return [
-    ...pods.flatMap((local) => podJumps(hook, local, version)),
+    ...pods.flatMap((local) => rulesOf(local, version).jumps[hook]),
     {
       matches: [comment("rule to explicitly handle traffic for network policies ACCEPT/REJECT decision")],
       target: jumpTo(TAIL_CHAIN),
@@ -147,10 +173,10 @@ export function topLevelRules(
   ];
 }
 
-function podJumps(hook: keyof typeof TOP_LEVEL, { pod, address }: LocalPod, version: string): readonly Rule[] {
+function podJumps(hook: keyof typeof TOP_LEVEL, { pod, address }: LocalPod, name: string): readonly Rule[] {
   const rule = (side: "in" | "out", bridged: readonly Match[]): Rule => ({
     matches: [sideOf(side === "in" ? "ingress" : "egress", address), ...bridged, comment(identityComment(pod, side))],
-    target: jumpTo(podChainName(pod, version)),
+    target: jumpTo(name),
     origin: `pod ${pod.key}`,
   });
   switch (hook) {

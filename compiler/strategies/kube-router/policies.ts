@@ -6,6 +6,15 @@
 import type { Family } from "../../../dataplane/address.ts";
 import { PROTOCOL } from "../../../dataplane/packet.ts";
 import type { Chain, IPSet, IPSetMember, Match, Rule } from "../../../dataplane/program.ts";
+import {
+  listChange,
+  type Mapped,
+  MappedAgain,
+  mappedAgain,
+  rememberedBy,
+  SortedAgain,
+  sameItems,
+} from "../../again.ts";
 import { DIRECTIONS, type Direction, type Endpoint, type PolicyPort, peerPath, rulePath } from "../../model.ts";
 import type { ResolvedCluster, ResolvedPolicy, ResolvedRule } from "../../resolve.ts";
 import { comment, inSet, marked, ofProtocol, RETURN, setMark, toPorts } from "../../ruleParts.ts";
@@ -14,45 +23,162 @@ import { ALLOWED_MARK } from "./marks.ts";
 import { MemberLists } from "./members.ts";
 import { indexNamedPorts, type NamedPort, type NamedPortIndex, resolvePorts } from "./namedPorts.ts";
 import { identityComment, namedPortSetName, peerSetName, policyChainName, targetSetName } from "./names.ts";
-import { SetStore } from "./sets.ts";
-import type { Settings } from "./settings.ts";
+import { bySetName, type NamedContents, type SetContents, setOf, setsOf } from "./sets.ts";
+import { BY_NAME, type Settings } from "./settings.ts";
 
 export interface LoweredPolicies {
   readonly chains: readonly Chain[];
   readonly sets: readonly IPSet[];
 }
 
+/** Policies in the order of their visits. */
 export function lowerPolicies(cluster: ResolvedCluster, settings: Settings, family: Family): LoweredPolicies {
-  const sets = new SetStore(family);
-  const members = new MemberLists(family);
-  const chains = settings.policyOrder(cluster.policies, keyOf).map((policy): Chain => {
-    const rules: Rule[] = [];
-    for (const direction of DIRECTIONS) {
-      if (!policy.policy.types.includes(direction)) continue;
-      const target = targetSetName(policy.policy, direction, family);
-      sets.refresh(target, {
-        type: "hash:ip",
-        members: members.all(policy.subjects),
-        origin: policy.policy.key,
-      });
-      const scope: PolicyScope = { cluster, settings, family, sets, members, policy, direction, target };
-      const subjects = indexNamedPorts(ingressVisits(scope), settings.numberOrder);
-      for (const rule of policy[direction]) {
-        const index =
-          direction === "ingress" ? subjects : indexNamedPorts(egressVisits(scope, rule), settings.numberOrder);
-        rules.push(...lowerRule(scope, rule, index));
-      }
+  const latest =
+    settings.podOrder === BY_NAME && settings.policyOrder === BY_NAME
+      ? latestOf(cluster, `${family} ${settings.numberOrder}`)
+      : new LatestPolicies();
+  return latest.lower(cluster, settings, family);
+}
+
+function latestOf({ lineage }: ResolvedCluster, key: string): LatestPolicies {
+  const known = rememberedBy(LATEST, lineage, () => new Map<string, LatestPolicies>());
+  const latest = known.get(key) ?? new LatestPolicies();
+  known.set(key, latest);
+  return latest;
+}
+
+const LATEST = new WeakMap<WeakKey, Map<string, LatestPolicies>>();
+
+/** What one policy becomes. */
+interface LoweredPolicy {
+  readonly policy: ResolvedPolicy;
+  readonly rules: readonly Rule[];
+  readonly contents: readonly NamedContents[];
+  /** The contents as sets, where no other policy has one of their names. */
+  readonly sets: readonly IPSet[];
+  /** The pods of its namespace, when it looked at them. */
+  readonly neighbours: readonly Endpoint[] | undefined;
+}
+
+/** The policies of states that follow each other: one that did not change keeps its chain and its sets. */
+class LatestPolicies {
+  #lowered: Mapped<ResolvedPolicy, LoweredPolicy> = { items: [], mapped: [] };
+  readonly #looking = new Set<ResolvedPolicy>();
+  #version = "";
+  #chains = new MappedAgain<LoweredPolicy, Chain>();
+  #counted: readonly LoweredPolicy[] = [];
+  readonly #names = new Map<string, number>();
+  #doubled = 0;
+  #sorted = new SortedAgain<IPSet>(bySetName);
+
+  lower(cluster: ResolvedCluster, settings: Settings, family: Family): LoweredPolicies {
+    const members = new MemberLists(family);
+    const lower = (policy: ResolvedPolicy) => lowerPolicy({ cluster, settings, family, members, policy });
+    const items = settings.policyOrder(cluster.policies, keyOf);
+    this.#forgetNeighbours(cluster);
+    const mapped = mappedAgain(this.#lowered, items, (policy) => {
+      const lowered = lower(policy);
+      if (lowered.neighbours !== undefined) this.#looking.add(policy);
+      return lowered;
+    });
+    this.#lowered = { items, mapped };
+    if (this.#version !== settings.version) this.#chains = new MappedAgain();
+    this.#version = settings.version;
+    return {
+      chains: this.#chains.of(mapped, ({ policy, rules }) => ({
+        name: policyChainName(policy.policy, settings.version, family),
+        rules,
+      })),
+      sets: this.#sets(mapped, family),
+    };
+  }
+
+  /** Policies whose namespace has other pods than those they looked at are lowered again. */
+  #forgetNeighbours(cluster: ResolvedCluster): void {
+    if (this.#looking.size === 0) return;
+    const stale = new Set<ResolvedPolicy>();
+    for (const policy of this.#looking) {
+      const known = this.#lowered.mapped[this.#lowered.items.indexOf(policy)]?.neighbours;
+      if (known !== undefined && sameItems(known, podsIn(cluster, policy.policy.namespace))) continue;
+      stale.add(policy);
     }
-    return { name: policyChainName(policy.policy, settings.version, family), rules };
-  });
-  return { chains, sets: sets.list() };
+    for (const policy of stale) this.#looking.delete(policy);
+    if (stale.size === 0) return;
+    const kept = this.#lowered.items.map((policy, at) => [policy, this.#lowered.mapped[at] as LoweredPolicy] as const);
+    const left = kept.filter(([policy]) => !stale.has(policy));
+    this.#lowered = { items: left.map(([policy]) => policy), mapped: left.map(([, lowered]) => lowered) };
+  }
+
+  #sets(lowered: readonly LoweredPolicy[], family: Family): readonly IPSet[] {
+    const { gone, come } = listChange(this.#counted, lowered);
+    this.#counted = lowered;
+    for (const one of gone) this.#count(one, -1);
+    for (const one of come) this.#count(one, 1);
+    if (this.#doubled > 0) {
+      this.#sorted = new SortedAgain(bySetName);
+      return setsOf(
+        lowered.flatMap(({ contents }) => contents),
+        family,
+      );
+    }
+    const change = { gone: gone.flatMap(({ sets }) => sets), come: come.flatMap(({ sets }) => sets) };
+    return this.#sorted.patched(change) ?? this.#sorted.of(lowered.flatMap(({ sets }) => sets));
+  }
+
+  #count({ contents }: LoweredPolicy, sign: 1 | -1): void {
+    for (const { name } of contents) {
+      const before = this.#names.get(name) ?? 0;
+      const after = before + sign;
+      this.#doubled += (after > 1 ? 1 : 0) - (before > 1 ? 1 : 0);
+      if (after === 0) this.#names.delete(name);
+      else this.#names.set(name, after);
+    }
+  }
+}
+
+function lowerPolicy({ policy, ...given }: Omit<PolicyScope, "sets" | "direction" | "target">): LoweredPolicy {
+  const contents = new Map<string, NamedContents>();
+  const { cluster, settings, family, members } = given;
+  const rules: Rule[] = [];
+  const sets: PolicySets = {
+    refresh: (name, { type, ...rest }) => {
+      // Within a policy, too, the first type and the last members count.
+      contents.set(name, { name, type: contents.get(name)?.type ?? type, ...rest });
+    },
+  };
+  for (const direction of DIRECTIONS) {
+    if (!policy.policy.types.includes(direction)) continue;
+    const target = targetSetName(policy.policy, direction, family);
+    sets.refresh(target, { type: "hash:ip", members: members.all(policy.subjects), origin: policy.policy.key });
+    const scope: PolicyScope = { ...given, sets, policy, direction, target };
+    const subjects = indexNamedPorts(ingressVisits(scope), settings.numberOrder);
+    for (const rule of policy[direction]) {
+      const index =
+        direction === "ingress" ? subjects : indexNamedPorts(egressVisits(scope, rule), settings.numberOrder);
+      rules.push(...lowerRule(scope, rule, index));
+    }
+  }
+  const looks =
+    policy.policy.types.includes("egress") &&
+    policy.egress.some((rule) => rule.peers.length === 0 && hasNamedPorts(rule));
+  return {
+    policy,
+    rules,
+    contents: [...contents.values()],
+    sets: [...contents.values()].map((one) => setOf(one, family)),
+    neighbours: looks ? podsIn(cluster, policy.policy.namespace) : undefined,
+  };
+}
+
+interface PolicySets {
+  refresh(name: string, contents: SetContents): void;
 }
 
 interface PolicyScope {
   readonly cluster: Pick<ResolvedCluster, "pods">;
-  readonly settings: Pick<Settings, "podOrder">;
+  readonly settings: Pick<Settings, "podOrder" | "numberOrder">;
   readonly family: Family;
-  readonly sets: SetStore;
+  readonly sets: PolicySets;
   readonly members: MemberLists;
   readonly policy: ResolvedPolicy;
   readonly direction: Direction;
@@ -60,7 +186,9 @@ interface PolicyScope {
   readonly target: string;
 }
 
-type Visiting = Pick<PolicyScope, "cluster" | "settings" | "policy">;
+interface Visiting extends Pick<PolicyScope, "cluster" | "policy"> {
+  readonly settings: Pick<Settings, "podOrder">;
+}
 
 /** Ingress: one index for the policy, over the pods it selects. */
 export function ingressVisits({ settings, policy }: Visiting): readonly Endpoint[] {

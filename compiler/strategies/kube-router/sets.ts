@@ -11,31 +11,24 @@ export interface SetContents {
   readonly origin?: string;
 }
 
+export interface NamedContents extends SetContents {
+  readonly name: string;
+}
+
 /**
- * Sets by name. Where two things hash to one name the first fixes the type and the last the members, as `RefreshSet`
- * has it.
+ * The sets of all policies in the order of their visits. Where two things hash to one name the first fixes the type and the
+ * last the members, as `RefreshSet` has it. In the order of `ipset restore`: by name.
  */
-export class SetStore {
-  readonly #family: Family;
-  readonly #sets = new Map<string, IPSet>();
+export function setsOf(contents: Iterable<NamedContents>, family: Family): readonly IPSet[] {
+  const last = new Map<string, NamedContents>();
+  for (const one of contents) last.set(one.name, { ...one, type: last.get(one.name)?.type ?? one.type });
+  return [...last.values()].map((one) => setOf(one, family)).sort(bySetName);
+}
 
-  constructor(family: Family) {
-    this.#family = family;
-  }
+export function setOf({ name, type, members, origin }: NamedContents, family: Family): IPSet {
+  return { name, type, family, members, options: OPTIONS, ...(origin !== undefined && { origin }) };
+}
 
-  refresh(name: string, { type, members, origin }: SetContents): void {
-    this.#sets.set(name, {
-      name,
-      type: this.#sets.get(name)?.type ?? type,
-      family: this.#family,
-      members,
-      options: OPTIONS,
-      ...(origin !== undefined && { origin }),
-    });
-  }
-
-  /** In the order of `ipset restore`: by name. */
-  list(): readonly IPSet[] {
-    return [...this.#sets.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-  }
+export function bySetName(a: IPSet, b: IPSet): number {
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
 }

@@ -1,6 +1,7 @@
 /** The settings of a node's kube-router, from text to what the lowering needs. */
 import { type Cidr, type Family, parseCidr } from "../../../dataplane/address.ts";
 import type { PortRange } from "../../../dataplane/program.ts";
+import { hasIpv6Pods } from "../../addressFamilies.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { InvalidSetting, type LowerOptions, type StrategyOption, settingOf } from "../strategy.ts";
 import type { NumberOrder } from "./namedPorts.ts";
@@ -94,10 +95,6 @@ export function readSettings(cluster: ResolvedCluster, given: LowerOptions): Set
     podOrder: readOrder(text("pod-order")),
     policyOrder: readOrder(text("policy-order")),
   };
-}
-
-export function hasIpv6Pods(cluster: ResolvedCluster): boolean {
-  return cluster.pods.some((pod) => pod.addresses.some(({ family }) => family === 6));
 }
 
 function readRanges(name: string, text: string): readonly Cidr[] {

@@ -8,7 +8,8 @@
  *
  * Source: romana/core pkg/api/blocks, cni/kubernetes.go (DefaultSegmentID); the cut is the one of dumps/romana.
  */
-import { type Cidr, cidrOf, compareCidrs, formatCidr, hostCidr, type IpAddress } from "../../../dataplane/address.ts";
+import { type Cidr, cidrOf, compareCidrs, hostCidr, type IpAddress } from "../../../dataplane/address.ts";
+import { rememberedBy, SortedAgain } from "../../again.ts";
 import type { Endpoint } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 
@@ -32,43 +33,62 @@ const BLOCKS = new WeakMap<ResolvedCluster, readonly Block[]>();
 export function blocksOf(cluster: ResolvedCluster): readonly Block[] {
   let blocks = BLOCKS.get(cluster);
   if (blocks === undefined) {
-    blocks = cutBlocks(cluster.pods);
+    blocks = cutBlocks(cluster);
     BLOCKS.set(cluster, blocks);
   }
   return blocks;
 }
 
-function cutBlocks(pods: readonly Endpoint[]): readonly Block[] {
-  const groups = new Map<string, { readonly cidr: Cidr; readonly pods: { pod: Endpoint; address: IpAddress }[] }>();
+/** A pod with what says which block its address is in. */
+interface Placed {
+  readonly pod: Endpoint;
+  readonly address: IpAddress;
+  /** The block's address without the bits of hosts. */
+  readonly place: number;
+  /** The block of the pod alone. */
+  readonly own: Block;
+}
+
+const PLACED = new WeakMap<Endpoint, Placed | "no address">();
+/** The latest block of all pods of a place, by the first of them: it stays the same object while its owner does. */
+const SHARED = new WeakMap<Placed, Block>();
+const ORDERS = new WeakMap<WeakKey, SortedAgain<Block>>();
+
+function cutBlocks({ pods, lineage }: ResolvedCluster): readonly Block[] {
+  const groups = new Map<number, Placed[]>();
   for (const pod of pods) {
-    const address = ipv4Of(pod);
-    if (address === undefined) continue;
-    const cidr = cidrOf(address, BLOCK_PREFIX);
-    const group = groups.get(formatCidr(cidr));
-    if (group === undefined) groups.set(formatCidr(cidr), { cidr, pods: [{ pod, address }] });
-    else group.pods.push({ pod, address });
+    const placed = rememberedBy(PLACED, pod, () => placedOf(pod) ?? "no address");
+    if (placed === "no address") continue;
+    const group = groups.get(placed.place);
+    if (group === undefined) groups.set(placed.place, [placed]);
+    else group.push(placed);
   }
-  const blocks = [...groups.values()].flatMap((group) => {
-    const owners = group.pods.map(({ pod }) => ({ tenant: pod.namespace, segment: segmentOf(pod), host: pod.node }));
-    const first = owners[0];
-    const shared = owners.every(
-      ({ tenant, segment, host }) => tenant === first?.tenant && segment === first.segment && host === first.host,
-    );
-    if (shared && first !== undefined) return [{ cidr: group.cidr, ...first }];
-    return group.pods.map(({ pod, address }) => ({
-      cidr: hostCidr(address),
-      tenant: pod.namespace,
-      segment: segmentOf(pod),
-      host: pod.node,
-    }));
-  });
-  return blocks.sort((a, b) => compareCidrs(a.cidr, b.cidr));
+  const blocks: Block[] = [];
+  for (const group of groups.values()) {
+    const [first] = group;
+    if (first !== undefined && group.every(({ own }) => hasOneOwner(own, first.own))) {
+      blocks.push(rememberedBy(SHARED, first, ({ own, address }) => ({ ...own, cidr: cidrOf(address, BLOCK_PREFIX) })));
+    } else for (const { own } of group) blocks.push(own);
+  }
+  const order = rememberedBy(ORDERS, lineage, () => new SortedAgain<Block>((a, b) => compareCidrs(a.cidr, b.cidr)));
+  return order.of(blocks);
+}
+
+function placedOf(pod: Endpoint): Placed | undefined {
+  const address = ipv4Of(pod);
+  if (address === undefined) return undefined;
+  const own = { cidr: hostCidr(address), tenant: pod.namespace, segment: segmentOf(pod), host: pod.node };
+  return { pod, address, place: (address.words[0] ?? 0) >> (32 - BLOCK_PREFIX), own };
+}
+
+function hasOneOwner(a: Block, b: Block): boolean {
+  return a.tenant === b.tenant && a.segment === b.segment && a.host === b.host;
 }
 
 export function segmentOf(pod: Endpoint): string {
   return pod.labels.get(SEGMENT_LABEL) || DEFAULT_SEGMENT;
 }
 
-function ipv4Of(pod: Endpoint): IpAddress | undefined {
+export function ipv4Of(pod: Endpoint): IpAddress | undefined {
   return pod.addresses.find(({ family }) => family === 4);
 }

@@ -1,7 +1,9 @@
 /** Which policies the agent of a host renders. */
+import { CountedAgain, MappedAgain, rememberedBy, SortedAgain } from "../../again.ts";
 import { compareAge } from "../../age.ts";
+import type { Namespace, NetworkPolicy } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
-import type { Block } from "./blocks.ts";
+import { ipv4Of, segmentOf } from "./blocks.ts";
 import { defaultPolicy, type RomanaPolicy, translatePolicy } from "./translate.ts";
 
 export interface PolicyList {
@@ -15,17 +17,27 @@ export interface PolicyList {
 }
 
 const LISTS = new WeakMap<ResolvedCluster, PolicyList>();
+const LATEST = new WeakMap<WeakKey, LatestPolicies>();
 
 export function listPolicies(cluster: ResolvedCluster): PolicyList {
-  let list = LISTS.get(cluster);
-  if (list === undefined) {
-    const defaults = cluster.model.namespaces.flatMap((namespace) => defaultPolicy(namespace) ?? []);
-    const translated = [...cluster.model.policies].sort(compareAge).map(translatePolicy);
-    const policies = [...defaults, ...translated];
-    list = { policies, rendered: policies.length > 0 && policies.every(({ ingress }) => ingress.length > 0) };
-    LISTS.set(cluster, list);
+  return rememberedBy(LISTS, cluster, () =>
+    rememberedBy(LATEST, cluster.lineage, () => new LatestPolicies()).list(cluster),
+  );
+}
+
+/** The lists of states that follow each other: what stays is the same policy. */
+class LatestPolicies {
+  readonly #defaults = new MappedAgain<Namespace, RomanaPolicy | undefined>();
+  readonly #byAge = new SortedAgain<NetworkPolicy>(compareAge);
+  readonly #translated = new MappedAgain<NetworkPolicy, RomanaPolicy>();
+  readonly #counts = new CountedAgain<RomanaPolicy, "empty">();
+
+  list({ model }: ResolvedCluster): PolicyList {
+    const defaults = this.#defaults.of(model.namespaces, defaultPolicy).filter((policy) => policy !== undefined);
+    const policies = [...defaults, ...this.#translated.of(this.#byAge.of(model.policies), translatePolicy)];
+    const empty = this.#counts.of(policies, ({ ingress }) => (ingress.length > 0 ? [] : ["empty"]));
+    return { policies, rendered: policies.length > 0 && empty.size === 0 };
   }
-  return list;
 }
 
 /** The list in the order of a setting: `uid`, or `namespace/policy` names separated by commas, the others behind them. */
@@ -36,12 +48,25 @@ export function orderedPolicies(policies: readonly RomanaPolicy[], setting: stri
   return policies.toSorted((a, b) => rankOf(a) - rankOf(b));
 }
 
-/** A policy is rendered where its target has a block. */
-export function targetOnHost({ target }: RomanaPolicy, blocks: readonly Block[], host: string): boolean {
-  return blocks.some(
-    (block) =>
-      block.host === host &&
-      block.tenant === target.tenant &&
-      (target.segment === "" || block.segment === target.segment),
-  );
+/** Of the list those that a host renders: where their target has a block, and so a pod. */
+export function policiesOnHost(
+  policies: readonly RomanaPolicy[],
+  cluster: ResolvedCluster,
+  host: string,
+): readonly RomanaPolicy[] {
+  const targets = new Set<string>();
+  for (const pod of cluster.podsOn(host)) {
+    if (ipv4Of(pod) === undefined) continue;
+    targets.add(targetKey(pod.namespace, ""));
+    targets.add(targetKey(pod.namespace, segmentOf(pod)));
+  }
+  const keys = rememberedBy(TARGETS, cluster.lineage, () => new MappedAgain<RomanaPolicy, string>());
+  const own = keys.of(policies, ({ target }) => targetKey(target.tenant, target.segment));
+  return policies.filter((_, index) => targets.has(own[index] ?? ""));
+}
+
+const TARGETS = new WeakMap<WeakKey, MappedAgain<RomanaPolicy, string>>();
+
+function targetKey(tenant: string, segment: string): string {
+  return `${tenant} ${segment}`;
 }

@@ -5,6 +5,8 @@
  *
  * Source: romana/core listener/translate.go, listener/resources.go, agent/policyhasher/hasher.go.
  */
+import { LRUCache } from "lru-cache";
+import { rememberedBy } from "../../again.ts";
 import { sha1, toHex } from "../../hash.ts";
 import type { LabelSelector, Namespace, NetworkPolicy, PolicyPeer, PolicyRule } from "../../model.ts";
 import { SEGMENT_LABEL } from "./blocks.ts";
@@ -119,6 +121,12 @@ function field(value: unknown, name: string): unknown {
 
 /** `ROMANA-P-` and 16 hex digits of the SHA-1 over the policy's canonical form. */
 export function policyChain(policy: RomanaPolicy): string {
+  return rememberedBy(CHAINS, policy, chainOf);
+}
+
+const CHAINS = new WeakMap<RomanaPolicy, string>();
+
+function chainOf(policy: RomanaPolicy): string {
   const parts = [`ingress..${policy.id}`, endpointText(policy.target)];
   for (const { peers, rules } of policy.ingress) {
     parts.push(...peers.map(endpointText).sort());
@@ -136,5 +144,10 @@ function endpointText({ peer, tenant: name, segment }: RomanaEndpoint): string {
 export function tenantSet(name: string, segment: string): string {
   const text = segment === "" ? `tenant_${name}` : `tenant_${name}_segment_${segment}`;
   // The name is a hash of a list with one hash input in it.
-  return `ROMANA-${toHex(sha1(text)).slice(0, 16)}`;
+  const set = SETS.get(text) ?? `ROMANA-${toHex(sha1(text)).slice(0, 16)}`;
+  SETS.set(text, set);
+  return set;
 }
+
+/** Asked for by every policy and every state. */
+const SETS = new LRUCache<string, string>({ max: 16_384 });

@@ -7,6 +7,7 @@
 import { type Cidr, formatCidr } from "../../../dataplane/address.ts";
 import { parseProtocol } from "../../../dataplane/packet.ts";
 import type { Match, PortRange, Side } from "../../../dataplane/program.ts";
+import { rememberedBy } from "../../again.ts";
 import { compareText } from "../../age.ts";
 import {
   DIRECTIONS,
@@ -59,6 +60,13 @@ interface RuleEnd {
 const ANYWHERE: RuleEnd = { matches: [], comment: "anywhere" };
 
 export function analysePolicy(policy: NetworkPolicy): Analysis {
+  return rememberedBy(ANALYSES, policy, analyse);
+}
+
+// A function of the policy alone, asked for by every state in which it is.
+const ANALYSES = new WeakMap<NetworkPolicy, Analysis>();
+
+function analyse(policy: NetworkPolicy): Analysis {
   const target = selectorSpec(policy.namespace, policy.podSelector, undefined);
   const namespaceSelectors = new Map<string, SelectorSpec>();
   // The target goes in first and stays, whatever peer has the same key: it carries the isolation.

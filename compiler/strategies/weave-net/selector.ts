@@ -4,6 +4,7 @@
  *
  * Source: weave npc/selector.go, npc/ipblock.go, npc/shortname.go; apimachinery pkg/labels/selector.go for the text.
  */
+import { LRUCache } from "lru-cache";
 import { compareText } from "../../age.ts";
 import { sha1 } from "../../hash.ts";
 import type { Endpoint, LabelSelector, Labels, Namespace } from "../../model.ts";
@@ -14,6 +15,15 @@ const SHORT_NAME_SYMBOLS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 
 /** `weave-` and the SHA-1 of `text` as a base-85 number: 31 characters at most, ipset's limit. */
 export function setName(text: string): string {
+  const name = NAMES.get(text) ?? hashedName(text);
+  NAMES.set(text, name);
+  return name;
+}
+
+/** Three names for each namespace, and one for each selector, in every state. */
+const NAMES = new LRUCache<string, string>({ max: 65_536 });
+
+function hashedName(text: string): string {
   let value = 0n;
   for (const byte of sha1(text)) value = (value << 8n) | BigInt(byte);
   const base = BigInt(SHORT_NAME_SYMBOLS.length);
