@@ -6,6 +6,7 @@ import type { ClusterModel } from "../../compiler/model.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { allPackets, concerns, packetArbitrary } from "../../verify/fuzz/packet.ts";
+import { runsOf } from "../extent.ts";
 
 /** Without the places in the input, which differ. */
 function placeless(model: ClusterModel): unknown {
@@ -21,13 +22,13 @@ test("a random cluster survives the way through its manifests without an error, 
       expect(issues.filter((issue) => issue.severity === "error")).toEqual([]);
       expect(loaded && placeless(loaded)).toEqual(placeless(model));
     }),
-    { numRuns: 200 },
+    { numRuns: runsOf(200) },
   );
 });
 
 test("a seed gives one cluster and one packet", () => {
   for (const arbitrary of [clusterArbitrary(), packetArbitrary]) {
-    const drawn = () => fc.sample<unknown>(arbitrary, { seed: 7, numRuns: 20 });
+    const drawn = () => fc.sample<unknown>(arbitrary, { seed: 7, numRuns: runsOf(20) });
     expect(drawn()).toEqual(drawn());
   }
 });
@@ -44,8 +45,8 @@ test("all packets of a cluster are different, concern it, and are enough to tell
 });
 
 test("random packets meet every way in which the reference decides, and often", () => {
-  const models = fc.sample(clusterArbitrary(), { seed: 1, numRuns: 200 });
-  const packets = fc.sample(packetArbitrary, { seed: 2, numRuns: 200 });
+  const models = fc.sample(clusterArbitrary(), { seed: 1, numRuns: runsOf(200) });
+  const packets = fc.sample(packetArbitrary, { seed: 2, numRuns: runsOf(200) });
   const reasons = models.flatMap((model) =>
     packets.filter((packet) => concerns(model, packet)).flatMap((packet) => evaluate(model, packet).because),
   );

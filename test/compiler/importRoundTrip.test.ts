@@ -10,6 +10,7 @@ import type { Family } from "../../dataplane/address.ts";
 import type { Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { programArbitrary } from "../arbitraries/program.ts";
+import { runsOf } from "../extent.ts";
 
 /** Through the text and back. */
 function throughText(program: TableProgram) {
@@ -120,7 +121,7 @@ describe("a program rendered and imported", () => {
         expect(verifyProgram(program)).toEqual([]);
         expect(throughText(program)).toEqual({ program, issues: [] });
       }),
-      { numRuns: 200 },
+      { numRuns: runsOf(200) },
     );
   });
 
@@ -142,7 +143,7 @@ describe("a program rendered and imported", () => {
             ]);
           }
         }),
-        { numRuns: 40 },
+        { numRuns: runsOf(40) },
       );
     },
   );

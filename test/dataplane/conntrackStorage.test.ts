@@ -7,6 +7,7 @@ import { FlowStore, isInUse, isIpv6, kindOf, NONE } from "../../dataplane/conntr
 import { TimerWheel } from "../../dataplane/conntrack/timerWheel.ts";
 import { PacketTuple } from "../../dataplane/conntrack/tuple.ts";
 import { PROTOCOL } from "../../dataplane/packet.ts";
+import { runsOf } from "../extent.ts";
 
 describe("the index", () => {
   /** Few hashes, close to each other and to both ends, so that runs form, wrap and break. */
@@ -133,7 +134,7 @@ describe("the timer wheel", () => {
         for (const deadline of deadlines.values()) expect(deadline).toBeGreaterThan(now);
         expect(store.live).toBe(deadlines.size);
       }),
-      { numRuns: 300 },
+      { numRuns: runsOf(300) },
     );
   });
 });

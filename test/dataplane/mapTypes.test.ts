@@ -4,6 +4,7 @@ import { HashMap } from "../../dataplane/maps/hashMap.ts";
 import { loadMap, wordsOf } from "../../dataplane/maps/loadedMap.ts";
 import { LpmTrie } from "../../dataplane/maps/lpmTrie.ts";
 import type { MapSpec } from "../../dataplane/program.ts";
+import { runsOf } from "../extent.ts";
 
 describe("a hash map", () => {
   const key = fc.tuple(fc.nat(7), fc.constantFrom(0, -1, 0x7fff_ffff));
@@ -35,7 +36,7 @@ describe("a hash map", () => {
           expect(map.words[at]).toBe(value);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: runsOf(500) },
     );
   });
 
@@ -99,7 +100,7 @@ describe("a prefix trie", () => {
           expect(trie.find(Int32Array.from(words))).toBe(longest === undefined ? -1 : model.get(longest));
         }
       }),
-      { numRuns: 500 },
+      { numRuns: runsOf(500) },
     );
   });
 });

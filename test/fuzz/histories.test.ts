@@ -12,6 +12,7 @@ import { minimize } from "../../verify/fuzz/minimize.ts";
 import { readCase } from "../../verify/fuzz/readCase.ts";
 import type { Suspect } from "../../verify/fuzz/target.ts";
 import { Random } from "../../verify/kernel/random.ts";
+import { isWhole } from "../extent.ts";
 
 /** Those of the first history that has any. */
 function suspectsIn(accused: readonly Strategy[], histories: number): readonly Suspect[] {
@@ -30,7 +31,7 @@ function suspectsIn(accused: readonly Strategy[], histories: number): readonly S
 
 describe("histories", () => {
   it("agree with what must become of each packet, under every strategy", () => {
-    const rounds = process.env.CI === "true" ? 60 : 6;
+    const rounds = isWhole ? 60 : 6;
     expect(suspectsIn(STRATEGIES, rounds).map(({ disagreement }) => disagreement)).toEqual([]);
   });
 

@@ -5,6 +5,7 @@ import { FORMATS, type InputFormat } from "../../verify/fuzz/formats.ts";
 import { InputTarget, leastInput, type Meter, tryInput } from "../../verify/fuzz/inputTarget.ts";
 import { partsFrom } from "../../verify/fuzz/parts.ts";
 import { Random } from "../../verify/kernel/random.ts";
+import { isWhole } from "../extent.ts";
 
 /** Processor time: the other tests of the run share the machine. */
 function cpuMs(): number {
@@ -35,7 +36,7 @@ describe.each(FORMATS)("$name", (format) => {
   });
 
   it("is read, or rejected with a place, however it is broken", async () => {
-    const rounds = process.env.CI === "true" ? 200 : 25;
+    const rounds = isWhole ? 200 : 25;
     const target = new InputTarget({ format, source: sourceOf(3), coverage: new Coverage(), meter: METER });
     for (let count = 0; count < rounds; count++) {
       const events = await target.step();

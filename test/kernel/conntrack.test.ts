@@ -14,6 +14,7 @@ import {
 import { ICMP_TRANSCRIPTS, UDP_TRANSCRIPTS } from "../dataplane/datagramTranscripts.ts";
 import { SCTP_TRANSCRIPTS } from "../dataplane/sctpTranscripts.ts";
 import { TCP_TRANSCRIPTS } from "../dataplane/tcpTranscripts.ts";
+import { sampled } from "../extent.ts";
 import { packetsOf, SEED } from "./budget.ts";
 import { judgeConnections } from "./connectionCampaign.ts";
 import { ConnectionKernel } from "./connectionKernel.ts";
@@ -77,7 +78,7 @@ describe.runIf(hasKernel("judge"))("connection tracking of the kernel", () => {
       })),
     ];
 
-  it.each(transcripts)("$name", async ({ text, options }) => {
+  it.each(sampled(transcripts, 24))("$name", async ({ text, options }) => {
     kernel.configure(options);
     await kernel.flush();
     for (const line of parseTranscript(text, options)) {

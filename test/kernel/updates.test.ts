@@ -20,6 +20,7 @@ import { answerTo } from "../../verify/answer.ts";
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { subjectOf } from "../../verify/kernel/judge.ts";
 import { KernelNode } from "../../verify/kernel/node.ts";
+import { isWhole } from "../extent.ts";
 import { ourText } from "../realDumps/nodeText.ts";
 import { chainLines, type NodeText, parseChains, parseSets, setLines } from "../realDumps/normalise.ts";
 import { normaliseKubeRouter, ordersOf } from "../realDumps/normaliseKubeRouter.ts";
@@ -148,7 +149,7 @@ function linesOf({ ipv4, sets }: NodeText): readonly string[] {
 }
 
 const CHAINED = STRATEGIES.filter(({ name }) => name !== "cilium-ebpf" && name !== "bpf-hash");
-const HISTORIES = process.env.CI === undefined ? 1 : 2;
+const HISTORIES = isWhole ? 2 : 1;
 
 describe.runIf(hasKernel("bridge"))("plans of random histories", () => {
   it.each(CHAINED.map((strategy) => [strategy.name, strategy] as const))(

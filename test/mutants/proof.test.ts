@@ -9,6 +9,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, test } from "vitest";
+import { sampled } from "../extent.ts";
 import { bugTable, foundIn, PLANTED, tryBug } from "./proofTable.ts";
 
 const FILE = join(import.meta.dirname, "..", "..", "docs", "verification.md");
@@ -34,7 +35,7 @@ describe("the exhaustive check", () => {
     expect(new Set(PLANTED.map(({ group, name }) => `${group} ${name}`)).size).toBe(PLANTED.length);
   });
 
-  it.each(PLANTED)("finds, in $group: $name", async (bug) => {
+  it.each(sampled(PLANTED, 30))("finds, in $group: $name", async (bug) => {
     const [strategy] = foundIn(page(), bug);
     if (strategy === undefined) throw new Error("docs/verification.md has no strategy under which this is found");
     expect(await tryBug(bug, strategy)).toBe("found");

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { fewestRectangles } from "../../replay/suggest/cover.ts";
 import { chainwalk } from "../cli/commandLine.ts";
+import { runsOf } from "../extent.ts";
 
 const cells = (rows: readonly ReadonlySet<string>[]) =>
   rows.flatMap((ports, row) => [...ports].map((port) => `${row} ${port}`)).sort();
@@ -31,7 +32,7 @@ describe("the fewest rules", () => {
         const rows = lists.map((ports) => new Set(ports));
         expect(fewestRectangles(rows)).toHaveLength(bruteForce(rows));
       }),
-      { numRuns: 60 },
+      { numRuns: runsOf(60) },
     );
   });
 

@@ -9,6 +9,7 @@ import { CAPTURED, TrafficError } from "../../traffic/source.ts";
 import { PcapWriter } from "../../traffic/writePcap.ts";
 import { PcapngWriter } from "../../traffic/writePcapng.ts";
 import { wirePacketArbitrary } from "../arbitraries/wirePacket.ts";
+import { runsOf } from "../extent.ts";
 import {
   type ByteOrder,
   block,
@@ -320,7 +321,7 @@ describe("IP headers", () => {
         expect(rows.map(({ packet }) => packet)).toEqual(packets);
         expect(source.skipped.size).toBe(0);
       }),
-      { numRuns: 100 },
+      { numRuns: runsOf(100) },
     );
   });
 });

@@ -6,6 +6,7 @@ import { crc32c } from "../../traffic/checksum.ts";
 import { decodePacket } from "../../traffic/decodePacket.ts";
 import { encodePacket, packetLength } from "../../traffic/encodePacket.ts";
 import { wireAddresses, wirePacketArbitrary } from "../arbitraries/wirePacket.ts";
+import { runsOf } from "../extent.ts";
 
 /** One's complement sum of 16-bit words: 0xffff over anything that holds its own checksum. */
 function onesSum(bytes: Uint8Array): number {
@@ -30,7 +31,7 @@ describe("packets as bytes", () => {
           expect([...bytes.subarray(offset + packetLength(packet))]).toEqual([0xee, 0xee, 0xee]);
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: runsOf(2000) },
     );
   });
 
@@ -66,7 +67,7 @@ describe("packets as bytes", () => {
           expect(onesSum(Uint8Array.from([...ends, ...pseudo, ...transport]))).toBe(0xffff);
         }
       }),
-      { numRuns: 1000 },
+      { numRuns: runsOf(1000) },
     );
   });
 

@@ -7,6 +7,7 @@ import { makePacket } from "../../dataplane/packet.ts";
 import { packetToObject } from "../../traffic/packetObject.ts";
 import { isProblem, packetFromObject, packetOf } from "../../traffic/transcript.ts";
 import { wirePacketArbitrary } from "../arbitraries/wirePacket.ts";
+import { runsOf } from "../extent.ts";
 
 const resolve = (text: string) => parseAddress(text) ?? { problem: text };
 
@@ -19,6 +20,6 @@ it("a packet survives the way through JSON", () => {
       if (isProblem(text)) throw new Error(text.problem);
       expect(packetOf(text, resolve)).toEqual(makePacket(written));
     }),
-    { numRuns: 500 },
+    { numRuns: runsOf(500) },
   );
 });

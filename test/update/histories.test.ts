@@ -15,6 +15,7 @@ import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { packetArbitrary } from "../../verify/fuzz/packet.ts";
 import { momentsOf } from "../../verify/timeline/moments.ts";
 import { NodeVerdicts } from "../../verify/timeline/verdicts.ts";
+import { isWhole } from "../extent.ts";
 import { stateLines } from "./recordings.ts";
 
 const NODE = "node-a";
@@ -85,7 +86,7 @@ const histories = fc
   .chain((stack) => fc.array(clusterArbitrary({ stack }), { minLength: 2, maxLength: 3 }))
   .filter((models) => models.every(({ nodes }) => nodes.some(({ name }) => name === NODE)));
 
-const RUNS = process.env.CI === undefined ? 2 : 20;
+const RUNS = isWhole ? 20 : 2;
 /** What they remember shows in their state: a fresh one is another one, see update.ts of each. */
 const WITH_MEMORY: ReadonlySet<string> = new Set(["weave-net", "romana"]);
 

@@ -8,6 +8,7 @@ import { type ResolvedCluster, resolvePolicies } from "../../compiler/resolve.ts
 import { strategyNamed } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import type { Program, TableProgram } from "../../dataplane/program.ts";
+import { isWhole } from "../extent.ts";
 import { ourText } from "../realDumps/nodeText.ts";
 import { chainLines, parseChains, parseSets, setLines } from "../realDumps/normalise.ts";
 import { sharedPath } from "../shared.ts";
@@ -16,7 +17,7 @@ import { sharedPath } from "../shared.ts";
 export const hasTime = process.env.CI !== undefined;
 
 /** Without CI one node stands for both. */
-export const NODES = process.env.CI === undefined ? (["node-a"] as const) : (["node-a", "node-b"] as const);
+export const NODES = isWhole ? (["node-a", "node-b"] as const) : (["node-a"] as const);
 
 export const STORIES = ["pod-churn", "policy-churn"] as const;
 

@@ -8,7 +8,7 @@ import { coverageRatio, referenceSide, tupleSize, walkSpaces } from "../../verif
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { packetArbitrary } from "../../verify/fuzz/packet.ts";
 import { packetSpaces, spaceSize } from "../../verify/space.ts";
-import { sampled } from "../extent.ts";
+import { runsOf, sampled } from "../extent.ts";
 import { bundledCluster, prove, SCENARIOS } from "./bundled.ts";
 
 /** What one cluster may take, in milliseconds. */
@@ -48,7 +48,7 @@ describe("the API text as a side", () => {
         const answers = packets.map((packet) => evaluate(model, packet).verdict);
         expect(side.open(packets).map(({ verdict }) => verdict)).toEqual(answers);
       }),
-      { numRuns: 60 },
+      { numRuns: runsOf(60) },
     );
   });
 });

@@ -11,6 +11,7 @@ import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import type { LintFinding } from "../../verify/lint/finding.ts";
 import { lintCluster } from "../../verify/lint.ts";
 import { isOnTheWay, packetOf, packetSpaces } from "../../verify/space.ts";
+import { isWhole, runsOf } from "../extent.ts";
 
 const PODS = `
 apiVersion: v1
@@ -223,7 +224,7 @@ test("whatever is said to be superfluous can be taken away, and no packet fares 
         tried++;
       }
     }),
-    { numRuns: process.env.CI === "true" ? 40 : 8 },
+    { numRuns: isWhole ? 40 : 8 },
   );
   expect(tried).toBeGreaterThan(0);
 });
@@ -239,6 +240,6 @@ test("a copy of any policy that selects somebody changes nothing, and that is fo
       const parts = superfluous(resolvePolicies({ ...model, policies: [...model.policies, copy] }));
       expect(parts).toContainEqual({ key: copy.key, path: "spec" });
     }),
-    { numRuns: 60 },
+    { numRuns: runsOf(60) },
   );
 });

@@ -32,6 +32,7 @@ import {
   spaceSize,
 } from "../../verify/space.ts";
 import { blindSpots } from "../../verify/spaceReads.ts";
+import { runsOf } from "../extent.ts";
 
 /** Bits of an address, filled from random words. */
 const wordsArbitrary = fc.array(fc.integer(), { minLength: 4, maxLength: 4 });
@@ -109,7 +110,7 @@ describe("the atoms of addresses", () => {
           }
         }
       }),
-      { numRuns: 15 },
+      { numRuns: runsOf(15) },
     );
   });
 
@@ -122,7 +123,7 @@ describe("the atoms of addresses", () => {
           expect(addresses.reduce((sum, { size }) => sum + size, loopback)).toBe(1n << BigInt(addressBits(family)));
         }
       }),
-      { numRuns: 15 },
+      { numRuns: runsOf(15) },
     );
   });
 
@@ -158,7 +159,7 @@ describe("the atoms of services", () => {
           expect(services.filter((atom) => atom.protocol === undefined)).toHaveLength(1);
         }
       }),
-      { numRuns: 25 },
+      { numRuns: runsOf(25) },
     );
   });
 
@@ -246,7 +247,7 @@ describe("a tuple of atoms", () => {
           }
         },
       ),
-      { numRuns: 25 },
+      { numRuns: runsOf(25) },
     );
     expect(asked).toBeGreaterThan(200);
   });
