@@ -34,7 +34,7 @@ import { icmpClass, icmpv6Class } from "./conntrack/icmp.ts";
 import { type ConntrackOptions, type ConntrackSettings, conntrackSettings, timeoutTable } from "./conntrack/options.ts";
 import { type ConntrackParts, type ConntrackState, restoreParts, saveParts } from "./conntrack/parts.ts";
 import { ReadAhead } from "./conntrack/readAhead.ts";
-import { passSegments, type RowClock } from "./conntrack/tcpEstablished.ts";
+import { passSegment, passSegments, type RowClock } from "./conntrack/tcpEstablished.ts";
 import { TimerWheel } from "./conntrack/timerWheel.ts";
 import { track } from "./conntrack/track.ts";
 import { type FlowTuple, isTrackedByPorts, PacketTuple } from "./conntrack/tuple.ts";
@@ -229,12 +229,9 @@ export class ConntrackTable {
   #meet(batch: PacketBatch, row: number, slot: number): number {
     if (slot === NONE) return this.#begin(batch, row);
     this.#take(slot, this.#tuple);
-    if (batch.protocol[row] === PROTOCOL.tcp) {
-      this.#rows.take(row, slot, this.#tuple.direction);
-      if (passSegments(this.#flow, batch, this.#rows, this.#clock) === 1) {
-        this.#rehang(slot);
-        return CT_STATE_CODE.established;
-      }
+    if (batch.protocol[row] === PROTOCOL.tcp && passSegment(this.#flow, batch, row, this.#clock)) {
+      this.#rehang(slot);
+      return CT_STATE_CODE.established;
     }
     return this.#follow(batch, row, slot);
   }

@@ -48,6 +48,7 @@ import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, VERDICT_CODE } from "../verdict.ts";
 import { Contexts } from "./contexts.ts";
 import { KIND, KindTable } from "./kindTable.ts";
+import { writeOutcomes } from "./outcomeRows.ts";
 import { OUTCOME, OUTCOME_WORDS, Outcomes } from "./outcomes.ts";
 import { classesOf, type ProgramClasses } from "./programClasses.ts";
 
@@ -210,27 +211,7 @@ export class TableMemo {
 
   /** `#write` for rows one after the other; numbers of outcomes and 1. */
   #writeRows(from: number, count: number, numbers: Int32Array): void {
-    const { verdict, ctState, decision, rules, chains, setLookups } = this.#results;
-    const { words } = this.#outcomes;
-    let charged = 0;
-    for (let index = 0; index < count; index++) {
-      const row = from + index;
-      const at = ((numbers[index] ?? 0) - 1) * OUTCOME_WORDS;
-      const word = words[at + OUTCOME.verdictAndState] ?? 0;
-      verdict[row] = word & 0xff;
-      ctState[row] = word >>> 8;
-      decision[row] = words[at + OUTCOME.decision] ?? 0;
-      rules[row] = words[at + OUTCOME.rules] ?? 0;
-      chains[row] = words[at + OUTCOME.chains] ?? 0;
-      setLookups[row] = words[at + OUTCOME.setLookups] ?? 0;
-      charged |= words[at + OUTCOME.limits] ?? 0;
-    }
-    const { mapLookups, trieLookups, conntrackLookups } = this.#results;
-    for (let row = from; row < from + count; row++) {
-      mapLookups[row] = 0;
-      trieLookups[row] = 0;
-      conntrackLookups[row] = 1;
-    }
+    const charged = writeOutcomes(this.#results, from, numbers.subarray(0, count), this.#outcomes.words);
     if (charged === 0) return;
     for (let index = 0; index < count; index++) this.#charge(from + index, (numbers[index] ?? 0) - 1);
   }

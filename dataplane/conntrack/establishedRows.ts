@@ -13,13 +13,34 @@ import { PACKET_FLAG, type PacketBatch, PROTOCOL, TCP_FLAG } from "../packet.ts"
 import { FLOW_WORDS, WORD } from "./flow.ts";
 import type { FlowIndex } from "./flowIndex.ts";
 import { type FlowStore, kindOf, NONE } from "./flowStore.ts";
+import { MOST_ROWS } from "./tcpEstablished.ts";
 import { hashEnds } from "./tuple.ts";
 
-/** Rows that go through together at most: what is noted of them stays in the nearest cache beside what they read. */
-export const MOST_ROWS = 128;
+/** Rows from which it pays to copy and try them together. */
+const LEAST_ROWS = 32;
 
-/** Rows that are tried together when the last ones did not come through. */
-const LEAST_ROWS = 2;
+/** Rows that go one by one at most after too few came through. */
+const MOST_PATIENCE = 1_024;
+
+/** Rows under way, one set for all tables, as in tcpEstablished.ts and for its reason. */
+const family = new Uint8Array(MOST_ROWS);
+const protocol = new Uint8Array(MOST_ROWS);
+const flags = new Uint8Array(MOST_ROWS);
+const tcpFlags = new Uint8Array(MOST_ROWS);
+const path = new Uint8Array(MOST_ROWS);
+const source0 = new Int32Array(MOST_ROWS);
+const destination0 = new Int32Array(MOST_ROWS);
+const sourcePort = new Uint16Array(MOST_ROWS);
+const destinationPort = new Uint16Array(MOST_ROWS);
+const inDevice = new Uint16Array(MOST_ROWS);
+const outDevice = new Uint16Array(MOST_ROWS);
+const physInDevice = new Uint16Array(MOST_ROWS);
+const physOutDevice = new Uint16Array(MOST_ROWS);
+const mark = new Uint32Array(MOST_ROWS);
+const hashes = new Int32Array(MOST_ROWS);
+const slots = new Int32Array(MOST_ROWS);
+const directions = new Uint8Array(MOST_ROWS);
+const outcomes = new Int32Array(MOST_ROWS);
 
 /** Contexts in which outcomes were remembered (classes/contexts.ts), and what it takes to tell the context of a row. */
 export interface RememberedContexts {
@@ -39,14 +60,16 @@ export class EstablishedRows {
   first = 0;
   count = 0;
   /** Of each of them: its slot, its direction, and the lower half of what was remembered. */
-  readonly slots = new Int32Array(MOST_ROWS);
-  readonly directions = new Int32Array(MOST_ROWS);
-  readonly outcomes = new Int32Array(MOST_ROWS);
+  readonly slots = slots;
+  readonly directions = directions;
+  readonly outcomes = outcomes;
   readonly #index: FlowIndex;
   readonly #store: FlowStore;
-  readonly #hashes = new Int32Array(MOST_ROWS);
   #tried = 0;
   #rows = LEAST_ROWS;
+  /** Rows that go one by one before rows are tried together again, and how many those were the last time. */
+  #patience = 0;
+  #lastPatience = 0;
   /** What reading ahead has read, so that it is not optimised away. */
   #sum = 0;
 
@@ -55,67 +78,58 @@ export class EstablishedRows {
     this.#store = store;
   }
 
-  /** Sends rows `from` (inclusive) to `to` (exclusive) through, or the first of them. */
+  /** Sends rows `from` (inclusive) to `to` (exclusive) through, or the first of them; none where that would not pay. */
   find(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): void {
+    this.count = this.#tried = 0;
+    if (to - from < LEAST_ROWS || ((batch.tcpFlags[from] ?? 0) & TELLING) !== TCP_FLAG.A) return;
+    if (this.#patience > 0) {
+      this.#patience--;
+      return;
+    }
     this.first = from;
     this.#tried = Math.min(to - from, this.#rows);
-    this.count = this.#hash(batch);
+    copyTuples(batch, from, from + this.#tried);
+    this.count = this.#hash(this.#tried);
     if (this.count === 0) return;
-    this.count = this.#meet();
-    this.count = this.#recognise(batch, contexts);
+    this.count = this.#meet(this.count);
+    copyContexts(batch, from, from + this.count);
+    this.count = this.#recognise(this.count, contexts);
   }
 
-  /** Is told how many of the rows found passed, and tries more or fewer next time. */
+  /** Is told how many of the rows found passed, and tries more or fewer next time, or none for a while. */
   learn(passed: number): void {
-    if (passed < this.#tried) this.#rows = Math.max(LEAST_ROWS, passed);
-    else this.#rows = Math.min(MOST_ROWS, this.#rows * 4);
-  }
-
-  /** One row whose entry was found otherwise. */
-  take(row: number, slot: number, direction: number): void {
-    this.first = row;
-    this.count = 1;
-    this.slots[0] = slot;
-    this.directions[0] = direction;
+    if (this.#tried === 0) return;
+    if (passed >= this.#tried) this.#rows = Math.min(MOST_ROWS, this.#rows * 4);
+    else this.#rows = Math.max(LEAST_ROWS, passed);
+    this.#lastPatience = passed >= LEAST_ROWS / 2 ? 0 : Math.min(MOST_PATIENCE, this.#lastPatience * 2 + LEAST_ROWS);
+    this.#patience = this.#lastPatience;
   }
 
   /** Hashes rows until one is of another kind, and touches their places. */
-  #hash(batch: PacketBatch): number {
-    const { first } = this;
-    const count = this.#tried;
-    const { family, protocol, flags, tcpFlags, source0, destination0, sourcePort, destinationPort } = batch;
+  #hash(count: number): number {
     const { places, shift } = this.#index;
-    const hashes = this.#hashes;
     let sum = 0;
-    let at = 0;
-    for (; at < count; at++) {
-      const row = first + at;
+    let row = 0;
+    for (; row < count; row++) {
       const isOther =
         ((family[row] ?? 0) ^ 4) |
         ((protocol[row] ?? 0) ^ PROTOCOL.tcp) |
         ((flags[row] ?? 0) & PACKET_FLAG.fragment) |
         (((tcpFlags[row] ?? 0) & TELLING) ^ TCP_FLAG.A);
       if (isOther !== 0) break;
-      const hash = hashEnds(
-        source0[row] ?? 0,
-        destination0[row] ?? 0,
-        sourcePort[row] ?? 0,
-        destinationPort[row] ?? 0,
-        TCP4,
-      );
-      hashes[at] = hash;
+      const source = source0[row] ?? 0;
+      const hash = hashEnds(source, destination0[row] ?? 0, sourcePort[row] ?? 0, destinationPort[row] ?? 0, TCP4);
+      hashes[row] = hash;
       sum ^= places[(hash >>> shift) * 2] ?? 0;
     }
     this.#sum = sum;
-    return at;
+    return row;
   }
 
   /** Finds the slots that hashes name, until one names none, and touches their entries. */
-  #meet(): number {
+  #meet(count: number): number {
     const { places, shift, mask } = this.#index;
     const { words } = this.#store;
-    const { slots, count } = this;
-    const hashes = this.#hashes;
     let sum = 0;
     let row = 0;
     for (; row < count; row++) {
@@ -125,33 +139,33 @@ export class EstablishedRows {
       const slot = (places[place * 2 + 1] ?? 0) - 1;
       if (slot === NONE) break;
       slots[row] = slot;
-      sum ^= (words[slot * FLOW_WORDS] ?? 0) ^ (words[slot * FLOW_WORDS + WORD.memo] ?? 0);
+    }
+    // In a loop of its own: where the search misses its guess, the processor drops what it has read ahead.
+    for (let found = 0; found < row; found++) {
+      const at = (slots[found] ?? 0) * FLOW_WORDS;
+      sum ^= (words[at] ?? 0) ^ (words[at + WORD.memo] ?? 0);
     }
     this.#sum ^= sum;
     return row;
   }
 
   /** Compares rows with their entries until one is not the entry's, or is in another context than what its entry remembers. */
-  #recognise(batch: PacketBatch, contexts: RememberedContexts): number {
-    const { source0, destination0, sourcePort, destinationPort, tcpFlags, mark, path } = batch;
-    const { inDevice, outDevice, physInDevice, physOutDevice } = batch;
+  #recognise(count: number, contexts: RememberedContexts): number {
     const { words } = this.#store;
     const { words: context, tcpFlags: flagClasses } = contexts;
-    const { first, count, slots, directions, outcomes } = this;
-    let index = 0;
-    for (; index < count; index++) {
-      const row = first + index;
-      const at = (slots[index] ?? 0) * FLOW_WORDS;
+    let row = 0;
+    for (; row < count; row++) {
+      const at = (slots[row] ?? 0) * FLOW_WORDS;
       const source = source0[row] ?? 0;
       const destination = destination0[row] ?? 0;
-      const from0 = words[at + WORD.source] ?? 0;
-      const to0 = words[at + WORD.destination] ?? 0;
+      const from = words[at + WORD.source] ?? 0;
+      const to = words[at + WORD.destination] ?? 0;
       const ports = words[at + WORD.ports] ?? 0;
       const near = sourcePort[row] ?? 0;
       const far = destinationPort[row] ?? 0;
       // As in tuple.ts: computed, since the branch predictor cannot know the direction; 0 means equal in every bit.
-      const same = (from0 ^ source) | (to0 ^ destination) | (ports ^ ((near << 16) | far));
-      const turned = (from0 ^ destination) | (to0 ^ source) | (ports ^ ((far << 16) | near));
+      const same = (from ^ source) | (to ^ destination) | (ports ^ ((near << 16) | far));
+      const turned = (from ^ destination) | (to ^ source) | (ports ^ ((far << 16) | near));
       const isReply = 1 - ((turned | -turned) >>> 31);
       if (((same | -same) & (turned | -turned)) < 0 || words[at + WORD.kind] !== TCP4) break;
       const remembered = words[at + WORD.memo + isReply] ?? 0;
@@ -162,9 +176,29 @@ export class EstablishedRows {
         ((context[number + 2] ?? 0) ^ ((mark[row] ?? 0) | 0)) |
         ((context[number + 3] ?? 0) ^ ((path[row] ?? 0) | ((flagClasses[tcpFlags[row] ?? 0] ?? 0) << 8)));
       if (difference !== 0 || number === 0) break;
-      directions[index] = isReply;
-      outcomes[index] = remembered & 0xffff;
+      directions[row] = isReply;
+      outcomes[row] = remembered & 0xffff;
     }
-    return index;
+    return row;
   }
+}
+
+function copyTuples(batch: PacketBatch, from: number, to: number): void {
+  family.set(batch.family.subarray(from, to));
+  protocol.set(batch.protocol.subarray(from, to));
+  flags.set(batch.flags.subarray(from, to));
+  tcpFlags.set(batch.tcpFlags.subarray(from, to));
+  source0.set(batch.source0.subarray(from, to));
+  destination0.set(batch.destination0.subarray(from, to));
+  sourcePort.set(batch.sourcePort.subarray(from, to));
+  destinationPort.set(batch.destinationPort.subarray(from, to));
+}
+
+function copyContexts(batch: PacketBatch, from: number, to: number): void {
+  path.set(batch.path.subarray(from, to));
+  inDevice.set(batch.inDevice.subarray(from, to));
+  outDevice.set(batch.outDevice.subarray(from, to));
+  physInDevice.set(batch.physInDevice.subarray(from, to));
+  physOutDevice.set(batch.physOutDevice.subarray(from, to));
+  mark.set(batch.mark.subarray(from, to));
 }

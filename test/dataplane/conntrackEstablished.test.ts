@@ -5,7 +5,7 @@ import { FLOW_WORDS, type Flow, OUTCOME, STATUS, WORD } from "../../dataplane/co
 import { conntrackSettings, timeoutTable } from "../../dataplane/conntrack/options.ts";
 import { trackTcp } from "../../dataplane/conntrack/tcp.ts";
 import { HEAD_WORD, SIDES_WORD, TCP_STATE } from "../../dataplane/conntrack/tcpEntry.ts";
-import { passSegments } from "../../dataplane/conntrack/tcpEstablished.ts";
+import { passSegment } from "../../dataplane/conntrack/tcpEstablished.ts";
 import { createBatch } from "../../dataplane/packet.ts";
 
 const settings = conntrackSettings();
@@ -71,8 +71,7 @@ describe("the straight line for established segments", () => {
           why: "",
         });
         const [quick, slow] = [words.slice(), words.slice()];
-        const row = { first: 0, count: 1, slots: Int32Array.of(0), directions: Int32Array.of(segment.direction) };
-        if (passSegments(flow(quick), batch, row, { seconds: 0, until: 0 }) === 0) {
+        if (!passSegment(flow(quick), batch, 0, { seconds: 0, until: 0 })) {
           expect(quick.join()).toBe(words.join());
           count.left++;
           return;
