@@ -55,10 +55,20 @@ function encode(bytes: Uint8Array, alphabet: string, bitsEach: number): string {
   return text;
 }
 
+/** A text's UTF-8. Names are short and ASCII, which needs no encoder: their bytes are in one buffer, until the next text. */
 function bytesOf(data: string | Uint8Array): Uint8Array {
-  return typeof data === "string" ? UTF8.encode(data) : data;
+  if (typeof data !== "string") return data;
+  const { length } = data;
+  if (length > SCRATCH.length) return UTF8.encode(data);
+  for (let at = 0; at < length; at++) {
+    const code = data.charCodeAt(at);
+    if (code > 0x7f) return UTF8.encode(data);
+    SCRATCH[at] = code;
+  }
+  return SCRATCH.subarray(0, length);
 }
 
+const SCRATCH = new Uint8Array(512);
 const UTF8 = new TextEncoder();
 
 /** Mixes 16 big-endian words of the message, at the front of `schedule`, into `state`. */

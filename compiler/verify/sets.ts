@@ -58,9 +58,12 @@ export function verifySets(sets: readonly IPSet[]): readonly string[] {
 function verifyOptions({ type, members, options }: IPSet): string[] {
   const problems: string[] = [];
   const { maxElements = DEFAULT_MAX_ELEMENTS, hashSize = 1, size = DEFAULT_LIST_SIZE, timeoutSeconds = 0 } = options;
-  for (const [name, value] of Object.entries({ maxElements, hashSize, size })) {
+  const positive = (name: string, value: number) => {
     if (!Number.isInteger(value) || value < 1) problems.push(`${name} ${value} is not a positive number`);
-  }
+  };
+  positive("maxElements", maxElements);
+  positive("hashSize", hashSize);
+  positive("size", size);
   // The kernel keeps timeouts in milliseconds of 32 bits (ip_set_timeout.h IPSET_MAX_TIMEOUT).
   if (!Number.isInteger(timeoutSeconds) || timeoutSeconds < 0 || timeoutSeconds > 2_147_483) {
     problems.push(`timeout ${timeoutSeconds} is not 0-2147483 seconds`);

@@ -23,7 +23,7 @@ import { ALLOWED_MARK } from "./marks.ts";
 import { MemberLists } from "./members.ts";
 import { indexNamedPorts, type NamedPort, type NamedPortIndex, resolvePorts } from "./namedPorts.ts";
 import { identityComment, namedPortSetName, peerSetName, policyChainName, targetSetName } from "./names.ts";
-import { bySetName, type NamedContents, type SetContents, setOf, setsOf } from "./sets.ts";
+import { bySetName, SetStore } from "./sets.ts";
 import { BY_NAME, type Settings } from "./settings.ts";
 
 export interface LoweredPolicies {
@@ -53,8 +53,6 @@ const LATEST = new WeakMap<WeakKey, Map<string, LatestPolicies>>();
 interface LoweredPolicy {
   readonly policy: ResolvedPolicy;
   readonly rules: readonly Rule[];
-  readonly contents: readonly NamedContents[];
-  /** The contents as sets, where no other policy has one of their names. */
   readonly sets: readonly IPSet[];
   /** The pods of its namespace, when it looked at them. */
   readonly neighbours: readonly Endpoint[] | undefined;
@@ -116,17 +114,16 @@ class LatestPolicies {
     for (const one of come) this.#count(one, 1);
     if (this.#doubled > 0) {
       this.#sorted = new SortedAgain(bySetName);
-      return setsOf(
-        lowered.flatMap(({ contents }) => contents),
-        family,
-      );
+      const store = new SetStore(family);
+      for (const { sets } of lowered) for (const set of sets) store.put(set);
+      return store.sets.toSorted(bySetName);
     }
     const change = { gone: gone.flatMap(({ sets }) => sets), come: come.flatMap(({ sets }) => sets) };
     return this.#sorted.patched(change) ?? this.#sorted.of(lowered.flatMap(({ sets }) => sets));
   }
 
-  #count({ contents }: LoweredPolicy, sign: 1 | -1): void {
-    for (const { name } of contents) {
+  #count({ sets }: LoweredPolicy, sign: 1 | -1): void {
+    for (const { name } of sets) {
       const before = this.#names.get(name) ?? 0;
       const after = before + sign;
       this.#doubled += (after > 1 ? 1 : 0) - (before > 1 ? 1 : 0);
@@ -137,15 +134,9 @@ class LatestPolicies {
 }
 
 function lowerPolicy({ policy, ...given }: Omit<PolicyScope, "sets" | "direction" | "target">): LoweredPolicy {
-  const contents = new Map<string, NamedContents>();
   const { cluster, settings, family, members } = given;
   const rules: Rule[] = [];
-  const sets: PolicySets = {
-    refresh: (name, { type, ...rest }) => {
-      // Within a policy, too, the first type and the last members count.
-      contents.set(name, { name, type: contents.get(name)?.type ?? type, ...rest });
-    },
-  };
+  const sets = new SetStore(family);
   for (const direction of DIRECTIONS) {
     if (!policy.policy.types.includes(direction)) continue;
     const target = targetSetName(policy.policy, direction, family);
@@ -164,21 +155,16 @@ function lowerPolicy({ policy, ...given }: Omit<PolicyScope, "sets" | "direction
   return {
     policy,
     rules,
-    contents: [...contents.values()],
-    sets: [...contents.values()].map((one) => setOf(one, family)),
+    sets: sets.sets,
     neighbours: looks ? podsIn(cluster, policy.policy.namespace) : undefined,
   };
-}
-
-interface PolicySets {
-  refresh(name: string, contents: SetContents): void;
 }
 
 interface PolicyScope {
   readonly cluster: Pick<ResolvedCluster, "pods">;
   readonly settings: Pick<Settings, "podOrder" | "numberOrder">;
   readonly family: Family;
-  readonly sets: PolicySets;
+  readonly sets: SetStore;
   readonly members: MemberLists;
   readonly policy: ResolvedPolicy;
   readonly direction: Direction;

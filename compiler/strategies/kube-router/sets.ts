@@ -11,24 +11,33 @@ export interface SetContents {
   readonly origin?: string;
 }
 
-export interface NamedContents extends SetContents {
-  readonly name: string;
-}
-
 /**
- * The sets of all policies in the order of their visits. Where two things hash to one name the first fixes the type and the
- * last the members, as `RefreshSet` has it. In the order of `ipset restore`: by name.
+ * The sets of a policy, or of several in the order of their visits. Where two things hash to one name the first fixes the
+ * type and the last the members, as `RefreshSet` has it.
  */
-export function setsOf(contents: Iterable<NamedContents>, family: Family): readonly IPSet[] {
-  const last = new Map<string, NamedContents>();
-  for (const one of contents) last.set(one.name, { ...one, type: last.get(one.name)?.type ?? one.type });
-  return [...last.values()].map((one) => setOf(one, family)).sort(bySetName);
+export class SetStore {
+  readonly #family: Family;
+  readonly #sets = new Map<string, IPSet>();
+
+  constructor(family: Family) {
+    this.#family = family;
+  }
+
+  refresh(name: string, { type, members, origin }: SetContents): void {
+    this.put({ name, type, family: this.#family, members, options: OPTIONS, ...(origin !== undefined && { origin }) });
+  }
+
+  put(set: IPSet): void {
+    const type = this.#sets.get(set.name)?.type ?? set.type;
+    this.#sets.set(set.name, type === set.type ? set : { ...set, type });
+  }
+
+  get sets(): readonly IPSet[] {
+    return [...this.#sets.values()];
+  }
 }
 
-export function setOf({ name, type, members, origin }: NamedContents, family: Family): IPSet {
-  return { name, type, family, members, options: OPTIONS, ...(origin !== undefined && { origin }) };
-}
-
+/** The order of `ipset restore`. */
 export function bySetName(a: IPSet, b: IPSet): number {
   return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
 }
