@@ -23,15 +23,18 @@ async function listStrategies(flags: StrategiesFlags, session: Session): Promise
     return;
   }
   if (flags.output === "json") {
-    const listed = STRATEGIES.map(({ name, summary, sources, unsupported, deviations, denyVerdict, options }) => ({
-      name,
-      summary,
-      denyVerdict,
-      options,
-      unsupported,
-      deviations: deviations.map(({ verdict: _verdict, ...described }) => described),
-      sources,
-    }));
+    const listed = STRATEGIES.map(
+      ({ name, summary, sources, unsupported, deviations, lapses, denyVerdict, options }) => ({
+        name,
+        summary,
+        denyVerdict,
+        options,
+        unsupported,
+        deviations: deviations.map(({ verdict: _verdict, ...described }) => described),
+        lapses,
+        sources,
+      }),
+    );
     await session.out.line(JSON.stringify(listed, undefined, 2));
     return;
   }

@@ -1,5 +1,5 @@
 /** docs/strategies.md, made of what the strategies declare and of what they answer. */
-import type { Deviation, Strategy } from "../compiler/strategies/strategy.ts";
+import type { Deviation, Lapse, Strategy } from "../compiler/strategies/strategy.ts";
 import { FEATURE_PROBES } from "../verify/featureProbes.ts";
 import { type AnsweredProbe, answerProbe, type FeatureAnswer } from "../verify/features.ts";
 import { LEFT_TO_CHANCE } from "../verify/leftToChance.ts";
@@ -86,7 +86,7 @@ function asked(answered: readonly AnsweredProbe[]): readonly string[] {
 }
 
 function strategySection(strategy: Strategy): readonly string[] {
-  const { name, summary, sources, options, unsupported, deviations, denyVerdict } = strategy;
+  const { name, summary, sources, options, unsupported, deviations, lapses, denyVerdict } = strategy;
   return [
     `## ${name}`,
     "",
@@ -109,6 +109,17 @@ function strategySection(strategy: Strategy): readonly string[] {
           ...deviations.flatMap((deviation) => deviationLines(name, deviation)),
           "",
         ]),
+    ...(lapses.length === 0
+      ? []
+      : [
+          `### Lapses of ${name}`,
+          "",
+          "Mistakes on the way from one state of the cluster to the next; [`chainwalk timeline`](timeline.md) says at which step",
+          "of a story each is met.",
+          "",
+          ...lapses.flatMap((lapse) => lapseLines(strategy, lapse)),
+          "",
+        ]),
   ];
 }
 
@@ -125,6 +136,18 @@ function optionTable({ options }: Strategy): readonly string[] {
 function deviationLines(strategy: string, { name, summary, source, scenario }: Deviation): readonly string[] {
   return [
     `- <a id="${anchorOf(strategy, name)}"></a>**${name}**: ${escapeText(summary)}`,
+    `  Scenario: [${scenario}](../scenarios/${scenario}). Source: ${escapeText(source)}.`,
+  ];
+}
+
+function lapseLines({ options }: Strategy, { name, summary, source, scenario, setting }: Lapse): readonly string[] {
+  const initial = options.find((option) => option.name === setting.option)?.default;
+  const other =
+    initial === setting.on
+      ? `left out with \`--set ${setting.option}=${setting.off}\``
+      : `\`--set ${setting.option}=${setting.on}\``;
+  return [
+    `- **${name}** (${other}): ${escapeText(summary)}`,
     `  Scenario: [${scenario}](../scenarios/${scenario}). Source: ${escapeText(source)}.`,
   ];
 }

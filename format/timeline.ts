@@ -3,7 +3,7 @@
 import type { ServiceAtom } from "../verify/space.ts";
 import { servicesText } from "../verify/space.ts";
 import type { Transient, TransientKind } from "../verify/timeline/transients.ts";
-import type { TimelineStep } from "../verify/timeline.ts";
+import type { MetLapse, TimelineStep } from "../verify/timeline.ts";
 import { type Cell, formatColumns } from "./columns.ts";
 import type { Paint } from "./paint.ts";
 import { endText, numberedOperations } from "./timelineJson.ts";
@@ -140,7 +140,13 @@ function windowLines(step: TimelineStep, paint: Paint): readonly string[] {
     .map((window) => `      ${looked(window.kind, paint)} ${windowText(window)}`);
   if (windows.length > SHOWN_WINDOWS)
     lines.push(paint.faint(`      and ${windows.length - SHOWN_WINDOWS} windows more`));
-  return lines;
+  return [...lines, ...step.lapses.map((met) => `      ${paint.warn("lapse ")} ${lapseText(met)}`)];
+}
+
+/** What is made here, or would be, and how to see the other way. */
+export function lapseText({ lapse: { name, summary, setting }, isMade }: MetLapse): string {
+  const other = `--set ${setting.option}=${isMade ? setting.off : setting.on}`;
+  return isMade ? `${name}: ${summary} (without it: ${other})` : `${name} can happen here (${other}): ${summary}`;
 }
 
 function looked(kind: TransientKind, paint: Paint): string {
@@ -174,5 +180,6 @@ function markdownOf({ strategy, node, steps }: Lived): readonly string[] {
             row([step, kind, `${source} > ${destination} ${services.join(", ")}`, from, to]),
           ),
         ]),
+    ...steps.flatMap(({ step, lapses }) => lapses.map((met) => `\nStep ${step.number}, lapse ${lapseText(met)}`)),
   ];
 }

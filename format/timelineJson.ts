@@ -48,6 +48,7 @@ function stepObject(step: TimelineStep) {
     coverage: transients.concerned === 0 ? 1 : transients.followed / transients.concerned,
     connections: { survive: connections.survive, cut: connections.cut, inherited: connections.inherited },
     flushes: visible.flushes,
+    lapses: step.lapses.map(({ lapse: { name, summary, setting }, isMade }) => ({ name, isMade, setting, summary })),
   };
 }
 

@@ -1,6 +1,6 @@
 /** One page for timelines: every operation a notch of a slider, with what packets meet there. */
 import { escapeHtml, htmlPage } from "./html.ts";
-import { type Lived, windowsOf, windowText } from "./timeline.ts";
+import { type Lived, lapseText, windowsOf, windowText } from "./timeline.ts";
 import { numberedOperations, timelineObject } from "./timelineJson.ts";
 
 export function timelinePage(lived: readonly Lived[]): readonly string[] {
@@ -34,6 +34,7 @@ function sectionOf({ strategy, node, steps }: Lived): readonly string[] {
           (window) =>
             `<p class="${window.kind === "outage" ? "drop" : "reject"}">${window.kind}: ${escapeHtml(windowText(window))}</p>`,
         ),
+        ...(index === 0 ? step.lapses.map((met) => `<p class="reject">lapse ${escapeHtml(lapseText(met))}</p>`) : []),
         ...(isLast ? [`<p>connections: ${survive} survive, ${cut} cut, ${inherited} inherited</p>`] : []),
         "</li>",
       ].join("");

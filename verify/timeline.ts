@@ -3,7 +3,7 @@
  * differed, which packets met a verdict of neither before nor after, and what became of live connections.
  */
 import type { ResolvedCluster } from "../compiler/resolve.ts";
-import type { Strategy } from "../compiler/strategies/strategy.ts";
+import { isMade, type Lapse, type LowerOptions, type Strategy } from "../compiler/strategies/strategy.ts";
 import { type Controller, controllerOf } from "../compiler/update/controller.ts";
 import type { Burst } from "../compiler/update/events.ts";
 import type { Operation } from "../compiler/update/operation.ts";
@@ -30,11 +30,19 @@ export interface TimelineStep {
   readonly differed: Difference;
   readonly transients: Transients;
   readonly connections: ConnectionFates;
+  /** Mistakes of the solution that the step meets: with them it does something else than without. */
+  readonly lapses: readonly MetLapse[];
   /** What the node holds before the step and after it. */
   readonly before: Program;
   readonly after: Program;
   /** The states in between, in order; the last is `after`. */
   readonly states: readonly Moment[];
+}
+
+export interface MetLapse {
+  readonly lapse: Lapse;
+  /** It was made here; otherwise the step would be another with `lapse.setting` on. */
+  readonly isMade: boolean;
 }
 
 /** The operations of a burst, and how pods hang on the node while they run. */
@@ -50,6 +58,7 @@ export function* timeline(story: Story, options: TimelineOptions): Generator<Tim
   let held = controller.program;
   let comparable = controller.comparable ?? held;
   const connections = new LiveConnections(held);
+  const others = options.strategy.lapses.map((lapse) => otherwise(lapse, story.start, options));
   for (const step of story.steps) {
     const plans = planStep(controller, step, held.attachment, options);
     const operations = plans.flatMap((plan) => plan.operations);
@@ -72,6 +81,10 @@ export function* timeline(story: Story, options: TimelineOptions): Generator<Tim
       differed: differenceOf(before, comparable),
       transients,
       connections: connections.through({ before: held, moments, transients, clusters }),
+      lapses: others.flatMap(({ lapse, isMade, controller: other }) => {
+        const elsewhere = step.bursts.flatMap((burst) => other.react(burst));
+        return isAlike(operations, elsewhere) ? [] : [{ lapse, isMade }];
+      }),
       before: held,
       after,
       states: moments,
@@ -116,20 +129,43 @@ export function programAt(
   return { program: held, operations: 0 };
 }
 
-function startedController(start: ResolvedCluster, { strategy, node, settings }: TimelineOptions): Controller {
-  return controllerOf(strategy, start, { node, ...(settings && { settings }) });
+function startedController(start: ResolvedCluster, options: TimelineOptions): Controller {
+  return controllerOf(options.strategy, start, { node: options.node, ...settingsIn(options) });
+}
+
+/** The same controller with one lapse the other way round. */
+function otherwise(lapse: Lapse, start: ResolvedCluster, options: TimelineOptions) {
+  const made = isMade(options.strategy, { node: options.node, ...settingsIn(options) }, lapse);
+  const { option, on, off } = lapse.setting;
+  const settings = new Map([...(options.settings ?? []), [option, made ? off : on]]);
+  return { lapse, isMade: made, controller: startedController(start, { ...options, settings }) };
+}
+
+function isAlike(a: readonly Operation[], b: readonly Operation[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every(({ tool, args, stdin }, index) => {
+      const other = b[index];
+      return tool === other?.tool && stdin === other.stdin && args.join(" ") === other.args.join(" ");
+    })
+  );
+}
+
+function settingsIn({ settings }: Pick<TimelineOptions, "settings">): Pick<LowerOptions, "settings"> {
+  return settings === undefined ? {} : { settings };
 }
 
 function planStep(
   controller: Controller,
   step: StoryStep,
   attached: Attachment,
-  { strategy, node, settings }: TimelineOptions,
+  options: TimelineOptions,
 ): readonly BurstPlan[] {
+  const { strategy, node } = options;
   let before = attached;
   return step.bursts.map((burst) => {
     const operations = controller.react(burst);
-    const after = strategy.attach(burst.after, { node, ...(settings && { settings }) });
+    const after = strategy.attach(burst.after, { node, ...settingsIn(options) });
     const attachment = bothAttached(before, after);
     before = after;
     return { burst, operations, attachment };

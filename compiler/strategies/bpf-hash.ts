@@ -49,6 +49,7 @@ export const bpfHash: Strategy = {
     [untrackedProtocols({ source: "chainwalk's own", scenario: "bpf-hash-untracked-protocols-dropped" })],
     "drop",
   ),
+  lapses: [],
   denyVerdict: "drop",
   options: [],
   attach,

@@ -62,6 +62,7 @@ export const calicoIptables: Strategy = {
   ],
   unsupported: [],
   deviations,
+  lapses: [],
   denyVerdict: "drop",
   options,
   attach,

@@ -21,8 +21,9 @@ import { deviations } from "./cilium-ebpf/deviations.ts";
 import { identityView } from "./cilium-ebpf/identityLabels.ts";
 import { ipcacheOf } from "./cilium-ebpf/ipcache.ts";
 import { policyEntries } from "./cilium-ebpf/policyEntries.ts";
+import { SHARED_PORT } from "./cilium-ebpf/sharedPort.ts";
 import { agentController } from "./cilium-ebpf/update.ts";
-import type { LowerOptions, Strategy } from "./strategy.ts";
+import { isMade, type LowerOptions, type Strategy, switchOf } from "./strategy.ts";
 
 const IPCACHE = "cilium_ipcache_v2";
 /** pkg/maps/ipcache MaxEntries. */
@@ -40,10 +41,17 @@ export const ciliumEbpf: Strategy = {
   ],
   unsupported: [],
   deviations,
+  lapses: [SHARED_PORT],
   denyVerdict: "drop",
-  options: [],
+  options: [switchOf(SHARED_PORT, "off")],
   attach,
-  follow: (cluster, options) => agentController(cluster, { strategy: ciliumEbpf, options, ipcache: IPCACHE }),
+  follow: (cluster, options) =>
+    agentController(cluster, {
+      strategy: ciliumEbpf,
+      options,
+      ipcache: IPCACHE,
+      sharesPorts: isMade(ciliumEbpf, options, SHARED_PORT),
+    }),
   lower(given: ResolvedCluster, options: LowerOptions): MapProgram {
     const cluster = identityView(given);
     const pods = cluster.podsOn(options.node);

@@ -16,6 +16,7 @@ import { sha1, toHex } from "../hash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { keepingFamilies } from "../update/controller.ts";
 import { deviations } from "./kube-router/deviations.ts";
+import { lapses } from "./kube-router/lapses.ts";
 import { inFamily, LOCAL_PODS_SET, TOP_LEVEL } from "./kube-router/names.ts";
 import { type LocalPod, localPods, podChain, topLevelRules } from "./kube-router/pods.ts";
 import { lowerPolicies } from "./kube-router/policies.ts";
@@ -33,6 +34,7 @@ export const kubeRouter: Strategy = {
   ],
   unsupported: [],
   deviations,
+  lapses,
   denyVerdict: "reject",
   options,
   attach,

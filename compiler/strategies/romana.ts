@@ -19,8 +19,8 @@ import { type Block, blocksOf } from "./romana/blocks.ts";
 import { deviations } from "./romana/deviations.ts";
 import { listPolicies, orderedPolicies, policiesOnHost } from "./romana/listener.ts";
 import { policyChain, type RomanaEndpoint, type RomanaPolicy, type RomanaRule, tenantSet } from "./romana/translate.ts";
-import { tickingController } from "./romana/update.ts";
-import { type LowerOptions, type Strategy, settingOf } from "./strategy.ts";
+import { CHANGED_POLICIES_IGNORED, tickingController } from "./romana/update.ts";
+import { isMade, type LowerOptions, type Strategy, settingOf, switchOf } from "./strategy.ts";
 
 /** Blocks of this host (agent/enforcer LocalBlockSetName). */
 const LOCAL_BLOCKS = "localBlocks";
@@ -35,6 +35,7 @@ export const romana: Strategy = {
   ],
   unsupported: ["ipv6", "egress", "ip-block", "except", "named-port", "end-port", "sctp", "match-expressions"],
   deviations,
+  lapses: [CHANGED_POLICIES_IGNORED],
   denyVerdict: "drop",
   options: [
     {
@@ -43,9 +44,16 @@ export const romana: Strategy = {
       summary:
         "order of the policies' jumps (random in Romana): `uid`, or `namespace/policy` names separated by commas, the others behind them",
     },
+    switchOf(CHANGED_POLICIES_IGNORED, "on"),
   ],
   attach,
-  follow: (cluster, options) => tickingController(cluster, { strategy: romana, options, interfaceOf }),
+  follow: (cluster, options) =>
+    tickingController(cluster, {
+      strategy: romana,
+      options,
+      interfaceOf,
+      ignoresChanges: isMade(romana, options, CHANGED_POLICIES_IGNORED),
+    }),
   lower(cluster: ResolvedCluster, options: LowerOptions): TableProgram {
     const blocks = blocksOf(cluster);
     // The agent does nothing before IPAM has given it a block.

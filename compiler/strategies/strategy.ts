@@ -18,6 +18,8 @@ export interface Strategy {
   readonly unsupported: readonly Feature[];
   /** Sourced differences from the API text. */
   readonly deviations: readonly Deviation[];
+  /** Mistakes that show only while a cluster changes; `follow` makes them, `lower` never does. */
+  readonly lapses: readonly Lapse[];
   /** How refused traffic ends: most drop, kube-router rejects. */
   readonly denyVerdict: "drop" | "reject";
   /** Options with their defaults, shown in `--help` and docs. */
@@ -54,6 +56,40 @@ export interface StrategyOption {
   readonly name: string;
   readonly default: string;
   readonly summary: string;
+}
+
+/**
+ * A mistake that the real controller makes on the way from one state to the next: no single cluster shows it, only a
+ * history does. An option switches it, so that whether a story would be hit is seen by living it both ways.
+ */
+export interface Lapse {
+  /** kebab-case. */
+  readonly name: string;
+  readonly summary: string;
+  /** As in `Deviation`. */
+  readonly source: string;
+  /** The bundled scenario whose changes meet it. */
+  readonly scenario: string;
+  readonly setting: { readonly option: string; readonly on: string; readonly off: string };
+}
+
+/** A lapse with an option of its own name, `on` or `off`. */
+export function switched(lapse: Omit<Lapse, "setting">): Lapse {
+  return { ...lapse, setting: { option: lapse.name, on: "on", off: "off" } };
+}
+
+/** The option of such a lapse. */
+export function switchOf({ name, summary }: Lapse, initial: "on" | "off"): StrategyOption {
+  return { name, default: initial, summary: `\`on\` or \`off\`, in a timeline: ${summary}` };
+}
+
+/** Whether a lapse is to be made. Throws `InvalidSetting`. */
+export function isMade(strategy: Pick<Strategy, "options">, options: LowerOptions, { name, setting }: Lapse): boolean {
+  const value = settingOf(strategy, options, setting.option);
+  if (setting.option === name && value !== setting.on && value !== setting.off) {
+    throw new InvalidSetting(setting.option, value, `${setting.on} or ${setting.off}`);
+  }
+  return value === setting.on;
 }
 
 /** A value for one of a strategy's options that the strategy cannot take: the user's mistake, not ours. */

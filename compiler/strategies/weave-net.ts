@@ -13,11 +13,11 @@ import { PROTOCOL } from "../../dataplane/packet.ts";
 import type { Attachment, Chain, IPSet, Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
 import { sha1, toHex } from "../hash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
-import type { LowerOptions, Strategy, StrategyOption } from "./strategy.ts";
-import { settingOf } from "./strategy.ts";
+import { isMade, type LowerOptions, type Strategy, type StrategyOption, settingOf, switchOf } from "./strategy.ts";
 import { EGRESS_MARK, LOG_GROUP, WeaveController } from "./weave-net/controller.ts";
 import { deviations } from "./weave-net/deviations.ts";
 import { CHAIN } from "./weave-net/kernel.ts";
+import { lapses } from "./weave-net/lapses.ts";
 import { runController } from "./weave-net/run.ts";
 import { liveController } from "./weave-net/update.ts";
 
@@ -33,6 +33,7 @@ const options: readonly StrategyOption[] = [
     summary:
       "order in which policies reach the controller, which shows where two of them need one set name: `uid`, `creation` or `name` (as after a restart)",
   },
+  ...lapses.map((lapse) => switchOf(lapse, "on")),
 ];
 
 export const weaveNet: Strategy = {
@@ -44,12 +45,14 @@ export const weaveNet: Strategy = {
   ],
   unsupported: ["ipv6", "named-port", "end-port"],
   deviations,
+  lapses,
   denyVerdict: "drop",
   options,
   attach,
   follow: (cluster, lowerOptions) =>
     liveController(cluster, {
       policyOrder: settingOf(weaveNet, lowerOptions, "policy-order"),
+      made: (lapse) => isMade(weaveNet, lowerOptions, lapse),
       programOf: (controller, now) =>
         programOf(controller, { node: lowerOptions.node, attachment: attach(now, lowerOptions) }),
       baseRules: () => chains(new WeaveController()),

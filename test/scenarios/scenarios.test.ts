@@ -96,8 +96,10 @@ describe("the bundled scenarios", () => {
     expect(dead).toEqual([]);
   });
 
-  it("the scenario that each deviation names exists", () => {
-    const named = STRATEGIES.flatMap(({ deviations }) => deviations.map(({ scenario }) => scenario));
+  it("the scenario that each deviation and lapse names exists", () => {
+    const named = STRATEGIES.flatMap(({ deviations, lapses }) =>
+      [...deviations, ...lapses].map(({ scenario }) => scenario),
+    );
     expect(named.filter((name) => !NAMES.includes(name))).toEqual([]);
   });
 });

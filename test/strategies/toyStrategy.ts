@@ -36,6 +36,7 @@ export const flat: Strategy = {
   sources: ["chainwalk's own; no network solution programs this"],
   unsupported: [],
   deviations: [],
+  lapses: [],
   denyVerdict: "drop",
   options: [],
   lower(cluster, { node }) {

@@ -43,10 +43,20 @@ export interface CidrIdentity {
   readonly cidr: Cidr;
 }
 
+/** What selectors see of an identity. */
+export interface HeldIdentity {
+  readonly number: number;
+  readonly namespace: string;
+  readonly namespaceLabels: Labels;
+  readonly labels: Labels;
+}
+
 export interface Identities {
   readonly pods: readonly PodIdentity[];
   readonly cidrs: readonly CidrIdentity[];
   readonly ofPod: Pick<ReadonlyMap<Endpoint, PodIdentity>, "get">;
+  /** Allocated as well, though no pod of the cluster has them: not yet, or not any more. */
+  readonly held: readonly HeldIdentity[];
   /** The families that are on: IPv6 when the cluster has any. */
   readonly families: readonly Family[];
   /** The same object as in the state before while every pod that is in both has the number that it had. */
@@ -102,9 +112,33 @@ function numbered(known: Map<string, number>, text: string, next: () => number):
   return number;
 }
 
+/** Identities that are allocated beside those that the cluster's objects ask for. */
+export interface Held {
+  readonly pods: readonly HeldIdentity[];
+  readonly prefixes: readonly Cidr[];
+}
+
 /** From here on the cluster's identities have these numbers; to be said before anybody asks for them. */
-export function numberIdentities(cluster: ResolvedCluster, numbers: IdentityNumbers): void {
-  KNOWN.set(cluster, allocate(cluster, numbers));
+export function numberIdentities(cluster: ResolvedCluster, numbers: IdentityNumbers, held?: Held): Identities {
+  const own = allocate(cluster, numbers);
+  let identities = own;
+  if (held !== undefined) {
+    const known = new Set(own.cidrs.map(({ number }) => number));
+    const more = held.prefixes
+      .map((cidr) => ({ number: numbers.ofPrefix(cidr), cidr }))
+      .filter(({ number }) => !known.has(number));
+    const cidrs = more.length === 0 ? own.cidrs : [...own.cidrs, ...more].sort((a, b) => compareCidrs(a.cidr, b.cidr));
+    identities = { ...own, cidrs, held: held.pods };
+  }
+  KNOWN.set(cluster, identities);
+  return identities;
+}
+
+/** As it is to be held when its last pod is gone. */
+export function heldOf({ number, pods: [pod] }: PodIdentity, { model }: ResolvedCluster): readonly HeldIdentity[] {
+  if (pod === undefined) return [];
+  const namespaceLabels = model.namespaces.find(({ name }) => name === pod.namespace)?.labels ?? NO_LABELS;
+  return [{ number, namespace: pod.namespace, namespaceLabels, labels: pod.labels }];
 }
 
 const LATEST = new WeakMap<WeakKey, LatestIdentities>();
@@ -163,6 +197,7 @@ class LatestIdentities {
       pods: identities,
       cidrs: this.#cidrIdentities(cluster.model, families, numbers ?? new IdentityNumbers()),
       ofPod: new PodSearch(keyed, this.#pods),
+      held: NONE_HELD,
       families,
       epoch: this.#epoch,
     };
@@ -274,6 +309,7 @@ class LatestIdentities {
 }
 
 const NO_LABELS: Labels = new Map();
+const NONE_HELD: readonly HeldIdentity[] = [];
 const NO_PREFIXES: readonly Cidr[] = [];
 
 function prefixesOf({ ingress, egress }: NetworkPolicy): readonly Cidr[] {

@@ -21,6 +21,7 @@ import type { MapEntry } from "../../../dataplane/program.ts";
 import { rememberedBy, sameItems } from "../../again.ts";
 import { type Direction, type Endpoint, type PolicyPort, type PortProtocol, rulePath } from "../../model.ts";
 import type { ResolvedCluster, ResolvedPeer, ResolvedPolicy, ResolvedRule } from "../../resolve.ts";
+import { matchesSelector } from "../../selector.ts";
 import { type CidrIdentity, type Identities, identitiesOf, RESERVED, worldIdentity } from "./identities.ts";
 import { portPrefixes } from "./portPrefixes.ts";
 
@@ -40,9 +41,10 @@ export function policyEntries(cluster: ResolvedCluster, endpoint: Endpoint, dire
       filter.everybody && ports.resolvedPort !== 0
         ? filter.peers.filter(({ peer }) => peer === undefined)
         : filter.peers;
-    return peers.map(({ peer, origin }) => ({
+    return peers.map(({ peer, origin, namespace }) => ({
       ports: ports.prefixes,
-      identities: peer === undefined ? ANYBODY : selectedIdentities(cluster, peer),
+      identities:
+        peer === undefined ? ANYBODY : withHeld(selectedIdentities(cluster, peer), { cluster, peer, namespace }),
       origin,
     }));
   });
@@ -181,10 +183,17 @@ function everyPortOf(protocol: number): readonly PortPart[] {
   return part;
 }
 
+interface FilterPeer {
+  readonly peer: ResolvedPeer | undefined;
+  readonly origin: string;
+  /** The policy's. */
+  readonly namespace: string;
+}
+
 interface Filter {
   /** Undefined: every protocol and port. */
   readonly port: PolicyPort | undefined;
-  readonly peers: { readonly peer: ResolvedPeer | undefined; readonly origin: string }[];
+  readonly peers: FilterPeer[];
   /** Whether one of the rules is for everybody. */
   everybody: boolean;
 }
@@ -198,19 +207,19 @@ function mergedFilters(policies: readonly ResolvedPolicy[], direction: Direction
         const key = port === undefined ? "" : `${port.protocol}/${port.port ?? ""}/${port.endPort ?? ""}`;
         const filter: Filter = filters.get(key) ?? { port, peers: [], everybody: false };
         filters.set(key, filter);
-        addPeers(filter, rule, rulePath(policy, direction, rule.index));
+        addPeers(filter, rule, { origin: rulePath(policy, direction, rule.index), namespace: policy.namespace });
       }
     }
   }
   return filters;
 }
 
-function addPeers(filter: Filter, rule: ResolvedRule, origin: string): void {
+function addPeers(filter: Filter, rule: ResolvedRule, from: Omit<FilterPeer, "peer">): void {
   if (rule.peers.length === 0) {
     filter.everybody = true;
-    filter.peers.push({ peer: undefined, origin });
+    filter.peers.push({ peer: undefined, ...from });
   }
-  for (const peer of rule.peers) filter.peers.push({ peer, origin });
+  for (const peer of rule.peers) filter.peers.push({ peer, ...from });
 }
 
 interface FilterPorts {
@@ -233,7 +242,7 @@ function filterPorts(
     typeof port.port === "number"
       ? port.port
       : direction === "ingress"
-        ? ownPort(endpoint, port.port, port.protocol)
+        ? (PORTS.get(cluster) ?? ownPort)(endpoint, port.port, port.protocol)
         : clusterPort(cluster, port.port, port.protocol);
   if (first === undefined) return undefined;
   return { resolvedPort: first, prefixes: prefixesOf(protocol, first, port.endPort ?? first) };
@@ -248,6 +257,22 @@ function prefixesOf(protocol: number, first: number, last: number): readonly Por
     PREFIXES.get(key) ?? portPrefixes(first, last).map(({ port, bits }) => ({ protocol, port, portBits: bits }));
   PREFIXES.set(key, prefixes);
   return prefixes;
+}
+
+type PortOfName = (endpoint: Endpoint, name: string, protocol: PortProtocol) => number | undefined;
+
+const PORTS = new WeakMap<ResolvedCluster, PortOfName>();
+
+/** From here on names on the node stand for what the first pod of a group says, to those behind it as well. */
+export function sharePorts(cluster: ResolvedCluster, groups: readonly (readonly Endpoint[])[]): void {
+  const group = new Map(groups.flatMap((pods) => pods.map((pod, index) => [pod, pods.slice(0, index + 1)] as const)));
+  PORTS.set(cluster, (endpoint, name, protocol) => {
+    for (const pod of group.get(endpoint) ?? [endpoint]) {
+      const port = ownPort(pod, name, protocol);
+      if (port !== undefined) return port;
+    }
+    return undefined;
+  });
 }
 
 /**
@@ -313,6 +338,24 @@ export function selectedIdentities(cluster: ResolvedCluster, peer: ResolvedPeer)
   );
   OF_PODS.set(peer.members, { epoch, numbers });
   return numbers;
+}
+
+interface HeldPeer extends Pick<FilterPeer, "namespace"> {
+  readonly cluster: ResolvedCluster;
+  readonly peer: ResolvedPeer;
+}
+
+/** With those of the identities without a pod that the peer stands for as well. */
+function withHeld(numbers: readonly number[], { cluster, peer, namespace: own }: HeldPeer): readonly number[] {
+  const { held } = identitiesOf(cluster);
+  if (held.length === 0 || peer.kind !== "pods") return numbers;
+  const { namespaceSelector, podSelector } = peer;
+  const more = held.flatMap(({ number, namespace, namespaceLabels, labels }) => {
+    const isInside =
+      namespaceSelector === undefined ? namespace === own : matchesSelector(namespaceSelector, namespaceLabels);
+    return isInside && (podSelector === undefined || matchesSelector(podSelector, labels)) ? [number] : [];
+  });
+  return more.length === 0 ? numbers : [...numbers, ...more];
 }
 
 function unlessSame(before: readonly number[] | undefined, after: readonly number[]): readonly number[] {

@@ -14,37 +14,98 @@
  * identities and endpoints, which go on counting. Source: cilium v1.19.7 pkg/policy, pkg/endpoint, pkg/ipcache;
  * dumps/updates/cilium/NOTES.md.
  */
-import { decodePolicyKey } from "../../../dataplane/maps/layout.ts";
+import { hostCidr } from "../../../dataplane/address.ts";
+import { encodeIpcacheKey } from "../../../dataplane/maps/layout.ts";
 import type { MapEntry, MapProgram, MapSpec, Program } from "../../../dataplane/program.ts";
+import type { Endpoint } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { deleteEntry, mapOperation, updateEntry } from "../../update/commands.ts";
 import { type Controller, runOperation } from "../../update/controller.ts";
 import { type MapChange, mapChange } from "../../update/difference.ts";
 import { EndpointNumbers } from "../../update/endpointNumbers.ts";
 import { type ClusterEvent, eventText } from "../../update/events.ts";
-import { NodeState } from "../../update/nodeState.ts";
+import { keyText, NodeState } from "../../update/nodeState.ts";
 import type { Operation } from "../../update/operation.ts";
 import type { LowerOptions, Strategy } from "../strategy.ts";
-import { IdentityNumbers, identitiesOf, numberIdentities } from "./identities.ts";
+import { type Held, type HeldIdentity, heldOf, IdentityNumbers, identitiesOf, numberIdentities } from "./identities.ts";
 import { identityView } from "./identityLabels.ts";
+import { Skews, shareOnNode } from "./sharedPort.ts";
 
 export interface AgentOptions {
   readonly strategy: Pick<Strategy, "lower">;
   readonly options: LowerOptions;
   /** The name of the map of addresses. */
   readonly ipcache: string;
+  /** `SHARED_PORT` is made. */
+  readonly sharesPorts: boolean;
 }
 
-export function agentController(start: ResolvedCluster, { strategy, options, ipcache }: AgentOptions): Controller {
+export function agentController(
+  start: ResolvedCluster,
+  { strategy, options, ipcache, sharesPorts }: AgentOptions,
+): Controller {
+  const skews = new Skews();
   const numbers = { identities: new IdentityNumbers(), endpoints: new EndpointNumbers() };
-  const wanted = (cluster: ResolvedCluster): MapProgram => {
+  const wanted = (cluster: ResolvedCluster, held?: Held): MapProgram => {
     const view = identityView(cluster);
-    numberIdentities(view, numbers.identities);
+    numberIdentities(view, numbers.identities, held);
     numbers.endpoints.number(view);
-    return mapsOf(strategy.lower(cluster, options));
+    return skews.applied(mapsOf(strategy.lower(cluster, options)), view);
+  };
+  /** Today's rules meet new identities. */
+  const meeting = (cluster: ResolvedCluster, held: Held): MapProgram => {
+    const meant = wanted(copyOf(cluster), held);
+    if (!sharesPorts) return meant;
+    const shared = copyOf(cluster);
+    numberIdentities(shared, numbers.identities, held);
+    numbers.endpoints.number(shared);
+    shareOnNode(shared, options.node);
+    skews.note(meant, mapsOf(strategy.lower(shared, options)));
+    return skews.applied(meant, shared);
   };
   const state = new NodeState(wanted(start));
+  let { attachment } = state.program;
   let known = identityView(start);
+  /** Of pods that are gone; the numbers are released when the step is over. */
+  let leaving: readonly HeldIdentity[] = [];
+
+  function* reactTo(event: ClusterEvent): Generator<readonly Operation[], void, void> {
+    const after = identityView(event.cluster());
+    const held = mapsOf(state.program);
+    const was = identitiesOf(known);
+    const is = numberIdentities(after, numbers.identities);
+    const used = new Set(is.pods.map(({ number }) => number));
+    const allocated = new Set([...was.pods, ...leaving, ...was.cidrs].map(({ number }) => number));
+    leaving = [
+      ...leaving.filter(({ number }) => !used.has(number)),
+      ...was.pods.filter(({ number }) => !used.has(number)).flatMap((one) => heldOf(one, known)),
+    ];
+    let program = wanted(event.cluster(), { pods: leaving, prefixes: [] });
+    const coming = {
+      pods: is.pods.filter(({ number }) => !allocated.has(number)).flatMap((one) => heldOf(one, after)),
+      prefixes: is.cidrs.filter(({ number }) => !allocated.has(number)).map(({ cidr }) => cidr),
+    };
+    const kept = new Set(is.cidrs.map(({ number }) => number));
+    const going = was.cidrs.filter(({ number }) => !kept.has(number)).map(({ cidr }) => cidr);
+    const cause = eventText(event);
+    let selected = held;
+    if (coming.pods.length + coming.prefixes.length > 0) {
+      selected = meeting(known, { pods: [...was.held, ...coming.pods], prefixes: coming.prefixes });
+      yield policyChanges(held, selected, ipcache).flatMap((change) => updatesOf(change, cause));
+    }
+    if (sharesPorts) {
+      for (const name of concernedMaps(held, program, { event, before: known, after }).keys()) skews.forget(name);
+      program = wanted(event.cluster(), { pods: leaving, prefixes: [] });
+    }
+    // The event's own work, with everything still allocated; prefixes nobody names any more go at its end.
+    const full = going.length === 0 ? program : wanted(copyOf(after), { pods: leaving, prefixes: going });
+    yield planEvent(selected, full, { event, before: known, after, ipcache, addresses: [held, program] });
+    yield policyChanges(full, program, ipcache).flatMap((change) => deletesOf(change, cause));
+    known = after;
+    attachment = program.attachment;
+    numbers.identities.releasePrefixes(after);
+  }
+
   return {
     get program() {
       return state.program;
@@ -55,22 +116,21 @@ export function agentController(start: ResolvedCluster, { strategy, options, ipc
         for (const operation of planned) runOperation(state, operation);
         operations.push(...planned);
       };
-      for (const event of events) {
-        const program = wanted(event.cluster());
-        const cluster = identityView(event.cluster());
-        const step = { event, before: known, after: cluster, ipcache };
-        run(planEvent(mapsOf(state.program), program, step));
-        numbers.identities.releasePrefixes(cluster);
-        known = cluster;
-      }
-      const last = wanted(after);
-      state.attach(last.attachment);
+      for (const event of events) for (const planned of reactTo(event)) run(planned);
+      state.attach(attachment);
       if (!isLast) return operations;
+      leaving = [];
+      const last = wanted(after);
       run(planRest(mapsOf(state.program), last));
       numbers.identities.releaseLabels(identityView(after));
       return operations;
     },
   };
+}
+
+/** The same objects as a state of its own, whose identities are numbered apart. */
+function copyOf(cluster: ResolvedCluster): ResolvedCluster {
+  return { ...cluster, lineage: {} };
 }
 
 function mapsOf(program: Program): MapProgram {
@@ -82,54 +142,69 @@ interface EventStep {
   readonly event: ClusterEvent;
   readonly before: ResolvedCluster;
   readonly after: ResolvedCluster;
+  /** The name of the map of addresses. */
   readonly ipcache: string;
+  /** The programs between which addresses change. */
+  readonly addresses: readonly [MapProgram, MapProgram];
 }
 
 function planEvent(held: MapProgram, wanted: MapProgram, step: EventStep): readonly Operation[] {
-  const { event, before, after, ipcache } = step;
+  const { event, after, ipcache, addresses } = step;
   const cause = eventText(event);
-  const old = new Map(held.maps.map((map) => [map.name, map]));
+  const old = new Set(held.maps.map(({ name }) => name));
   const names = new Set(wanted.maps.map(({ name }) => name));
   const created = wanted.maps.filter(({ name }) => !old.has(name));
   const removed = held.maps.filter(({ name }) => !names.has(name));
-  const changes = wanted.maps.flatMap((map) => {
-    const was = old.get(map.name);
-    return was === undefined ? [] : [mapChange(was, map)];
-  });
-  const addresses = changes.find(({ map }) => map.name === ipcache);
-  const policies = changes.filter(({ map }) => map.name !== ipcache);
-  const isNew = newIdentities(before);
-  const isUsed = usedIdentities(after);
-  const concerned = concernedMaps(held, wanted, step);
-  const others = policies.filter(({ map }) => !concerned.has(map.name));
-  const own = policies.filter(({ map }) => concerned.has(map.name));
-  const [addressesFirst, addressesLast] =
-    event.kind === "NetworkPolicy" ? [addresses, undefined] : [undefined, addresses];
-  // Entries of identities that nobody has any more wait for their release.
-  const released = (entry: MapEntry) => !isUsed(identityOf(entry));
+  const policies = policyChanges(held, wanted, ipcache);
+  const owners = concernedMaps(held, wanted, step);
+  const regenerated = (changes: readonly MapChange[]) =>
+    changes.flatMap((change) => [...updatesOf(change, cause), ...deletesOf(change, cause)]);
+  const own = policies.filter(({ map }) => owners.has(map.name));
+  const others = regenerated(policies.filter(({ map }) => !owners.has(map.name)));
+  const cache = addressChange(addresses, ipcache);
+  if (event.kind === "NetworkPolicy") {
+    return [...updatesOf(cache, cause), ...regenerated(own), ...others, ...deletesOf(cache, cause)];
+  }
+  if (event.kind === "Namespace") {
+    // Pod by pod: its map, then its address.
+    const each = after.pods.filter((pod) => pod.namespace === event.key);
+    const keysOf = (pod: Endpoint) => new Set(pod.addresses.map((each) => keyText(encodeIpcacheKey(hostCidr(each)))));
+    const keys = each.map(keysOf);
+    const rest = ({ key }: MapEntry) => !keys.some((some) => some.has(keyText(key)));
+    return [
+      ...each.flatMap((pod, index) => [
+        ...regenerated(own.filter(({ map }) => owners.get(map.name) === pod.key)),
+        ...updatesOf(cache, cause, ({ key }) => keys[index]?.has(keyText(key)) === true),
+      ]),
+      ...others,
+      ...updatesOf(cache, cause, rest),
+      ...deletesOf(cache, cause),
+    ];
+  }
+  const goes = event.verb === "DELETED";
   return [
-    ...others.flatMap(({ map, updated }) =>
-      updated.filter((entry) => isNew(identityOf(entry))).map((entry) => updateEntry(map, entry, cause)),
-    ),
-    ...updatesOf(addressesFirst, cause),
-    ...(event.kind === "Pod" && event.verb === "DELETED" ? deletesOf(addressesLast, cause) : []),
+    ...(goes ? deletesOf(cache, cause) : []),
     ...created.flatMap((map) => endpointComes(map, wanted, cause)),
-    ...own.flatMap((change) => [
-      ...updatesOf(change, cause),
-      ...deletesOf(change, cause, (entry) => event.kind === "NetworkPolicy" || !released(entry)),
-    ]),
-    ...others.flatMap(({ map, updated, deleted }) => [
-      ...updated.filter((entry) => !isNew(identityOf(entry))).map((entry) => updateEntry(map, entry, cause)),
-      ...deleted.filter((entry) => !released(entry)).map((entry) => deleteEntry(map, entry, cause)),
-    ]),
+    ...regenerated(own),
+    ...others,
     ...removed.flatMap((map) => endpointGoes(map, held, cause)),
-    ...updatesOf(addressesLast, cause),
-    ...(event.kind === "Pod" && event.verb === "DELETED" ? [] : deletesOf(addressesLast, cause)),
-    ...deletesOf(addressesFirst, cause),
-    ...(event.kind === "NetworkPolicy"
-      ? others.flatMap((change) => deletesOf(change, cause, (entry) => released(entry) && isLocal(identityOf(entry))))
-      : []),
+    ...updatesOf(cache, cause),
+    ...(goes ? [] : deletesOf(cache, cause)),
   ];
+}
+
+/** Changes of the maps of endpoints that are in both programs. */
+function policyChanges(held: MapProgram, wanted: MapProgram, ipcache: string): readonly MapChange[] {
+  const old = new Map(held.maps.map((map) => [map.name, map]));
+  return wanted.maps.flatMap((map) => {
+    const was = old.get(map.name);
+    return was === undefined || map.name === ipcache ? [] : [mapChange(was, map)];
+  });
+}
+
+function addressChange([held, wanted]: EventStep["addresses"], ipcache: string): MapChange | undefined {
+  const [was, is] = [held, wanted].map(({ maps }) => maps.find(({ name }) => name === ipcache));
+  return was === undefined || is === undefined ? undefined : mapChange(was, is);
 }
 
 /** What is left once identities are released. */
@@ -144,18 +219,18 @@ function planRest(held: MapProgram, wanted: MapProgram): readonly Operation[] {
 
 const RELEASE = "identities released";
 
-function updatesOf(change: MapChange | undefined, cause: string): readonly Operation[] {
-  return change === undefined ? [] : change.updated.map((entry) => updateEntry(change.map, entry, cause));
-}
-
-function deletesOf(
-  change: MapChange | undefined,
-  cause: string,
-  isMeant: (entry: MapEntry) => boolean = () => true,
-): readonly Operation[] {
+function updatesOf(change: MapChange | undefined, cause: string, isMeant = always): readonly Operation[] {
   return change === undefined
     ? []
-    : change.deleted.filter(isMeant).map((entry) => deleteEntry(change.map, entry, cause));
+    : change.updated.filter(isMeant).map((entry) => updateEntry(change.map, entry, cause));
+}
+
+function deletesOf(change: MapChange | undefined, cause: string): readonly Operation[] {
+  return change === undefined ? [] : change.deleted.map((entry) => deleteEntry(change.map, entry, cause));
+}
+
+function always(_entry: MapEntry): boolean {
+  return true;
 }
 
 function endpointComes({ entries, ...map }: MapSpec, program: MapProgram, cause: string): readonly Operation[] {
@@ -178,29 +253,12 @@ function pointsOf({ name }: Pick<MapSpec, "name">, { attachPoints }: MapProgram)
   return attachPoints.filter(({ plan }) => plan.kind === "identity" && plan.policy === name);
 }
 
-function identityOf({ key }: MapEntry): number {
-  return decodePolicyKey(key).identity;
-}
-
-/** Identities that only this node knows: those of prefixes (pkg/identity, scope bits). */
-function isLocal(identity: number): boolean {
-  return identity >= 1 << 24;
-}
-
-function usedIdentities(cluster: ResolvedCluster): (identity: number) => boolean {
-  const { pods, cidrs } = identitiesOf(cluster);
-  const used = new Set([...pods, ...cidrs].map(({ number }) => number));
-  // Reserved ones are nobody's to release.
-  return (identity) => identity < 256 || used.has(identity);
-}
-
-function newIdentities(before: ResolvedCluster): (identity: number) => boolean {
-  const isOld = usedIdentities(before);
-  return (identity) => !isOld(identity);
-}
-
-/** The maps of the endpoints that an event is about: of a policy's subjects, or of a relabelled pod. */
-function concernedMaps(held: MapProgram, wanted: MapProgram, { event, before, after }: EventStep): ReadonlySet<string> {
+/** The maps of the endpoints that an event is about, with their owners: of a policy's subjects, or of a relabelled pod. */
+function concernedMaps(
+  held: MapProgram,
+  wanted: MapProgram,
+  { event, before, after }: Pick<EventStep, "event" | "before" | "after">,
+): ReadonlyMap<string, string> {
   const endpoints = new Set<string>();
   if (event.kind === "Pod") endpoints.add(event.key);
   if (event.kind === "Namespace") {
@@ -213,9 +271,9 @@ function concernedMaps(held: MapProgram, wanted: MapProgram, { event, before, af
       }
     }
   }
-  return new Set(
+  return new Map(
     [...held.attachPoints, ...wanted.attachPoints]
       .filter(({ endpoint }) => endpoints.has(endpoint))
-      .flatMap(({ plan }) => (plan.kind === "identity" ? [plan.policy] : [])),
+      .flatMap(({ endpoint, plan }) => (plan.kind === "identity" ? [[plan.policy, endpoint] as const] : [])),
   );
 }

@@ -3,7 +3,8 @@ import { type Cidr, type Family, parseCidr } from "../../../dataplane/address.ts
 import type { PortRange } from "../../../dataplane/program.ts";
 import { hasIpv6Pods } from "../../addressFamilies.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
-import { InvalidSetting, type LowerOptions, type StrategyOption, settingOf } from "../strategy.ts";
+import { InvalidSetting, type LowerOptions, type StrategyOption, settingOf, switchOf } from "../strategy.ts";
+import { TORN_SNAPSHOT } from "./lapses.ts";
 import type { NumberOrder } from "./namedPorts.ts";
 
 /** kube-router's own defaults (pkg/options, pkg/svcip). */
@@ -53,6 +54,7 @@ export const options: readonly StrategyOption[] = [
     summary:
       "order in which policies are visited (random at each sync): `name`, or `namespace/policy` names as in pod-order",
   },
+  switchOf(TORN_SNAPSHOT, "off"),
 ];
 
 export interface Settings {

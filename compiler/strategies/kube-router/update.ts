@@ -27,7 +27,7 @@ import type {
   Target,
 } from "../../../dataplane/program.ts";
 import { base32, sha1 } from "../../hash.ts";
-import { isOnPodNetwork } from "../../model.ts";
+import { type Endpoint, isOnPodNetwork } from "../../model.ts";
 import { elementText } from "../../render/ipsetSave.ts";
 import { ruleText } from "../../render/iptablesSave.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
@@ -35,7 +35,8 @@ import { ipsetCall, ipsetRestore, type RuleLine, type SetLine, tableRestore } fr
 import type { Controller } from "../../update/controller.ts";
 import type { ClusterEvent } from "../../update/events.ts";
 import type { Operation } from "../../update/operation.ts";
-import type { LowerOptions, Strategy } from "../strategy.ts";
+import { isMade, type LowerOptions, type Strategy } from "../strategy.ts";
+import { TORN_SNAPSHOT } from "./lapses.ts";
 import type { NumberOrder } from "./namedPorts.ts";
 import { TAIL_CHAIN, TOP_LEVEL } from "./names.ts";
 
@@ -48,6 +49,7 @@ export interface SyncingOptions {
 
 /** Follows the cluster from a sync on; each later sync has the next `chain-version`. */
 export function syncingController(start: ResolvedCluster, { strategy, options }: SyncingOptions): Controller {
+  const isTorn = isMade(strategy, options, TORN_SNAPSHOT);
   let program = strategy.lower(start, options);
   let comparable = program;
   /** Undefined until a sync has turned them. */
@@ -69,7 +71,8 @@ export function syncingController(start: ResolvedCluster, { strategy, options }:
         if (options.settings?.get(NUMBERS) === "turning")
           numbers = numbers === "ascending" ? "descending" : "ascending";
         const settings = new Map([...(options.settings ?? []), [VERSION, version], ...numbersOf(numbers)]);
-        const next = strategy.lower(after, { ...options, settings });
+        const seen = isTorn && sync === 1 ? tornSnapshot(relevant, after, options.node) : after;
+        const next = strategy.lower(seen, { ...options, settings });
         const planned = planSync(program, next, `sync ${sync}`);
         operations.push(...planned.operations);
         program = planned.program;
@@ -78,6 +81,15 @@ export function syncingController(start: ResolvedCluster, { strategy, options }:
       return operations;
     },
   };
+}
+
+/** Policies as they were before the first local pod that came when the sync was under way, local pods as they are. */
+function tornSnapshot(relevant: readonly ClusterEvent[], after: ResolvedCluster, node: string): ResolvedCluster {
+  const isLate = ({ kind, verb, after: pod }: ClusterEvent) =>
+    kind === "Pod" && verb === "ADDED" && (pod as Endpoint).node === node;
+  const late = relevant.findIndex((event, index) => index > 0 && isLate(event));
+  const read = relevant[late - 1]?.cluster();
+  return read === undefined ? after : { ...read, podsOn: (name) => after.podsOn(name) };
 }
 
 /** Map order in Go: which number of a named port is the first is drawn anew in each sync. */

@@ -31,21 +31,31 @@ import { type Controller, runOperation } from "../../update/controller.ts";
 import { type Burst, type ClusterEvent, eventText } from "../../update/events.ts";
 import { NodeState } from "../../update/nodeState.ts";
 import type { Operation } from "../../update/operation.ts";
-import type { LowerOptions, Strategy } from "../strategy.ts";
+import { type Lapse, type LowerOptions, type Strategy, switched } from "../strategy.ts";
 import { defaultPolicy } from "./translate.ts";
 
 export interface TickingOptions {
   readonly strategy: Pick<Strategy, "lower" | "attach">;
   readonly options: LowerOptions;
   interfaceOf(pod: Endpoint): string;
+  /** `CHANGED_POLICIES_IGNORED` is made. */
+  readonly ignoresChanges: boolean;
 }
+
+export const CHANGED_POLICIES_IGNORED: Lapse = switched({
+  name: "changed-policies-ignored",
+  summary:
+    "the listener looks at added and deleted policies alone: a changed one stays in force as it was until deleted",
+  source: "romana/core 6139692f listener/resources.go; dumps/updates/romana/NOTES.md, policy-churn steps 3 to 8",
+  scenario: "romana-changed-policies-ignored",
+});
 
 const TICK = "tick";
 const LOCAL_BLOCKS = "localBlocks";
 
 export function tickingController(
   start: ResolvedCluster,
-  { strategy, options, interfaceOf }: TickingOptions,
+  { strategy, options, interfaceOf, ignoresChanges }: TickingOptions,
 ): Controller {
   const state = new NodeState(strategy.lower(start, options));
   /** Policies in the version in which they were added. */
@@ -65,10 +75,11 @@ export function tickingController(
       const started = hasAgentChains(state.program);
       if (started) for (const event of burst.events) for (const operation of divert(event)) run(operation);
       for (const event of burst.events) {
-        if (startsTick(event)) ticks = true;
+        const isIgnored = ignoresChanges && event.verb === "MODIFIED";
+        if (startsTick(event) || (event.kind === "NetworkPolicy" && !isIgnored)) ticks = true;
         if (event.kind !== "NetworkPolicy") continue;
         if (event.after === undefined) policies.delete(event.key);
-        else if (event.before === undefined) policies.set(event.key, event.after);
+        else if (!isIgnored) policies.set(event.key, event.after);
       }
       if (!burst.isLast || !ticks) return operations;
       ticks = false;
@@ -102,7 +113,7 @@ function filterChains(program: Extract<Program, { kind: "tables" }>): readonly C
   return program.families.flatMap(({ tables }) => tables.flatMap(({ chains }) => chains));
 }
 
-/** A block is given or taken, or the listener hears of a policy. */
+/** A block is given or taken, or a namespace opened or closed; what policies do is the listener's business. */
 function startsTick(event: ClusterEvent): boolean {
   switch (event.kind) {
     case "Node":
@@ -114,7 +125,7 @@ function startsTick(event: ClusterEvent): boolean {
       return has(event.before) !== has(event.after);
     }
     case "NetworkPolicy":
-      return event.verb !== "MODIFIED";
+      return false;
   }
 }
 

@@ -19,8 +19,10 @@ import {
   type NetworkPolicy,
 } from "../../model.ts";
 import { SET_COMMENT_MAX_BYTES, utf8Bytes } from "../../names.ts";
+import type { Lapse } from "../strategy.ts";
 import { type Analysis, analysePolicy, type ExceptSpec, type RuleSpec } from "./analyse.ts";
 import { CHAIN, type CommandSink, IpsetError, WeaveKernel } from "./kernel.ts";
+import { NAMESPACE_LABELS_UNSEEN, PEER_BECOMES_TARGET, POLICY_TYPES_UNSEEN, REFUSED_VERSION_STAYS } from "./lapses.ts";
 import { type SelectorSpec, selectorSpec, selectsNamespace, selectsPod, setName } from "./selector.ts";
 
 /** Where a policy stopped being carried out, in weave-npc's order of work. */
@@ -72,8 +74,12 @@ export class WeaveController {
   readonly #namespacedPodSelectors = new Map<string, Shared<SelectorSpec>>();
   readonly #outcomes = new Map<string, PolicyOutcome>();
 
-  constructor(sink?: CommandSink) {
+  readonly #made: (lapse: Lapse) => boolean;
+
+  /** `made`: which mistakes it makes; all of them unless said otherwise. */
+  constructor(sink?: CommandSink, made: (lapse: Lapse) => boolean = () => true) {
     this.kernel = new WeaveKernel(sink);
+    this.#made = made;
   }
 
   get sets(): readonly IPSet[] {
@@ -128,6 +134,14 @@ export class WeaveController {
       const [was, is] = [selectsNamespace(spec, before), selectsNamespace(spec, after)];
       if (was && !is) this.kernel.delete(spec.set, listMember(state), after.name);
       if (!was && is) this.kernel.add(spec.set, listMember(state), after.name);
+    }
+    if (this.#made(NAMESPACE_LABELS_UNSEEN)) return;
+    for (const { spec } of this.#namespacedPodSelectors.values()) {
+      for (const pod of state.pods.values()) {
+        const [was, is] = [selectsPod(spec, pod, before.labels), selectsPod(spec, pod, after.labels)];
+        if (was && !is) this.#delete(spec.set, pod);
+        if (!was && is) this.#add(spec.set, pod);
+      }
     }
   }
 
@@ -205,19 +219,35 @@ export class WeaveController {
   /* ----------------------------------------------- Policies ------------------------------------------------------ */
 
   addPolicy(policy: NetworkPolicy): void {
-    if (!this.egressDrop && (policy.types.includes("egress") || policy.egress.length > 0)) {
-      for (const rule of EGRESS_END) this.kernel.append(CHAIN.egressEnd, rule);
-    }
+    this.#refuseEgress(policy);
     const analysis = analysePolicy(policy);
     this.#outcomes.set(policy.key, this.#provision(policy, NO_ANALYSIS, analysis));
+  }
+
+  /** Only with the first policy that has egress. */
+  #refuseEgress({ types, egress }: NetworkPolicy): void {
+    if (this.egressDrop || !(types.includes("egress") || egress.length > 0)) return;
+    for (const rule of EGRESS_END) this.kernel.append(CHAIN.egressEnd, rule);
   }
 
   /** Both versions are analysed: when one has a named port, nothing is done. */
   updatePolicy(before: NetworkPolicy, after: NetworkPolicy): void {
     const [current, desired] = [analysePolicy(before), analysePolicy(after)];
-    if (current.rejectedPort !== undefined || desired.rejectedPort !== undefined) return;
+    if (current.rejectedPort !== undefined || desired.rejectedPort !== undefined) {
+      if (this.#made(REFUSED_VERSION_STAYS)) return;
+      if (current.rejectedPort === undefined) this.deletePolicy(before);
+      else if (desired.rejectedPort === undefined) this.addPolicy(after);
+      return;
+    }
     this.#deprovision(before, current, desired);
     this.#provision(after, current, desired);
+    if (current.target.key !== desired.target.key || this.#made(POLICY_TYPES_UNSEEN)) return;
+    this.#refuseEgress(after);
+    const state = this.#stateOf(after.namespace);
+    const only = (types: NetworkPolicy["types"], than: NetworkPolicy["types"]) =>
+      types.filter((type) => !than.includes(type));
+    this.#beginTarget(only(after.types, before.types), state, desired.target);
+    this.#endTarget(only(before.types, after.types), state, desired.target);
   }
 
   deletePolicy(policy: NetworkPolicy): void {
@@ -239,8 +269,10 @@ export class WeaveController {
     }
     for (const spec of leaving(current.podSelectors, desired.podSelectors)) {
       if (isLastUser(state.podSelectors, spec.key, user)) this.kernel.destroy(spec.set);
-      if (spec === current.target) this.#endTarget(policy, state, spec);
+      if (spec === current.target) this.#endTarget(policy.types, state, spec);
     }
+    const stays = desired.podSelectors.has(current.target.key) && desired.target.key !== current.target.key;
+    if (stays && !this.#made(PEER_BECOMES_TARGET)) this.#endTarget(policy.types, state, current.target);
     for (const spec of leaving(current.namespacedPodSelectors, desired.namespacedPodSelectors)) {
       if (isLastUser(this.#namespacedPodSelectors, spec.key, user)) this.kernel.destroy(spec.set);
     }
@@ -249,7 +281,7 @@ export class WeaveController {
     }
   }
 
-  #endTarget({ types }: NetworkPolicy, state: NamespaceState, spec: SelectorSpec): void {
+  #endTarget(types: NetworkPolicy["types"], state: NamespaceState, spec: SelectorSpec): void {
     const counts = state.targets.get(spec.key);
     for (const direction of types) {
       if (counts === undefined) throw new WeavePanic("assignment to entry in nil map");
@@ -322,15 +354,20 @@ export class WeaveController {
         for (const pod of state.pods.values()) if (selects(spec, pod, state)) this.#add(spec.set, pod);
         isFirstUser(state.podSelectors, spec, policy.key);
       }
-      if (spec !== desired.target) continue;
-      const counts = state.targets.get(spec.key) ?? {};
-      state.targets.set(spec.key, counts);
-      for (const direction of policy.types) {
-        counts[direction] = (counts[direction] ?? 0) + 1;
-        if (counts[direction] !== 1) continue;
-        for (const pod of state.pods.values()) {
-          if (selects(spec, pod, state)) this.#delete(state.defaultAllow[direction], pod);
-        }
+      if (spec === desired.target) this.#beginTarget(policy.types, state, spec);
+    }
+    const was = current.podSelectors.has(desired.target.key) && desired.target.key !== current.target.key;
+    if (was && !this.#made(PEER_BECOMES_TARGET)) this.#beginTarget(policy.types, state, desired.target);
+  }
+
+  #beginTarget(types: NetworkPolicy["types"], state: NamespaceState, spec: SelectorSpec): void {
+    const counts = state.targets.get(spec.key) ?? {};
+    state.targets.set(spec.key, counts);
+    for (const direction of types) {
+      counts[direction] = (counts[direction] ?? 0) + 1;
+      if (counts[direction] !== 1) continue;
+      for (const pod of state.pods.values()) {
+        if (selects(spec, pod, state)) this.#delete(state.defaultAllow[direction], pod);
       }
     }
   }

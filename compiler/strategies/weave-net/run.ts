@@ -2,7 +2,7 @@
 import { compareAge, compareText } from "../../age.ts";
 import type { NetworkPolicy } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
-import { InvalidSetting } from "../strategy.ts";
+import { InvalidSetting, type Lapse } from "../strategy.ts";
 import { hasWeaveAddress, WeaveController } from "./controller.ts";
 import type { CommandSink } from "./kernel.ts";
 
@@ -19,10 +19,15 @@ const ORDERS: ReadonlyMap<string, PolicyOrder> = new Map([
 ]);
 
 /** Announces the whole cluster: namespaces, pods, policies, as a starting weave-npc is told of them. */
-export function runController(cluster: ResolvedCluster, policyOrder = "uid", sink?: CommandSink): WeaveController {
+export function runController(
+  cluster: ResolvedCluster,
+  policyOrder = "uid",
+  sink?: CommandSink,
+  made?: (lapse: Lapse) => boolean,
+): WeaveController {
   const order = ORDERS.get(policyOrder);
   if (order === undefined) throw new InvalidSetting("policy-order", policyOrder, [...ORDERS.keys()].join(", "));
-  const controller = new WeaveController(sink);
+  const controller = new WeaveController(sink, made);
   controller.kernel.cause = "LIST Namespace";
   for (const namespace of cluster.model.namespaces) controller.addNamespace(namespace);
   controller.kernel.cause = "LIST Pod";

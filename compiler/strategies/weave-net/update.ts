@@ -18,12 +18,15 @@ import { ipsetCall, tableCall } from "../../update/commands.ts";
 import type { Controller } from "../../update/controller.ts";
 import { type ClusterEvent, eventText } from "../../update/events.ts";
 import type { Operation, RuleCommand } from "../../update/operation.ts";
+import type { Lapse } from "../strategy.ts";
 import { hasWeaveAddress, type WeaveController, WeavePanic } from "./controller.ts";
 import { IpsetError, ruleCall } from "./kernel.ts";
 import { runController } from "./run.ts";
 
 export interface LiveOptions {
   readonly policyOrder: string;
+  /** Which mistakes it makes. */
+  made(lapse: Lapse): boolean;
   programOf(controller: WeaveController, cluster: ResolvedCluster): TableProgram;
   /** The chains of a controller that knows nothing yet. */
   baseRules(): readonly Chain[];
@@ -32,7 +35,7 @@ export interface LiveOptions {
 export function liveController(start: ResolvedCluster, options: LiveOptions): Controller {
   let operations: Operation[] = [];
   const sink = (operation: Operation) => operations.push(operation);
-  let controller = runController(start, options.policyOrder, sink);
+  let controller = runController(start, options.policyOrder, sink, options.made);
   let cluster = start;
   return {
     get program() {
@@ -47,7 +50,7 @@ export function liveController(start: ResolvedCluster, options: LiveOptions): Co
         } catch (error) {
           if (error instanceof WeavePanic) {
             operations.push(...resetOperations(controller, options.baseRules()));
-            controller = runController(event.cluster(), "name", sink);
+            controller = runController(event.cluster(), "name", sink, options.made);
           } else if (!(error instanceof IpsetError)) throw error;
         }
       }
