@@ -21,7 +21,7 @@ import { Random } from "./workloads/random.ts";
  * The time that nine in ten of `rounds` runs of `measured` exceed, each after an untimed `prepare`, divided by `packets`;
  * nanoseconds. A low quantile, because whatever else runs on the machine only ever adds to a time.
  */
-function quickNs(rounds: number, packets: number, steps: { prepare: () => void; measured: () => void }): number {
+export function quickNs(rounds: number, packets: number, steps: { prepare: () => void; measured: () => void }): number {
   const times: number[] = [];
   for (let round = 0; round < rounds; round++) {
     steps.prepare();

@@ -9,7 +9,7 @@ import { compiledHelper } from "../kernel/helper.ts";
 const SOURCE = fileURLToPath(new URL("bpf.c", import.meta.url));
 
 /** Operations of bpf.c. */
-const OPERATION = { create: 1, update: 2, lookup: 3, delete: 4, dump: 5, load: 6, run: 7, close: 8 } as const;
+const OPERATION = { create: 1, update: 2, lookup: 3, delete: 4, dump: 5, load: 6, run: 7, close: 8, time: 9 } as const;
 
 /** What a map is made of; its entries are loaded by `update`. */
 export type MapShape = Pick<MapSpec, "type" | "keyBytes" | "valueBytes" | "maxEntries">;
@@ -124,6 +124,16 @@ export class KernelMaps {
     );
     const view = viewOf(await this.#checked(OPERATION.run, 0, request));
     return Uint32Array.from(runs, (_, index) => view.getUint32(4 * index, true));
+  }
+
+  /** Runs a program on one packet so many times; answers what it returned last and the nanoseconds that one run took. */
+  async time(
+    { program, frame }: ProgramRun,
+    times: number,
+  ): Promise<{ readonly returned: number; readonly ns: number }> {
+    const request = Buffer.concat([new Uint8Array(Uint32Array.of(times).buffer), frame]);
+    const view = viewOf(await this.#checked(OPERATION.time, program, request));
+    return { returned: view.getUint32(0, true), ns: view.getUint32(4, true) };
   }
 
   /** Gives up a map or program; the kernel frees it when nothing uses it any more. */
