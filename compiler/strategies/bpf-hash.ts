@@ -180,21 +180,55 @@ class DirectionMaps {
   get blocks(): readonly MapEntry[] {
     return [...this.#blocks.values()]
       .sort((a, b) => a.port.protocol - b.port.protocol || a.port.port - b.port.port)
-      .flatMap(({ port, blocks }) => {
-        const prefixes = new Map<string, Cidr>();
-        for (const { cidr, except } of blocks) for (const one of [cidr, ...except]) prefixes.set(formatCidr(one), one);
-        return [...prefixes.values()].sort(compareCidrs).map((peer): MapEntry => {
-          const allowing = blocks.find(
-            ({ cidr, except }) => inside(peer, cidr) && !except.some((hole) => inside(peer, hole)),
-          );
+      .flatMap(({ port, blocks }) =>
+        firstAllowing(blocks).map(({ peer, allowing }): MapEntry => {
           return {
             key: encodeBlockKey({ peer, ...port }),
             value: encodeTupleValue(allowing === undefined ? "hole" : "accept"),
             ...(allowing === undefined ? {} : { origin: allowing.origin }),
           };
-        });
-      });
+        }),
+      );
   }
+}
+
+/** A prefix that a block mentions: as what it allows, or as a hole. */
+interface Mention {
+  readonly cidr: Cidr;
+  /** The position of the block. */
+  readonly block: number;
+  readonly isHole: boolean;
+}
+
+/**
+ * Each prefix that the blocks mention, in order, with the first block that allows it. In that order prefixes nest like
+ * brackets: those around the one at hand are on a stack, so that the work is their depth, not the number of blocks.
+ */
+function firstAllowing(
+  blocks: readonly Block[],
+): readonly { readonly peer: Cidr; readonly allowing: Block | undefined }[] {
+  const mentions = blocks
+    .flatMap(({ cidr, except }, block): Mention[] => [
+      { cidr, block, isHole: false },
+      ...except.map((hole): Mention => ({ cidr: hole, block, isHole: true })),
+    ])
+    .sort((a, b) => compareCidrs(a.cidr, b.cidr));
+  const answers: { peer: Cidr; allowing: Block | undefined }[] = [];
+  const around: Mention[] = [];
+  for (const [index, mention] of mentions.entries()) {
+    for (let last = around.at(-1); last !== undefined && !inside(mention.cidr, last.cidr); last = around.at(-1)) {
+      around.pop();
+    }
+    around.push(mention);
+    const next = mentions[index + 1];
+    if (next !== undefined && compareCidrs(next.cidr, mention.cidr) === 0) continue;
+    const holes = new Set(around.flatMap(({ isHole, block }) => (isHole ? [block] : [])));
+    const allowing = around
+      .flatMap(({ isHole, block }) => (isHole || holes.has(block) ? [] : [block]))
+      .reduce<number | undefined>((first, block) => (first === undefined || block < first ? block : first), undefined);
+    answers.push({ peer: mention.cidr, allowing: allowing === undefined ? undefined : blocks[allowing] });
+  }
+  return answers;
 }
 
 function inside(inner: Cidr, outer: Cidr): boolean {
