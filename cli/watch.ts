@@ -17,6 +17,8 @@ interface WatchEvent {
   readonly verb: WatchVerb;
   readonly objects: readonly ParsedObject[];
   readonly text: string;
+  /** As --output-watch-events has it. */
+  readonly isTyped: boolean;
 }
 
 /**
@@ -38,6 +40,11 @@ export async function watchedStates(session: Session, path: string): Promise<rea
     if (event === undefined || event.verb !== "ADDED") break;
     if (event.objects.some((object) => known.has(keyOf(object)))) break;
     for (const object of event.objects) known.set(keyOf(object), object);
+  }
+  if (events.every(({ isTyped }) => !isTyped)) {
+    await session.note(
+      `${path}: objects without a type of event: that one is deleted cannot be seen; record with kubectl's --output-watch-events`,
+    );
   }
   const states: StoryState[] = [await stateOf(session, known, undefined)];
   for (const { verb, objects, text } of events.slice(first)) {
@@ -94,7 +101,7 @@ function readEvents(text: string, file: string): ReadEvents {
     if (parsed.issues.length > 0) return { events: [], issues: parsed.issues.map((issue) => ({ ...issue, line })) };
     if (parsed.objects.length === 0) continue;
     const names = parsed.objects.map((each) => keyOf(each).replace(" /", " ")).join(", ");
-    events.push({ verb, objects: parsed.objects, text: `${verb} ${names}` });
+    events.push({ verb, objects: parsed.objects, text: `${verb} ${names}`, isTyped: wrapped });
   }
   return { events, issues: [] };
 }

@@ -17,6 +17,8 @@ export interface Controller {
   readonly program: Program;
   /** The same with names that do not depend on time, where the solution's own do: equal states are equal here. */
   readonly comparable?: Program;
+  /** What happened before shows in the program: a fresh one on the same cluster has another. */
+  readonly remembers?: true;
   react(burst: Burst): readonly Operation[];
 }
 

@@ -2,7 +2,8 @@
  * What happens to a cluster between two of its states, as the API server tells it: one event an object.
  *
  * Two states do not say in which order their differences came about. Here: nodes, namespaces, pods, policies, deletions
- * before the rest of a kind, by name, which is how the recordings were made (dumps/updates/weave-net/NOTES.md). A pod never
+ * before the rest of a kind, by name, which is how the recordings were made (dumps/updates/weave-net/NOTES.md); a namespace
+ * that had anything in it goes last. A pod never
  * changes its address: one with another address, or another uid, is another pod of the name, so it is deleted, and when
  * everything else has been taken in it is created.
  */
@@ -89,17 +90,22 @@ function changesBetween(before: ClusterModel, after: ClusterModel): readonly Cha
     ];
   });
   const named = ({ name }: { readonly name: string }) => name;
+  const namespaces = pairs(before.namespaces, after.namespaces, named).map(
+    ([key, old, now]): Change => ({ kind: "Namespace", key, before: old, after: now, later: false }),
+  );
+  // The API server lets a namespace go once everything in it has gone.
+  const full = new Set([...before.endpoints, ...before.policies].map(({ namespace }) => namespace));
+  const isEmptied = ({ key, after: now }: Change) => now === undefined && full.has(key);
   return [
     ...pairs(before.nodes, after.nodes, named).map(
       ([key, old, now]): Change => ({ kind: "Node", key, before: old, after: now, later: false }),
     ),
-    ...pairs(before.namespaces, after.namespaces, named).map(
-      ([key, old, now]): Change => ({ kind: "Namespace", key, before: old, after: now, later: false }),
-    ),
+    ...namespaces.filter((change) => !isEmptied(change)),
     ...inOrder(pods),
     ...pairs(before.policies, after.policies, ({ key }) => key).map(
       ([key, old, now]): Change => ({ kind: "NetworkPolicy", key, before: old, after: now, later: false }),
     ),
+    ...namespaces.filter(isEmptied),
   ];
 }
 

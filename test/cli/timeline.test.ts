@@ -91,6 +91,10 @@ describe("timeline", () => {
         .slice(2)
         .map((line) => line.replace(/^.*0 {2}/, "")),
     ).toEqual(["MODIFIED Pod default/b", "DELETED Pod default/b"]);
+    // Without --output-watch-events a pod that is gone stays, and the reader is told.
+    const untyped = lines.slice(1, 3).map((line) => JSON.stringify(JSON.parse(line).object));
+    const blind = await chainwalk("timeline -f watch.jsonl --node n", { files: { "watch.jsonl": untyped.join("\n") } });
+    expect([blind.code, blind.err]).toEqual([0, expect.stringContaining("--output-watch-events")]);
     const bad = await chainwalk("timeline -f watch.jsonl", { files: { "watch.jsonl": `${lines[1]}\n{"type":\n` } });
     expect([bad.code, bad.err]).toEqual([2, expect.stringContaining("watch.jsonl:2:1")]);
   });

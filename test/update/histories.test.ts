@@ -87,8 +87,6 @@ const histories = fc
   .filter((models) => models.every(({ nodes }) => nodes.some(({ name }) => name === NODE)));
 
 const RUNS = isWhole ? 20 : 2;
-/** What they remember shows in their state: a fresh one is another one, see update.ts of each. */
-const WITH_MEMORY: ReadonlySet<string> = new Set(["weave-net", "romana"]);
 
 describe.each(STRATEGIES)("$name", (strategy) => {
   it("executed, its plans lead from program to program", () => {
@@ -97,7 +95,7 @@ describe.each(STRATEGIES)("$name", (strategy) => {
         const lived = live(strategy, models);
         if (lived === undefined) return;
         expect(linesOf(lived.state)).toEqual(linesOf(lived.controller.program));
-        if (WITH_MEMORY.has(strategy.name)) return;
+        if (lived.controller.remembers === true) return;
         const fresh = freshProgram(strategy, lived.model);
         // Numbers in maps go on counting; everything else is what a fresh compilation gives, line by line.
         if (fresh.kind === "tables")

@@ -23,6 +23,7 @@ import { compileAll } from "./answers.ts";
 import type { Disagreement, FuzzCase, FuzzStep } from "./case.ts";
 import { type Coverage, programFeatures } from "./coverage.ts";
 import { edgePackets } from "./edges.ts";
+import { Followers } from "./followers.ts";
 import { mutateCluster, type Source } from "./mutate.ts";
 
 const { S, A, P } = TCP_FLAG;
@@ -104,12 +105,15 @@ export function holdHistory(accused: Strategy, subject: FuzzCase, coverage?: Cov
   let cluster = resolvePolicies(subject.model);
   let programs = compileAll(cluster, accused);
   const fabric = new Fabric(programs);
+  const followers = new Followers(accused, cluster);
   const connections = new Map<string, Connection>();
   let kinds = "";
   for (const [index, step] of subject.steps.entries()) {
     if (step.kind === "change") {
       cluster = resolvePolicies(step.model);
-      programs = compileAll(cluster, accused);
+      const fresh = compileAll(cluster, accused);
+      followers.follow(cluster, fresh);
+      programs = followers.programs(fresh);
       fabric.load(programs);
       if (coverage !== undefined) for (const program of programs) programFeatures(program, coverage);
       kinds = `${kinds.slice(-24)} change`;

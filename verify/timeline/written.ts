@@ -2,7 +2,7 @@
 import { ruleText } from "../../compiler/render/iptablesSave.ts";
 import { mapChange, setDifference } from "../../compiler/update/difference.ts";
 import type { Operation, RuleCommand } from "../../compiler/update/operation.ts";
-import type { Chain, MapSpec, Program, TableProgram } from "../../dataplane/program.ts";
+import type { MapSpec, Program, TableProgram } from "../../dataplane/program.ts";
 
 export interface Difference {
   /** Rules of chains: those that came and those that went. */
@@ -80,11 +80,12 @@ function mapEntries(before: readonly MapSpec[], after: readonly MapSpec[]): numb
 function ruleDifference(before: TableProgram, after: TableProgram): number {
   const counts = new Map<string, number>();
   let differing = 0;
-  const kept = new Set(chainsOf(after).map(({ chain }) => chain));
-  const shared = new Set<Chain>();
+  // One object may be a chain of both families.
+  const kept = new Map(chainsOf(after).map(({ chain, key }) => [key, chain]));
+  const shared = new Set<string>();
   for (const { chain, key, family } of chainsOf(before)) {
-    if (kept.has(chain)) {
-      shared.add(chain);
+    if (kept.get(key) === chain) {
+      shared.add(key);
       continue;
     }
     for (const rule of chain.rules) {
@@ -93,7 +94,7 @@ function ruleDifference(before: TableProgram, after: TableProgram): number {
     }
   }
   for (const { chain, key, family } of chainsOf(after)) {
-    if (shared.has(chain)) continue;
+    if (shared.has(key)) continue;
     for (const rule of chain.rules) {
       const text = `${key}${ruleText(rule, family)}`;
       const left = counts.get(text) ?? 0;

@@ -62,6 +62,7 @@ export function tickingController(
   const policies = new Map(start.model.policies.map((policy) => [policy.key, policy]));
   let ticks = false;
   return {
+    remembers: true,
     get program() {
       return state.program;
     },

@@ -38,6 +38,7 @@ export function liveController(start: ResolvedCluster, options: LiveOptions): Co
   let controller = runController(start, options.policyOrder, sink, options.made);
   let cluster = start;
   return {
+    remembers: true,
     get program() {
       return options.programOf(controller, cluster);
     },
