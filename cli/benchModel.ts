@@ -77,6 +77,8 @@ async function calibrated(
   const proceed = () => progress.step();
   const calibration = await calibrate({ name, variant, environment, seed, passes, proceed });
   await progress.done();
+  if (calibration === undefined)
+    await session.note("stopped before every kind of work was measured once: nothing to fit");
   return calibration?.profile;
 }
 

@@ -8,6 +8,9 @@ import { addMannerFlags, addOutputFlag, type MannerFlags, wholeNumber } from "./
 import { EXIT, UsageError } from "./io.ts";
 import type { Session } from "./session.ts";
 
+/** Longer than a turn of the event loop. */
+const SIGNAL_MS = 20;
+
 interface PeerFlags extends MannerFlags {
   readonly only: readonly string[];
   readonly seed: number;
@@ -44,7 +47,14 @@ async function peers(flags: PeerFlags, session: Session): Promise<void> {
   const rows: PeerRow[] = [];
   for (const peer of chosen) {
     if (io.interrupted.aborted) break;
-    rows.push(await comparePeer(peer, { seed: flags.seed, clock: () => io.now(), runSelf: io.runSelf }));
+    try {
+      rows.push(await comparePeer(peer, { seed: flags.seed, clock: () => io.now(), runSelf: io.runSelf }));
+    } catch (error) {
+      // Ctrl-C reaches the peer as well, whose end is no failure then; what is done is kept. While it is waited for
+      // nothing else runs: our own signal has yet to be heard.
+      await new Promise((resolve) => setTimeout(resolve, SIGNAL_MS));
+      if (!io.interrupted.aborted) throw error;
+    }
     await progress.step();
   }
   await progress.done();

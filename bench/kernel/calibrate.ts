@@ -33,31 +33,45 @@ export interface Calibration {
   readonly observations: readonly (Observation & { readonly name: string })[];
 }
 
-/** Undefined when stopped. Rejects when the kernel cannot be asked. */
+/**
+ * Stopped, it fits what it has; undefined when that is not every experiment at least once. Rejects when the kernel cannot
+ * be asked.
+ */
 export async function calibrate(options: CalibrateOptions): Promise<Calibration | undefined> {
-  const { name, variant, environment, seed, passes, proceed } = options;
-  const found = new Map<string, { readonly counts: Observation["counts"]; readonly measured: number[] }>();
+  const { name, variant, environment, seed, passes } = options;
+  const found: Measured = new Map();
   const node = await PacedNode.start(ATTACHMENT, variant);
   try {
-    for (let pass = 0; pass < passes; pass++) {
-      // There and back, so that a machine that slows down slows all of them alike.
-      for (const experiment of pass % 2 === 0 ? EXPERIMENTS : [...EXPERIMENTS].reverse()) {
-        await node.load(experiment.program);
-        for (const state of STATES[experiment.name] ?? (["established"] as const)) {
-          const key = `${experiment.name}, ${state}`;
-          const known = found.get(key) ?? { counts: countsOf(experiment.program, state), measured: [] };
-          known.measured.push(...(await node.measure(openingOf(0), state, TIMES)));
-          found.set(key, known);
-          if (!(await proceed())) return undefined;
-        }
-      }
-    }
+    await measureAll(node, found, options);
+  } catch (error) {
+    // Ctrl-C reaches the tools that load rules as well: that they end is no failure then.
+    if (await options.proceed()) throw error;
   } finally {
     await node.close();
   }
+  if (found.size < measurementsOf(1) && passes > 0) return undefined;
   const observations = [...found].map(([key, observation]) => ({ name: key, ...observation }));
   const coefficients = fitCosts(observations, { seed });
   return { profile: { name, variant, environment: { ...environment }, coefficients, curves: {} }, observations };
+}
+
+type Measured = Map<string, { readonly counts: Observation["counts"]; readonly measured: number[] }>;
+
+/** Returns early when told to stop. */
+async function measureAll(node: PacedNode, found: Measured, { passes, proceed }: CalibrateOptions): Promise<void> {
+  for (let pass = 0; pass < passes; pass++) {
+    // There and back, so that a machine that slows down slows all of them alike.
+    for (const experiment of pass % 2 === 0 ? EXPERIMENTS : [...EXPERIMENTS].reverse()) {
+      await node.load(experiment.program);
+      for (const state of STATES[experiment.name] ?? (["established"] as const)) {
+        const key = `${experiment.name}, ${state}`;
+        const known = found.get(key) ?? { counts: countsOf(experiment.program, state), measured: [] };
+        known.measured.push(...(await node.measure(openingOf(0), state, TIMES)));
+        found.set(key, known);
+        if (!(await proceed())) return;
+      }
+    }
+  }
 }
 
 const UNTRACKED_WORK: ReadonlySet<string> = new Set(["conntrack untracked", "target notrack"]);
