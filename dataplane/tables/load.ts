@@ -5,6 +5,7 @@ import { maskWord } from "../address.ts";
 import { assertNever } from "../assertNever.ts";
 import type { FamilyTables, Hook, Match, Rule, TableName, TableProgram, Target } from "../program.ts";
 import type { DropReason } from "../verdict.ts";
+import { HEAD, HEAD_WORDS, HeadIndex } from "./headIndex.ts";
 import { loadSets } from "./ipset.ts";
 import { type MatchSurroundings, MatchTable } from "./matches.ts";
 
@@ -40,10 +41,6 @@ export const ACTION = {
   policyDrop: 18,
 } as const;
 
-/** Words of a record in `LoadedTables.heads`, and where its fields begin. */
-export const HEAD_WORDS = 8;
-export const HEAD = { source: 0, destination: 2, protocol: 4, matchStart: 6, matchEnd: 7 } as const;
-
 export interface LoadedChain {
   readonly family: Family;
   readonly table: TableName;
@@ -68,6 +65,8 @@ export interface LoadedChain {
  */
 export interface LoadedTables {
   readonly heads: Int32Array;
+  /** Where long chains go on for a packet. */
+  readonly headIndex: HeadIndex;
   /** The first record of the rule at all, for a trace that wants to name what failed. */
   readonly headStart: Int32Array;
   readonly action: Uint8Array;
@@ -128,7 +127,7 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
       chain.policy === undefined ? ACTION.chainEnd : chain.policy === "drop" ? ACTION.policyDrop : ACTION.policyAccept;
     reasons.push("chain-policy");
   }
-  return tables;
+  return { ...tables, headIndex: new HeadIndex(tables.heads, chains) };
 }
 
 /** The first slot of a built-in chain; undefined when the program has no such chain. */

@@ -16,7 +16,8 @@ import { createResults, DECISION, type DecisionMeaning, type ResultBatch } from 
 import type { NodeRoutes } from "../routes.ts";
 import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, CT_STATES, VERDICT_CODE } from "../verdict.ts";
-import { ACTION, HEAD, HEAD_WORDS, hookStart, type LoadedTables, loadTables } from "./load.ts";
+import { HEAD, HEAD_WORDS, type HeadIndex, holds } from "./headIndex.ts";
+import { ACTION, hookStart, type LoadedTables, loadTables } from "./load.ts";
 
 /** A built-in chain on a packet's way. */
 interface HookCall {
@@ -105,6 +106,9 @@ export type Preparation = (typeof PREPARATION)[keyof typeof PREPARATION];
 
 /** In place of a `CT_STATE_CODE`: the walk itself asks connection tracking. */
 const NOT_LOOKED_UP = -1;
+
+/** Rules whose heads are tried one after the other before the index is asked. */
+const RULES_TRIED = 4;
 
 /** `failedRecord` of a rule that matched, and of one that failed in its head columns. */
 const MATCHED = -1;
@@ -204,6 +208,7 @@ export class TableWalker {
   #begin(row: number): number {
     const packet = this.#packet;
     packet.load(this.#batch, row);
+    this.#tables.headIndex.forget();
     // Before conntrack has seen a packet it has no connection, which is what matches call invalid (conntrack_mt).
     packet.ctState = CT_STATE_CODE.invalid;
     packet.tracked = false;
@@ -317,7 +322,7 @@ export class TableWalker {
 
   /** Walks one built-in chain and returns the slot that ended it: a rule, or the chain's policy. */
   #walkChain(start: number): number {
-    const { heads, matches, action, a, b } = this.#tables;
+    const { heads, headIndex, matches, action, a, b } = this.#tables;
     const packet = this.#packet;
     const stack = this.#stack;
     const tracing = this.#sink !== undefined;
@@ -327,7 +332,7 @@ export class TableWalker {
     let rules = 0;
     this.#chains++;
     for (let slot = start; ; ) {
-      const next = nextHeadMatch(heads, slot, packet);
+      const next = nextHeadMatch(heads, slot, packet, headIndex);
       rules += next - slot + 1;
       if (tracing) for (; slot < next; slot++) this.#traceRule(slot, FAILED_IN_HEAD);
       slot = next;
@@ -493,18 +498,17 @@ export class TableWalker {
 }
 
 /**
- * The first slot from `slot` on whose head holds for the packet. Every chain has one: its end tests nothing. This loop is
- * where most of a long walk is spent, so it is a function of its own that keeps what it reads in registers.
+ * The first slot from `slot` on whose head holds for the packet. Every chain has one: its end tests nothing. Most packets
+ * find it among the next few; those that do not are in a chain that dispatches, which is asked for it.
  */
-function nextHeadMatch(heads: Int32Array, slot: number, packet: CurrentPacket): number {
+function nextHeadMatch(heads: Int32Array, slot: number, packet: CurrentPacket, index: HeadIndex): number {
   const { protocol } = packet;
   const source = packet.family === 4 ? packet.source0 : packet.source3;
   const destination = packet.family === 4 ? packet.destination0 : packet.destination3;
-  for (let at = slot * HEAD_WORDS; ; at += HEAD_WORDS) {
-    if ((source & (heads[at] ?? 0)) !== heads[at + 1]) continue;
-    if ((destination & (heads[at + 2] ?? 0)) !== heads[at + 3]) continue;
-    if ((protocol & (heads[at + 4] ?? 0)) === heads[at + 5]) return at / HEAD_WORDS;
+  for (let near = slot; near < slot + RULES_TRIED; near++) {
+    if (holds(heads, near, source, destination, protocol)) return near;
   }
+  return index.next(slot + RULES_TRIED, source, destination, protocol);
 }
 
 function waysOf(tables: LoadedTables, family: Family): readonly Way[] {
