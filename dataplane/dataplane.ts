@@ -102,9 +102,14 @@ export class Dataplane {
     return this.#evaluator.decision(index);
   }
 
+  /** As `conntrack -L` lists them; not those of maps. */
+  trackedConnections(): Iterable<ConntrackEntry> {
+    return this.#conntrack.entries();
+  }
+
   /** `conntrack --delete` with a filter: forgets the tracked connections that it names; how many. Not those of maps. */
   deleteConnections(isMeant: (entry: ConntrackEntry) => boolean): number {
-    const meant = [...this.#conntrack.entries()].filter(isMeant);
+    const meant = [...this.trackedConnections()].filter(isMeant);
     for (const { icmp, ...entry } of meant) {
       this.#conntrack.delete({
         ...entry,

@@ -184,11 +184,7 @@ export class ConnectionKernel {
 
   /** Everything the namespace's table holds. */
   entries(): readonly ConntrackEntry[] {
-    return this.#oracle
-      .run("cat /proc/net/nf_conntrack")
-      .split("\n")
-      .filter((line) => line !== "")
-      .map(readEntry);
+    return readEntries(this.#oracle.run(LIST_ENTRIES));
   }
 
   /** Runs a shell script in the namespace and returns what it printed. */
@@ -241,6 +237,16 @@ function writtenState(bytes: Uint8Array): Pick<KernelAnswer, "state" | "isReply"
   const service = first >>> 4 === 4 ? second : ((first & 15) << 4) | (second >>> 4);
   const state = Object.entries(STATE_MARKS).find(([, mark]) => mark === (service & STATE_MASK));
   return { state: state?.[0].toLowerCase(), isReply: (service & REPLY_MARK) !== 0 };
+}
+
+/** Prints the table of the namespace it is run in. */
+export const LIST_ENTRIES = "cat /proc/net/nf_conntrack";
+
+export function readEntries(listed: string): readonly ConntrackEntry[] {
+  return listed
+    .split("\n")
+    .filter((line) => line !== "")
+    .map(readEntry);
 }
 
 /** A line of /proc/net/nf_conntrack, which is one of `conntrack -L` with the family in front. */

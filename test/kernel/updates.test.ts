@@ -12,6 +12,7 @@ import { burstsBetween } from "../../compiler/update/events.ts";
 import { NodeState } from "../../compiler/update/nodeState.ts";
 import type { Operation } from "../../compiler/update/operation.ts";
 import { formatAddress } from "../../dataplane/address.ts";
+import type { ConntrackEntry } from "../../dataplane/conntrack/entry.ts";
 import { Fabric } from "../../dataplane/fabric.ts";
 import { makePacket, type Packet, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
 import type { TableProgram } from "../../dataplane/program.ts";
@@ -27,6 +28,7 @@ import { normaliseKubeRouter, ordersOf } from "../realDumps/normaliseKubeRouter.
 import { hasShared } from "../shared.ts";
 import { NODES, STORIES, stateOf, storyClusters, strategyCalled } from "../update/recordings.ts";
 import { SEED } from "./budget.ts";
+import { entryKey, LIST_ENTRIES, readEntries } from "./connectionKernel.ts";
 import { hasKernel } from "./kernel.ts";
 
 /** No rule uses a set any more. To name a table is to create it, so only those that are there. */
@@ -71,6 +73,13 @@ function histories(count: number): readonly (readonly ClusterModel[])[] {
   });
 }
 
+const PORTS = [
+  [PROTOCOL.tcp, 80],
+  [PROTOCOL.tcp, 81],
+  [PROTOCOL.tcp, 8080],
+  [PROTOCOL.udp, 80],
+] as const;
+
 /** Every pair of pods with an end on the node, on a port of each kind. */
 function firstPackets(model: ClusterModel, round: number): readonly Packet[] {
   const pods = model.endpoints
@@ -79,15 +88,23 @@ function firstPackets(model: ClusterModel, round: number): readonly Packet[] {
   return pods.flatMap(({ pod: from, address: source }) =>
     pods.flatMap(({ pod: to, address: destination }) => {
       if (from === to || (from.node !== "node-a" && to.node !== "node-a")) return [];
-      return [80, 81, 8080].map((destinationPort) =>
-        makePacket({ protocol: PROTOCOL.tcp, source, destination, sourcePort: 20_000 + round, destinationPort }),
+      return PORTS.map(([protocol, destinationPort]) =>
+        makePacket({ protocol, source, destination, sourcePort: 20_000 + round, destinationPort }),
       );
     }),
   );
 }
 
 function afterwards(packet: Packet): Packet {
+  if (packet.protocol !== PROTOCOL.tcp) return packet;
   return { ...packet, tcpFlags: TCP_FLAG.A, sequence: packet.sequence + 1, acknowledgment: 1 };
+}
+
+/** What a connection has become, but for what hangs on seconds, which pass in the kernel alone: its end, UDP's assurance. */
+function entryText(entry: ConntrackEntry): string {
+  const { protocol, state = "", seenReply } = entry;
+  const assured = entry.assured && protocol !== PROTOCOL.udp;
+  return `${entryKey(entry)} ${state}${seenReply ? "" : " [UNREPLIED]"}${assured ? " [ASSURED]" : ""}`;
 }
 
 async function follow(strategy: Strategy, models: readonly ClusterModel[]): Promise<number> {
@@ -107,6 +124,9 @@ async function follow(strategy: Strategy, models: readonly ClusterModel[]): Prom
     const lines = (verdicts: readonly string[]) =>
       packets.map((packet, at) => `${formatPacket(packet, formatAddress)} ${verdicts[at]}`);
     expect([what, ...lines(ours)]).toEqual([what, ...lines(kernel)]);
+    const tracked = [...(fabric.nodes[0]?.trackedConnections() ?? [])].map(entryText).toSorted();
+    const wanted = readEntries(node.run(LIST_ENTRIES)).map(entryText).toSorted();
+    expect([what, ...tracked]).toEqual([what, ...wanted]);
     return packets.filter((_, index) => ours[index] === "accept");
   };
   try {
