@@ -9,6 +9,7 @@ import type { Packet } from "../dataplane/packet.ts";
 import { evaluate } from "../reference/evaluate.ts";
 import { type Box, boxesOf, type Tuple } from "./boxes.ts";
 import { NOT_ASKED, type Opening, REFERENCE } from "./lane.ts";
+import type { ServiceSplit } from "./serviceSplit.ts";
 import { type AddressAtom, isOnTheWay, type PacketSpace, packetOf, servicesText, spaceSize } from "./space.ts";
 
 /** Something that has a verdict on first packets of connections, asked one pair of addresses at a time. */
@@ -56,6 +57,8 @@ export function referenceSide({ model }: ResolvedCluster): Side {
 export interface Asked {
   readonly space: PacketSpace;
   readonly tuple: Tuple;
+  /** The tuples that this one stands for, itself among them. */
+  readonly alike: readonly Tuple[];
   readonly packet: Packet;
   /** One for each side, in order. */
   readonly openings: readonly Opening[];
@@ -74,7 +77,9 @@ export interface SpaceWalk {
   readonly limit: number;
   /** Whether packets between these two can be met at all; of others nobody is asked. Absent: all can. */
   meets?(source: IpAddress, destination: IpAddress): boolean;
-  /** Called for every tuple; what differs is the caller's to judge. `"stop"` ends the walk after this tuple. */
+  /** What tuples of a pair may be asked as one; absent: each is asked. */
+  split?(space: PacketSpace): Pick<ServiceSplit, "groupsOf">;
+  /** Called for every tuple that was asked; what differs is the caller's to judge. `"stop"` ends the walk after this tuple. */
   visit(asked: Asked): "stop" | undefined;
   /** So many tuples come next. False: stop before them. */
   proceed?(count: number): Promise<boolean>;
@@ -84,13 +89,15 @@ export interface SpaceWalk {
 export async function walkSpaces(
   spaces: readonly PacketSpace[],
   sides: readonly Side[],
-  { limit, meets, visit, proceed }: SpaceWalk,
+  { limit, meets, split, visit, proceed }: SpaceWalk,
 ): Promise<Coverage> {
   const total = spaces.reduce((sum, space) => sum + spaceSize(space), 0n);
   let tuples = 0;
   let packets = 0n;
   for (const space of spaces) {
     const { addresses, services } = space;
+    const single = services.map((_, service) => [service]);
+    const groups = split?.(space) ?? { groupsOf: () => single };
     for (const [source, from] of addresses.entries()) {
       for (const [destination, to] of addresses.entries()) {
         if (!isOnTheWay(from, to)) continue;
@@ -100,15 +107,20 @@ export async function walkSpaces(
           continue;
         }
         if (tuples >= limit) return { tuples, packets, total };
-        const atoms = services.slice(0, limit - tuples);
-        if (proceed !== undefined && !(await proceed(atoms.length))) return { tuples, packets, total };
-        const asked = atoms.map((atom) => packetOf(from, to, atom));
+        const classes = groups.groupsOf(source, destination).slice(0, limit - tuples);
+        if (proceed !== undefined && !(await proceed(classes.length))) return { tuples, packets, total };
+        const asked = classes
+          .flatMap(([service = 0]) => services[service] ?? [])
+          .map((atom) => packetOf(from, to, atom));
         const answers = sides.map((side) => side.open(asked));
-        for (const [service, packet] of asked.entries()) {
-          const openings = answers.map((one) => one[service] ?? NOT_ASKED);
-          const wish = visit({ space, tuple: { source, destination, service }, packet, openings });
+        for (const [number, packet] of asked.entries()) {
+          const openings = answers.map((one) => one[number] ?? NOT_ASKED);
+          const alike = (classes[number] ?? []).map((service) => ({ source, destination, service }));
+          const [tuple] = alike;
+          if (tuple === undefined) throw new RangeError(`no class ${number} of ${classes.length}`);
+          const wish = visit({ space, tuple, alike, packet, openings });
           tuples++;
-          packets += pairs * (atoms[service]?.size ?? 0n);
+          for (const { service } of alike) packets += pairs * (services[service]?.size ?? 0n);
           if (wish === "stop") return { tuples, packets, total };
         }
       }

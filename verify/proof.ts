@@ -13,6 +13,7 @@ import type { Tuple } from "./boxes.ts";
 import { type Asked, boxTexts, type Coverage, referenceSide, type Side, walkSpaces } from "./exhaustive.ts";
 import { type Lane, NOT_ASKED, type Opening } from "./lane.ts";
 import { meantVerdict, plainVerdict } from "./meant.ts";
+import { ServiceSplit } from "./serviceSplit.ts";
 import { type PacketSpace, packetSpaces } from "./space.ts";
 import { blindSpots } from "./spaceReads.ts";
 
@@ -119,8 +120,9 @@ async function prove(
   const coverage = await walkSpaces(packetSpaces(cluster, programs), sides, {
     limit,
     ...(proceed && { proceed }),
+    split: (space) => new ServiceSplit(cluster, programs, space),
     visit: (asked) => {
-      const { space, tuple, packet } = asked;
+      const { space, alike, packet } = asked;
       const [actual = NOT_ASKED] = asked.openings;
       const expected = judge(asked);
       if (actual.verdict === expected.verdict && actual.answer === expected.answer) return undefined;
@@ -139,7 +141,7 @@ async function prove(
       found.set(key, difference);
       const tuples = difference.tuples.get(space) ?? [];
       difference.tuples.set(space, tuples);
-      tuples.push(tuple);
+      tuples.push(...alike);
       return found.size >= mostDifferences ? "stop" : undefined;
     },
   });

@@ -2,6 +2,7 @@
  * What anybody reads of a packet: the prefixes of addresses, the bounds of ports, the protocols and the types of ICMP that
  * policies and programs distinguish in one family. Where these are complete, the atoms of space.ts are right.
  */
+import type { Endpoint, NetworkPolicy } from "../compiler/model.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import { type Cidr, type Family, hostCidr, parseCidr } from "../dataplane/address.ts";
 import { ICMP_QUESTIONS, ICMPV6_QUESTIONS } from "../dataplane/conntrack/icmp.ts";
@@ -17,6 +18,7 @@ import {
 import { hasPorts, PROTOCOL, parseProtocol } from "../dataplane/packet.ts";
 import type {
   Attachment,
+  IPSetMember,
   MapEntry,
   MapProgram,
   Match,
@@ -92,22 +94,26 @@ export class SpaceReads {
 
   /** What policies, pods and nodes say. Also addresses of pods that are on no pod network: somebody may still read them. */
   cluster({ model }: ResolvedCluster): void {
-    for (const { ingress, egress } of model.policies) {
-      for (const { peers, ports } of [...ingress, ...egress]) {
-        for (const peer of peers) {
-          if (peer.kind === "ipBlock") for (const cidr of [peer.cidr, ...peer.except]) this.prefix(cidr);
-        }
-        for (const { port, endPort, protocol } of ports) {
-          if (typeof port === "number") this.ports(parseProtocol(protocol), port, endPort ?? port);
-        }
-      }
-    }
-    for (const { ports } of model.endpoints) {
-      for (const { port, protocol } of ports) this.ports(parseProtocol(protocol), port, port);
-    }
+    for (const policy of model.policies) this.policy(policy);
+    for (const pod of model.endpoints) this.containers(pod);
     for (const { addresses } of [...model.endpoints, ...model.nodes]) {
       for (const address of addresses) this.prefix(hostCidr(address));
     }
+  }
+
+  policy({ ingress, egress }: NetworkPolicy): void {
+    for (const { peers, ports } of [...ingress, ...egress]) {
+      for (const peer of peers) {
+        if (peer.kind === "ipBlock") for (const cidr of [peer.cidr, ...peer.except]) this.prefix(cidr);
+      }
+      for (const { port, endPort, protocol } of ports) {
+        if (typeof port === "number") this.ports(parseProtocol(protocol), port, endPort ?? port);
+      }
+    }
+  }
+
+  containers({ ports }: Pick<Endpoint, "ports">): void {
+    for (const { port, protocol } of ports) this.ports(parseProtocol(protocol), port, port);
   }
 
   program(program: Program): void {
@@ -131,16 +137,20 @@ export class SpaceReads {
   #tables(program: TableProgram): void {
     for (const { family, members } of program.sets) {
       if (family !== this.family) continue;
-      for (const member of members) {
-        if (member.kind === "set") continue;
-        this.prefix(member.cidr);
-        if (member.kind === "netPort") this.#service(member.protocol, member.port, member.port);
-      }
+      for (const member of members) this.member(member);
     }
-    for (const { matches } of rulesOf(program, this.family)) this.#matches(matches);
+    for (const { matches } of rulesOf(program, this.family)) this.matches(matches);
   }
 
-  #matches(matches: readonly Match[]): void {
+  /** Of a set of the family. */
+  member(member: IPSetMember): void {
+    if (member.kind === "set") return;
+    this.prefix(member.cidr);
+    if (member.kind === "netPort") this.#service(member.protocol, member.port, member.port);
+  }
+
+  /** Of one rule. */
+  matches(matches: readonly Match[]): void {
     const named = matches.find((match) => match.kind === "protocol" && !match.negate);
     const protocol = named?.kind === "protocol" ? named.protocol : undefined;
     for (const match of matches) {

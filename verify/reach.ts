@@ -1,0 +1,162 @@
+/**
+ * Which rules a packet between two addresses can come to, seen from the addresses alone. An over-approximation: protocols,
+ * ports, states and marks are taken to match, and of a chain that is reached in several ways is known only which sources
+ * or which destinations lead there. That is enough for what solutions emit: a chain of its own for each pod.
+ */
+import { cidrContains, formatAddress } from "../dataplane/address.ts";
+import type { Chain, IPSet, Match, Rule, Side, TableProgram } from "../dataplane/program.ts";
+import { AtomSet } from "./atomSet.ts";
+import type { AddressAtom, PacketSpace } from "./space.ts";
+
+/** Packets from one of these, or to one of those. */
+export interface Reach {
+  readonly sources: AtomSet;
+  readonly destinations: AtomSet;
+}
+
+/** Calls `visit` with every rule of the program, of the family of the space, and the packets that can come to it. */
+export function reachRules(program: TableProgram, space: PacketSpace, visit: (rule: Rule, reach: Reach) => void): void {
+  const narrowing = new Narrowing(program, space);
+  for (const { family, tables } of program.families) {
+    if (family !== space.family) continue;
+    for (const { chains } of tables) {
+      const reaches = new Map<string, Reach>();
+      for (const chain of inOrder(chains)) {
+        const reach = chain.policy === undefined ? reaches.get(chain.name) : narrowing.everything;
+        if (reach === undefined) continue;
+        for (const rule of chain.rules) {
+          const own = narrowing.narrow(reach, rule.matches);
+          if (own.sources.isEmpty && own.destinations.isEmpty) continue;
+          visit(rule, own);
+          const { target } = rule;
+          if (target?.kind !== "jump" && target?.kind !== "goto") continue;
+          const before = reaches.get(target.chain);
+          reaches.set(
+            target.chain,
+            before === undefined
+              ? own
+              : {
+                  sources: before.sources.or(own.sources),
+                  destinations: before.destinations.or(own.destinations),
+                },
+          );
+        }
+      }
+    }
+  }
+}
+
+/** Each chain after those that jump to it; programs with loops are refused. */
+function inOrder(chains: readonly Chain[]): readonly Chain[] {
+  const named = new Map(chains.map((chain) => [chain.name, chain]));
+  const done = new Set<Chain>();
+  const backwards: Chain[] = [];
+  const enter = (chain: Chain): void => {
+    if (done.has(chain)) return;
+    done.add(chain);
+    for (const { target } of chain.rules) {
+      const next = target?.kind === "jump" || target?.kind === "goto" ? named.get(target.chain) : undefined;
+      if (next !== undefined) enter(next);
+    }
+    backwards.push(chain);
+  };
+  for (const chain of chains) enter(chain);
+  return backwards.reverse();
+}
+
+/** What matches leave of a reach. */
+class Narrowing {
+  readonly everything: Reach;
+  readonly #program: TableProgram;
+  readonly #atoms: readonly AddressAtom[];
+  readonly #sets: ReadonlyMap<string, IPSet>;
+  readonly #members = new Map<string, AtomSet>();
+  readonly #all: AtomSet;
+  readonly #none: AtomSet;
+
+  constructor(program: TableProgram, { addresses }: PacketSpace) {
+    this.#program = program;
+    this.#atoms = addresses;
+    this.#sets = new Map(program.sets.map((set) => [set.name, set]));
+    this.#none = new AtomSet(addresses.length);
+    this.#all = this.#none.not();
+    this.everything = { sources: this.#all, destinations: this.#none };
+  }
+
+  narrow(reach: Reach, matches: readonly Match[]): Reach {
+    const told = matches.flatMap((match) => this.#told(match) ?? []);
+    // The narrowest first: what is known of all packets becomes what the first of them says.
+    told.sort((a, b) => a.atoms.size - b.atoms.size);
+    let { sources, destinations } = reach;
+    for (const { side, atoms } of told) {
+      if (side === "source") sources = sources.and(atoms);
+      else if (sources.size < this.#atoms.length) destinations = destinations.and(atoms);
+      else [sources, destinations] = [this.#none, atoms];
+    }
+    return { sources, destinations };
+  }
+
+  /** The atoms that a match can hold for; undefined: it says nothing about addresses, or nothing that is sure. */
+  #told(match: Match): { readonly side: Side; readonly atoms: AtomSet } | undefined {
+    switch (match.kind) {
+      case "address": {
+        const within = this.#atoms.map(
+          ({ prefix }) => prefix.prefixLength >= match.cidr.prefixLength && cidrContains(match.cidr, prefix),
+        );
+        const atoms = AtomSet.of(within);
+        return { side: match.side, atoms: match.negate ? atoms.not() : atoms };
+      }
+      case "set": {
+        const side = match.sides[0];
+        if (match.negate || side === undefined) return undefined;
+        return { side, atoms: this.#membersOf(match.set) };
+      }
+      case "interface": {
+        const pods = match.negate ? undefined : this.#podsBehind(match.name);
+        return pods && { side: match.side === "in" ? "source" : "destination", atoms: pods };
+      }
+      case "physdev": {
+        // Of two tests one is enough to know.
+        const test = match.in ?? match.out;
+        const pods = test === undefined || test.negate ? undefined : this.#podsBehind(test.name);
+        return pods && { side: match.in === undefined ? "destination" : "source", atoms: pods };
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  /** Atoms that some member covers, exceptions of the set among them. */
+  #membersOf(name: string): AtomSet {
+    const known = this.#members.get(name);
+    if (known !== undefined) return known;
+    let atoms = this.#none;
+    this.#members.set(name, atoms);
+    for (const member of this.#sets.get(name)?.members ?? []) {
+      if (member.kind === "set") {
+        atoms = atoms.or(this.#membersOf(member.set));
+        continue;
+      }
+      const { cidr } = member;
+      const covered = this.#atoms.map(
+        ({ prefix }) =>
+          prefix.family === cidr.family && prefix.prefixLength >= cidr.prefixLength && cidrContains(cidr, prefix),
+      );
+      atoms = atoms.or(AtomSet.of(covered));
+    }
+    this.#members.set(name, atoms);
+    return atoms;
+  }
+
+  /** The pods that hang on interfaces of the name; undefined: others may come by one of them. */
+  #podsBehind(name: string): AtomSet | undefined {
+    const isMeant = (device: string | undefined) =>
+      device !== undefined && (name.endsWith("+") ? device.startsWith(name.slice(0, -1)) : device === name);
+    const { pods, uplink, bridge, remotePodsPort } = this.#program.attachment;
+    if ([uplink, bridge, remotePodsPort].some(isMeant)) return undefined;
+    const addresses = new Set(
+      pods.filter((pod) => isMeant(pod.interface)).flatMap((pod) => pod.addresses.map(formatAddress)),
+    );
+    return AtomSet.of(this.#atoms.map(({ representative }) => addresses.has(formatAddress(representative))));
+  }
+}
