@@ -7,17 +7,21 @@ import type { Family } from "../dataplane/address.ts";
 import { hasPorts } from "../dataplane/packet.ts";
 import type { Port } from "../traffic/generate/sessions.ts";
 import type { Lane } from "./lane.ts";
+import { MapPorts } from "./portsInMaps.ts";
 import { blindSpots, SpaceReads } from "./spaceReads.ts";
 
 /**
  * Names the class of a port: first packets of connections that differ in nothing but ports of one class get one verdict
- * from the lane. Each port is alone where programs read what the space is silent about, such as rates of packets, and where
- * they are maps: reading all entries of a tuple map takes longer than asking it.
+ * from the lane. Each port is alone where programs read what the space is silent about, such as rates of packets.
  */
 export function portClasses(lane: Lane, cluster: ResolvedCluster, family: Family): (port: Port) => string {
   const { programs } = lane;
-  if (programs.some(({ kind }) => kind === "maps") || blindSpots(programs).length > 0)
-    return ({ protocol, port }) => `${protocol}/${port}`;
+  const maps = programs.filter((program) => program.kind === "maps");
+  if (maps.length > 0 && maps.length === programs.length) {
+    const ports = new MapPorts(maps);
+    return (port) => (hasPorts(port.protocol) ? ports.classOf(port) : String(port.protocol));
+  }
+  if (maps.length > 0 || blindSpots(programs).length > 0) return ({ protocol, port }) => `${protocol}/${port}`;
   const reads = new SpaceReads(family);
   // The reference has no programs: it reads the policies themselves.
   if (programs.length === 0) reads.cluster(cluster);

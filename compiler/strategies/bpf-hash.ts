@@ -10,10 +10,10 @@ import { type Cidr, cidrContains, compareCidrs, formatCidr, hostCidr } from "../
 import {
   BLOCK_KEY_BYTES,
   encodeBlockKey,
-  encodeTupleKey,
   encodeTupleValue,
   TUPLE_KEY_BYTES,
   TUPLE_VALUE_BYTES,
+  writeTupleKey,
 } from "../../dataplane/maps/layout.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
@@ -159,18 +159,22 @@ class DirectionMaps {
     group.blocks.push(block);
   }
 
+  /** Tens of thousands: their keys share one buffer. */
   get exact(): readonly MapEntry[] {
-    return [...this.#exact.values()]
-      .sort((a, b) => compareCidrs(a.peer, b.peer))
-      .flatMap(({ peer, origins }) =>
-        [...origins]
-          .sort(([a], [b]) => a - b)
-          .map(([key, origin]) => ({
-            key: encodeTupleKey({ peer, protocol: Math.floor(key / PORTS), port: key % PORTS }),
-            value: ACCEPT,
-            origin,
-          })),
-      );
+    const peers = [...this.#exact.values()].sort((a, b) => compareCidrs(a.peer, b.peer));
+    const count = peers.reduce((sum, { origins }) => sum + origins.size, 0);
+    const keys = new Uint8Array(count * TUPLE_KEY_BYTES);
+    const view = new DataView(keys.buffer);
+    const entries: MapEntry[] = [];
+    for (const { peer, origins } of peers) {
+      for (const code of Float64Array.from(origins.keys()).sort()) {
+        const offset = entries.length * TUPLE_KEY_BYTES;
+        writeTupleKey(view, offset, { peer, protocol: Math.floor(code / PORTS), port: code % PORTS });
+        const key = keys.subarray(offset, offset + TUPLE_KEY_BYTES);
+        entries.push({ key, value: ACCEPT, origin: origins.get(code) ?? "" });
+      }
+    }
+    return entries;
   }
 
   /**
@@ -341,10 +345,14 @@ function addRule(maps: DirectionMaps, cluster: ResolvedCluster, { pod, direction
     const origin = peerPath(policy, direction, rule.index, peer.index);
     if (peer.kind === "ipBlock") addBlock({ cidr: peer.cidr, except: peer.except, origin }, rule.ports);
     else {
-      const portsOf = (other: Endpoint) =>
+      const keysFor = (other: Endpoint) =>
         rule.ports.length === 0
           ? [EVERY_PORT]
           : rule.ports.flatMap((port) => portKeys(port, direction === "ingress" ? pod : other));
+      // Names alone differ from peer to peer, and only where the peer is the destination.
+      const differs = direction === "egress" && rule.ports.some(({ port }) => typeof port === "string");
+      const ofAll = keysFor(pod);
+      const portsOf = differs ? keysFor : () => ofAll;
       addPods(peer.members, portsOf, origin);
     }
   }

@@ -184,12 +184,18 @@ export interface TupleMapKey {
 }
 
 /** `peer` is a host prefix. */
-export function encodeTupleKey({ peer, protocol, port }: TupleMapKey): Uint8Array {
+export function encodeTupleKey(key: TupleMapKey): Uint8Array {
   const bytes = new Uint8Array(TUPLE_KEY_BYTES);
-  const view = new DataView(bytes.buffer);
-  for (const [index, word] of peer.words.entries()) view.setInt32(4 * index, word, false);
-  view.setInt32(16, tuplePortWord(peer.family, protocol, port), false);
+  writeTupleKey(new DataView(bytes.buffer), 0, key);
   return bytes;
+}
+
+/** The same into a buffer of many keys. */
+export function writeTupleKey(view: DataView, offset: number, { peer, protocol, port }: TupleMapKey): void {
+  for (let index = 0; index < peer.words.length; index++) {
+    view.setInt32(offset + 4 * index, peer.words[index] as number, false);
+  }
+  view.setInt32(offset + 16, tuplePortWord(peer.family, protocol, port), false);
 }
 
 export function encodeBlockKey({ peer, protocol, port }: TupleMapKey): Uint8Array {
