@@ -46,10 +46,14 @@ function stepObject(step: TimelineStep) {
     })),
     turned: transients.turned,
     coverage: transients.concerned === 0 ? 1 : transients.followed / transients.concerned,
-    connections: { survive: connections.survive, cut: connections.cut, inherited: connections.inherited },
+    connections: connectionCounts(connections),
     flushes: visible.flushes,
     lapses: step.lapses.map(({ lapse: { name, summary, setting }, isMade }) => ({ name, isMade, setting, summary })),
   };
+}
+
+function connectionCounts({ survive, cut, inherited, stalled, isSampled }: TimelineStep["connections"]) {
+  return { survive, cut, inherited, stalled, ...(isSampled && { isSampled }) };
 }
 
 export function endText({ pod, node, prefix, representative }: Transient["source"]): string {

@@ -16,7 +16,7 @@ function sectionOf({ strategy, node, steps }: Lived): readonly string[] {
   const notches = steps.flatMap((step) => {
     const { operations } = numberedOperations(step.operations);
     const windows = windowsOf(step);
-    const { survive, cut, inherited } = step.connections;
+    const { survive, stalled, cut, inherited } = step.connections;
     return [undefined, ...operations].map((operation, index) => {
       const open = windows.filter(({ from, to }) => Math.floor(Number(from)) <= index && index < Math.ceil(Number(to)));
       const isLast = index === operations.length;
@@ -35,7 +35,11 @@ function sectionOf({ strategy, node, steps }: Lived): readonly string[] {
             `<p class="${window.kind === "outage" ? "drop" : "reject"}">${window.kind}: ${escapeHtml(windowText(window))}</p>`,
         ),
         ...(index === 0 ? step.lapses.map((met) => `<p class="reject">lapse ${escapeHtml(lapseText(met))}</p>`) : []),
-        ...(isLast ? [`<p>connections: ${survive} survive, ${cut} cut, ${inherited} inherited</p>`] : []),
+        ...(isLast
+          ? [
+              `<p>connections: ${survive} survive (${stalled} of them stalled in between), ${cut} cut, ${inherited} inherited</p>`,
+            ]
+          : []),
         "</li>",
       ].join("");
     });
