@@ -20,11 +20,14 @@ export class AddressTable {
   #mask: number;
   #size = 0;
 
-  constructor(family: Family) {
+  /** `expected`: how many keys are to come; more or fewer may. */
+  constructor(family: Family, expected = 0) {
     this.family = family;
     this.#stride = family === 4 ? 3 : 6;
-    this.#mask = 7;
-    this.#records = new Int32Array(8 * this.#stride);
+    let places = 8;
+    while (places < expected * 2) places *= 2;
+    this.#mask = places - 1;
+    this.#records = new Int32Array(places * this.#stride);
   }
 
   get size(): number {
@@ -78,7 +81,7 @@ export class AddressTable {
   #slot6(word0: number, word1: number, word2: number, word3: number, extra: number): number {
     const records = this.#records;
     const mask = this.#mask;
-    let record = hash4(Math.imul(word0 ^ Math.imul(word1, 0x85ebca6b), 0xc2b2ae35) ^ word2 ^ hash4(word3, 0), extra);
+    let record = hash6(word0, word1, word2, word3, extra);
     for (record &= mask; ; record = (record + 1) & mask) {
       const at = record * 6;
       if (records[at + 5] === 0) return at;
@@ -101,22 +104,28 @@ export class AddressTable {
     this.#records[at + addressWords + 1] = value + 1;
   }
 
+  /** Moves all records to twice as many places. Word by word: a view of each record would cost more than to move it. */
   #grow(): void {
     const old = this.#records;
     const stride = this.#stride;
     this.#mask = this.#mask * 2 + 1;
-    this.#records = new Int32Array((this.#mask + 1) * stride);
+    const records = new Int32Array((this.#mask + 1) * stride);
     for (let at = 0; at < old.length; at += stride) {
-      const stored = old[at + stride - 1] ?? 0;
-      if (stored === 0) continue;
-      const words = old.subarray(at, at + stride - 2);
-      const extra = old[at + stride - 2] ?? 0;
-      const free = this.#slot(words[0] ?? 0, words[1] ?? 0, words[2] ?? 0, words[3] ?? 0, extra);
-      this.#records.set(words, free);
-      this.#records[free + stride - 2] = extra;
-      this.#records[free + stride - 1] = stored;
+      if (old[at + stride - 1] === 0) continue;
+      const hash =
+        stride === 3
+          ? hash4(old[at] ?? 0, old[at + 1] ?? 0)
+          : hash6(old[at] ?? 0, old[at + 1] ?? 0, old[at + 2] ?? 0, old[at + 3] ?? 0, old[at + 4] ?? 0);
+      let free = (hash & this.#mask) * stride;
+      while (records[free + stride - 1] !== 0) free = free + stride === records.length ? 0 : free + stride;
+      for (let word = 0; word < stride; word++) records[free + word] = old[at + word] ?? 0;
     }
+    this.#records = records;
   }
+}
+
+function hash6(word0: number, word1: number, word2: number, word3: number, extra: number): number {
+  return hash4(Math.imul(word0 ^ Math.imul(word1, 0x85ebca6b), 0xc2b2ae35) ^ word2 ^ hash4(word3, 0), extra);
 }
 
 /** Mixes two words so that neighbours in a subnet land apart: the finaliser of MurmurHash3 (public domain). */

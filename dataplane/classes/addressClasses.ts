@@ -228,8 +228,8 @@ export class AddressClasses {
     for (let at = 0; at < old.length; at += record) {
       const stored = old[at + record - 1] ?? 0;
       if (stored === 0) continue;
-      const [word0 = 0, word1 = 0, word2 = 0, word3 = 0] = old.subarray(at, at + record - 1);
-      this.#put(word0, word1, word2, word3, stored - 1);
+      if (record === RECORD4) this.#put(old[at] ?? 0, 0, 0, 0, stored - 1);
+      else this.#put(old[at] ?? 0, old[at + 1] ?? 0, old[at + 2] ?? 0, old[at + 3] ?? 0, stored - 1);
       this.#size++;
     }
   }

@@ -87,7 +87,7 @@ class HashSet implements LoadedSet {
     this.name = set.name;
     this.#family = set.family;
     this.#hasPorts = set.type === "hash:ip,port" || set.type === "hash:net,port";
-    this.#table = new AddressTable(set.family);
+    this.#table = new AddressTable(set.family, set.members.length);
     const lengths = new Set<number>();
     for (const member of set.members) {
       this.#checkMember(member);
