@@ -35,7 +35,7 @@ interface FuzzFlags extends MannerFlags {
 const DEFAULT_SECONDS = 60;
 
 /** What `--target` can name. */
-const TARGETS = ["clusters", "histories", ...FORMATS.map(({ name }) => name)];
+const TARGETS = ["clusters", "labels", "histories", ...FORMATS.map(({ name }) => name)];
 
 export function define(command: Command, session: Session): void {
   addOutputFlag(addMannerFlags(command), ["table", "json"])

@@ -13,12 +13,14 @@ import { type Contest, FreshCourt, type Outsider, Trial } from "../../verify/fuz
 import { Coverage } from "../../verify/fuzz/coverage.ts";
 import { edgePackets } from "../../verify/fuzz/edges.ts";
 import { type Finding, findingFiles } from "../../verify/fuzz/finding.ts";
+import { LabelTarget } from "../../verify/fuzz/labelTarget.ts";
 import { fromText, minimize } from "../../verify/fuzz/minimize.ts";
 import { mutateCluster } from "../../verify/fuzz/mutate.ts";
 import { partsFrom } from "../../verify/fuzz/parts.ts";
 import type { FuzzEvent } from "../../verify/fuzz/target.ts";
 import { Random } from "../../verify/kernel/random.ts";
 import { mutated, TABLE_MUTANTS } from "../mutants/proofMutants.ts";
+import { PLANTED } from "../mutants/proofTable.ts";
 
 /** Clusters after up to so many changes. */
 function changedClusters(count: number, seed: number): readonly ClusterModel[] {
@@ -170,5 +172,32 @@ describe("an outsider", () => {
       packets.map((_, index) => (actual(index) === "reject" ? "drop" : actual(index))),
     );
     expect(await court.holdOutside(kubeRouter, silent, trial)).toBeUndefined();
+  });
+});
+
+describe("labels", () => {
+  const targetFor = (accused: readonly Strategy[]) =>
+    new LabelTarget({
+      random: new Random(7),
+      contests: contestsOf(accused, [{ kind: "reference" }]),
+      coverage: new Coverage(),
+    });
+  /** Of the first run that has any. */
+  const suspectsOf = (target: LabelTarget, runs: number) => {
+    for (let count = 0; count < runs; count++) {
+      const suspects = target.step().filter(({ kind }) => kind === "suspect");
+      if (suspects.length > 0) return suspects;
+    }
+    return [];
+  };
+
+  it("agree with the API text, also through text", () => {
+    expect(suspectsOf(targetFor(STRATEGIES), 66)).toEqual([]);
+  });
+
+  it("find a selector that is read wrongly", () => {
+    const bug = PLANTED.find(({ name }) => name === "a podSelector alone looks into every namespace");
+    if (bug === undefined) throw new Error("no such mutant");
+    expect(suspectsOf(targetFor([bug.plant(kubeRouter)]), 300).length).toBeGreaterThan(0);
   });
 });

@@ -22,6 +22,7 @@ import { judgeConnections } from "../kernel/connectionCampaign.ts";
 import { ConnectionKernel } from "../kernel/connectionKernel.ts";
 import { hasKernel } from "../kernel/kernel.ts";
 import { CONNTRACK_MUTANTS, EVALUATOR_MUTANTS, RENDERER_MUTANTS, STRATEGY_MUTANTS } from "./kernelMutants.ts";
+import { noteCaught } from "./kernelNotes.ts";
 import { type MutantLoader, mutate, type SourceMutant, sourceOf, startMutantLoader } from "./mutantLoader.ts";
 
 /**
@@ -128,7 +129,9 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
     it.each(sampled(EVALUATOR_MUTANTS, SAMPLE))("$name", { timeout: 600_000 }, async (mutant) => {
       const { Fabric: Mutated } = await loader.load(mutant, "dataplane/fabric.ts");
       const mutated: Accused = (loaded, fabricOptions) => new Mutated(loaded, fabricOptions);
-      expect(await accuse(mutated, MOST_PROGRAMS)).toBeDefined();
+      const caught = await accuse(mutated, MOST_PROGRAMS);
+      noteCaught(mutant, caught);
+      expect(caught).toBeDefined();
     });
 
     it.each(sampled(RENDERER_MUTANTS, SAMPLE))("(as text) $name", { timeout: 600_000 }, async (mutant) => {
@@ -141,14 +144,16 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
           try {
             await judge.load([{ program, text }]);
           } catch (error) {
-            return String(error); // the kernel refuses the text
+            return `program ${index}: ${error}`; // the kernel refuses the text
           }
           const [difference] = (await judge.run(packetsFor(index))).differences;
           if (difference !== undefined) return `program ${index}: ${difference.because.join("; ")}`;
         }
         return undefined;
       };
-      expect(await sign()).toBeDefined();
+      const caught = await sign();
+      noteCaught(mutant, caught);
+      expect(caught).toBeDefined();
     });
   });
 
@@ -182,7 +187,9 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
       const { strategyNamed: mutated } = await loader.load(mutant, "compiler/strategies/registry.ts");
       const mistaken = mutated(mutant.strategy);
       if (strategy === undefined || mistaken === undefined) throw new Error(`no strategy ${mutant.strategy}`);
-      expect(await judgeAll(strategy, mistaken)).toBeDefined();
+      const caught = await judgeAll(strategy, mistaken);
+      noteCaught(mutant, caught);
+      expect(caught).toBeDefined();
     });
   });
 
@@ -206,7 +213,7 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
           try {
             await judgeThem(kernel, { kind, packets: 2500, seed: SEED + round, conntrack: {} });
           } catch (error) {
-            return String(error);
+            return `round ${round}: ${error}`;
           }
         }
       }
@@ -219,7 +226,9 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
 
     it.each(sampled(CONNTRACK_MUTANTS, SAMPLE))("$name", { timeout: 600_000 }, async (mutant: SourceMutant) => {
       const { judgeConnections: mutated } = await loader.load(mutant, "test/kernel/connectionCampaign.ts");
-      expect(await judgeAll(mutated, MOST_ROUNDS)).toBeDefined();
+      const caught = await judgeAll(mutated, MOST_ROUNDS);
+      noteCaught(mutant, caught);
+      expect(caught).toBeDefined();
     });
   });
 });

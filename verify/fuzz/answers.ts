@@ -6,6 +6,7 @@ import { renderIpsetSave } from "../../compiler/render/ipsetSave.ts";
 import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import type { Engine } from "../../dataplane/dataplane.ts";
 import { createFabricResults, Fabric, type FabricResults } from "../../dataplane/fabric.ts";
 import { appendPacket, createBatch, type Packet } from "../../dataplane/packet.ts";
 import type { Program, TableProgram } from "../../dataplane/program.ts";
@@ -54,13 +55,18 @@ const MOST_LOADS = 500;
 export class FreshPusher {
   readonly #batch = createBatch(ROOM);
   readonly #results = createFabricResults(ROOM);
+  readonly #engine: Engine;
   #fabric: Fabric | undefined;
   #loads = 0;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
 
   push(programs: readonly Program[], packets: readonly Packet[]): FreshAnswers {
     if (packets.length > ROOM) throw new RangeError(`${packets.length} packets at once, room for ${ROOM}`);
     if (this.#fabric === undefined || this.#loads++ > MOST_LOADS) {
-      this.#fabric = new Fabric(programs);
+      this.#fabric = new Fabric(programs, { engine: this.#engine });
       this.#loads = 0;
     } else {
       this.#fabric.load(programs);

@@ -15,6 +15,7 @@ import { contentName, type Finding, findingFiles } from "./finding.ts";
 import { FORMATS, formatNamed } from "./formats.ts";
 import { HistoryTarget, tryHistory } from "./historyTarget.ts";
 import { InputTarget, type Meter } from "./inputTarget.ts";
+import { LabelTarget } from "./labelTarget.ts";
 import { minimize } from "./minimize.ts";
 import { partsFrom } from "./parts.ts";
 import type { FuzzEvent, FuzzTarget, Suspect } from "./target.ts";
@@ -87,13 +88,20 @@ export class Campaign {
       settings.against.map((name) => againstOf(name, hire)),
     );
     this.#clusters = new ClusterTarget({ random, contests, coverage: this.#coverage });
+    const labels = new LabelTarget({
+      random,
+      contests: contestsOf(settings.strategies.map(known), [{ kind: "reference" }]),
+      coverage: this.#coverage,
+    });
     const source = { random, parts: partsFrom(random) };
     this.#inputs = FORMATS.filter(({ name }) => settings.targets.includes(name)).map(
       (format) => new InputTarget({ format, source, coverage: this.#coverage, meter }),
     );
     const accused = settings.strategies.map(known);
     const histories = new HistoryTarget({ random, accused, coverage: this.#coverage, corpus: this.#clusters.corpus });
-    this.#targets = [this.#clusters, histories, ...this.#inputs].filter(({ name }) => settings.targets.includes(name));
+    this.#targets = [this.#clusters, labels, histories, ...this.#inputs].filter(({ name }) =>
+      settings.targets.includes(name),
+    );
   }
 
   /** Kept by another job, or before. */

@@ -94,7 +94,7 @@ export class ClusterTarget implements FuzzTarget {
   }
 }
 
-function suspectOf(
+export function suspectOf(
   subject: FuzzCase,
   { contest, disagreement, said }: Pick<Suspect, "contest" | "disagreement"> & { readonly said: readonly string[] },
 ): Suspect {

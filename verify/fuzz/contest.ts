@@ -3,6 +3,7 @@
 import { type ResolvedCluster, resolvePolicies } from "../../compiler/resolve.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import { assertNever } from "../../dataplane/assertNever.ts";
+import type { Engine } from "../../dataplane/dataplane.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import type { Program } from "../../dataplane/program.ts";
 import type { Verdict } from "../../dataplane/verdict.ts";
@@ -101,8 +102,13 @@ export class Trial {
 
 /** Holds contests about first packets. Stateful only in the columns it keeps. */
 export class FreshCourt {
-  readonly #accused = new FreshPusher();
-  readonly #against = new FreshPusher();
+  readonly #accused: FreshPusher;
+  readonly #against: FreshPusher;
+
+  constructor(engine: Engine = "memo") {
+    this.#accused = new FreshPusher(engine);
+    this.#against = new FreshPusher(engine);
+  }
 
   /** The first packet about which the two disagree; features of the programs and decisions go to `coverage`. */
   hold({ accused, against }: Contest, trial: Trial, coverage?: Coverage): Disagreement | undefined {

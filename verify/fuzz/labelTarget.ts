@@ -1,0 +1,104 @@
+/**
+ * Clusters and their matrix at the level of labels, as fast as they can be had: who may speak to whom, every pod to every
+ * other one on one port of three, a strategy against the API text. The corners of addresses, ports, text and engines are
+ * the other targets'; this one is for corners of selectors, namespaces and types, of which there are many and cheap ones.
+ *
+ * What makes it lean: one strategy a cluster, in turn; one node; the walk itself, since learning classes costs more than the few
+ * packets of a matrix; the reference asked with the few pods and policies that have a say; no features of programs but
+ * of every sixteenth, no packets beside the matrix; the programs' text read again only every `TEXT_STRIDE`-th time.
+ */
+import type { ClusterModel } from "../../compiler/model.ts";
+import { isOnPodNetwork } from "../../compiler/model.ts";
+import type { IpAddress } from "../../dataplane/address.ts";
+import { makePacket, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
+import { evaluate } from "../../reference/evaluate.ts";
+import { type FuzzCase, packetSteps } from "./case.ts";
+import { type ClusterTargetOptions, suspectOf } from "./clusterTarget.ts";
+import { type Contest, FreshCourt, Trial, thrownBy } from "./contest.ts";
+import { ClusterCorpus, clusterFiles } from "./corpus.ts";
+import { inputFeatures } from "./coverage.ts";
+import { PORTS } from "./domain.ts";
+import { mutateCluster } from "./mutate.ts";
+import { type Parts, partsFrom } from "./parts.ts";
+import type { FuzzEvent, FuzzTarget } from "./target.ts";
+
+/** The programs of one run in so many are looked at for features. */
+const LOOK_STRIDE = 16;
+/** and of one in so many also held against their own text. */
+const TEXT_STRIDE = 64;
+
+export class LabelTarget implements FuzzTarget {
+  readonly name = "labels";
+  readonly corpus = new ClusterCorpus();
+  readonly #options: ClusterTargetOptions;
+  readonly #parts: Parts;
+  readonly #court = new FreshCourt("walk");
+  #count = 0;
+
+  constructor(options: ClusterTargetOptions) {
+    this.#options = options;
+    this.#parts = partsFrom(options.random);
+  }
+
+  step(): readonly FuzzEvent[] {
+    const { random, contests, coverage } = this.#options;
+    const contest = contests[this.#count++ % contests.length];
+    if (contest === undefined) throw new Error("nobody is accused");
+    const kept = random.oneIn(4) ? undefined : this.corpus.pick(random);
+    const drawn =
+      kept === undefined
+        ? this.#parts.cluster()
+        : mutateCluster(kept, this.corpus.pick(random), { random, parts: this.#parts });
+    const model = onOneNode(drawn);
+    inputFeatures(model, coverage);
+    const packets = matrixOf(model, random.pick(PORTS));
+    const subject: FuzzCase = { model, steps: packetSteps(packets), fresh: true };
+    const looks = this.#count % LOOK_STRIDE === 0;
+    const events: FuzzEvent[] = [];
+    const asked: Contest[] = [contest];
+    if (this.#count % TEXT_STRIDE === 0) asked.push({ accused: contest.accused, against: { kind: "import" } });
+    let trial: Trial;
+    try {
+      trial = new Trial(subject);
+    } catch (error) {
+      const disagreement = thrownBy({ accused: contest.accused.name, against: "resolve" }, error);
+      return [{ kind: "suspect", suspect: suspectOf(subject, { contest, disagreement, said: [] }) }];
+    }
+    for (const one of asked) {
+      const disagreement = this.#court.hold(one, trial, looks ? coverage : undefined);
+      if (disagreement === undefined) continue;
+      const packet = disagreement.step === undefined ? undefined : packets[disagreement.step];
+      const said = packet === undefined ? [] : evaluate(model, packet).because;
+      events.push({ kind: "suspect", suspect: suspectOf(subject, { contest: one, disagreement, said }) });
+    }
+    events.push({ kind: "ran", runs: asked.length });
+    if (coverage.take() > 0) {
+      this.corpus.add(model);
+      events.push({ kind: "kept", files: clusterFiles(model, packets) });
+    }
+    return events;
+  }
+}
+
+/** All pods on the first node: labels know no nodes, and each further one is another program. */
+function onOneNode(model: ClusterModel): ClusterModel {
+  const [node] = model.nodes;
+  if (node === undefined) return model;
+  return { ...model, nodes: [node], endpoints: model.endpoints.map((pod) => ({ ...pod, node: node.name })) };
+}
+
+/** Every pod to every other one, each family, to one port; senders speak from ports of their own. */
+function matrixOf({ endpoints }: ClusterModel, destinationPort: number): readonly Packet[] {
+  const packets: Packet[] = [];
+  const addresses = endpoints.flatMap((pod): readonly IpAddress[] => (isOnPodNetwork(pod) ? pod.addresses : []));
+  for (const [from, source] of addresses.entries()) {
+    for (const [to, destination] of addresses.entries()) {
+      if (from === to || source.family !== destination.family) continue;
+      const sourcePort = FIRST_CLIENT + packets.length;
+      packets.push(makePacket({ protocol: PROTOCOL.tcp, source, destination, sourcePort, destinationPort }));
+    }
+  }
+  return packets;
+}
+
+const FIRST_CLIENT = 20_000;
