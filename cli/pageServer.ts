@@ -9,10 +9,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { gzip } from "node:zlib";
+import { brotliCompress, gzip } from "node:zlib";
 import type { ManifestFile } from "../compiler/manifest/parse.ts";
 
-const compress = promisify(gzip);
+/** By the name of the coding, the smallest first. */
+const CODINGS = [
+  ["br", promisify<Buffer, Buffer>(brotliCompress)],
+  ["gzip", promisify<Buffer, Buffer>(gzip)],
+] as const;
 
 const HOST = "127.0.0.1";
 
@@ -159,6 +163,20 @@ async function pageFile(name: string): Promise<Buffer | undefined> {
   }
 }
 
+/** Bodies compressed already: the best compression takes a second, which only the first browser has to wait for. */
+const COMPRESSED = new Map<string, Promise<Buffer>>();
+/** More than the build has files; manifests that change put their texts in as well. */
+const MOST_COMPRESSED = 32;
+
+function remembered(key: string, compress: () => Promise<Buffer>): Promise<Buffer> {
+  const known = COMPRESSED.get(key);
+  if (known !== undefined) return known;
+  if (COMPRESSED.size >= MOST_COMPRESSED) COMPRESSED.clear();
+  const made = compress();
+  COMPRESSED.set(key, made);
+  return made;
+}
+
 interface Body {
   /** By the ending of the name. */
   readonly type: string;
@@ -177,11 +195,12 @@ async function send(request: IncomingMessage, response: ServerResponse, { type, 
     response.writeHead(304, headers).end();
     return;
   }
-  const isGzip = /\bgzip\b/.test(request.headers["accept-encoding"] ?? "");
-  const sent = isGzip ? await compress(body) : body;
+  const accepted = (request.headers["accept-encoding"] ?? "").toString().split(/[\s,]+/);
+  const [coding, compress] = CODINGS.find(([name]) => accepted.includes(name)) ?? [];
+  const sent = compress === undefined ? body : await remembered(`${coding} ${tag}`, () => compress(body));
   response.writeHead(200, {
     ...headers,
-    ...(isGzip && { "Content-Encoding": "gzip" }),
+    ...(coding !== undefined && { "Content-Encoding": coding }),
     "Content-Length": sent.length,
   });
   response.end(request.method === "HEAD" ? undefined : sent);

@@ -8,8 +8,8 @@ import { annotation, formatReport, type ScenarioTest } from "../format/testRepor
 import { formatPacket } from "../traffic/transcript.ts";
 import type { Lane } from "../verify/lane.ts";
 import { type PacketStep, parseScenario, type Scenario } from "../verify/scenario.ts";
+import { scenarioJsonSchema } from "../verify/scenarioJsonSchema.ts";
 import { type PacketOutcome, runScenario } from "../verify/scenarioRun.ts";
-import { scenarioJsonSchema } from "../verify/scenarioSchema.ts";
 import { namerOf } from "../verify/who.ts";
 import { addMannerFlags, addOutputFlag, addStrategyFlags, type MannerFlags, type StrategyFlags } from "./flags.ts";
 import { joinPath, readText } from "./input.ts";

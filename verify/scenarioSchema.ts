@@ -159,8 +159,3 @@ export function changeStepSchema(step: object): typeof applyStep | typeof delete
   if ("setAddress" in step) return addressStep;
   return undefined;
 }
-
-/** The published JSON Schema, as an object. */
-export function scenarioJsonSchema(): object {
-  return z.toJSONSchema(scenarioSchema, { io: "input" });
-}

@@ -3,7 +3,7 @@ import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { HighlightStyle, StreamLanguage, syntaxHighlighting } from "@codemirror/language";
 import { yaml } from "@codemirror/legacy-modes/mode/yaml";
 import { type Diagnostic, lintGutter, setDiagnostics } from "@codemirror/lint";
-import { Annotation, EditorState, RangeSetBuilder, StateEffect, StateField } from "@codemirror/state";
+import { EditorState, type Extension, RangeSetBuilder, StateEffect, StateField } from "@codemirror/state";
 import {
   Decoration,
   type DecorationSet,
@@ -15,9 +15,6 @@ import {
 } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import type { Issue, Place } from "./messages.ts";
-
-/** A change that did not come from the keyboard. */
-const External = Annotation.define<true>();
 
 interface Lit {
   readonly first: number;
@@ -88,34 +85,34 @@ const LANGUAGE = StreamLanguage.define(yaml);
 
 export class Editor {
   readonly #view: EditorView;
+  readonly #extensions: Extension;
   #name = "";
 
   constructor(parent: HTMLElement, onEdit: (text: string) => void) {
     const root = parent.shadowRoot ?? parent.attachShadow({ mode: "open" });
-    this.#view = new EditorView({
-      root,
-      parent: root,
-      state: EditorState.create({
-        extensions: [
-          lineNumbers(),
-          history(),
-          drawSelection(),
-          highlightActiveLine(),
-          lintGutter(),
-          // Tab is left to the keyboard's way through the page.
-          keymap.of([...defaultKeymap, ...historyKeymap]),
-          LANGUAGE,
-          syntaxHighlighting(COLOURS),
-          litLines,
-          THEME,
-          EditorView.contentAttributes.of({ "aria-label": "Manifests, YAML", spellcheck: "false" }),
-          EditorView.updateListener.of((update) => {
-            const isExternal = update.transactions.some((each) => each.annotation(External) === true);
-            if (update.docChanged && !isExternal) onEdit(update.state.doc.toString());
-          }),
-        ],
+    this.#extensions = [
+      lineNumbers(),
+      history(),
+      drawSelection(),
+      highlightActiveLine(),
+      lintGutter(),
+      // Tab is left to the keyboard's way through the page.
+      keymap.of([...defaultKeymap, ...historyKeymap]),
+      LANGUAGE,
+      syntaxHighlighting(COLOURS),
+      litLines,
+      THEME,
+      EditorView.contentAttributes.of({ "aria-label": "Manifests, YAML", spellcheck: "false", tabindex: "0" }),
+      EditorView.updateListener.of((update) => {
+        if (update.docChanged) onEdit(update.state.doc.toString());
       }),
-    });
+    ];
+    this.#view = new EditorView({ root, parent: root, state: this.#stateOf("") });
+  }
+
+  /** A document that nobody has edited: there is nothing to undo. */
+  #stateOf(text: string): EditorState {
+    return EditorState.create({ doc: text, extensions: this.#extensions });
   }
 
   destroy(): void {
@@ -127,12 +124,8 @@ export class Editor {
     const doc = this.#view.state.doc;
     if (name === this.#name && doc.length === text.length && doc.toString() === text) return;
     this.#name = name;
-    this.#view.dispatch({
-      changes: { from: 0, to: doc.length, insert: text },
-      selection: { anchor: 0 },
-      annotations: External.of(true),
-      scrollIntoView: true,
-    });
+    this.#view.setState(this.#stateOf(text));
+    this.#view.scrollDOM.scrollTop = 0;
   }
 
   issues(issues: readonly Issue[]): void {

@@ -7,8 +7,8 @@ import { parseManifests } from "../../compiler/manifest/objects.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import { type Lane, REFERENCE, referenceLane, strategyLane } from "../../verify/lane.ts";
 import { absence, parseScenario, type Scenario } from "../../verify/scenario.ts";
+import { scenarioJsonSchema } from "../../verify/scenarioJsonSchema.ts";
 import { runScenario } from "../../verify/scenarioRun.ts";
-import { scenarioJsonSchema } from "../../verify/scenarioSchema.ts";
 
 const FOLDER = join(import.meta.dirname, "..", "..", "scenarios");
 const NAMES = readdirSync(FOLDER, { withFileTypes: true })

@@ -1,0 +1,78 @@
+/** Debian's Chromium on the page that `vite build` has just written, served as `chainwalk serve` does. */
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import { PageServer } from "../../cli/pageServer.ts";
+import type { ManifestFile } from "../../compiler/manifest/parse.ts";
+import { ROOT } from "../cli/builtCommandLine.ts";
+
+const CHROMIUM = "/usr/bin/chromium";
+
+export const PAGE_FOLDER = join(ROOT, "dist", "page");
+
+/** Whether there is a browser; said where not, and required in CI. */
+export function hasBrowser(): boolean {
+  if (existsSync(CHROMIUM)) return true;
+  if (process.env.CI) throw new Error(`CI needs ${CHROMIUM} (apt-get install chromium)`);
+  console.warn(`skipped: tests of the page: there is no ${CHROMIUM} (apt-get install chromium)`);
+  return false;
+}
+
+/** What a page said or asked for that it should not have. */
+export interface Trouble {
+  readonly console: string[];
+  readonly foreign: string[];
+}
+
+/** The browser and the server of a test file; `end` takes both away. */
+export class PageUnderTest {
+  readonly address: string;
+  readonly trouble: Trouble = { console: [], foreign: [] };
+  readonly #browser: Browser;
+  readonly #server: PageServer;
+
+  private constructor(browser: Browser, server: PageServer, address: string) {
+    this.#browser = browser;
+    this.#server = server;
+    this.address = address;
+  }
+
+  static async start(manifests?: () => readonly ManifestFile[]): Promise<PageUnderTest> {
+    execFileSync(
+      process.execPath,
+      [join(ROOT, "node_modules", "vite", "bin", "vite.js"), "build", "--logLevel", "warn"],
+      {
+        cwd: ROOT,
+        stdio: "ignore",
+        env: { ...process.env, NODE_ENV: "production" },
+      },
+    );
+    const server = new PageServer(async () => manifests?.());
+    const address = await server.listen(0);
+    // The sandbox of Chromium needs another user than root; what is opened here is ours.
+    const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+    return new PageUnderTest(browser, server, address);
+  }
+
+  /** A new window, with everything it says or asks for watched. */
+  async open(path: string, options: BrowserContextOptions = {}): Promise<Page> {
+    const context = await this.#browser.newContext({ viewport: { width: 1400, height: 1000 }, ...options });
+    const page = await context.newPage();
+    page.on("console", (message) => {
+      if (message.type() === "error" || message.type() === "warning") this.trouble.console.push(message.text());
+    });
+    page.on("pageerror", (error) => this.trouble.console.push(String(error)));
+    page.on("request", (request) => {
+      const isOurs = ["data:", "blob:", "file:", `${this.address}/`].some((start) => request.url().startsWith(start));
+      if (!isOurs) this.trouble.foreign.push(request.url());
+    });
+    await page.goto(path.startsWith("file:") ? path : `${this.address}/${path}`);
+    return page;
+  }
+
+  async end(): Promise<void> {
+    await this.#browser.close();
+    await this.#server.close();
+  }
+}
