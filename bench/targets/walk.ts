@@ -14,7 +14,8 @@ export const walkTargets: readonly Target[] = [
     limitMs: 120_000,
     async measure() {
       const measured = walkedRule(sceneOf("kube-router"));
-      const note = "kube-router, 10,000 pods: rules with sets, marks and comments; the engine that walks";
+      const note =
+        "kube-router, 10,000 pods: rules with sets, marks and comments, and the connection's entry; the engine that walks, which is asked for the next rule of long chains";
       return withoutCompiler() === undefined ? { measured, peer: scanNsPerRule(), note } : { measured, note };
     },
   },
