@@ -46,7 +46,7 @@ export function define(command: Command, session: Session): void {
     .addOption(
       new Option("--checkpoint-seconds <N>", "with --resume: how often").argParser(wholeNumber(0, 86_400)).default(10),
     )
-    .option("--captured-on <NODE>", "where the recording was made: flows that cannot have been seen there are said")
+    .option("--captured-on <NODE>", "where the recording was made: packets meet that node alone")
     .option("--keep-duplicates", "replay a packet as often as it was recorded on several interfaces")
     .addOption(new Option("--top <N>", "rows of each table").argParser(wholeNumber(1, 1_000_000)).default(20))
     .action((traffic: readonly string[], flags: ReplayFlags) => runReplay({ traffic, flags, hubble }, session));

@@ -13,6 +13,7 @@ export interface SetupFlags extends InputFlags, StrategyFlags, ImportFlags {
   readonly before?: string;
   readonly after?: string;
   readonly prune?: boolean;
+  readonly capturedOn?: string;
 }
 
 /** What is compared: nothing, two states of the cluster, or strategies. */
@@ -36,13 +37,21 @@ export async function readSetup(flags: SetupFlags, io: Io): Promise<ReplaySetup>
   const isWhole = flags.before !== undefined && flags.after !== undefined && flags.filename.length === 0;
   const files = isWhole ? [] : await readManifests(io, flags.filename);
   const saves = await savesOf(flags, io);
+  const { capturedOn: seenOn } = flags;
   const sides = (cluster: number): SideSetup[] =>
     choices.map((choice) => ({
       name: choice.kind === "reference" ? "reference" : choice.strategy.name,
       cluster,
       ...strategyOf(choice),
       ...(saves !== undefined && { saves }),
+      // Elsewhere the packet may have met more; the API text knows no nodes.
+      ...(saves === undefined && choice.kind !== "reference" && seenOn !== undefined && { only: seenOn }),
     }));
+  if (saves !== undefined && flags.capturedOn !== undefined && ![saves.node, ""].includes(flags.capturedOn)) {
+    throw new UsageError(
+      `--captured-on ${flags.capturedOn}, and the saves are those of ${saves.node}: one node at a time`,
+    );
+  }
   if (saves !== undefined && choices.some(({ kind }) => kind === "reference")) {
     throw new UsageError("the reference is the API text and has no program; choose a solution for the saves");
   }

@@ -46,7 +46,7 @@ export interface SideSetup {
   readonly settings: readonly (readonly [string, string])[];
   /** Of `node`; "" stands for the only one there is. */
   readonly saves?: Omit<NodeSaves, "attachment" | "strategy">;
-  /** Compile and ask this node alone, as an imported node is asked. "": the only one there is. */
+  /** Compile and ask this node alone: as an imported node is asked, or because the recording was made there. "": the only one. */
   readonly only?: string;
 }
 
@@ -152,12 +152,12 @@ function makeSide(
   const settings = new Map(setup.settings);
   if (saves === undefined) {
     if (only === undefined) return { side: strategySide({ name, cluster, capacity, strategy, settings }), issues: [] };
-    const node = nodeFor(only, cluster);
+    const node = nodeFor(only, cluster, only === "");
     if (typeof node !== "string") return { side: undefined, issues: [node] };
     const alone = compileNode(cluster, strategy, { node, settings });
     return { side: strategySide({ name, cluster, capacity, strategy, settings, alone }), issues: [] };
   }
-  const node = nodeFor(saves.node, cluster);
+  const node = nodeFor(saves.node, cluster, true);
   if (typeof node !== "string") return { side: undefined, issues: [node] };
   const attachment = strategy.attach(cluster, { node, settings });
   const { program, issues }: ImportedProgram = importProgram({ ...saves, node, strategy: strategyName, attachment });
@@ -166,7 +166,7 @@ function makeSide(
 }
 
 /** The node of that name, or the only one when none is named. */
-function nodeFor(name: string, { model }: ResolvedCluster): string | Issue {
+function nodeFor(name: string, { model }: ResolvedCluster, isOfSaves: boolean): string | Issue {
   const names = model.nodes.map((node) => node.name);
   const [first] = names;
   if (name === "" && first !== undefined && names.length === 1) return first;
@@ -176,7 +176,8 @@ function nodeFor(name: string, { model }: ResolvedCluster): string | Issue {
     name === ""
       ? `--node is needed: which of ${known} do the saves come from?`
       : `unknown node "${name}"; there are ${known}`;
-  return { code: "unknown-node", severity: "error", message, file: "--node", line: 0, column: 0, path: "" };
+  const file = isOfSaves ? "--node" : "--captured-on";
+  return { code: "unknown-node", severity: "error", message, file, line: 0, column: 0, path: "" };
 }
 
 /** The Services of a setup, as one run of a replay needs them; undefined: there are none. */

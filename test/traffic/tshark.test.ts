@@ -75,13 +75,30 @@ type Seen = Readonly<Record<Field, readonly string[]>>;
 const SEPARATOR = "|";
 const AGGREGATOR = ";";
 
+const DISSECTION = "-n -o ip.defragment:FALSE -o ipv6.defragment:FALSE -o tcp.desegment_tcp_streams:FALSE".split(" ");
+
+/** The same frames as tshark writes them in JSON. */
+function tsharkJson(file: string): readonly Seen[] {
+  const text = execFileSync(
+    "tshark",
+    [...DISSECTION, "-T", "json", "-r", file, ...FIELDS.flatMap((field) => ["-e", field])],
+    { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], maxBuffer: 1 << 26 },
+  );
+  const frames = JSON.parse(text) as readonly {
+    readonly _source: { readonly layers: Partial<Record<Field, readonly string[]>> };
+  }[];
+  return frames.map(
+    ({ _source: { layers } }) =>
+      Object.fromEntries(FIELDS.map((field) => [field, layers[field] ?? []])) as unknown as Seen,
+  );
+}
+
 function tshark(file: string): readonly Seen[] {
   const text = execFileSync(
     "tshark",
     [
-      ..."-n -T fields -E occurrence=a -o ip.defragment:FALSE -o ipv6.defragment:FALSE -o tcp.desegment_tcp_streams:FALSE".split(
-        " ",
-      ),
+      ...DISSECTION,
+      ..."-T fields -E occurrence=a".split(" "),
       ...["-E", `separator=${SEPARATOR}`, "-E", `aggregator=${AGGREGATOR}`, "-r", file],
       ...FIELDS.flatMap((field) => ["-e", field]),
     ],
@@ -358,6 +375,7 @@ describe.runIf(missing.length === 0)("beside Wireshark", () => {
     const { rows } = await readTraffic(file);
     expect(rows).toHaveLength(shapes.length * usual.length);
     expect(differences(rows, tshark(path("shapes.pcapng")))).toEqual([]);
+    expect(differences(rows, tsharkJson(path("shapes.pcapng")))).toEqual([]);
   }, 60_000);
 
   it("times of every resolution and offset, in sections of either byte order", async () => {
