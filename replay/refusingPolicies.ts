@@ -1,9 +1,8 @@
 /** Which policies refuse a packet: those that isolate one of its ends and have no rule for it. */
 import { DIRECTIONS } from "../compiler/model.ts";
-import { packetEnds } from "../compiler/policyReading.ts";
+import { API_READING, apiShortcut, directionAllows, packetEnds } from "../compiler/policyReading.ts";
 import { formatAddress } from "../dataplane/address.ts";
 import type { Packet } from "../dataplane/packet.ts";
-import { refusedDirections } from "../verify/explain.ts";
 import type { Cause, Side } from "./side.ts";
 
 /** Answers remembered; a scan asks about few pairs of pods many times. */
@@ -29,9 +28,12 @@ export class RefusingPolicies {
     const known = this.#answers.get(key);
     if (known !== undefined) return known;
     const { cluster } = this.#side;
-    const refused = refusedDirections(cluster, packet);
-    const { source, destination } = packetEnds(cluster, packet);
-    const found = DIRECTIONS.filter((direction) => refused.includes(direction)).flatMap((direction) => {
+    // The compiler's reading finds ends by address; the reference would look through all pods for every flow.
+    const ends = packetEnds(cluster, packet);
+    const { source, destination } = ends;
+    const isRefused = (direction: (typeof DIRECTIONS)[number]): boolean =>
+      apiShortcut(ends) === undefined && !directionAllows(API_READING, { cluster, packet, ends }, direction);
+    const found = DIRECTIONS.filter(isRefused).flatMap((direction) => {
       const pod = direction === "egress" ? source.pod : destination.pod;
       return pod === undefined ? [] : cluster.policiesFor(pod, direction).map(({ policy }) => policy.key);
     });
