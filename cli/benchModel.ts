@@ -102,7 +102,7 @@ async function runValidate(flags: ValidateFlags, session: Session): Promise<void
   for (const line of formatValidations(rows, flags.output, session.paint)) await session.out.line(line);
 }
 
-async function profileFrom(path: string, session: Session): Promise<CostProfile> {
+export async function profileFrom(path: string, session: Session): Promise<CostProfile> {
   try {
     return readProfile(await readText(session.io, path));
   } catch (error) {

@@ -1,8 +1,10 @@
 /** `timeline`: what each solution does at each change of a story, and what packets meet in between. */
 import type { Command } from "commander";
-import { formatTimelines, type Lived } from "../format/timeline.ts";
+import { updateMs } from "../bench/model/updateCost.ts";
+import { type Clock, formatTimelines, type Lived } from "../format/timeline.ts";
 import { timelineObject } from "../format/timelineJson.ts";
 import { timeline as runTimeline, type TimelineStep } from "../verify/timeline.ts";
+import { profileFrom } from "./benchModel.ts";
 import {
   addInputFlags,
   addOutputFlag,
@@ -22,6 +24,7 @@ const DEFAULT_LIMIT = 1_000_000;
 interface TimelineFlags extends InputFlags, StrategyFlags {
   readonly node?: string;
   readonly limit: number;
+  readonly profile?: string;
   readonly output: "table" | "json" | "md" | "html";
 }
 
@@ -29,6 +32,7 @@ export function define(command: Command, session: Session): void {
   addOutputFlag(addStrategyFlags(addInputFlags(command)), ["table", "json", "md", "html"])
     .option("--node <NAME>", "one node; all of them when left out")
     .option("--limit <N>", "most classes of packets followed in a step", wholeNumber(1, 1_000_000_000), DEFAULT_LIMIT)
+    .option("--profile <FILE>", "what bench calibrate wrote: windows also last so many milliseconds on that machine")
     .action((flags: TimelineFlags) => timeline(flags, session));
 }
 
@@ -45,6 +49,7 @@ async function timeline(flags: TimelineFlags, session: Session): Promise<void> {
   }
   const nodes = flags.node === undefined ? [...names] : [flags.node];
   const strategies = strategiesOf(flags);
+  const clock = flags.profile === undefined ? undefined : await clockOf(flags.profile, session);
   const progress = session.progress("steps", strategies.length * nodes.length * story.steps.length);
   const lived: Lived[] = [];
   for (const strategy of strategies) {
@@ -55,7 +60,7 @@ async function timeline(flags: TimelineFlags, session: Session): Promise<void> {
         steps.push(step);
         if (!(await progress.step())) break;
       }
-      lived.push({ strategy: strategy.name, node, steps });
+      lived.push({ strategy: strategy.name, node, steps, ...(clock && { clock }) });
     }
   }
   await progress.done();
@@ -74,4 +79,12 @@ async function timeline(flags: TimelineFlags, session: Session): Promise<void> {
     await session.note("some steps concern more classes of packets than --limit; what was left out is not known");
     session.end(EXIT.incomplete);
   }
+}
+
+async function clockOf(path: string, session: Session): Promise<Clock> {
+  const profile = await profileFrom(path, session);
+  if (Object.keys(profile.updates).length === 0) {
+    throw new UsageError(`${path}: it does not say what updates cost; chainwalk bench calibrate measures that now`);
+  }
+  return { name: profile.name, milliseconds: (operations, window) => updateMs(operations, window, profile) };
 }

@@ -1,5 +1,6 @@
 /** Timelines for people: a table, Markdown, a page. */
 
+import type { Operation } from "../compiler/update/operation.ts";
 import type { ServiceAtom } from "../verify/space.ts";
 import { servicesText } from "../verify/space.ts";
 import type { Transient, TransientKind } from "../verify/timeline/transients.ts";
@@ -14,6 +15,21 @@ export interface Lived {
   readonly strategy: string;
   readonly node: string;
   readonly steps: readonly TimelineStep[];
+  /** How long windows last on some machine. */
+  readonly clock?: Clock;
+}
+
+export interface Clock {
+  /** The machine's profile. */
+  readonly name: string;
+  /** Undefined: not known. */
+  milliseconds(operations: readonly Operation[], window: Pick<Transient, "from" | "to">): number | undefined;
+}
+
+/** `7.3 ms on NAME`, apart from what is counted; empty without a clock. */
+export function lastsText({ operations }: TimelineStep, window: Pick<Transient, "from" | "to">, clock?: Clock): string {
+  const milliseconds = clock?.milliseconds(operations, window);
+  return milliseconds === undefined ? "" : `${milliseconds.toFixed(milliseconds < 10 ? 2 : 0)} ms on ${clock?.name}`;
 }
 
 export function formatTimelines(
@@ -114,7 +130,7 @@ function cellsOf(step: TimelineStep): readonly string[] {
   ];
 }
 
-function tableOf({ strategy, node, steps }: Lived, paint: Paint): readonly string[] {
+function tableOf({ strategy, node, steps, clock }: Lived, paint: Paint): readonly string[] {
   const rows = [HEAD, ...steps.map(cellsOf)].map((row, index) =>
     row.map(
       (text, column): Cell => ({
@@ -130,16 +146,17 @@ function tableOf({ strategy, node, steps }: Lived, paint: Paint): readonly strin
     head,
     ...lines.flatMap((line, index) => {
       const step = steps[index];
-      return step === undefined ? [line] : [line, ...windowLines(step, paint)];
+      return step === undefined ? [line] : [line, ...windowLines(step, clock, paint)];
     }),
   ];
 }
 
-function windowLines(step: TimelineStep, paint: Paint): readonly string[] {
+function windowLines(step: TimelineStep, clock: Clock | undefined, paint: Paint): readonly string[] {
   const windows = windowsOf(step);
-  const lines = windows
-    .slice(0, SHOWN_WINDOWS)
-    .map((window) => `      ${looked(window.kind, paint)} ${windowText(window)}`);
+  const lines = windows.slice(0, SHOWN_WINDOWS).map((window) => {
+    const lasts = lastsText(step, window.example, clock);
+    return `      ${looked(window.kind, paint)} ${windowText(window)}${lasts === "" ? "" : paint.faint(` (${lasts})`)}`;
+  });
   if (windows.length > SHOWN_WINDOWS)
     lines.push(paint.faint(`      and ${windows.length - SHOWN_WINDOWS} windows more`));
   return [...lines, ...step.lapses.map((met) => `      ${paint.warn("lapse ")} ${lapseText(met)}`)];
@@ -163,9 +180,14 @@ export function windowText({ source, destination, services, from, to }: ShownWin
   return `${source} > ${destination} ${shown}${more}, from operation ${from} to ${to}`;
 }
 
-function markdownOf({ strategy, node, steps }: Lived): readonly string[] {
+function markdownOf({ strategy, node, steps, clock }: Lived): readonly string[] {
   const row = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  const windows = steps.flatMap((step) => windowsOf(step).map((window) => [String(step.step.number), window] as const));
+  const windows = steps.flatMap((step) =>
+    windowsOf(step).map(
+      (window) => [String(step.step.number), window, lastsText(step, window.example, clock)] as const,
+    ),
+  );
+  const timed = clock !== undefined;
   return [
     `## ${strategy} on ${node}`,
     "",
@@ -176,10 +198,10 @@ function markdownOf({ strategy, node, steps }: Lived): readonly string[] {
       ? []
       : [
           "",
-          row(["step", "window", "packets", "from", "to"]),
-          row(["---:", "---", "---", "---:", "---:"]),
-          ...windows.map(([step, { kind, source, destination, services, from, to }]) =>
-            row([step, kind, `${source} > ${destination} ${services.join(", ")}`, from, to]),
+          row(["step", "window", "packets", "from", "to", ...(timed ? ["lasts"] : [])]),
+          row(["---:", "---", "---", "---:", "---:", ...(timed ? ["---:"] : [])]),
+          ...windows.map(([step, { kind, source, destination, services, from, to }, lasts]) =>
+            row([step, kind, `${source} > ${destination} ${services.join(", ")}`, from, to, ...(timed ? [lasts] : [])]),
           ),
         ]),
     ...steps.flatMap(({ step, lapses }) => lapses.map((met) => `\nStep ${step.number}, lapse ${lapseText(met)}`)),

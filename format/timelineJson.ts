@@ -6,16 +6,21 @@ import { packetToObject } from "../traffic/packetObject.ts";
 import { servicesText } from "../verify/space.ts";
 import { type Transient, walkIn } from "../verify/timeline/transients.ts";
 import type { TimelineStep } from "../verify/timeline.ts";
-import type { Lived } from "./timeline.ts";
+import type { Clock, Lived } from "./timeline.ts";
 
 /** Walks are long; of a step's transients the first ones have theirs. */
 const WALKS = 50;
 
-export function timelineObject({ strategy, node, steps }: Lived) {
-  return { strategy, node, steps: steps.map(stepObject) };
+export function timelineObject({ strategy, node, steps, clock }: Lived) {
+  return {
+    strategy,
+    node,
+    ...(clock !== undefined && { profile: clock.name }),
+    steps: steps.map((step) => stepObject(step, clock)),
+  };
 }
 
-function stepObject(step: TimelineStep) {
+function stepObject(step: TimelineStep, clock: Clock | undefined) {
   const { transients, connections } = step;
   // Flushes change connections, not the program, and are listed apart: operations are numbered without them.
   const visible = numberedOperations(step.operations);
@@ -42,6 +47,7 @@ function stepObject(step: TimelineStep) {
       service: servicesText([transient.service])[0],
       usual: transient.usual,
       between: transient.between,
+      ...(clock !== undefined && { milliseconds: clock.milliseconds(step.operations, transient) ?? null }),
       ...(index < WALKS && { walks: walksOf(step, transient) }),
     })),
     turned: transients.turned,

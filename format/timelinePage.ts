@@ -1,6 +1,6 @@
 /** One page for timelines: every operation a notch of a slider, with what packets meet there. */
 import { escapeHtml, htmlPage } from "./html.ts";
-import { type Lived, lapseText, windowsOf, windowText } from "./timeline.ts";
+import { type Lived, lapseText, lastsText, windowsOf, windowText } from "./timeline.ts";
 import { numberedOperations, timelineObject } from "./timelineJson.ts";
 
 export function timelinePage(lived: readonly Lived[]): readonly string[] {
@@ -12,7 +12,7 @@ export function timelinePage(lived: readonly Lived[]): readonly string[] {
 }
 
 /** Each notch carries its lines; the script only chooses which one is seen, and without it all are. */
-function sectionOf({ strategy, node, steps }: Lived): readonly string[] {
+function sectionOf({ strategy, node, steps, clock }: Lived): readonly string[] {
   const notches = steps.flatMap((step) => {
     const { operations } = numberedOperations(step.operations);
     const windows = windowsOf(step);
@@ -32,7 +32,7 @@ function sectionOf({ strategy, node, steps }: Lived): readonly string[] {
             ]),
         ...open.map(
           (window) =>
-            `<p class="${window.kind === "outage" ? "drop" : "reject"}">${window.kind}: ${escapeHtml(windowText(window))}</p>`,
+            `<p class="${window.kind === "outage" ? "drop" : "reject"}">${window.kind}: ${escapeHtml(windowText(window))} ${escapeHtml(lastsText(step, window.example, clock))}</p>`,
         ),
         ...(index === 0 ? step.lapses.map((met) => `<p class="reject">lapse ${escapeHtml(lapseText(met))}</p>`) : []),
         ...(isLast

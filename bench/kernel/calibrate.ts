@@ -6,6 +6,7 @@ import type { CostProfile } from "../model/profile.ts";
 import type { Params } from "../result.ts";
 import { ATTACHMENT, EXPERIMENTS, openingOf } from "./experiments.ts";
 import { type ConnectionState, countWork, PacedNode } from "./pacedNode.ts";
+import { measureUpdates, UPDATE_PASSES } from "./updateCosts.ts";
 
 export interface CalibrateOptions {
   readonly name: string;
@@ -25,7 +26,7 @@ const TIMES = 3;
 const STATES: Readonly<Record<string, readonly ConnectionState[]>> = { bare: ["established", "new"] };
 
 export function measurementsOf(passes: number): number {
-  return passes * EXPERIMENTS.reduce((sum, { name }) => sum + (STATES[name]?.length ?? 1), 0);
+  return UPDATE_PASSES + passes * EXPERIMENTS.reduce((sum, { name }) => sum + (STATES[name]?.length ?? 1), 0);
 }
 
 export interface Calibration {
@@ -49,10 +50,14 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration 
   } finally {
     await node.close();
   }
-  if (found.size < measurementsOf(1) && passes > 0) return undefined;
+  if (found.size < measurementsOf(1) - UPDATE_PASSES && passes > 0) return undefined;
   const observations = [...found].map(([key, observation]) => ({ name: key, ...observation }));
   const coefficients = fitCosts(observations, { seed });
-  return { profile: { name, variant, environment: { ...environment }, coefficients, curves: {} }, observations };
+  const updates = await measureUpdates(ATTACHMENT, variant, () => options.proceed());
+  return {
+    profile: { name, variant, environment: { ...environment }, coefficients, curves: {}, updates },
+    observations,
+  };
 }
 
 type Measured = Map<string, { readonly counts: Observation["counts"]; readonly measured: number[] }>;

@@ -21,6 +21,8 @@ const profileSchema = z.object({
   environment: z.record(z.string(), z.union([z.string(), z.number()])),
   coefficients: z.record(z.string(), coefficientSchema),
   curves: z.record(z.string(), curveSchema).default({}),
+  /** What commands of an update cost, by the names of `UPDATE_COST`. */
+  updates: z.record(z.string(), coefficientSchema).default({}),
 });
 
 export type Coefficient = z.infer<typeof coefficientSchema>;

@@ -11,12 +11,14 @@ const BAR_WIDTH = 20;
 
 export function formatCalibration(profile: CostProfile, format: "table" | "json", paint: Paint): readonly string[] {
   if (format === "json") return [JSON.stringify(profile)];
-  const rows = Object.entries(profile.coefficients).map(([kind, { ns, ci95 }]): readonly Cell[] => [
-    { text: kind },
-    { text: figures(ns), align: "right", look: "strong" },
-    { text: plusMinus(ns, ci95), align: "right", look: "faint" },
-    { text: bar(ns / 300, BAR_WIDTH), look: "good" },
-  ]);
+  const rows = Object.entries({ ...profile.coefficients, ...profile.updates }).map(
+    ([kind, { ns, ci95 }]): readonly Cell[] => [
+      { text: kind },
+      { text: figures(ns), align: "right", look: "strong" },
+      { text: plusMinus(ns, ci95), align: "right", look: "faint" },
+      { text: bar(ns / 300, BAR_WIDTH), look: "good" },
+    ],
+  );
   const head: readonly Cell[] = [
     { text: `${profile.name} (${profile.variant})`, look: "strong" },
     { text: "ns each", align: "right", look: "faint" },

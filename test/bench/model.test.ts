@@ -4,10 +4,12 @@ import { countWork } from "../../bench/kernel/pacedNode.ts";
 import { fitCosts, type Observation } from "../../bench/model/fit.ts";
 import { predict } from "../../bench/model/predict.ts";
 import { type CostProfile, NotAProfile, readProfile } from "../../bench/model/profile.ts";
+import { updateMs } from "../../bench/model/updateCost.ts";
 import { Random } from "../../bench/workloads/random.ts";
 import { RULE_SET_NODE, ruleSetCluster, ruleSetPacket } from "../../bench/workloads/ruleSet.ts";
 import { compileNode, resolvePolicies } from "../../compiler/compile.ts";
 import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
+import type { Operation } from "../../compiler/update/operation.ts";
 import { formatValidations, summaryOf } from "../../format/bench/model.ts";
 import { PLAIN } from "../../format/paint.ts";
 
@@ -109,6 +111,7 @@ const PROFILE: CostProfile = {
   variant: "legacy",
   environment: {},
   coefficients: { rule: { ns: 5, ci95: [4, 6] }, jump: { ns: 20, ci95: [20, 20] } },
+  updates: {},
   curves: {
     trie: [
       { entries: 10, ns: 40, ci95: [30, 50] },
@@ -196,5 +199,40 @@ describe("counting work", () => {
     const program = compileNode(resolvePolicies(ruleSetCluster(100)), ciliumEbpf, { node: RULE_SET_NODE });
     const kinds = [...(countWork(program, ruleSetPacket(7, 1), "new") ?? new Map()).keys()];
     expect(kinds.filter((kind) => /^(trie|map) \d+$/.test(kind)).length).toBeGreaterThanOrEqual(2);
+  });
+});
+
+describe("windows in milliseconds", () => {
+  const each = (ns: number) => ({ ns, ci95: [ns, ns] as [number, number] });
+  const updates = {
+    "command ipset restore": each(2e6),
+    "set element": each(1e4),
+    "command iptables-restore": each(3e6),
+    "rule of a restore": each(5e3),
+  };
+  const element = { kind: "set", command: { verb: "flush", set: "x" } } as const;
+  const rule = { verb: "flush", chain: "INPUT" } as const;
+  const operations: readonly Operation[] = [
+    { tool: "ipset", args: ["restore"], stdin: "", parts: [element, element, element, element], cause: "" },
+    {
+      tool: "iptables-restore",
+      args: [],
+      stdin: "",
+      parts: [{ kind: "commit", family: 4, table: "filter", flush: true, commands: [rule, rule] }],
+      cause: "",
+    },
+  ];
+
+  it("are the rest of the command they begin in, and those up to the part that ends them", () => {
+    const window = { from: { operation: 1, part: 3 }, to: { operation: 2, part: 1 } };
+    expect(updateMs(operations, window, { updates })).toBeCloseTo(0.01 + 3 + 0.01, 9);
+    const whole = { from: { operation: 0, part: 0 }, to: { operation: 1, part: 2 } };
+    expect(updateMs(operations, whole, { updates })).toBeCloseTo(2 + 0.02, 9);
+  });
+
+  it("are not known where the profile does not know a command", () => {
+    const { "rule of a restore": _rule, ...less } = updates;
+    const window = { from: { operation: 1, part: 3 }, to: { operation: 2, part: 1 } };
+    expect(updateMs(operations, window, { updates: less })).toBeUndefined();
   });
 });
