@@ -15,7 +15,7 @@ import { routedAttachment } from "../attachment.ts";
 import { sha1, toHex } from "../hash.ts";
 import type { Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
-import { type Block, blocksOf } from "./romana/blocks.ts";
+import { type Block, blocksOf, isPlugged } from "./romana/blocks.ts";
 import { deviations } from "./romana/deviations.ts";
 import { listPolicies, orderedPolicies, policiesOnHost } from "./romana/listener.ts";
 import { policyChain, type RomanaEndpoint, type RomanaPolicy, type RomanaRule, tenantSet } from "./romana/translate.ts";
@@ -98,7 +98,7 @@ function byAge(pods: readonly Endpoint[]): readonly Endpoint[] {
 }
 
 function divertChains(cluster: ResolvedCluster, node: string): readonly Chain[] {
-  const pods = byAge(cluster.podsOn(node));
+  const pods = byAge(cluster.podsOn(node)).filter(isPlugged);
   const divert = (pod: Endpoint, side: "in" | "out", chain: string): Rule => ({
     matches: [{ kind: "interface", side, name: interfaceOf(pod), negate: false }],
     target: { kind: "jump", chain },

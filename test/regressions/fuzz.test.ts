@@ -4,6 +4,9 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadCluster } from "../../compiler/compile.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
+import { cluster, namespace, node, packet, pod } from "../../verify/fuzz/builders.ts";
+import { packetSteps } from "../../verify/fuzz/case.ts";
+import { FreshCourt, Trial } from "../../verify/fuzz/contest.ts";
 import { tryHistory } from "../../verify/fuzz/historyTarget.ts";
 import { readCase } from "../../verify/fuzz/readCase.ts";
 import { parseScenario } from "../../verify/scenario.ts";
@@ -32,5 +35,20 @@ describe("inputs without anything in them", () => {
     ];
     expect(rejections.length).toBeGreaterThan(1);
     for (const { line, column } of rejections) expect([line, column]).toEqual([1, 1]);
+  });
+});
+
+describe("a node with IPv6 pods alone", () => {
+  it.each(STRATEGIES)("has a legal program under $name, and nobody is refused", (strategy) => {
+    const pods = ["fd00:10:1::2", "fd00:10:1::3"].map((ip, index) => pod(`default/pod-${index}`, [ip]));
+    const model = cluster({
+      nodes: [node("node-a", ["192.168.0.11", "fd00:192:168::11"], ["10.1.0.0/24", "fd00:10:1::/64"])],
+      namespaces: [namespace("default", {})],
+      endpoints: pods,
+      policies: [],
+    });
+    const steps = packetSteps([packet("tcp", "fd00:10:1::2", "fd00:10:1::3", { destinationPort: 80 })]);
+    const trial = new Trial({ model, steps, fresh: true });
+    expect(new FreshCourt().hold({ accused: strategy, against: { kind: "reference" } }, trial)).toBeUndefined();
   });
 });

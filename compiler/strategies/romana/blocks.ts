@@ -27,6 +27,11 @@ export interface Block {
   readonly host: string;
 }
 
+/** Whether Romana gave the pod an address: all of its are IPv4, and for a pod without one its plugin was not asked. */
+export function isPlugged({ addresses }: Endpoint): boolean {
+  return addresses.some(({ family }) => family === 4);
+}
+
 const BLOCKS = new WeakMap<ResolvedCluster, readonly Block[]>();
 
 /** The blocks of the whole cluster, in order of address. */

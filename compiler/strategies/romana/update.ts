@@ -32,6 +32,7 @@ import { type Burst, type ClusterEvent, eventText } from "../../update/events.ts
 import { NodeState } from "../../update/nodeState.ts";
 import type { Operation } from "../../update/operation.ts";
 import { type Lapse, type LowerOptions, type Strategy, switched } from "../strategy.ts";
+import { isPlugged } from "./blocks.ts";
 import { defaultPolicy } from "./translate.ts";
 
 export interface TickingOptions {
@@ -96,7 +97,8 @@ export function tickingController(
 
   function divert(event: ClusterEvent): readonly Operation[] {
     if (event.kind !== "Pod") return [];
-    const isHere = (pod: Endpoint | undefined) => pod !== undefined && pod.node === options.node && isOnPodNetwork(pod);
+    const isHere = (pod: Endpoint | undefined) =>
+      pod !== undefined && pod.node === options.node && isOnPodNetwork(pod) && isPlugged(pod);
     const { before, after } = event;
     const [was, is] = [isHere(before), isHere(after)];
     if (was === is) return [];
