@@ -135,9 +135,10 @@ export class SortedAgain<T> {
   /** The list when so many have gone and come, where the list it is sorted from is too long to put together. */
   patched(change: ListChange<T>): readonly T[] | undefined {
     const sorted = this.#hasEquals ? undefined : this.#patched(change.gone, change.come);
-    if (sorted !== undefined) this.#sorted = sorted;
-    // From here on nothing is known of the list.
-    this.#items = sorted ?? [];
+    // Not put together: nothing is known any more, and an empty list is what `of` may be asked for next.
+    this.#sorted = sorted ?? [];
+    this.#hasEquals = false;
+    this.#items = this.#sorted;
     return sorted;
   }
 
