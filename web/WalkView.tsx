@@ -47,7 +47,7 @@ function Stepper({ walk: shown }: { readonly walk: StrategyWalk }) {
         }}
       >
         <button type="button" onClick={() => go(0)} aria-label="First step" title="First step">
-          ⏮
+          |◀
         </button>
         <button
           type="button"
@@ -66,7 +66,7 @@ function Stepper({ walk: shown }: { readonly walk: StrategyWalk }) {
           ▶
         </button>
         <button type="button" onClick={() => go(undefined)} aria-label="The whole walk" title="The whole walk">
-          ⏭
+          ▶|
         </button>
       </div>
       <span class="faint" role="status">
