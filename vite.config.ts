@@ -4,7 +4,8 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 
-const OUT = join(import.meta.dirname, "dist", "page");
+// Tests build into folders of their own, so that two of them may build at once.
+const OUT = process.env.CHAINWALK_PAGE_FOLDER ?? join(import.meta.dirname, "dist", "page");
 
 const hashOf = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 

@@ -51,14 +51,16 @@ const SETTLE_MS = 100;
 
 export class PageServer {
   readonly #manifests: () => Promise<readonly ManifestFile[] | undefined>;
+  readonly #folder: string;
   readonly #server: Server;
   readonly #listeners = new Set<ServerResponse>();
   readonly #watchers: FSWatcher[] = [];
   #settling: NodeJS.Timeout | undefined;
 
-  /** `manifests`: read anew each time they are asked for; undefined: there are none. */
-  constructor(manifests: () => Promise<readonly ManifestFile[] | undefined>) {
+  /** `manifests`: read anew each time they are asked for; undefined: there are none. `folder`: of the build. */
+  constructor(manifests: () => Promise<readonly ManifestFile[] | undefined>, folder = pageFolder()) {
     this.#manifests = manifests;
+    this.#folder = folder;
     this.#server = createServer((request, response) => {
       this.#answer(request, response).catch((error: unknown) => {
         // Manifests that can no longer be read, mostly: the page shows it, and asks again when they change.
@@ -134,7 +136,7 @@ export class PageServer {
     }
     const name = path === "/" ? "index.html" : path.slice(1);
     // Names of the build's own files only: nothing can climb out of the folder.
-    const file = /^(?:index\.html|chainwalk\.html|assets\/[\w.-]+)$/.test(name) ? await pageFile(name) : undefined;
+    const file = /^(?:index\.html|chainwalk\.html|assets\/[\w.-]+)$/.test(name) ? await this.#file(name) : undefined;
     if (file === undefined) {
       response.writeHead(404, { ...HEADERS, "Content-Type": "text/plain; charset=utf-8" }).end("no such file\n");
       return;
@@ -142,6 +144,16 @@ export class PageServer {
     const isPage = name === "index.html";
     const body = isPage ? Buffer.from(file.toString("utf8").replace(STATIC_MARK, SERVED_MARK)) : file;
     await send(request, response, { type: name.slice(name.lastIndexOf(".") + 1), body });
+  }
+
+  /** Undefined: there is none of that name. */
+  async #file(name: string): Promise<Buffer | undefined> {
+    try {
+      return await readFile(join(this.#folder, name));
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+      throw error;
+    }
   }
 }
 
@@ -151,16 +163,6 @@ const SERVED_MARK = '<meta name="chainwalk" content="served">';
 /** The build's folder, by the package's own name: the way there is not the same from cli/ and dist/cli/. */
 function pageFolder(): string {
   return join(dirname(createRequire(import.meta.url).resolve("chainwalk/package.json")), "dist", "page");
-}
-
-/** Undefined: there is none of that name. */
-async function pageFile(name: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(join(pageFolder(), name));
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw error;
-  }
 }
 
 /** Bodies compressed already: the best compression takes a second, which only the first browser has to wait for. */

@@ -1,6 +1,6 @@
 /** Debian's Chromium on the page that `vite build` has just written, served as `chainwalk serve` does. */
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { PageServer } from "../../cli/pageServer.ts";
@@ -8,8 +8,9 @@ import type { ManifestFile } from "../../compiler/manifest/parse.ts";
 import { ROOT } from "../cli/builtCommandLine.ts";
 
 const CHROMIUM = "/usr/bin/chromium";
-
-export const PAGE_FOLDER = join(ROOT, "dist", "page");
+const VITE = join(ROOT, "node_modules", "vite", "bin", "vite.js");
+/** Ignored by git. */
+const CACHE = join(ROOT, ".cache");
 
 /** Whether there is a browser; said where not, and required in CI. */
 export function hasBrowser(): boolean {
@@ -28,31 +29,37 @@ export interface Trouble {
 /** The browser and the server of a test file; `end` takes both away. */
 export class PageUnderTest {
   readonly address: string;
+  /** Of the build. */
+  readonly folder: string;
   readonly trouble: Trouble = { console: [], foreign: [] };
   readonly #browser: Browser;
   readonly #server: PageServer;
 
-  private constructor(browser: Browser, server: PageServer, address: string) {
+  private constructor(
+    browser: Browser,
+    server: PageServer,
+    { address, folder }: { readonly address: string; readonly folder: string },
+  ) {
     this.#browser = browser;
     this.#server = server;
     this.address = address;
+    this.folder = folder;
   }
 
   static async start(manifests?: () => readonly ManifestFile[]): Promise<PageUnderTest> {
-    execFileSync(
-      process.execPath,
-      [join(ROOT, "node_modules", "vite", "bin", "vite.js"), "build", "--logLevel", "warn"],
-      {
-        cwd: ROOT,
-        stdio: "ignore",
-        env: { ...process.env, NODE_ENV: "production" },
-      },
-    );
-    const server = new PageServer(async () => manifests?.());
+    mkdirSync(CACHE, { recursive: true });
+    const folder = mkdtempSync(join(CACHE, "page-"));
+    execFileSync(process.execPath, [VITE, "build", "--logLevel", "error"], {
+      cwd: ROOT,
+      stdio: "ignore",
+      // What vitest sets it to would build for development.
+      env: { ...process.env, NODE_ENV: "production", CHAINWALK_PAGE_FOLDER: folder },
+    });
+    const server = new PageServer(async () => manifests?.(), folder);
     const address = await server.listen(0);
     // The sandbox of Chromium needs another user than root; what is opened here is ours.
     const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
-    return new PageUnderTest(browser, server, address);
+    return new PageUnderTest(browser, server, { address, folder });
   }
 
   /** A new window, with everything it says or asks for watched. */
@@ -67,12 +74,13 @@ export class PageUnderTest {
       const isOurs = ["data:", "blob:", "file:", `${this.address}/`].some((start) => request.url().startsWith(start));
       if (!isOurs) this.trouble.foreign.push(request.url());
     });
-    await page.goto(path.startsWith("file:") ? path : `${this.address}/${path}`);
+    await page.goto(/^(?:file|about):/.test(path) ? path : `${this.address}/${path}`);
     return page;
   }
 
   async end(): Promise<void> {
     await this.#browser.close();
     await this.#server.close();
+    rmSync(this.folder, { recursive: true });
   }
 }

@@ -1,10 +1,8 @@
 /** Takes the pictures of the page that the documentation shows: `npm run docs:pictures` writes them into docs/pictures. */
-import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../cli/builtCommandLine.ts";
-import { isWhole } from "../extent.ts";
 import { hasBrowser, PageUnderTest } from "./browser.ts";
 
 const isWritten = process.env.CHAINWALK_PICTURES === "1";
@@ -16,7 +14,7 @@ const PICTURES = [
     scenario: "db-policy",
     strategy: "kube-router",
     width: 1400,
-    height: 1250,
+    height: 1560,
   },
   {
     name: "walk-dark",
@@ -24,7 +22,7 @@ const PICTURES = [
     scenario: "db-policy",
     strategy: "kube-router",
     width: 1400,
-    height: 1250,
+    height: 1560,
   },
   {
     name: "maps-light",
@@ -32,7 +30,7 @@ const PICTURES = [
     scenario: "db-policy",
     strategy: "cilium-ebpf",
     width: 1400,
-    height: 1250,
+    height: 1560,
   },
   {
     name: "narrow-light",
@@ -44,9 +42,9 @@ const PICTURES = [
   },
 ] as const;
 
-describe.runIf((isWritten || isWhole) && hasBrowser())("pictures of the page", () => {
+describe.runIf(isWritten && hasBrowser())("pictures of the page", () => {
   let under: PageUnderTest;
-  const folder = isWritten ? join(ROOT, "docs", "pictures") : mkdtempSync(join(tmpdir(), "chainwalk-pictures-"));
+  const folder = join(ROOT, "docs", "pictures");
 
   beforeAll(async () => {
     mkdirSync(folder, { recursive: true });
@@ -55,7 +53,6 @@ describe.runIf((isWritten || isWhole) && hasBrowser())("pictures of the page", (
 
   afterAll(async () => {
     await under.end();
-    if (!isWritten) rmSync(folder, { recursive: true });
   });
 
   it.each(PICTURES)("$name", async ({ name, colorScheme, scenario, strategy, width, height }) => {
