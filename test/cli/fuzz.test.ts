@@ -80,7 +80,7 @@ describe("fuzz", () => {
     ["maximize x", "fuzz minimize FILE"],
     ["minimize nowhere.yaml", "no such file"],
     ["--against nobody", "allowed are reference"],
-    ["--target clouds", "allowed are clusters, histories"],
+    ["--target clouds", "allowed are clusters, labels, histories"],
     ["--resume", "--corpus DIR"],
     ["-s reference", "choose a solution"],
     ["--max-time soon", "a number of seconds"],
