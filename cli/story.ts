@@ -2,10 +2,8 @@
 import { loadCluster, loadObjects, resolvePolicies } from "../compiler/compile.ts";
 import type { Issue } from "../compiler/issue.ts";
 import { parseManifests } from "../compiler/manifest/objects.ts";
-import type { ResolvedCluster } from "../compiler/resolve.ts";
 import { parseScenario } from "../verify/scenario.ts";
-import { changeCluster, describeChange } from "../verify/scenarioCluster.ts";
-import { type Story, type StoryState, storyOf } from "../verify/story.ts";
+import { type Story, type StoryState, statesOfScenario, storyOf } from "../verify/story.ts";
 import { joinPath, readManifests, readText } from "./input.ts";
 import { InvalidInput, UsageError } from "./io.ts";
 import { strategyNames } from "./lanes.ts";
@@ -91,18 +89,8 @@ async function scenarioStates(session: Session, folder: string): Promise<readonl
   const loaded = loadObjects(parsed);
   await session.report([...issues, ...loaded.issues]);
   if (scenario === undefined || loaded.model === undefined) throw new InvalidInput();
-  const start: ResolvedCluster = resolvePolicies(loaded.model);
-  const states: StoryState[] = [{ what: undefined, cluster: start }];
-  let { objects } = parsed;
-  for (const step of scenario.steps) {
-    if (step.kind !== "change") continue;
-    const changed = changeCluster(objects, step, scenario.file);
-    if (changed.kind === "invalid") {
-      await session.report(changed.issues);
-      throw new InvalidInput();
-    }
-    objects = changed.objects;
-    states.push({ what: step.changes.map(describeChange).join(", "), cluster: changed.cluster });
-  }
-  return states;
+  const read = statesOfScenario(scenario, parsed.objects, resolvePolicies(loaded.model));
+  if (read.kind === "states") return read.states;
+  await session.report(read.issues);
+  throw new InvalidInput();
 }

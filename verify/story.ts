@@ -1,6 +1,10 @@
 /** A story: a cluster, and what becomes of it step by step. */
+import type { Issue } from "../compiler/issue.ts";
+import type { ParsedObject } from "../compiler/manifest/objects.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import { type Burst, burstsBetween, eventText } from "../compiler/update/events.ts";
+import type { Scenario } from "./scenario.ts";
+import { changeCluster, describeChange } from "./scenarioCluster.ts";
 
 export interface StoryState {
   /** In words; undefined: the events say it. */
@@ -20,6 +24,28 @@ export interface StoryStep {
   /** Empty: nothing changed. */
   readonly bursts: readonly Burst[];
   readonly cluster: ResolvedCluster;
+}
+
+export type ScenarioStates =
+  | { readonly kind: "states"; readonly states: readonly StoryState[] }
+  | { readonly kind: "invalid"; readonly issues: readonly Issue[] };
+
+/** The start, and the state after each change of the scenario; its packets are left out. */
+export function statesOfScenario(
+  scenario: Scenario,
+  objects: readonly ParsedObject[],
+  start: ResolvedCluster,
+): ScenarioStates {
+  const states: StoryState[] = [{ what: undefined, cluster: start }];
+  let now = objects;
+  for (const step of scenario.steps) {
+    if (step.kind !== "change") continue;
+    const changed = changeCluster(now, step, scenario.file);
+    if (changed.kind === "invalid") return changed;
+    now = changed.objects;
+    states.push({ what: step.changes.map(describeChange).join(", "), cluster: changed.cluster });
+  }
+  return { kind: "states", states };
 }
 
 /** The story that leads through the states; the first is where it starts. Unchanged objects are shared by all of them. */

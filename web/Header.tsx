@@ -5,7 +5,13 @@ import type { View } from "./sharedState.ts";
 import { chooseStrategy, linkNow, loaded, openBundled, origin, strategy, view } from "./state.ts";
 import { theme, turnTheme } from "./theme.ts";
 
-const TABS: readonly (readonly [view: View, label: string])[] = [["walk", "Walk"]];
+const TABS: readonly (readonly [view: View, label: string])[] = [
+  ["walk", "Walk"],
+  ["matrix", "Matrix"],
+  ["compare", "Compare"],
+  ["timeline", "Timeline"],
+  ["replay", "Replay"],
+];
 
 export function Header() {
   const from = origin.value;

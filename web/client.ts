@@ -21,7 +21,16 @@ export class Refused extends Error {
 }
 
 /** Longest time of a question, by kind. A proof of a large cluster takes its time; nothing else does. */
-const PATIENCE_MS: Readonly<Record<Kind, number>> = { load: 10_000, walk: 10_000, next: 5_000, set: 5_000 };
+const PATIENCE_MS: Readonly<Record<Kind, number>> = {
+  load: 10_000,
+  walk: 10_000,
+  next: 5_000,
+  set: 5_000,
+  matrix: 10_000,
+  compare: 120_000,
+  timeline: 120_000,
+  replay: 120_000,
+};
 
 interface Waiting {
   readonly kind: Kind;

@@ -1,13 +1,17 @@
 /** The page. */
 import { render } from "preact";
 import { ClusterView } from "./ClusterView.tsx";
+import { CompareView } from "./CompareView.tsx";
 import { EditorPane, openAll } from "./EditorPane.tsx";
 import { Header } from "./Header.tsx";
+import { MatrixView } from "./MatrixView.tsx";
 import { PacketForm } from "./PacketForm.tsx";
+import { ReplayView } from "./ReplayView.tsx";
 import { Steps } from "./Steps.tsx";
 import { followServer, isServed, servedFiles } from "./served.ts";
 import { decodeState } from "./share.ts";
-import { followAddress, isBusy, openBundled, openFiles, report, said, showState, trouble } from "./state.ts";
+import { followAddress, isBusy, openBundled, openFiles, report, said, showState, trouble, view } from "./state.ts";
+import { TimelineView } from "./TimelineView.tsx";
 import { VerdictBar } from "./VerdictBar.tsx";
 import { WalkView } from "./WalkView.tsx";
 
@@ -44,15 +48,34 @@ function Page() {
       >
         <EditorPane />
         <div class="stage">
+          <Stage />
+        </div>
+      </main>
+    </>
+  );
+}
+
+function Stage() {
+  switch (view.value) {
+    case "walk":
+      return (
+        <>
           <ClusterView />
           <PacketForm />
           <Steps />
           <VerdictBar />
           <WalkView />
-        </div>
-      </main>
-    </>
-  );
+        </>
+      );
+    case "matrix":
+      return <MatrixView />;
+    case "compare":
+      return <CompareView />;
+    case "timeline":
+      return <TimelineView />;
+    case "replay":
+      return <ReplayView />;
+  }
 }
 
 /** What a newcomer sees first: the story of one policy. */

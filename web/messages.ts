@@ -12,6 +12,10 @@ export interface Questions {
   walk: { readonly ask: WalkAsk; readonly answer: readonly StrategyWalk[] };
   next: { readonly ask: NextAsk; readonly answer: NextAnswer };
   set: { readonly ask: SetAsk; readonly answer: SetView };
+  matrix: { readonly ask: MatrixAsk; readonly answer: MatrixRows };
+  compare: { readonly ask: CompareAsk; readonly answer: CompareReport };
+  timeline: { readonly ask: TimelineAsk; readonly answer: TimelineReport };
+  replay: { readonly ask: ReplayAsk; readonly answer: ReplayReportView };
 }
 
 export type Kind = keyof Questions;
@@ -50,6 +54,8 @@ export interface Loaded {
   /** Undefined when an issue is an error. */
   readonly cluster: ClusterPicture | undefined;
   readonly steps: readonly StepView[];
+  /** How often the story changes; 0: it is none. */
+  readonly changes: number;
   readonly strategies: readonly StrategyView[];
   /** In the worker, from text to resolved cluster. */
   readonly tookMs: number;
@@ -69,6 +75,8 @@ export interface ClusterPicture {
   readonly outside: readonly string[];
   /** Ports that pods declare and policies name: `tcp/80`. */
   readonly ports: readonly string[];
+  /** Pods that a matrix has, in its order. */
+  readonly matrix: readonly string[];
 }
 
 export interface NodePicture {
@@ -102,7 +110,14 @@ export type WalkTarget =
   /** The packet step of that number, after all before it. */
   | { readonly kind: "scenario"; readonly step: number }
   /** The last of the packets, after the others. */
-  | { readonly kind: "packets"; readonly packets: readonly PacketObject[]; readonly family: 4 | 6 | undefined };
+  | { readonly kind: "packets"; readonly packets: readonly PacketObject[]; readonly family: 4 | 6 | undefined }
+  /** The packet in the middle of a step of the story, with so many operations of each node done. */
+  | {
+      readonly kind: "moment";
+      readonly step: number;
+      readonly operation: number;
+      readonly packet: PacketObject;
+    };
 
 export interface WalkAsk {
   readonly strategies: readonly string[];
@@ -232,4 +247,83 @@ export interface SetView {
   /** As `ipset save` prints them, cut after so many. */
   readonly members: readonly string[];
   readonly count: number;
+}
+
+export interface MatrixAsk {
+  readonly strategy: string;
+  /** `tcp/80`. */
+  readonly port: string;
+  /** Sources: from this one, so many. */
+  readonly first: number;
+  readonly count: number;
+}
+
+export interface MatrixRows {
+  readonly first: number;
+  /** A letter for each destination: `.` accept, `X` drop, `R` reject, `?` unknown, `#` itself. */
+  readonly rows: readonly string[];
+}
+
+export interface CompareAsk {
+  readonly strategies: readonly string[];
+}
+
+export interface CompareReport {
+  /** As `compare -o table` writes it. */
+  readonly lines: readonly string[];
+  readonly examples: readonly ComparedExample[];
+}
+
+export interface ComparedExample {
+  readonly cause: string;
+  readonly text: string;
+  readonly packet: PacketObject;
+  readonly verdicts: Readonly<Record<string, Verdict>>;
+}
+
+export interface TimelineAsk {
+  readonly strategy: string;
+  readonly node: string;
+}
+
+export interface TimelineReport {
+  readonly steps: readonly TimelineStepView[];
+  /** As `timeline -o table` writes it. */
+  readonly lines: readonly string[];
+}
+
+export interface TimelineStepView {
+  readonly step: number;
+  readonly what: string;
+  readonly operations: readonly OperationView[];
+  readonly windows: readonly WindowView[];
+  readonly connections: { readonly survive: number; readonly cut: number; readonly inherited: number };
+}
+
+export interface OperationView {
+  readonly command: string;
+  /** What the command reads, cut after some thousand characters. */
+  readonly input: string | undefined;
+}
+
+/** Packets that meet a verdict of neither before nor after. */
+export interface WindowView {
+  readonly kind: "leak" | "outage" | "open";
+  readonly text: string;
+  /** In operations of the step; a fraction stands for a part of one. */
+  readonly from: number;
+  readonly to: number;
+  readonly packet: PacketObject;
+}
+
+export interface ReplayAsk {
+  readonly strategies: readonly string[];
+  readonly name: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+export interface ReplayReportView {
+  /** As `replay -o table` writes it. */
+  readonly lines: readonly string[];
+  readonly notes: readonly string[];
 }

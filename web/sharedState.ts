@@ -12,6 +12,13 @@ export type Origin =
   | { readonly kind: "bundled"; readonly name: string }
   | { readonly kind: "served" };
 
+/** A packet in the middle of a step of the story, with so many operations done. */
+export interface Moment {
+  readonly step: number;
+  readonly operation: number;
+  readonly packet: PacketObject;
+}
+
 export interface SharedState {
   /** Of this form; a page reads what it knows. */
   readonly version: 1;
@@ -22,6 +29,7 @@ export interface SharedState {
   /** A step of the scenario, by its number; else the packets in order. */
   readonly step?: number;
   readonly packets?: readonly PacketObject[];
+  readonly moment?: Moment;
   readonly family?: 4 | 6;
   /** The row of the walk, from 0; absent: all of it. */
   readonly position?: number;

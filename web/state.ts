@@ -14,7 +14,7 @@ import type {
   WalkTarget,
 } from "./messages.ts";
 import { decodeState, encodeState } from "./share.ts";
-import type { Origin, SharedState, View } from "./sharedState.ts";
+import type { Moment, Origin, SharedState, View } from "./sharedState.ts";
 
 export const client = new Client(makeWorker);
 
@@ -36,6 +36,8 @@ export const view = signal<View>("walk");
 export const strategy = signal("kube-router");
 /** A step of the scenario; undefined: the packets are one's own. */
 export const step = signal<number | undefined>(undefined);
+/** A packet in the middle of a change, in the place of steps and packets. */
+export const moment = signal<Moment | undefined>(undefined);
 export const packets = signal<readonly PacketObject[]>([]);
 export const family = signal<4 | 6 | undefined>(undefined);
 export const walk = signal<StrategyWalk | undefined>(undefined);
@@ -48,11 +50,12 @@ export const matrixPort = signal<string | undefined>(undefined);
 /** The end that was chosen first, while the second is waited for. */
 export const armed = signal<string | undefined>(undefined);
 
-export const target = computed<WalkTarget>(() =>
-  step.value === undefined
+export const target = computed<WalkTarget>(() => {
+  if (moment.value !== undefined) return { kind: "moment", ...moment.value };
+  return step.value === undefined
     ? { kind: "packets", packets: packets.value, family: family.value }
-    : { kind: "scenario", step: step.value },
-);
+    : { kind: "scenario", step: step.value };
+});
 
 /** The lines of the manifests that the answer names. */
 export const litPlaces = computed<readonly Place[]>(() => walk.value?.places ?? []);
@@ -89,6 +92,7 @@ export function openFiles(
     shownFile.value = 0;
     saved.value = undefined;
     step.value = undefined;
+    moment.value = undefined;
     packets.value = [];
     family.value = undefined;
     walk.value = undefined;
@@ -134,7 +138,7 @@ export async function load(): Promise<void> {
 /** Something to look at without asking: the first step of a story, else a packet between the first two pods. */
 function chooseFirstPacket({ steps, cluster }: Loaded): void {
   const isThere = steps.some(({ kind, number }) => kind === "packet" && number === step.value);
-  if (isThere || (step.value === undefined && packets.value.length > 0)) return;
+  if (isThere || moment.value !== undefined || (step.value === undefined && packets.value.length > 0)) return;
   const first = steps.find(({ kind }) => kind === "packet");
   if (first !== undefined) {
     step.value = first.number;
@@ -186,8 +190,19 @@ export function report(error: unknown): void {
   trouble.value = error instanceof Refused && error.isBug ? `This is a bug of chainwalk: ${text}` : text;
 }
 
+/** Walks a packet of the timeline where it meets what it meets. */
+export function showMoment(next: Moment): Promise<void> {
+  batch(() => {
+    moment.value = next;
+    position.value = undefined;
+    view.value = "walk";
+  });
+  return walkNow();
+}
+
 export function chooseStep(number: number): Promise<void> {
   batch(() => {
+    moment.value = undefined;
     step.value = number;
     position.value = undefined;
   });
@@ -197,6 +212,7 @@ export function chooseStep(number: number): Promise<void> {
 /** One's own packets; the last is walked. */
 export function sendPackets(next: readonly PacketObject[]): Promise<void> {
   batch(() => {
+    moment.value = undefined;
     step.value = undefined;
     packets.value = next;
     position.value = undefined;
@@ -230,6 +246,7 @@ export function stateNow(): SharedState {
     view: view.value,
     strategy: strategy.value,
     ...(step.value === undefined ? { packets: packets.value } : { step: step.value }),
+    ...(moment.value !== undefined && { moment: moment.value }),
     ...(family.value !== undefined && { family: family.value }),
     ...(position.value !== undefined && { position: position.value }),
     ...(matrixPort.value !== undefined && { port: matrixPort.value }),
@@ -252,6 +269,7 @@ export async function showState(state: SharedState, served: readonly ManifestFil
     view.value = state.view ?? "walk";
     strategy.value = state.strategy ?? "kube-router";
     step.value = state.step;
+    moment.value = state.moment;
     packets.value = state.packets ?? [];
     family.value = state.family;
     position.value = state.position;

@@ -1,7 +1,7 @@
 /** The table the engine works on: what is loaded, and the lanes made of it, which are kept until the next load. */
 import { loadObjects, resolvePolicies } from "../../compiler/compile.ts";
 import { importProgram } from "../../compiler/import/importProgram.ts";
-import type { Issue } from "../../compiler/issue.ts";
+import { formatIssue, type Issue } from "../../compiler/issue.ts";
 import { type ParsedObject, parseManifests } from "../../compiler/manifest/objects.ts";
 import type { ManifestFile } from "../../compiler/manifest/parse.ts";
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
@@ -20,6 +20,7 @@ import {
 } from "../../verify/lane.ts";
 import { parseScenario, type Scenario } from "../../verify/scenario.ts";
 import { describeChange } from "../../verify/scenarioCluster.ts";
+import { type Story, type StoryState, statesOfScenario, storyOf } from "../../verify/story.ts";
 import type { LoadAsk, Loaded, SavedNode, StepView } from "../messages.ts";
 import { clusterPicture } from "./clusterPicture.ts";
 import { Refusal } from "./refusal.ts";
@@ -35,6 +36,10 @@ export class Bench {
   #objects: readonly ParsedObject[] = [];
   #scenario: Scenario | undefined;
   #imported: TableProgram | undefined;
+  /** Whole clusters, one a step. */
+  #snapshots: readonly ManifestFile[] = [];
+  #files: readonly ManifestFile[] = [];
+  #story: Story | undefined;
   readonly #lanes = new Map<string, Lane>();
 
   get cluster(): ResolvedCluster {
@@ -51,8 +56,28 @@ export class Bench {
     return this.#scenario;
   }
 
-  get hasScenario(): boolean {
-    return this.#scenario !== undefined;
+  get files(): readonly ManifestFile[] {
+    return this.#files;
+  }
+
+  /** The cluster and what becomes of it; made when first asked for. */
+  get story(): Story {
+    this.#story ??= storyOf(this.#snapshots.length > 0 ? this.#snapshotStates() : this.#scenarioStates());
+    return this.#story;
+  }
+
+  #snapshotStates(): readonly StoryState[] {
+    return this.#snapshots.map((file) => {
+      const { model, issues } = loadObjects(parseManifests([file]));
+      if (model === undefined) throw new Refusal(issues.map(formatIssue).join("\n"));
+      return { what: undefined, cluster: resolvePolicies(model) };
+    });
+  }
+
+  #scenarioStates(): readonly StoryState[] {
+    const read = statesOfScenario(this.scenario, this.objects, this.cluster);
+    if (read.kind === "invalid") throw new Refusal(read.issues.map(formatIssue).join("\n"));
+    return read.states;
   }
 
   /** The node whose saves stand in the place of a compiled program. */
@@ -62,8 +87,11 @@ export class Bench {
 
   load({ files, scenario, saved }: LoadAsk, now: () => number): Loaded {
     const start = now();
+    this.#files = files;
     this.#lanes.clear();
-    const parsed = parseManifests(files);
+    this.#snapshots = snapshotsAmong(files);
+    this.#story = undefined;
+    const parsed = parseManifests(this.#snapshots.length > 0 ? this.#snapshots.slice(0, 1) : files);
     const loaded = loadObjects(parsed);
     const issues: Issue[] = [...loaded.issues];
     this.#objects = parsed.objects;
@@ -75,6 +103,10 @@ export class Bench {
       skipped: [...loaded.skipped],
       cluster: this.#cluster === undefined ? undefined : clusterPicture(this.#cluster),
       steps: (this.#scenario?.steps ?? []).map(stepView),
+      changes:
+        this.#snapshots.length > 0
+          ? this.#snapshots.length - 1
+          : (this.#scenario?.steps ?? []).filter(({ kind }) => kind === "change").length,
       strategies: [
         ...STRATEGIES.map(({ name, summary }) => ({ name, summary })),
         { name: REFERENCE, summary: "the API text itself" },
@@ -140,6 +172,15 @@ export class Bench {
     issues.push(...read.issues);
     return read.program;
   }
+}
+
+const SNAPSHOT = /^(?:.*\/)?step-(\d+)\.(?:ya?ml|json)$/;
+
+/** Files that are each a whole cluster, in their order; empty: the files are one cluster. */
+function snapshotsAmong(files: readonly ManifestFile[]): readonly ManifestFile[] {
+  if (files.length < 2 || !files.every(({ name }) => SNAPSHOT.test(name))) return [];
+  const numberOf = ({ name }: ManifestFile) => Number(SNAPSHOT.exec(name)?.[1]);
+  return files.toSorted((a, b) => numberOf(a) - numberOf(b));
 }
 
 function issueOf(message: string): Issue {

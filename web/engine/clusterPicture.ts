@@ -2,7 +2,7 @@
 import { type Endpoint, isOnPodNetwork } from "../../compiler/model.ts";
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
 import { formatAddress, formatCidr } from "../../dataplane/address.ts";
-import { matrixPorts, portText } from "../../verify/matrix.ts";
+import { matrixFamily, matrixPods, matrixPorts, portText } from "../../verify/matrix.ts";
 import type { ClusterPicture } from "../messages.ts";
 
 /** So many outside addresses are offered; others can be written. */
@@ -27,6 +27,7 @@ export function clusterPicture(cluster: ResolvedCluster): ClusterPicture {
     policies: model.policies.length,
     outside: outsideOf(cluster),
     ports: matrixPorts(cluster).map(portText),
+    matrix: matrixPods(cluster.pods, matrixFamily(cluster)).map(({ key }) => key),
   };
 }
 

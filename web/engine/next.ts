@@ -6,7 +6,7 @@ import { REFERENCE } from "../../verify/lane.ts";
 import { runScenario } from "../../verify/scenarioRun.ts";
 import type { NextAnswer, NextAsk, WalkTarget } from "../messages.ts";
 import type { Bench } from "./bench.ts";
-import { readPackets } from "./push.ts";
+import { pushTarget, readPackets } from "./push.ts";
 import { Refusal } from "./refusal.ts";
 
 export function nextPacket(bench: Bench, { kind, target }: NextAsk): NextAnswer {
@@ -18,6 +18,7 @@ export function nextPacket(bench: Bench, { kind, target }: NextAsk): NextAnswer 
 
 function packetsOf(bench: Bench, target: WalkTarget): readonly Packet[] {
   if (target.kind === "packets") return readPackets(bench, target);
+  if (target.kind === "moment") return [pushTarget(bench, REFERENCE, target).packet];
   const { scenario, objects, cluster } = bench;
   const packets: Packet[] = [];
   for (const event of runScenario({ scenario, objects, cluster, lane: bench.freshLane(REFERENCE) })) {

@@ -1,13 +1,15 @@
 /** One packet down one lane, after the packets before it. */
 import { packetEnds } from "../../compiler/policyReading.ts";
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
+import { strategyNamed } from "../../compiler/strategies/registry.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import { TraceRecorder, type TraceStep } from "../../dataplane/trace.ts";
 import { becauseOf } from "../../format/answer.ts";
 import type { PacketObject } from "../../traffic/packetObject.ts";
 import { isProblem, packetFromObject, packetOf } from "../../traffic/transcript.ts";
-import { type Answer, type Lane, REFERENCE } from "../../verify/lane.ts";
+import { type Answer, type Lane, programsLane, REFERENCE, referenceLane } from "../../verify/lane.ts";
 import { runScenario } from "../../verify/scenarioRun.ts";
+import { programAt } from "../../verify/timeline.ts";
 import { resolverOf } from "../../verify/who.ts";
 import type { WalkTarget } from "../messages.ts";
 import type { Bench } from "./bench.ts";
@@ -26,7 +28,46 @@ export interface Pushed {
 
 /** Throws `Refusal` when the strategy does not have the packet, or nobody has its names. */
 export function pushTarget(bench: Bench, strategy: string, target: WalkTarget): Pushed {
-  return target.kind === "scenario" ? pushStep(bench, strategy, target.step) : pushPackets(bench, strategy, target);
+  switch (target.kind) {
+    case "scenario":
+      return pushStep(bench, strategy, target.step);
+    case "packets":
+      return pushPackets(bench, strategy, target);
+    case "moment":
+      return pushInBetween(bench, strategy, target);
+  }
+}
+
+/** Nobody asks for the classes of packets here. */
+const NO_CLASSES = 0;
+
+/** As `trace --at`: the programs after so many operations of the step; a node with fewer is at their end. */
+function pushInBetween(bench: Bench, name: string, target: Extract<WalkTarget, { kind: "moment" }>): Pushed {
+  const { story } = bench;
+  const { step, operation } = target;
+  const cluster = step === 0 ? story.start : story.steps.find((each) => each.number === step)?.cluster;
+  if (cluster === undefined) throw new Refusal(`the story has no step ${step}`);
+  const strategy = strategyNamed(name);
+  const lane =
+    strategy === undefined
+      ? referenceLane(cluster)
+      : programsLane(
+          cluster.model.nodes.map(
+            ({ name: node }) => programAt(story, { strategy, node, limit: NO_CLASSES }, { step, operation }).program,
+          ),
+          strategy,
+          { walk: true },
+        );
+  const [packet] = packetsIn(cluster, [target.packet], undefined);
+  if (packet === undefined) throw new Refusal("no packet yet");
+  return pushed(lane, packet, cluster);
+}
+
+function pushed(lane: Lane, packet: Packet, cluster: ResolvedCluster): Pushed {
+  const recorder = new TraceRecorder();
+  const answer = lane.push(packet, recorder);
+  const because = becauseOf({ lane, packet, answer, cluster, steps: recorder.steps });
+  return { lane, packet, answer, because, steps: recorder.steps, cluster, failures: [] };
 }
 
 function pushStep(bench: Bench, strategy: string, number: number): Pushed {
@@ -51,10 +92,7 @@ function pushPackets(bench: Bench, strategy: string, target: Extract<WalkTarget,
   if (last === undefined) throw new Refusal("no packet yet");
   const lane = bench.lane(strategy, strategy === REFERENCE ? undefined : nodesOf(cluster, packets));
   for (const packet of packets.slice(0, -1)) lane.push(packet);
-  const recorder = new TraceRecorder();
-  const answer = lane.push(last, recorder);
-  const because = becauseOf({ lane, packet: last, answer, cluster, steps: recorder.steps });
-  return { lane, packet: last, answer, because, steps: recorder.steps, cluster, failures: [] };
+  return pushed(lane, last, cluster);
 }
 
 /** Only the nodes that a packet can meet are compiled: those of the ends. */
@@ -70,8 +108,16 @@ export function readPackets(
   { cluster }: Bench,
   { packets, family }: Extract<WalkTarget, { kind: "packets" }>,
 ): readonly Packet[] {
-  const resolve = resolverOf(cluster.model, "default");
-  return packets.map((object: PacketObject) => {
+  return packetsIn(cluster, packets, family);
+}
+
+function packetsIn(
+  { model }: ResolvedCluster,
+  packets: readonly PacketObject[],
+  family: 4 | 6 | undefined,
+): readonly Packet[] {
+  const resolve = resolverOf(model, "default");
+  return packets.map((object) => {
     const text = packetFromObject(object);
     if (isProblem(text)) throw new Refusal(text.problem);
     const packet = packetOf(text, resolve, family);

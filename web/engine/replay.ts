@@ -1,0 +1,78 @@
+/** A recording through the strategies, as `replay` has it. */
+import { formatIssue } from "../../compiler/issue.ts";
+import { PLAIN } from "../../format/paint.ts";
+import { formatReplayTable } from "../../format/replay/table.ts";
+import { mergeTraffic } from "../../replay/mergeTraffic.ts";
+import { Replay } from "../../replay/replay.ts";
+import { withReplicas } from "../../replay/replicas.ts";
+import { ReplayReport } from "../../replay/report.ts";
+import { loadSetup, servicesOf } from "../../replay/setup.ts";
+import { openTraffic } from "../../traffic/openTraffic.ts";
+import { BATCH_ROWS, TrafficError, type TrafficSource } from "../../traffic/source.ts";
+import { resolverOf } from "../../verify/who.ts";
+import type { ReplayAsk, ReplayReportView } from "../messages.ts";
+import type { Bench } from "./bench.ts";
+import { Refusal } from "./refusal.ts";
+
+/** Rows of each table. */
+const TOP = 20;
+
+export async function replayOf(bench: Bench, { strategies, name, bytes }: ReplayAsk): Promise<ReplayReportView> {
+  const sides = strategies.map((strategy) => ({ name: strategy, cluster: 0, strategy, settings: [] }));
+  const { loaded, issues, notes } = loadSetup({ clusters: [{ files: bench.files }], sides, main: 0 }, BATCH_ROWS);
+  const model = loaded?.sides[0]?.cluster.model;
+  if (loaded === undefined || model === undefined) throw new Refusal(issues.map(formatIssue).join("\n"));
+  const source = await opened(name, bytes, withReplicas(resolverOf(model, "default"), model));
+  const services = servicesOf(loaded);
+  const replay = new Replay(
+    { sides: loaded.sides, main: 0, book: loaded.book, ...(services !== undefined && { services }) },
+    BATCH_ROWS,
+  );
+  for await (const batch of mergeTraffic([source], { frames: "left out" }).batches()) replay.consume(batch);
+  replay.finish();
+  for (const slot of replay.table.ordered()) replay.tally.add(replay.table, slot);
+  const report = new ReplayReport({
+    table: replay.table,
+    sides: loaded.sides,
+    causes: loaded.sides.map((side) => side.causes),
+    main: 0,
+    book: loaded.book,
+    tally: replay.tally,
+    timeline: replay.timeline,
+  });
+  return {
+    lines: [
+      ...formatReplayTable(report, {
+        comparison: strategies.length > 1 ? "strategies" : "none",
+        skipped: source.skipped,
+        top: TOP,
+        paint: PLAIN,
+        columns: undefined,
+      }),
+    ],
+    notes: [...notes, ...source.notes, ...source.issues.map(({ message }) => message)],
+  };
+}
+
+async function opened(
+  name: string,
+  bytes: Uint8Array<ArrayBuffer>,
+  resolve: ReturnType<typeof resolverOf>,
+): Promise<TrafficSource> {
+  try {
+    return await openTraffic(piecesOf(bytes), { resolve });
+  } catch (error) {
+    if (error instanceof TrafficError) throw new Refusal(`${name}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** gzip by its magic number (RFC 1952); other compressed files are for the command line. */
+async function* piecesOf(bytes: Uint8Array<ArrayBuffer>): AsyncGenerator<Uint8Array> {
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) {
+    yield bytes;
+    return;
+  }
+  const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")).getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+}
