@@ -45,7 +45,12 @@ function singleFile(): Plugin {
       };
       // A script ends at the first "</script"; in code it can only stand in a string or a pattern.
       const script = (text: string) => text.replaceAll("</script", "<\\/script").replaceAll("<!--", "<\\!--");
-      const [main, worker, style] = [script(read(/^index-.*\.js$/)), script(read(/^worker-.*\.js$/)), read(/\.css$/)];
+      const [main, style] = [script(read(/^index-.*\.js$/)), read(/\.css$/)];
+      const workers = ["worker", "reports"]
+        .map(
+          (name) => `<script type="text/plain" id="${name}">${script(read(new RegExp(`^${name}-.*\\.js$`)))}</script>`,
+        )
+        .join("");
       const rules = policy({
         ...COMMON,
         "script-src": `${hashOf(main)} blob:`,
@@ -57,10 +62,7 @@ function singleFile(): Plugin {
         .replace(STATIC, rules)
         .replace(/<script type="module"[^>]*><\/script>/, "")
         .replace(/<link rel="stylesheet"[^>]*>/, () => `<style>${style}</style>`)
-        .replace(
-          "</body>",
-          () => `<script type="text/plain" id="worker">${worker}</script><script type="module">${main}</script></body>`,
-        );
+        .replace("</body>", () => `${workers}<script type="module">${main}</script></body>`);
       writeFileSync(join(OUT, "chainwalk.html"), html);
     },
   };

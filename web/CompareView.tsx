@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { CompareReport } from "./messages.ts";
-import { client, generation, loaded, report, sendPackets, view } from "./state.ts";
+import { askReport, generation, loaded, report, sendPackets, view } from "./state.ts";
 import { Waiting } from "./Waiting.tsx";
 
 export function CompareView() {
@@ -15,8 +15,7 @@ export function CompareView() {
     result.value = undefined;
     if (loaded.peek()?.cluster === undefined || chosen.value.length === 0) return;
     isRunning.value = true;
-    client
-      .ask("compare", { strategies: chosen.value })
+    askReport("compare", { strategies: chosen.value })
       .then((answer) => {
         result.value = answer;
       })

@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { Report } from "./CompareView.tsx";
 import type { ReplayReportView } from "./messages.ts";
-import { client, loaded, report, strategy } from "./state.ts";
+import { askReport, loaded, report, strategy } from "./state.ts";
 import { Waiting } from "./Waiting.tsx";
 
 export function ReplayView() {
@@ -20,7 +20,7 @@ export function ReplayView() {
       ...(second.value === "" || second.value === strategy.value ? [] : [second.value]),
     ];
     try {
-      result.value = await client.ask("replay", { strategies, name: name.value, bytes: bytes.value });
+      result.value = await askReport("replay", { strategies, name: name.value, bytes: bytes.value });
     } catch (error) {
       report(error);
     } finally {

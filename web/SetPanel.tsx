@@ -1,13 +1,12 @@
 /** The members of a set, fetched when somebody opens it. */
 import { useEffect, useState } from "preact/hooks";
 import type { SetView } from "./messages.ts";
-import { client, report, strategy, target } from "./state.ts";
+import { askAbout, report, strategy, target } from "./state.ts";
 
 export function SetPanel({ node, set }: { readonly node: string; readonly set: string }) {
   const [found, setFound] = useState<SetView | undefined>(undefined);
   useEffect(() => {
-    client
-      .ask("set", { strategy: strategy.value, target: target.value, node, set }, `set ${set}`)
+    askAbout("set", { strategy: strategy.value, target: target.value, node, set }, `set ${set}`)
       .then(setFound)
       .catch(report);
   }, [node, set]);

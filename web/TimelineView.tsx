@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { Report } from "./CompareView.tsx";
 import type { TimelineReport, TimelineStepView, WindowView } from "./messages.ts";
-import { client, generation, loaded, report, showMoment, strategy } from "./state.ts";
+import { askReport, generation, loaded, report, showMoment, strategy } from "./state.ts";
 import { Waiting } from "./Waiting.tsx";
 
 interface Notch {
@@ -27,8 +27,7 @@ export function TimelineView() {
     at.value = 0;
     if (changes === 0 || chosen === "") return;
     isRunning.value = true;
-    client
-      .ask("timeline", { strategy: name, node: chosen })
+    askReport("timeline", { strategy: name, node: chosen })
       .then((answer) => {
         result.value = answer;
       })

@@ -1,11 +1,11 @@
 /** Something takes its time; it can be stopped. */
-import { client } from "./state.ts";
+import { reports } from "./state.ts";
 
 export function Waiting({ what }: { readonly what: string }) {
   return (
     <p class="waiting" role="status">
       {what}…{" "}
-      <button type="button" onClick={() => client.cancel()}>
+      <button type="button" onClick={() => reports.cancel()}>
         Stop
       </button>
     </p>

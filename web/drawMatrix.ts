@@ -1,7 +1,7 @@
 /** The heat map on its canvas: cells in sight, names beside them. */
 
 /** Room for the names. */
-export const GUTTER = { left: 168, top: 96 } as const;
+export const GUTTER = { left: 168, top: 112 } as const;
 
 export interface Colours {
   readonly text: string;
@@ -110,7 +110,11 @@ function drawNames(
   context.textAlign = "right";
   for (let row = rows.first; row < rows.last; row++) {
     look(cursor?.[0] === row);
-    context.fillText(shortened(pods[row] ?? ""), GUTTER.left - 8, GUTTER.top + row * cell - scroll.top + cell / 2);
+    context.fillText(
+      shortened(pods[row] ?? "", ROW_NAME),
+      GUTTER.left - 8,
+      GUTTER.top + row * cell - scroll.top + cell / 2,
+    );
   }
   context.restore();
   context.save();
@@ -123,15 +127,17 @@ function drawNames(
     context.save();
     context.translate(GUTTER.left + column * cell - scroll.left + cell / 2, GUTTER.top - 6);
     context.rotate(-Math.PI / 3);
-    context.fillText(shortened(pods[column] ?? "").slice(-15), 0, 0);
+    context.fillText(shortened(pods[column] ?? "", COLUMN_NAME), 0, 0);
     context.restore();
   }
   context.restore();
 }
 
-const SHOWN = 21;
+/** Characters of a name that its place has room for. */
+const ROW_NAME = 21;
+const COLUMN_NAME = 16;
 
 /** The end of a name tells more than its beginning. */
-function shortened(name: string): string {
-  return name.length <= SHOWN ? name : `…${name.slice(-SHOWN + 1)}`;
+function shortened(name: string, shown: number): string {
+  return name.length <= shown ? name : `…${name.slice(-shown + 1)}`;
 }

@@ -1,7 +1,14 @@
-/** The worker: a file beside the page, or, where the page is one file, the text that it carries along. */
+/** The workers: files beside the page, or, where the page is one file, the texts that it carries along. */
 export function makeWorker(): Worker {
-  const carried = document.getElementById("worker");
-  if (carried === null) return new Worker(new URL("./worker.ts", import.meta.url));
-  const address = URL.createObjectURL(new Blob([carried.textContent ?? ""], { type: "text/javascript" }));
-  return new Worker(address);
+  return carried("worker") ?? new Worker(new URL("./worker.ts", import.meta.url));
+}
+
+export function makeReports(): Worker {
+  return carried("reports") ?? new Worker(new URL("./reports.ts", import.meta.url));
+}
+
+function carried(id: string): Worker | undefined {
+  const text = document.getElementById(id)?.textContent;
+  if (text === undefined || text === null) return undefined;
+  return new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
 }

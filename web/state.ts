@@ -2,13 +2,15 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { scenarioNamed } from "./bundled.ts";
 import { Client, Overtaken, Refused } from "./client.ts";
-import { makeWorker } from "./makeWorker.ts";
+import { makeReports, makeWorker } from "./makeWorker.ts";
 import type {
+  Kind,
   Loaded,
   ManifestFile,
   NextAsk,
   PacketObject,
   Place,
+  Questions,
   SavedNode,
   StrategyWalk,
   WalkTarget,
@@ -17,6 +19,22 @@ import { decodeState, encodeState } from "./share.ts";
 import type { Moment, Origin, SharedState, View } from "./sharedState.ts";
 
 export const client = new Client(makeWorker);
+/** Of compare, timeline and replay; started when the first of them is asked for. */
+export const reports = new Client(makeReports);
+let reported = -1;
+
+/** Asks for a report on what is loaded. */
+export async function askReport<K extends Kind>(
+  kind: K,
+  ask: Questions[K]["ask"],
+  lane: string = kind,
+): Promise<Questions[K]["answer"]> {
+  if (reported !== generation.peek()) {
+    reported = generation.peek();
+    await reports.ask("load", { files: files.peek(), scenario: scenario.peek(), saved: saved.peek() });
+  }
+  return reports.ask(kind, ask, lane);
+}
 
 export const files = signal<readonly ManifestFile[]>([]);
 export const scenario = signal<ManifestFile | undefined>(undefined);
@@ -36,6 +54,15 @@ export const view = signal<View>("walk");
 export const strategy = signal("kube-router");
 /** A step of the scenario; undefined: the packets are one's own. */
 export const step = signal<number | undefined>(undefined);
+/** Asks about a packet: of the worker that knows moments where there is one. */
+export function askAbout<K extends "walk" | "next" | "set">(
+  kind: K,
+  ask: Questions[K]["ask"],
+  lane: string = kind,
+): Promise<Questions[K]["answer"]> {
+  return ask.target.kind === "moment" ? askReport(kind, ask, lane) : client.ask(kind, ask, lane);
+}
+
 /** A packet in the middle of a change, in the place of steps and packets. */
 export const moment = signal<Moment | undefined>(undefined);
 export const packets = signal<readonly PacketObject[]>([]);
@@ -165,7 +192,7 @@ export async function walkNow(): Promise<void> {
   const names = loaded.value.strategies.map(({ name }) => name);
   const ask = { target: target.value, walks: true };
   try {
-    const [answer] = await client.ask("walk", { ...ask, strategies: [strategy.value] });
+    const [answer] = await askAbout("walk", { ...ask, strategies: [strategy.value] });
     walk.value = answer;
     if (answer !== undefined)
       said.value =
@@ -175,7 +202,7 @@ export async function walkNow(): Promise<void> {
     const all: StrategyWalk[] = [];
     // One at a time, so that a question of the person's own need not wait for all of them.
     for (const name of names) {
-      const [other] = await client.ask("walk", { ...ask, walks: false, strategies: [name] }, "others");
+      const [other] = await askAbout("walk", { ...ask, walks: false, strategies: [name] }, "others");
       if (other !== undefined) all.push(other);
     }
     others.value = all;
@@ -231,7 +258,7 @@ export function chooseStrategy(name: string): Promise<void> {
 
 export async function sendNext(kind: NextAsk["kind"]): Promise<void> {
   try {
-    const answer = await client.ask("next", { kind, target: target.value });
+    const answer = await askAbout("next", { kind, target: target.value });
     await sendPackets(answer.packets);
   } catch (error) {
     report(error);

@@ -21,17 +21,22 @@ import {
 import { parseScenario, type Scenario } from "../../verify/scenario.ts";
 import { describeChange } from "../../verify/scenarioCluster.ts";
 import { type Story, type StoryState, statesOfScenario, storyOf } from "../../verify/story.ts";
-import type { LoadAsk, Loaded, SavedNode, StepView } from "../messages.ts";
+import type { LoadAsk, Loaded, SavedNode, StepView, WalkTarget } from "../messages.ts";
 import { clusterPicture } from "./clusterPicture.ts";
+import type { Pushed } from "./push.ts";
 import { Refusal } from "./refusal.ts";
 
 /** Every name that stands for answers. */
 export const STRATEGY_NAMES: readonly string[] = [...STRATEGIES.map(({ name }) => name), REFERENCE];
 
+type InBetween = (bench: Bench, strategy: string, target: Extract<WalkTarget, { kind: "moment" }>) => Pushed;
+
 /** Lanes kept; the oldest goes first. A lane of 1,000 pods holds some ten megabytes. */
 const MOST_LANES = 12;
 
 export class Bench {
+  /** How packets of a moment are pushed; undefined: the worker has no moments. */
+  readonly inBetween: InBetween | undefined;
   #cluster: ResolvedCluster | undefined;
   #objects: readonly ParsedObject[] = [];
   #scenario: Scenario | undefined;
@@ -41,6 +46,10 @@ export class Bench {
   #files: readonly ManifestFile[] = [];
   #story: Story | undefined;
   readonly #lanes = new Map<string, Lane>();
+
+  constructor(inBetween?: InBetween) {
+    this.inBetween = inBetween;
+  }
 
   get cluster(): ResolvedCluster {
     if (this.#cluster === undefined) throw new Refusal("the manifests have errors");

@@ -1,15 +1,13 @@
 /** One packet down one lane, after the packets before it. */
 import { packetEnds } from "../../compiler/policyReading.ts";
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
-import { strategyNamed } from "../../compiler/strategies/registry.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import { TraceRecorder, type TraceStep } from "../../dataplane/trace.ts";
 import { becauseOf } from "../../format/answer.ts";
 import type { PacketObject } from "../../traffic/packetObject.ts";
 import { isProblem, packetFromObject, packetOf } from "../../traffic/transcript.ts";
-import { type Answer, type Lane, programsLane, REFERENCE, referenceLane } from "../../verify/lane.ts";
+import { type Answer, type Lane, REFERENCE } from "../../verify/lane.ts";
 import { runScenario } from "../../verify/scenarioRun.ts";
-import { programAt } from "../../verify/timeline.ts";
 import { resolverOf } from "../../verify/who.ts";
 import type { WalkTarget } from "../messages.ts";
 import type { Bench } from "./bench.ts";
@@ -34,36 +32,12 @@ export function pushTarget(bench: Bench, strategy: string, target: WalkTarget): 
     case "packets":
       return pushPackets(bench, strategy, target);
     case "moment":
-      return pushInBetween(bench, strategy, target);
+      if (bench.inBetween === undefined) throw new Error("this worker knows no moments");
+      return bench.inBetween(bench, strategy, target);
   }
 }
 
-/** Nobody asks for the classes of packets here. */
-const NO_CLASSES = 0;
-
-/** As `trace --at`: the programs after so many operations of the step; a node with fewer is at their end. */
-function pushInBetween(bench: Bench, name: string, target: Extract<WalkTarget, { kind: "moment" }>): Pushed {
-  const { story } = bench;
-  const { step, operation } = target;
-  const cluster = step === 0 ? story.start : story.steps.find((each) => each.number === step)?.cluster;
-  if (cluster === undefined) throw new Refusal(`the story has no step ${step}`);
-  const strategy = strategyNamed(name);
-  const lane =
-    strategy === undefined
-      ? referenceLane(cluster)
-      : programsLane(
-          cluster.model.nodes.map(
-            ({ name: node }) => programAt(story, { strategy, node, limit: NO_CLASSES }, { step, operation }).program,
-          ),
-          strategy,
-          { walk: true },
-        );
-  const [packet] = packetsIn(cluster, [target.packet], undefined);
-  if (packet === undefined) throw new Refusal("no packet yet");
-  return pushed(lane, packet, cluster);
-}
-
-function pushed(lane: Lane, packet: Packet, cluster: ResolvedCluster): Pushed {
+export function pushed(lane: Lane, packet: Packet, cluster: ResolvedCluster): Pushed {
   const recorder = new TraceRecorder();
   const answer = lane.push(packet, recorder);
   const because = becauseOf({ lane, packet, answer, cluster, steps: recorder.steps });
@@ -111,7 +85,7 @@ export function readPackets(
   return packetsIn(cluster, packets, family);
 }
 
-function packetsIn(
+export function packetsIn(
   { model }: ResolvedCluster,
   packets: readonly PacketObject[],
   family: 4 | 6 | undefined,

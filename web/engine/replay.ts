@@ -2,6 +2,7 @@
 import { formatIssue } from "../../compiler/issue.ts";
 import { PLAIN } from "../../format/paint.ts";
 import { formatReplayTable } from "../../format/replay/table.ts";
+import { Duplicates } from "../../replay/duplicates.ts";
 import { mergeTraffic } from "../../replay/mergeTraffic.ts";
 import { Replay } from "../../replay/replay.ts";
 import { withReplicas } from "../../replay/replicas.ts";
@@ -13,6 +14,9 @@ import { resolverOf } from "../../verify/who.ts";
 import type { ReplayAsk, ReplayReportView } from "../messages.ts";
 import type { Bench } from "./bench.ts";
 import { Refusal } from "./refusal.ts";
+
+/** Why a record is none of the packets replayed, in the command line's words. */
+const COPY = "copy of a packet recorded on another interface";
 
 /** Rows of each table. */
 const TOP = 20;
@@ -28,7 +32,11 @@ export async function replayOf(bench: Bench, { strategies, name, bytes }: Replay
     { sides: loaded.sides, main: 0, book: loaded.book, ...(services !== undefined && { services }) },
     BATCH_ROWS,
   );
-  for await (const batch of mergeTraffic([source], { frames: "left out" }).batches()) replay.consume(batch);
+  const merged = mergeTraffic([source], { frames: "left out" });
+  // A packet recorded on several interfaces is one packet, as it is for the command line.
+  const duplicates = new Duplicates(merged.interfaces);
+  replay.recognise(duplicates);
+  for await (const batch of merged.batches()) replay.consume(batch);
   replay.finish();
   for (const slot of replay.table.ordered()) replay.tally.add(replay.table, slot);
   const report = new ReplayReport({
@@ -44,7 +52,7 @@ export async function replayOf(bench: Bench, { strategies, name, bytes }: Replay
     lines: [
       ...formatReplayTable(report, {
         comparison: strategies.length > 1 ? "strategies" : "none",
-        skipped: source.skipped,
+        skipped: new Map([...source.skipped, ...(duplicates.count > 0 ? [[COPY, duplicates.count] as const] : [])]),
         top: TOP,
         paint: PLAIN,
         columns: undefined,
