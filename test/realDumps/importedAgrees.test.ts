@@ -1,6 +1,6 @@
 /**
  * What real nodes held, read back, against what we compile for them: the same verdict on random packets, on every node of
- * the way. 50,000 packets a cluster in CI and whenever CHAINWALK_KERNEL_PACKETS is set, a sample otherwise.
+ * the way. 100,000 packets a cluster in CI and whenever CHAINWALK_KERNEL_PACKETS is set, a sample otherwise.
  */
 import { describe, expect, it } from "vitest";
 import { compileNode } from "../../compiler/compile.ts";
@@ -21,7 +21,7 @@ import { attachmentOf, clusterOf, clustersOf, NODES, SOLUTIONS, type Solution, S
 import { recordedText } from "./nodeText.ts";
 import { recordedOrders } from "./recordedOrders.ts";
 
-const PACKETS = isWhole ? 50_000 : 4_000;
+const PACKETS = isWhole ? 100_000 : 4_000;
 const BATCH = 4_000;
 
 interface Sides {
