@@ -1,29 +1,19 @@
 /** Where strategies part over all classes of packets, as the command line writes it. */
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
-import type { CompareReport } from "./messages.ts";
-import { askReport, generation, loaded, report, sendPackets, view } from "./state.ts";
+import { askReport, generation, loaded, sendPackets, view } from "./state.ts";
+import { useReport } from "./useReport.ts";
 import { Waiting } from "./Waiting.tsx";
 
 export function CompareView() {
   const names = (loaded.value?.strategies ?? []).map(({ name }) => name).filter((name) => name !== "reference");
   const chosen = useSignal<readonly string[]>(names);
-  const result = useSignal<CompareReport | undefined>(undefined);
-  const isRunning = useSignal(false);
-  const now = generation.value;
-  useEffect(() => {
-    result.value = undefined;
-    if (loaded.peek()?.cluster === undefined || chosen.value.length === 0) return;
-    isRunning.value = true;
-    askReport("compare", { strategies: chosen.value })
-      .then((answer) => {
-        result.value = answer;
-      })
-      .catch(report)
-      .finally(() => {
-        isRunning.value = false;
-      });
-  }, [now, chosen.value.join(" ")]);
+  const strategies = chosen.value;
+  const { result, isRunning } = useReport(
+    loaded.value?.cluster === undefined || strategies.length === 0
+      ? undefined
+      : () => askReport("compare", { strategies }),
+    [generation.value, strategies.join(" ")],
+  );
   return (
     <section class="pane report" aria-labelledby="compare-title">
       <header class="pane-head">
@@ -46,14 +36,12 @@ export function CompareView() {
           ))}
         </fieldset>
       </header>
-      {isRunning.value && <Waiting what="every class of packets under each strategy" />}
-      {result.value !== undefined && (
+      {isRunning && <Waiting what="every class of packets under each strategy" />}
+      {result !== undefined && (
         <>
           <ul class="examples" aria-label="Where they part">
-            {result.value.examples.length === 0 && (
-              <li class="faint">They agree on every packet that was asked about.</li>
-            )}
-            {result.value.examples.map((example) => (
+            {result.examples.length === 0 && <li class="faint">They agree on every packet that was asked about.</li>}
+            {result.examples.map((example) => (
               <li key={`${example.cause} ${example.text}`}>
                 <button
                   type="button"
@@ -76,7 +64,7 @@ export function CompareView() {
               </li>
             ))}
           </ul>
-          <Report title="compare" lines={result.value.lines} />
+          <Report title="compare" lines={result.lines} />
         </>
       )}
     </section>

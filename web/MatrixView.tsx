@@ -1,10 +1,10 @@
 /** The truth table as a heat map: only what is in sight is computed and drawn. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { type Colours, drawMatrix, GUTTER, geometryOf } from "./drawMatrix.ts";
+import { type Colours, cellOf, drawMatrix, GUTTER } from "./drawMatrix.ts";
 import { matrixTable } from "./matrixRows.ts";
 import { draft } from "./packet.ts";
 import { generation, loaded, matrixPort, sendPackets, strategy, view } from "./state.ts";
-import { theme } from "./theme.ts";
+import { shownTheme } from "./theme.ts";
 
 const WORDS: Readonly<Record<string, string>> = {
   ".": "accept",
@@ -25,8 +25,8 @@ export function MatrixView() {
   const [isMarked, mark] = useState(false);
   const table = matrixTable(strategy.value, port);
   const reference = matrixTable("reference", port);
-  const { cell } = geometryOf(pods.length);
-  const names = [generation.value, table.version.value, reference.version.value, theme.value];
+  const cell = cellOf(pods.length);
+  const names = [generation.value, table.version.value, reference.version.value, shownTheme.value];
 
   useEffect(() => {
     const [frame, paper] = [box.current, canvas.current];

@@ -1,32 +1,21 @@
 /** A recording through the rules: what would have become of its flows. */
 import { useSignal } from "@preact/signals";
 import { Report } from "./CompareView.tsx";
-import type { ReplayReportView } from "./messages.ts";
-import { askReport, loaded, report, strategy } from "./state.ts";
+import { askReport, generation, loaded, strategy } from "./state.ts";
+import { useReport } from "./useReport.ts";
 import { Waiting } from "./Waiting.tsx";
 
 export function ReplayView() {
-  const result = useSignal<ReplayReportView | undefined>(undefined);
-  const isRunning = useSignal(false);
   const second = useSignal("");
   const name = useSignal("");
   const bytes = useSignal<Uint8Array<ArrayBuffer> | undefined>(undefined);
-  const run = async () => {
-    if (bytes.value === undefined) return;
-    isRunning.value = true;
-    result.value = undefined;
-    const strategies = [
-      strategy.value,
-      ...(second.value === "" || second.value === strategy.value ? [] : [second.value]),
-    ];
-    try {
-      result.value = await askReport("replay", { strategies, name: name.value, bytes: bytes.value });
-    } catch (error) {
-      report(error);
-    } finally {
-      isRunning.value = false;
-    }
-  };
+  const first = strategy.value;
+  const strategies = second.value === "" || second.value === first ? [first] : [first, second.value];
+  const recording = bytes.value;
+  const { result, isRunning } = useReport(
+    recording && (() => askReport("replay", { strategies, name: name.value, bytes: recording })),
+    [generation.value, strategies.join(" "), recording],
+  );
   return (
     <section class="pane report" aria-labelledby="replay-title">
       <header class="pane-head">
@@ -41,7 +30,6 @@ export function ReplayView() {
               if (file === undefined) return;
               name.value = file.name;
               bytes.value = new Uint8Array(await file.arrayBuffer());
-              await run();
             }}
           />
         </label>
@@ -51,7 +39,6 @@ export function ReplayView() {
             value={second.value}
             onChange={({ currentTarget }) => {
               second.value = currentTarget.value;
-              void run();
             }}
           >
             <option value="">nothing</option>
@@ -69,13 +56,13 @@ export function ReplayView() {
           this browser.
         </p>
       )}
-      {isRunning.value && <Waiting what="the recording through the rules" />}
-      {result.value?.notes.map((note) => (
+      {isRunning && <Waiting what="the recording through the rules" />}
+      {result?.notes.map((note) => (
         <p class="waiting" key={note}>
           {note}
         </p>
       ))}
-      {result.value !== undefined && <Report title="replay" lines={result.value.lines} />}
+      {result !== undefined && <Report title="replay" lines={result.lines} />}
     </section>
   );
 }

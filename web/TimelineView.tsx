@@ -3,7 +3,8 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { Report } from "./CompareView.tsx";
 import type { TimelineReport, TimelineStepView, WindowView } from "./messages.ts";
-import { askReport, generation, loaded, report, showMoment, strategy } from "./state.ts";
+import { askReport, generation, loaded, showMoment, strategy } from "./state.ts";
+import { useReport } from "./useReport.ts";
 import { Waiting } from "./Waiting.tsx";
 
 interface Notch {
@@ -15,27 +16,18 @@ interface Notch {
 export function TimelineView() {
   const nodes = loaded.value?.cluster?.nodes.map(({ name }) => name) ?? [];
   const node = useSignal("");
-  const result = useSignal<TimelineReport | undefined>(undefined);
-  const isRunning = useSignal(false);
   const at = useSignal(0);
   const chosen = nodes.includes(node.value) ? node.value : (nodes[0] ?? "");
   const changes = loaded.value?.changes ?? 0;
   const now = generation.value;
   const name = strategy.value;
+  const { result, isRunning } = useReport(
+    changes === 0 || chosen === "" ? undefined : () => askReport("timeline", { strategy: name, node: chosen }),
+    [now, name, chosen, changes],
+  );
   useEffect(() => {
-    result.value = undefined;
     at.value = 0;
-    if (changes === 0 || chosen === "") return;
-    isRunning.value = true;
-    askReport("timeline", { strategy: name, node: chosen })
-      .then((answer) => {
-        result.value = answer;
-      })
-      .catch(report)
-      .finally(() => {
-        isRunning.value = false;
-      });
-  }, [now, name, chosen, changes]);
+  }, [result]);
   return (
     <section class="pane report" aria-labelledby="timeline-title">
       <header class="pane-head">
@@ -61,17 +53,17 @@ export function TimelineView() {
           step-1.yaml, … together.
         </p>
       )}
-      {isRunning.value && <Waiting what="every class of packets at each operation" />}
-      {result.value !== undefined && (
+      {isRunning && <Waiting what="every class of packets at each operation" />}
+      {result !== undefined && (
         <Scrubber
-          result={result.value}
+          result={result}
           at={at.value}
           go={(next) => {
             at.value = next;
           }}
         />
       )}
-      {result.value !== undefined && <Report title="timeline" lines={result.value.lines} />}
+      {result !== undefined && <Report title="timeline" lines={result.lines} />}
     </section>
   );
 }

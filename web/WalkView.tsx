@@ -236,33 +236,31 @@ function Row({ row, node }: { readonly row: RowView; readonly node: string }) {
   );
 }
 
-function Lookup({ lookup }: { readonly lookup: NonNullable<RowView["lookup"]> }) {
+type LookupParts = NonNullable<RowView["lookup"]>;
+
+function Lookup({ lookup }: { readonly lookup: LookupParts }) {
   return (
     <table class="bytes">
       <tbody>
-        {lookup.key.map(({ name, hex, meaning }) => (
-          <tr key={name}>
-            <th scope="row">{name}</th>
-            <td>
-              <code>{hex}</code>
-            </td>
-            <td>{meaning}</td>
-          </tr>
-        ))}
+        <Fields of={lookup.key} />
         <tr class="answer">
           <th scope="row">answer</th>
           <td colSpan={2}>{lookup.meaning}</td>
         </tr>
-        {lookup.value?.map(({ name, hex, meaning }) => (
-          <tr key={`value ${name}`}>
-            <th scope="row">{name}</th>
-            <td>
-              <code>{hex}</code>
-            </td>
-            <td>{meaning}</td>
-          </tr>
-        ))}
+        <Fields of={lookup.value ?? []} />
       </tbody>
     </table>
   );
+}
+
+function Fields({ of }: { readonly of: LookupParts["key"] }) {
+  return of.map(({ name, hex, meaning }) => (
+    <tr key={name}>
+      <th scope="row">{name}</th>
+      <td>
+        <code>{hex}</code>
+      </td>
+      <td>{meaning}</td>
+    </tr>
+  ));
 }

@@ -25,14 +25,11 @@ export interface MatrixPicture {
   readonly colours: Colours;
 }
 
-/** Few pods have room for their names; many have cells of some pixels. */
-export function geometryOf(pods: number): { readonly cell: number } {
-  if (pods <= 24) return { cell: 22 };
-  return { cell: pods <= 120 ? 14 : 9 };
+/** Pixels of a cell: few pods get large ones. */
+export function cellOf(pods: number): number {
+  if (pods <= 24) return 22;
+  return pods <= 120 ? 14 : 9;
 }
-
-/** Names narrower than this are left out. */
-const LEAST_NAMED = 9;
 
 export function drawMatrix(canvas: HTMLCanvasElement, picture: MatrixPicture): void {
   const { size, colours, pods, scroll } = picture;
@@ -46,7 +43,7 @@ export function drawMatrix(canvas: HTMLCanvasElement, picture: MatrixPicture): v
   context.scale(ratio, ratio);
   context.fillStyle = colours.panel;
   context.fillRect(0, 0, size.width, size.height);
-  const { cell } = geometryOf(pods.length);
+  const cell = cellOf(pods.length);
   const rows = inSight(scroll.top, size.height - GUTTER.top, cell, pods.length);
   const columns = inSight(scroll.left, size.width - GUTTER.left, cell, pods.length);
   const x = (column: number) => GUTTER.left + column * cell - scroll.left;
@@ -97,7 +94,6 @@ function drawNames(
   { pods, scroll, size, colours, cursor }: MatrixPicture,
   { rows, columns, cell }: { readonly rows: Sight; readonly columns: Sight; readonly cell: number },
 ): void {
-  if (cell < LEAST_NAMED) return;
   context.font = `${Math.min(12, cell + 1)}px ${colours.font}`;
   context.textBaseline = "middle";
   const look = (isChosen: boolean) => {
