@@ -13,7 +13,7 @@ interface ServeFlags extends InputFlags {
   readonly open?: boolean;
 }
 
-/** The port of `serve` unless the flag says otherwise; taken, the next free one is. */
+/** The port of `serve` unless the flag says otherwise. */
 const DEFAULT_PORT = 8713;
 
 export function define(command: Command, session: Session): void {

@@ -1,5 +1,5 @@
 /**
- * How much a run asks. A plain `npm test` must be over in three minutes, so it takes a sample of what is long and many of
+ * How much a run asks. A plain `npm test` should be over in three minutes, so it takes a sample of what is long and many of
  * a kind; CI, and whoever sets CHAINWALK_KERNEL_PACKETS, takes all of it.
  */
 export const isWhole = process.env.CI !== undefined || process.env.CHAINWALK_KERNEL_PACKETS !== undefined;

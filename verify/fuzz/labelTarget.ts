@@ -1,6 +1,6 @@
 /**
  * Clusters and their matrix at the level of labels, as fast as they can be had: who may speak to whom, every pod to every
- * other one on one port of three, a strategy against the API text. The corners of addresses, ports, text and engines are
+ * other one on one port, a strategy against the API text. The corners of addresses, ports, text and engines are
  * the other targets'; this one is for corners of selectors, namespaces and types, of which there are many and cheap ones.
  *
  * What makes it lean: one strategy a cluster, in turn; one node; the walk itself, since learning classes costs more than the few

@@ -71,9 +71,9 @@ export class Skews {
         const skew = this.#ofMap.get(map.name);
         if (skew === undefined) return map;
         const entries = map.entries.filter(({ key }) => !skew.missing.has(keyText(key)));
-        const held = new Set(entries.map(({ key }) => keyText(key)));
+        const present = new Set(entries.map(({ key }) => keyText(key)));
         const extra = skew.extra.filter(
-          ({ key }) => known.has(decodePolicyKey(key).identity) && !held.has(keyText(key)),
+          ({ key }) => known.has(decodePolicyKey(key).identity) && !present.has(keyText(key)),
         );
         return { ...map, entries: [...entries, ...extra] };
       }),

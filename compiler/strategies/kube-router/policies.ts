@@ -61,7 +61,6 @@ interface LoweredPolicy {
 /** The policies of states that follow each other: one that did not change keeps its chain and its sets. */
 class LatestPolicies {
   #lowered: Mapped<ResolvedPolicy, LoweredPolicy> = { items: [], mapped: [] };
-  readonly #looking = new Set<ResolvedPolicy>();
   #version = "";
   #chains = new MappedAgain<LoweredPolicy, Chain>();
   #counted: readonly LoweredPolicy[] = [];
@@ -71,14 +70,11 @@ class LatestPolicies {
 
   lower(cluster: ResolvedCluster, settings: Settings, family: Family): LoweredPolicies {
     const members = new MemberLists(family);
-    const lower = (policy: ResolvedPolicy) => lowerPolicy({ cluster, settings, family, members, policy });
     const items = settings.policyOrder(cluster.policies, keyOf);
     this.#forgetNeighbours(cluster);
-    const mapped = mappedAgain(this.#lowered, items, (policy) => {
-      const lowered = lower(policy);
-      if (lowered.neighbours !== undefined) this.#looking.add(policy);
-      return lowered;
-    });
+    const mapped = mappedAgain(this.#lowered, items, (policy) =>
+      lowerPolicy({ cluster, settings, family, members, policy }),
+    );
     this.#lowered = { items, mapped };
     if (this.#version !== settings.version) this.#chains = new MappedAgain();
     this.#version = settings.version;
@@ -93,18 +89,12 @@ class LatestPolicies {
 
   /** Policies whose namespace has other pods than those they looked at are lowered again. */
   #forgetNeighbours(cluster: ResolvedCluster): void {
-    if (this.#looking.size === 0) return;
-    const stale = new Set<ResolvedPolicy>();
-    for (const policy of this.#looking) {
-      const known = this.#lowered.mapped[this.#lowered.items.indexOf(policy)]?.neighbours;
-      if (known !== undefined && sameItems(known, podsIn(cluster, policy.policy.namespace))) continue;
-      stale.add(policy);
-    }
-    for (const policy of stale) this.#looking.delete(policy);
-    if (stale.size === 0) return;
-    const kept = this.#lowered.items.map((policy, at) => [policy, this.#lowered.mapped[at] as LoweredPolicy] as const);
-    const left = kept.filter(([policy]) => !stale.has(policy));
-    this.#lowered = { items: left.map(([policy]) => policy), mapped: left.map(([, lowered]) => lowered) };
+    const { mapped } = this.#lowered;
+    const left = mapped.filter(
+      ({ policy, neighbours }) =>
+        neighbours === undefined || sameItems(neighbours, podsIn(cluster, policy.policy.namespace)),
+    );
+    if (left.length < mapped.length) this.#lowered = { items: left.map(({ policy }) => policy), mapped: left };
   }
 
   #sets(lowered: readonly LoweredPolicy[], family: Family): readonly IPSet[] {
