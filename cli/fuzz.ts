@@ -79,6 +79,8 @@ async function fuzz(flags: FuzzFlags, session: Session): Promise<void> {
   }
   const strategies = strategiesOf(flags).map(({ name }) => name);
   const against = againstOf(flags);
+  const targets = listOf(flags.target === "all" ? TARGETS.join() : flags.target, TARGETS, "--target");
+  for (const target of targets) checkAgainst(target, against);
   if (against.includes(KERNEL)) {
     const reason = reasonAgainst(await missingCapabilities(), "bridge");
     if (reason !== undefined) {
@@ -87,7 +89,6 @@ async function fuzz(flags: FuzzFlags, session: Session): Promise<void> {
       return;
     }
   }
-  const targets = listOf(flags.target === "all" ? TARGETS.join() : flags.target, TARGETS, "--target");
   if (flags.minimize !== undefined) {
     const found = await minimizeFile({ session, path: flags.minimize, strategies, against, targets });
     const ledger = await FuzzLedger.open(session.io, { corpus: undefined, findings: flags.findings }, "anew");
@@ -124,6 +125,21 @@ async function fuzz(flags: FuzzFlags, session: Session): Promise<void> {
 function againstOf({ against }: FuzzFlags): readonly string[] {
   if (against.startsWith(COMMAND)) return [against];
   return listOf(against, [REFERENCE, "import", KERNEL, ...STRATEGIES.map(({ name }) => name)], "--against");
+}
+
+/** Nobody may think that a target was held against somebody whom it never asks. Readers have no opponent. */
+function checkAgainst(target: string, against: readonly string[]): void {
+  if (target === "labels") {
+    const outside = against.find((name) => name === KERNEL || name.startsWith(COMMAND));
+    if (outside === undefined) return;
+    throw new UsageError(
+      `--target labels --against ${outside}: labels are held against ${REFERENCE}, import and strategies; take --target clusters`,
+    );
+  }
+  if (target !== "histories" || against.includes(REFERENCE)) return;
+  throw new UsageError(
+    `--target histories --against ${against.join()}: histories are held against ${REFERENCE} alone; name it as well`,
+  );
 }
 
 function listOf(text: string, allowed: readonly string[], flag: string): readonly string[] {

@@ -85,6 +85,28 @@ describe("a reader is caught", () => {
     expect(await tryInput(once, bytes, clock)).toEqual(FINE);
   });
 
+  it("when it is stopped, unless it was hardly let work until then", async () => {
+    const stopped = () => Object.assign(new Error("stopped"), { code: "ERR_SCRIPT_EXECUTION_TIMEOUT" });
+    let now = 0;
+    const clock = { ...METER, now: () => now };
+    let starts = 0;
+    const starved = reader(() => {
+      if (starts++ === 0) throw stopped();
+      return FINE;
+    });
+    expect(await tryInput(starved, bytes, clock)).toEqual(FINE);
+    const busy = reader(() => {
+      now += 1500;
+      if (starts++ === 2) throw stopped();
+      return FINE;
+    });
+    expect(await tryInput(busy, bytes, clock)).toMatchObject({ misdeed: "takes too long" });
+    const hanging = reader(() => {
+      throw stopped();
+    });
+    expect(await tryInput(hanging, bytes, clock)).toMatchObject({ misdeed: "takes too long" });
+  });
+
   it("when it eats memory", async () => {
     let heap = 0;
     const greedy = reader(() => {

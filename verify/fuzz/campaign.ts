@@ -90,7 +90,7 @@ export class Campaign {
     this.#clusters = new ClusterTarget({ random, contests, coverage: this.#coverage });
     const labels = new LabelTarget({
       random,
-      contests: contestsOf(settings.strategies.map(known), [{ kind: "reference" }]),
+      contests,
       coverage: this.#coverage,
     });
     const source = { random, parts: partsFrom(random) };
