@@ -9,6 +9,7 @@ import { kubeRouter } from "../../compiler/strategies/kube-router.ts";
 import type { TableProgram } from "../../dataplane/program.ts";
 import { KernelNode } from "../../verify/kernel/node.ts";
 import { ATTACHMENT, programArbitrary } from "../arbitraries/program.ts";
+import { runsOf } from "../extent.ts";
 import { hasKernel } from "../kernel/kernel.ts";
 import { chainLines, parseChains, parseSets, setLines } from "../realDumps/normalise.ts";
 import { hostileClusterArbitrary } from "./hostileClusters.ts";
@@ -42,7 +43,7 @@ describe.runIf(hasKernel("judge"))("what a kernel prints after it has loaded our
   }
 
   it("is our text, whatever the instruction set can say", async () => {
-    await fc.assert(fc.asyncProperty(programArbitrary(), expectSameText), { numRuns: 30 });
+    await fc.assert(fc.asyncProperty(programArbitrary(), expectSameText), { numRuns: runsOf(30) });
   });
 
   it("is our text when every name of the cluster is an attack", async () => {
@@ -51,7 +52,7 @@ describe.runIf(hasKernel("judge"))("what a kernel prints after it has loaded our
         const program = compileNode(resolvePolicies(model), kubeRouter, { node: "node-a" });
         if (program.kind === "tables") await expectSameText(program);
       }),
-      { numRuns: 15 },
+      { numRuns: runsOf(15) },
     );
   });
 });

@@ -22,6 +22,7 @@ import {
   selector,
 } from "../../verify/fuzz/builders.ts";
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+import { runsOf } from "../extent.ts";
 
 const keysOf = (pods: readonly Endpoint[]) => pods.map(({ key }) => key);
 
@@ -42,7 +43,7 @@ describe("members", () => {
           }
         }
       }),
-      { numRuns: 300 },
+      { numRuns: runsOf(300) },
     );
   });
 
@@ -102,7 +103,7 @@ describe("policiesFor", () => {
           }
         }
       }),
-      { numRuns: 300 },
+      { numRuns: runsOf(300) },
     );
   });
 

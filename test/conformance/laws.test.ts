@@ -119,7 +119,7 @@ describe("the order of documents", () => {
         const other = loaded(manifests);
         for (const packet of packets) expect(evaluate(other, packet)).toEqual(evaluate(model, packet));
       }),
-      { numRuns: 60 },
+      { numRuns: runsOf(60) },
     );
   });
 
@@ -134,7 +134,7 @@ describe("the order of documents", () => {
         fc.property(shuffled, ({ model, manifests }) => {
           expect(programs(loaded(manifests))).toEqual(programs(loaded(manifestsOf(model))));
         }),
-        { numRuns: 40 },
+        { numRuns: runsOf(40) },
       );
     },
   );

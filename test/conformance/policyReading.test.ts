@@ -5,6 +5,7 @@ import { resolvePolicies } from "../../compiler/resolve.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { allPackets } from "../../verify/fuzz/packet.ts";
+import { runsOf } from "../extent.ts";
 
 test("the reading that deviations start from is the reference's, on every packet of a random cluster", () => {
   fc.assert(
@@ -15,6 +16,6 @@ test("the reading that deviations start from is the reference's, on every packet
       );
       expect(different).toEqual([]);
     }),
-    { numRuns: 100 },
+    { numRuns: runsOf(100) },
   );
 });

@@ -36,7 +36,7 @@ function once<T>(read: () => T): () => T {
 /** Compares every packet of the cases, each distinct cluster compiled once; returns how many packets were pushed. */
 function conforms(strategy: Strategy, cases: readonly ConformanceCase[]): number {
   let count = 0;
-  for (const [model, sharing] of sampled([...casesByModel(cases)], 30)) {
+  for (const [model, sharing] of sampled([...casesByModel(cases)], 12)) {
     const packets = sharing.flatMap(({ probes }) => probes.map(({ packet }) => packet));
     const { packetCount, disagreements } = compareWithReference(strategy, model, packets);
     if (disagreements.length > 0) {
@@ -81,6 +81,7 @@ describe.each(STRATEGIES)(
 
     test("what answers an accepted packet is accepted, whatever the policies say in its direction", () => {
       let answered = 0;
+      const runs = runsOf(60);
       fc.assert(
         fc.property(
           clusterArbitrary(),
@@ -99,9 +100,9 @@ describe.each(STRATEGIES)(
             }
           },
         ),
-        { numRuns: 60 },
+        { numRuns: runs },
       );
-      expect(answered).toBeGreaterThan(500);
+      expect(answered).toBeGreaterThan(8 * runs);
     });
 
     describe.runIf(hasShared)("over independent tables", () => {

@@ -78,7 +78,7 @@ describe.runIf(hasKernel("judge"))("connection tracking of the kernel", () => {
       })),
     ];
 
-  it.each(sampled(transcripts, 24))("$name", async ({ text, options }) => {
+  it.each(sampled(transcripts, 12))("$name", async ({ text, options }) => {
     kernel.configure(options);
     await kernel.flush();
     for (const line of parseTranscript(text, options)) {

@@ -121,7 +121,7 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
     }
 
     it("nothing, when there is no mistake", { timeout: 600_000 }, async () => {
-      const asked = isWhole ? 120 : 40;
+      const asked = isWhole ? 120 : 20;
       expect(await accuse((loaded, fabricOptions) => new Fabric(loaded, fabricOptions), asked)).toBeUndefined();
       expect(recordings.reduce((sum, { results }) => sum + results.length, 0)).toBeGreaterThan(asked * 150);
     });
