@@ -30,12 +30,15 @@ function writerOf(stream: NodeJS.WriteStream): Writer {
 
 const interruption = new AbortController();
 
+/** Of a file at a time: what a chunk costs beside its bytes is small then, and it fits a cache of the second level. */
+const READ_BYTES = 1 << 18;
+
 const io: Io = {
   stdin: process.stdin,
   stdout: writerOf(process.stdout),
   stderr: writerOf(process.stderr),
   readFile: (path) => readFile(path, "utf8"),
-  readStream: (path) => createReadStream(path),
+  readStream: (path) => createReadStream(path, { highWaterMark: READ_BYTES }),
   readdir: async (path) =>
     (await readdir(path, { withFileTypes: true })).map((entry) => ({
       name: entry.name,

@@ -3,6 +3,9 @@
 /** Most that is taken of one chunk at a time, so that a whole file in one array is not copied at once. */
 const PIECE_BYTES = 1 << 18;
 
+/** What is taken to complete a record that lies across two chunks, at least: the rest of the chunk is looked at where it lies. */
+const JOINT_BYTES = 1 << 12;
+
 const NOTHING = new Uint8Array(0);
 
 /**
@@ -17,8 +20,9 @@ export class ByteWindow {
   /** Offset in the stream of `bytes[0]`. */
   #base = 0;
   #ended = false;
-  /** What is left of the chunk read last. */
+  /** The chunk read last, and how much of it was taken into the window. */
   #chunk: Uint8Array = NOTHING;
+  #taken = 0;
   /** Takes records that lie across pieces. */
   #own: Uint8Array = NOTHING;
   readonly #chunks: AsyncIterator<Uint8Array>;
@@ -65,20 +69,33 @@ export class ByteWindow {
   async close(): Promise<void> {
     this.#ended = true;
     this.#chunk = NOTHING;
+    this.#taken = 0;
     await this.#chunks.return?.();
   }
 
   async #more(): Promise<boolean> {
-    while (this.#chunk.length === 0) {
+    while (this.#taken === this.#chunk.length) {
       if (this.#ended) return false;
       const { done, value } = await this.#chunks.next();
-      if (done === true) this.#ended = true;
-      else this.#chunk = value;
+      if (done === true) {
+        this.#ended = true;
+        continue;
+      }
+      this.#chunk = value;
+      this.#taken = 0;
     }
-    const piece = this.#chunk.subarray(0, PIECE_BYTES);
-    this.#chunk = this.#chunk.subarray(piece.length);
-    if (this.start === this.end) this.#show(piece, 0, piece.length);
-    else this.#append(piece);
+    const chunk = this.#chunk;
+    const held = this.available;
+    if (held <= this.#taken) {
+      // All that is held lies in this chunk as well, before what was not taken yet.
+      const from = this.#taken - held;
+      this.#taken = Math.min(chunk.length, this.#taken + PIECE_BYTES);
+      this.#show(chunk, from, this.#taken);
+      return true;
+    }
+    const piece = chunk.subarray(this.#taken, this.#taken + JOINT_BYTES);
+    this.#taken += piece.length;
+    this.#append(piece);
     return true;
   }
 

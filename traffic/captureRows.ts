@@ -41,9 +41,9 @@ export class CaptureRows {
   /** Starts a batch over what now lies in the window. */
   begin(window: ByteWindow): void {
     const { batch } = this;
+    batch.direction.fill(0, 0, batch.packets.length);
+    batch.device.fill(0, 0, batch.packets.length);
     clearBatch(batch.packets);
-    batch.direction.fill(0);
-    batch.device.fill(0);
     batch.comments.clear();
     batch.bytes = window.bytes;
     this.#frames.datagram.view = window.view;

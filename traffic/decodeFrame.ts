@@ -122,7 +122,9 @@ export class FrameDecoder {
   /** Reads the frame at `start` into `datagram.row`; answers why not, for `skipText`, or 0. The row is clear then. */
   decode(linkType: number, start: number): number {
     let skip = this.#link(linkType, start);
-    if (skip === SKIP.none) skip = this.#datagram();
+    if (skip === SKIP.none && this.datagram.decodePlain(this.#next)) {
+      if (this.#packets.protocol[this.datagram.row] === PROTOCOL.tcp || !this.#followsTunnels) return SKIP.none;
+    } else if (skip === SKIP.none) skip = this.#datagram();
     if (skip === SKIP.none && this.#followsTunnels) skip = this.#followTunnels();
     if (skip !== SKIP.none) {
       const { row } = this.datagram;

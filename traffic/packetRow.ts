@@ -58,8 +58,14 @@ export function packetAt(batch: PacketBatch, row: number): Packet {
   }
 }
 
-/** The columns that a decoder writes only for the protocols that have them. */
+/** The columns that a decoder writes only for packets that have something for them. */
 const SPARSE = [
+  "source1",
+  "source2",
+  "source3",
+  "destination1",
+  "destination2",
+  "destination3",
   "tcpFlags",
   "icmpType",
   "icmpCode",
@@ -74,9 +80,9 @@ const SPARSE = [
   "mark",
 ] as const satisfies readonly (keyof PacketBatch)[];
 
-/** An empty batch again, with zeros in the sparse columns: one memset a column instead of a store a packet. */
+/** An empty batch again, with zeros in the sparse columns: one memset a column instead of a store a packet. Rows that were never filled are clear. */
 export function clearBatch(batch: PacketBatch): void {
-  for (const column of SPARSE) batch[column].fill(0);
+  for (const column of SPARSE) batch[column].fill(0, 0, batch.length);
   batch.quoted.clear();
   batch.length = 0;
 }
@@ -84,6 +90,12 @@ export function clearBatch(batch: PacketBatch): void {
 /** Zeros in the sparse columns of a row whose filling was given up. */
 export function clearRow(batch: PacketBatch, row: number): void {
   // Column by column: a loop over the names would look each one up, in every packet of a tunnel.
+  batch.source1[row] = 0;
+  batch.source2[row] = 0;
+  batch.source3[row] = 0;
+  batch.destination1[row] = 0;
+  batch.destination2[row] = 0;
+  batch.destination3[row] = 0;
   batch.tcpFlags[row] = 0;
   batch.icmpType[row] = 0;
   batch.icmpCode[row] = 0;
