@@ -35,7 +35,7 @@ interface FuzzFlags extends MannerFlags {
 const DEFAULT_SECONDS = 60;
 
 /** What `--target` can name. */
-const TARGETS = ["clusters", "labels", "histories", ...FORMATS.map(({ name }) => name)];
+const TARGETS = ["clusters", "labels", "histories", "connections", ...FORMATS.map(({ name }) => name)];
 
 export function define(command: Command, session: Session): void {
   addOutputFlag(addMannerFlags(command), ["table", "json"])
@@ -127,7 +127,7 @@ function againstOf({ against }: FuzzFlags): readonly string[] {
   return listOf(against, [REFERENCE, "import", KERNEL, ...STRATEGIES.map(({ name }) => name)], "--against");
 }
 
-/** Nobody may think that a target was held against somebody whom it never asks. Readers have no opponent. */
+/** Nobody may think that a target was held against somebody whom it never asks. Readers and connections have their own. */
 function checkAgainst(target: string, against: readonly string[]): void {
   if (target === "labels") {
     const outside = against.find((name) => name === KERNEL || name.startsWith(COMMAND));
@@ -177,6 +177,7 @@ function reproduceLine(folder: string, { name, accused, against, shows, node }: 
   const path = joinPath(folder, name);
   if (shows === "input")
     return `chainwalk fuzz --minimize ${path}/input.${formatNamed(accused)?.extension} --target ${accused}`;
+  if (shows === "connection") return `chainwalk fuzz --minimize ${path}/conversation.jsonl --target connections`;
   if (shows === "thrown") return `chainwalk compile -f ${path}/cluster.yaml -s ${accused} --node ${node} -o summary`;
   if (against !== REFERENCE && !STRATEGIES.some(({ name: known }) => known === against)) {
     return `chainwalk fuzz --minimize ${path} -s ${accused} --against ${shellWord(against)}`;

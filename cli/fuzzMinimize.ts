@@ -2,6 +2,7 @@
 import { strategyNamed } from "../compiler/strategies/registry.ts";
 import {
   againstOf,
+  connectionFinding,
   type FindingText,
   findingText,
   inputFinding,
@@ -9,6 +10,8 @@ import {
   SHRINK_BUDGET,
 } from "../verify/fuzz/campaign.ts";
 import type { FuzzCase } from "../verify/fuzz/case.ts";
+import { readConnection } from "../verify/fuzz/connectionFile.ts";
+import { holdConnections, leastConnection } from "../verify/fuzz/connectionTarget.ts";
 import { type Contest, FreshCourt } from "../verify/fuzz/contest.ts";
 import { formatNamed, type InputFormat } from "../verify/fuzz/formats.ts";
 import { leastInput, tryInput } from "../verify/fuzz/inputTarget.ts";
@@ -34,6 +37,7 @@ export async function minimizeFile(options: MinimizeOptions): Promise<readonly F
   if ((await session.io.kindOf(path)) === undefined) throw new UsageError(`${path}: no such file or folder`);
   const format = formatNamed(targets[0] ?? "");
   if (format !== undefined) return minimizeInput(options, format);
+  if (targets[0] === "connections") return minimizeConnection(options);
   const subject = await caseAt(path, session);
   const court = new FreshCourt();
   const found: FindingText[] = [];
@@ -61,6 +65,16 @@ async function minimizeInput({ path, session }: MinimizeOptions, format: InputFo
   if (!("misdeed" in tried)) return [];
   const least = await leastInput({ format, meter }, bytes, tried);
   return [inputFinding({ kind: "input", format: format.name, ...least })];
+}
+
+async function minimizeConnection({ path, session }: MinimizeOptions): Promise<readonly FindingText[]> {
+  const subject = readConnection(path, await readText(session.io, path));
+  if ("message" in subject) {
+    await session.report([subject]);
+    throw new InvalidInput();
+  }
+  const parting = holdConnections(subject);
+  return parting === undefined ? [] : [connectionFinding(await leastConnection(subject, parting))];
 }
 
 /** A scenario folder or its `scenario.yaml`, or manifests of a corpus with their packets beside them. */

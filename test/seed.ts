@@ -13,4 +13,6 @@ function seedFrom(text: string | undefined): number {
   return seed;
 }
 
-fc.configureGlobal({ seed: seedFrom(process.env.CHAINWALK_SEED) });
+export const SEED = seedFrom(process.env.CHAINWALK_SEED);
+
+fc.configureGlobal({ seed: SEED });

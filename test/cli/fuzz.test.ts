@@ -76,11 +76,26 @@ describe("fuzz", () => {
     expect({ code, report: JSON.parse(out) }).toMatchObject({ code: 0, report: { findings: [] } });
   });
 
+  it("holds conversations, and reads one again", async () => {
+    const saved = new Map<string, string>();
+    const { code, out } = await chainwalk("fuzz --target connections --runs 20 --corpus kept -o json", { saved });
+    expect({ code, report: JSON.parse(out) }).toMatchObject({ code: 0, report: { runs: 20, findings: [] } });
+    const kept = [...saved].find(([path]) => path.startsWith("kept/connections/"));
+    const files = { "one.jsonl": kept?.[1] ?? "", "bad.jsonl": '{"held":"table","settings":"mine"}\n' };
+    const again = await chainwalk("fuzz minimize one.jsonl --target connections", { files });
+    expect({ code: again.code, err: again.err }).toMatchObject({
+      code: 0,
+      err: expect.stringContaining("nothing is wrong"),
+    });
+    const bad = await chainwalk("fuzz minimize bad.jsonl --target connections", { files });
+    expect({ code: bad.code, err: bad.err }).toMatchObject({ code: 2, err: expect.stringContaining("bad.jsonl:1:1") });
+  });
+
   it.each([
     ["maximize x", "fuzz minimize FILE"],
     ["minimize nowhere.yaml", "no such file"],
     ["--against nobody", "allowed are reference"],
-    ["--target clouds", "allowed are clusters, labels, histories"],
+    ["--target clouds", "allowed are clusters, labels, histories, connections"],
     ["--target labels --against kernel", "labels are held against reference, import and strategies"],
     ["--target labels,clusters --against command:true", "labels are held against"],
     ["--target histories --against import", "histories are held against reference alone"],

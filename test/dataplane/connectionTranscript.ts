@@ -17,7 +17,7 @@
  *   `assured` or neither; or `none`. Seconds may be left out.
  */
 import { expect } from "vitest";
-import { type IpAddress, parseAddress } from "../../dataplane/address.ts";
+import type { IpAddress } from "../../dataplane/address.ts";
 import type { ConntrackEntry } from "../../dataplane/conntrack/entry.ts";
 import type { ConntrackOptions } from "../../dataplane/conntrack/options.ts";
 import { ConntrackTable } from "../../dataplane/conntrack.ts";
@@ -32,6 +32,7 @@ import {
   SCTP_CHUNK,
   TCP_FLAG,
 } from "../../dataplane/packet.ts";
+import { ENDS } from "../../verify/fuzz/conversations.ts";
 
 export interface TranscriptOptions extends ConntrackOptions {
   /** Default tcp. */
@@ -53,23 +54,6 @@ export interface TranscriptLine {
   /** As written: words of the entry, empty when the line does not say. */
   readonly entry: readonly string[];
 }
-
-function address(text: string): IpAddress {
-  const parsed = parseAddress(text);
-  if (parsed === undefined) throw new Error(`not an address: ${text}`);
-  return parsed;
-}
-
-/** Client, server and the routers on their way, each on the client's and the server's side of the node. */
-export const ENDS = {
-  4: { client: address("10.0.0.1"), server: address("10.1.0.1"), near: address("10.0.9.9"), far: address("10.1.9.9") },
-  6: {
-    client: address("fd00::1"),
-    server: address("fd00:1::1"),
-    near: address("fd00::99"),
-    far: address("fd00:1::99"),
-  },
-} as const;
 
 const CLIENT_PORT = 40_000;
 const SERVER_PORT = 80;

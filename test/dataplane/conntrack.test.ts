@@ -5,7 +5,8 @@ import { conntrackSettings, DEFAULT_TIMEOUTS } from "../../dataplane/conntrack/o
 import { ConntrackTable } from "../../dataplane/conntrack.ts";
 import { appendPacket, createBatch, makePacket, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
 import { CT_STATE_CODE } from "../../dataplane/verdict.ts";
-import { ENDS, expectTranscript } from "./connectionTranscript.ts";
+import { ENDS } from "../../verify/fuzz/conversations.ts";
+import { expectTranscript } from "./connectionTranscript.ts";
 
 const { client, server } = ENDS[4];
 const TUPLE = { protocol: PROTOCOL.tcp, source: client, destination: server, sourcePort: 40_000, destinationPort: 80 };

@@ -4,10 +4,15 @@ import type { ConntrackOptions } from "../../dataplane/conntrack/options.ts";
 import { ConntrackTable } from "../../dataplane/conntrack.ts";
 import { appendPacket, createBatch, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
 import { packetToObject } from "../../traffic/packetObject.ts";
+import {
+  type ConnectionStep,
+  type ConversationKind,
+  drawConversation,
+  mixed,
+} from "../../verify/fuzz/conversations.ts";
 import type { ConntrackEvent } from "../../verify/kernel/conntrackEvent.ts";
 import { Random } from "../../verify/kernel/random.ts";
-import { type ConnectionKernel, type ConnectionStep, entryKey, type KernelAnswer } from "./connectionKernel.ts";
-import { type ConversationKind, drawConversation } from "./connectionSequences.ts";
+import { type ConnectionKernel, entryKey, type KernelAnswer } from "./connectionKernel.ts";
 
 export interface CampaignOptions {
   readonly kind: ConversationKind;
@@ -52,7 +57,7 @@ export async function judgeConnections(kernel: ConnectionKernel, options: Campai
     const conversations = Array.from({ length: conversationCount }, (_, index) =>
       drawConversation(random, options.kind, (sum.packets + index) % NUMBERS),
     );
-    const round = await walkBoth(kernel, mix(random, conversations), options.conntrack);
+    const round = await walkBoth(kernel, mixed(random, conversations), options.conntrack);
     if (round === "too slow") {
       conversationCount = Math.max(10, conversationCount >> 1);
       continue;
@@ -69,26 +74,7 @@ export async function judgeConnections(kernel: ConnectionKernel, options: Campai
   return { ...sum, covered };
 }
 
-interface MixedStep {
-  readonly step: ConnectionStep;
-  readonly conversation: number;
-}
-
-/** Packets of all conversations, each conversation in its order. */
-function mix(random: Random, conversations: readonly (readonly ConnectionStep[])[]): MixedStep[] {
-  const order = conversations.flatMap((steps, conversation) => steps.map(() => conversation));
-  for (let index = order.length - 1; index > 0; index--) {
-    const other = random.below(index + 1);
-    [order[index], order[other]] = [order[other] ?? 0, order[index] ?? 0];
-  }
-  const positions = conversations.map(() => 0);
-  return order.flatMap((conversation) => {
-    const position = positions[conversation] ?? 0;
-    positions[conversation] = position + 1;
-    const step = conversations[conversation]?.[position];
-    return step === undefined ? [] : [{ step, conversation }];
-  });
-}
+type MixedStep = ReturnType<typeof mixed>[number];
 
 /* ------------------------------------------------------ A round -------------------------------------------------- */
 

@@ -9,15 +9,9 @@ import type { ConntrackEntry } from "../../dataplane/conntrack/entry.ts";
 import { type ConntrackOptions, conntrackSettings } from "../../dataplane/conntrack/options.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import { encodePacket, packetLength } from "../../traffic/encodePacket.ts";
+import type { ConnectionStep } from "../../verify/fuzz/conversations.ts";
 import { type ConntrackEvent, conntrackEvents } from "../../verify/kernel/conntrackEvent.ts";
 import { type Answer, Oracle, Requests } from "../../verify/kernel/oracle.ts";
-
-/** A packet, and what becomes of it after it was looked up. */
-export interface ConnectionStep {
-  readonly packet: Packet;
-  readonly zone: number;
-  readonly isDropped: boolean;
-}
 
 export interface KernelAnswer {
   /** Undefined when the packet was dropped. */

@@ -5,6 +5,7 @@ import { SCTP_STATE_NAMES } from "../../dataplane/conntrack/sctp.ts";
 import { TCP_STATE_NAMES } from "../../dataplane/conntrack/tcpEntry.ts";
 import { ConntrackTable } from "../../dataplane/conntrack.ts";
 import { appendPacket, createBatch } from "../../dataplane/packet.ts";
+import type { ConversationKind } from "../../verify/fuzz/conversations.ts";
 import {
   describeEntry,
   expectTranscript,
@@ -18,7 +19,6 @@ import { sampled } from "../extent.ts";
 import { packetsOf, SEED } from "./budget.ts";
 import { judgeConnections } from "./connectionCampaign.ts";
 import { ConnectionKernel } from "./connectionKernel.ts";
-import type { ConversationKind } from "./connectionSequences.ts";
 import { hasKernel } from "./kernel.ts";
 
 /** Timeouts that cannot be mistaken for one another, and outlast the test. */

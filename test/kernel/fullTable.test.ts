@@ -5,7 +5,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ConntrackTable } from "../../dataplane/conntrack.ts";
 import { appendPacket, createBatch, makePacket, type Packet, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
-import { ENDS } from "../dataplane/connectionTranscript.ts";
+import { ENDS } from "../../verify/fuzz/conversations.ts";
 import { isWhole } from "../extent.ts";
 import { ConnectionKernel } from "./connectionKernel.ts";
 import { hasKernel } from "./kernel.ts";

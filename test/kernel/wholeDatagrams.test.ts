@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ConntrackTable } from "../../dataplane/conntrack.ts";
 import { appendPacket, createBatch, makePacket, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
-import { ENDS } from "../dataplane/connectionTranscript.ts";
+import { ENDS } from "../../verify/fuzz/conversations.ts";
 import { ConnectionKernel, packetBytes } from "./connectionKernel.ts";
 import { hasKernel } from "./kernel.ts";
 

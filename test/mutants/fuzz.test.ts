@@ -7,14 +7,15 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
 import { STRATEGIES, strategyNamed } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import { sampled } from "../extent.ts";
 import { HISTORIC_BUGS } from "./historicBugs.ts";
-import { hunt } from "./hunt.ts";
+import { CONVERSATIONS, hunt } from "./hunt.ts";
 import { CONNTRACK_MUTANTS, EVALUATOR_MUTANTS, RENDERER_MUTANTS, STRATEGY_MUTANTS } from "./kernelMutants.ts";
 import { noteOf } from "./kernelNotes.ts";
-import { startMutantLoader } from "./mutantLoader.ts";
+import { type MutantLoader, startMutantLoader } from "./mutantLoader.ts";
 import { foundIn, PLANTED } from "./proofTable.ts";
 
 const FILE = join(import.meta.dirname, "..", "..", "docs", "verification.md");
@@ -105,6 +106,23 @@ describe("the fuzzer finds bugs that real solutions had:", () => {
   });
 });
 
+describe("the fuzzer finds mistakes in connection tracking:", () => {
+  let loader: MutantLoader;
+
+  beforeAll(async () => {
+    loader = await startMutantLoader();
+  });
+
+  afterAll(async () => {
+    await loader.close();
+  });
+
+  it.each(sampled(CONNTRACK_MUTANTS, 4))("$name", async (mutant) => {
+    const { huntConnections } = await loader.load(mutant, "test/mutants/hunt.ts");
+    expect(huntConnections(CONVERSATIONS)).toBeDefined();
+  });
+});
+
 describe("the fuzzer finds nothing", () => {
   it("where nothing is planted", () => {
     expect(hunt({ accused: STRATEGIES, what: "clusters", budget: 10 })).toBeUndefined();
@@ -127,7 +145,15 @@ describe("docs/verification.md", () => {
     const found = rows.filter((row) => /\| \d+ \|$/.test(row));
     expect(found.length).toBeGreaterThan(80);
     expect(rows.filter((row) => row.includes("not tried"))).toEqual([]);
-    for (const kind of ["reading policies", "tables", "maps", "walk and sets", "renderer", "strategy"]) {
+    for (const kind of [
+      "reading policies",
+      "tables",
+      "maps",
+      "walk and sets",
+      "renderer",
+      "strategy",
+      "connection tracking",
+    ]) {
       expect(found.filter((row) => row.startsWith(`| ${kind}`)).length).toBeGreaterThan(0);
     }
   });

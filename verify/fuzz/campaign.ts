@@ -8,6 +8,8 @@ import { Random } from "../kernel/random.ts";
 import { REFERENCE } from "../lane.ts";
 import type { Disagreement, FuzzCase } from "./case.ts";
 import { ClusterTarget, contestsOf } from "./clusterTarget.ts";
+import { connectionText } from "./connectionFile.ts";
+import { ConnectionTarget, type LeastConnection } from "./connectionTarget.ts";
 import { type Against, type Contest, FreshCourt, type Outsider, Trial } from "./contest.ts";
 import { type CorpusFile, clusterFromFile } from "./corpus.ts";
 import { Coverage } from "./coverage.ts";
@@ -55,8 +57,11 @@ export interface FindingText {
   readonly cause: string;
   readonly accused: string;
   readonly against: string;
-  /** `verdict`: a scenario shows it; `thrown`: compiling on this node does; `input`: a reader of the format does. */
-  readonly shows: "verdict" | "thrown" | "input";
+  /**
+   * `verdict`: a scenario shows it; `thrown`: compiling on this node does; `input`: a reader of the format does;
+   * `connection`: a conversation.
+   */
+  readonly shows: "verdict" | "thrown" | "input" | "connection";
   readonly node: string;
   readonly files: readonly CorpusFile[];
 }
@@ -99,7 +104,8 @@ export class Campaign {
     );
     const accused = settings.strategies.map(known);
     const histories = new HistoryTarget({ random, accused, coverage: this.#coverage, corpus: this.#clusters.corpus });
-    this.#targets = [this.#clusters, labels, histories, ...this.#inputs].filter(({ name }) =>
+    const connections = new ConnectionTarget({ random, coverage: this.#coverage });
+    this.#targets = [this.#clusters, labels, histories, connections, ...this.#inputs].filter(({ name }) =>
       settings.targets.includes(name),
     );
   }
@@ -139,6 +145,12 @@ export class Campaign {
         }
         case "input": {
           const finding = inputFinding(event);
+          if (!this.#causes.has(finding.cause)) reports.push({ kind: "finding", finding });
+          this.#causes.add(finding.cause);
+          break;
+        }
+        case "connection": {
+          const finding = connectionFinding(event);
           if (!this.#causes.has(finding.cause)) reports.push({ kind: "finding", finding });
           this.#causes.add(finding.cause);
           break;
@@ -202,6 +214,21 @@ export function inputFinding({ format, bytes, finding }: Extract<FuzzEvent, { ki
     files: [
       { path: `input.${extension}`, content: bytes },
       { path: "README.md", content: `${cause}\n\n${finding.detail}\n` },
+    ],
+  };
+}
+
+export function connectionFinding({ case: subject, parting, cause }: LeastConnection): FindingText {
+  return {
+    name: `connections-${contentName(cause)}`,
+    cause,
+    accused: "connections",
+    against: "the plain model",
+    shows: "connection",
+    node: "",
+    files: [
+      { path: "conversation.jsonl", content: connectionText(subject) },
+      { path: "README.md", content: `${cause}\n\nPacket ${parting.step + 1}: ${parting.what}.\n` },
     ],
   };
 }

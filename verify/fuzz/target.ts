@@ -1,5 +1,6 @@
 /** What a campaign draws its runs from, and what comes of them. */
 import type { Disagreement, FuzzCase } from "./case.ts";
+import type { LeastConnection } from "./connectionTarget.ts";
 import type { Contest } from "./contest.ts";
 import type { CorpusFile } from "./corpus.ts";
 import type { InputFinding } from "./inputTarget.ts";
@@ -16,7 +17,9 @@ export type FuzzEvent =
   | { readonly kind: "kept"; readonly files: readonly CorpusFile[] }
   | { readonly kind: "suspect"; readonly suspect: Suspect }
   /** A reader did what it must not, with these bytes. */
-  | { readonly kind: "input"; readonly format: string; readonly bytes: Uint8Array; readonly finding: InputFinding };
+  | { readonly kind: "input"; readonly format: string; readonly bytes: Uint8Array; readonly finding: InputFinding }
+  /** Connection tracking and its model part. */
+  | ({ readonly kind: "connection" } & LeastConnection);
 
 /** A case in which two disagree, as it was found. */
 export interface Suspect {

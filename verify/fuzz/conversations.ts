@@ -1,14 +1,33 @@
 /**
  * Random conversations between two ends: often a proper opening, then packets that may or may not make sense. Numbers
- * lie on and beside the bounds that conntrack keeps, because a wrong bound shows nowhere else.
+ * lie on and beside the bounds that conntrack keeps, because a wrong bound shows nowhere else; so do times (`inTime`).
  */
-import type { Family, IpAddress } from "../../dataplane/address.ts";
+import { type Family, type IpAddress, parseAddress } from "../../dataplane/address.ts";
 import { type FiveTuple, makePacket, type Packet, PROTOCOL, SCTP_CHUNK, TCP_FLAG } from "../../dataplane/packet.ts";
-import type { Random } from "../../verify/kernel/random.ts";
-import { ENDS } from "../dataplane/connectionTranscript.ts";
-import type { ConnectionStep } from "./connectionKernel.ts";
+import type { Random } from "../kernel/random.ts";
 
 export type ConversationKind = "tcp" | "sctp" | "datagram" | "icmp";
+
+export const CONVERSATION_KINDS: readonly ConversationKind[] = ["tcp", "sctp", "datagram", "icmp"];
+
+/** A packet, and what becomes of it after it was looked up. */
+export interface ConnectionStep {
+  readonly packet: Packet;
+  readonly zone: number;
+  readonly isDropped: boolean;
+}
+
+/** Client, server and the routers on their way, each on the client's and the server's side of the node. */
+export const ENDS = {
+  4: { client: known("10.0.0.1"), server: known("10.1.0.1"), near: known("10.0.9.9"), far: known("10.1.9.9") },
+  6: { client: known("fd00::1"), server: known("fd00:1::1"), near: known("fd00::99"), far: known("fd00:1::99") },
+} as const;
+
+function known(text: string): IpAddress {
+  const address = parseAddress(text);
+  if (address === undefined) throw new Error(`not an address: ${text}`);
+  return address;
+}
 
 /** A conversation that shares its entry with none of another number below 60,000. */
 export function drawConversation(random: Random, kind: ConversationKind, number: number): ConnectionStep[] {
@@ -84,6 +103,14 @@ const OPENINGS: readonly (readonly (readonly [From, string])[])[] = [
     [0, "S"],
     [1, "S"],
     [1, "SA"],
+    [0, "A"],
+  ],
+  [
+    [0, "S"],
+    [1, "SA"],
+    [0, "A"],
+    [0, "FA"],
+    [1, "FA"],
     [0, "A"],
   ],
   [],
@@ -215,6 +242,11 @@ const ASSOCIATION: readonly (readonly [From, number])[] = [
   [0, SCTP_CHUNK.COOKIE_ECHO],
   [1, SCTP_CHUNK.COOKIE_ACK],
 ];
+const SHUTDOWN: readonly (readonly [From, number])[] = [
+  [0, SCTP_CHUNK.SHUTDOWN],
+  [1, SCTP_CHUNK.SHUTDOWN_ACK],
+  [0, SCTP_CHUNK.SHUTDOWN_COMPLETE],
+];
 const UNKNOWN_CHUNK = 64;
 
 function drawSctp(draw: Draw): ConnectionStep[] {
@@ -222,7 +254,7 @@ function drawSctp(draw: Draw): ConnectionStep[] {
   const tags: [number, number] = random.oneIn(2)
     ? [random.below(3), 10 + random.below(3)]
     : [random.next(), random.next()];
-  const opening = random.oneIn(3) ? [] : ASSOCIATION;
+  const opening = random.pick([[], ASSOCIATION, [...ASSOCIATION, ...SHUTDOWN]]);
   const chunks = [...Object.values(SCTP_CHUNK), UNKNOWN_CHUNK];
   const steps: ConnectionStep[] = [];
   const count = 2 + random.below(16);
@@ -322,4 +354,39 @@ function errorAbout(draw: Draw, quoted: FiveTuple, icmpId: number): Packet {
 
 function isServerSide({ family, words }: IpAddress): boolean {
   return (((words[0] ?? 0) >>> (family === 4 ? 16 : 0)) & 1) === 1;
+}
+
+/* ------------------------------------------------------ Together ------------------------------------------------- */
+
+/** Packets of all conversations, each conversation in its order; every step with the number of its conversation. */
+export function mixed(
+  random: Random,
+  conversations: readonly (readonly ConnectionStep[])[],
+): { readonly step: ConnectionStep; readonly conversation: number }[] {
+  const order = conversations.flatMap((steps, conversation) => steps.map(() => conversation));
+  for (let index = order.length - 1; index > 0; index--) {
+    const other = random.below(index + 1);
+    [order[index], order[other]] = [order[other] ?? 0, order[index] ?? 0];
+  }
+  const positions = conversations.map(() => 0);
+  return order.flatMap((conversation) => {
+    const position = positions[conversation] ?? 0;
+    positions[conversation] = position + 1;
+    const step = conversations[conversation]?.[position];
+    return step === undefined ? [] : [{ step, conversation }];
+  });
+}
+
+/** Seconds between two packets: mostly none, else a timeout of some state, and a little less or more. */
+const GAPS = [0.02, 0.5, 2, 3, 10, 30, 60, 120, 180, 210, 300, 600, 432_000];
+const BESIDE = [0, -0.001, 0.001];
+
+/** The steps with time passing between them. */
+export function inTime(random: Random, steps: readonly ConnectionStep[]): ConnectionStep[] {
+  const rarely = random.pick([2, 6, 20]);
+  let timeMs = random.below(5_000);
+  return steps.map((step) => {
+    if (random.oneIn(rarely)) timeMs += Math.round((random.pick(GAPS) + random.pick(BESIDE)) * 1000);
+    return { ...step, packet: { ...step.packet, time: timeMs / 1000 } };
+  });
 }
