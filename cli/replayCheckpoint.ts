@@ -12,7 +12,7 @@ interface Checkpoint {
   readonly state: ReplayState;
 }
 
-const FORMAT = "chainwalk replay checkpoint 1";
+const FORMAT = "chainwalk replay checkpoint 2";
 
 export class CheckpointFile {
   readonly #path: string;

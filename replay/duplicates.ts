@@ -31,10 +31,15 @@ export class Duplicates {
     this.#interfaces = interfaces;
   }
 
+  /** Whether a packet can have been recorded twice at all. */
+  get canRepeat(): boolean {
+    if (this.#interfaces.length !== this.#known) this.#look();
+    return this.#canRepeat;
+  }
+
   /** Whether the row is a packet that was seen just now on another interface; remembers it. */
   isRepeated(traffic: TrafficBatch, row: number): boolean {
-    if (this.#interfaces.length !== this.#known) this.#look();
-    if (!this.#canRepeat) return false;
+    if (!this.canRepeat) return false;
     const { packets } = traffic;
     const signature = signatureOf(traffic, row);
     const place = (signature ^ (signature >>> 16)) & (PLACES - 1);

@@ -1,6 +1,6 @@
 /** The flows of a recording: 5-tuples with what was seen of them, in columns that grow with the number of flows. */
 import type { Family, IpAddress } from "../dataplane/address.ts";
-import { type FiveTuple, hasPorts, PACKET_FLAG, type PacketBatch, PROTOCOL, TCP_FLAG } from "../dataplane/packet.ts";
+import { type FiveTuple, hasPorts, type PacketBatch, PROTOCOL } from "../dataplane/packet.ts";
 
 export const NO_FLOW = -1;
 
@@ -23,14 +23,37 @@ export const FLOW_STATE = {
 } as const;
 
 /**
- * Words of a key: source (4), destination (4), source port << 16 | destination port, and the kind
- * `family << 16 | ICMP class << 8 | protocol`. An echo request and its reply are one flow: the identifier stands for both
- * ports. Other ICMP messages have their type as class (plus one, so that 0 is "not ICMP").
+ * A flow is a record of 64 bytes, the size of a cache line: all that a packet of a flow that is known reads and writes. As words, and
+ * as float64 (the second row):
+ *
+ *      0     1     2       3            4      5      6  7      8  9     10 11   12 13      14             15
+ *     hash  kind  source  destination  ports  state                                        firstSequence  firstDetail
+ *                                                    lastTime  packets  bytes   firstTime
+ *
+ * `kind` is `family << 16 | ICMP class << 8 | protocol`, `ports` is `source port << 16 | destination port`. An echo request and its
+ * reply are one flow: the identifier stands for both ports. Other ICMP messages have their type as class (plus one, so that
+ * 0 is "not ICMP"). Words 1 to 3 of IPv6 addresses are in an array beside the records.
  */
-const KEY_WORDS = 10;
-const PORTS = 8;
-const KIND = 9;
+const RECORD_WORDS = 16;
+const WORD = {
+  hash: 0,
+  kind: 1,
+  source: 2,
+  destination: 3,
+  ports: 4,
+  state: 5,
+  firstSequence: 14,
+  firstDetail: 15,
+} as const;
+const RECORD_FLOATS = RECORD_WORDS / 2;
+const FLOAT = { lastTime: 3, packets: 4, bytes: 5, firstTime: 6 } as const;
+
+/** Words 1 to 3 of the source, then of the destination. */
+const TAIL_WORDS = 6;
 const ECHO_CLASS = 0xff;
+
+/** The kind of a plain row, without its protocol. */
+const IPV4 = 4 << 16;
 
 /** What one side (a strategy over a cluster) did with a flow. */
 export class SideColumns {
@@ -57,33 +80,26 @@ export class SideColumns {
   }
 }
 
-/** Columns of one value a flow, beside the key. */
-const COLUMNS = [
-  "hashes",
-  "firstTime",
-  "lastTime",
-  "packets",
-  "bytes",
-  "firstIndex",
-  "firstOffset",
-  "firstDetail",
-  "firstSequence",
-  "state",
-] as const;
-
-export type FlowColumns = { readonly [Name in (typeof COLUMNS)[number]]: FlowTable[Name] };
-
 /** The flows of a table as data that can be kept or sent to another thread. */
 export interface FlowTableState {
   readonly slots: number;
-  readonly keys: Int32Array;
-  readonly columns: FlowColumns;
+  readonly records: Int32Array;
+  readonly tails: Int32Array;
+  readonly firstIndex: Float64Array;
+  readonly firstOffset: Float64Array;
   readonly sides: readonly {
     readonly verdict: Uint8Array;
     readonly ctState: Uint8Array;
     readonly cause: Int32Array;
     readonly packets: Float64Array;
   }[];
+}
+
+/** What a flow remembers of its first packet. */
+interface FirstPacket {
+  readonly time: number;
+  readonly sequence: number;
+  readonly detail: number;
 }
 
 function grown<T extends { set(from: T): void }>(from: T, to: T): T {
@@ -99,49 +115,41 @@ function grown<T extends { set(from: T): void }>(from: T, to: T): T {
  * columns keep their values until `release` gives the slot away.
  */
 export class FlowTable {
-  keys: Int32Array;
-  hashes: Int32Array;
-  /** Seconds. */
-  firstTime: Float64Array;
-  lastTime: Float64Array;
-  packets: Float64Array;
-  bytes: Float64Array;
   /** Number of the first packet in the whole recording, from 0: the order of flows. */
   firstIndex: Float64Array;
   /** Where it stands in its file (`TrafficBatch.offset`). */
   firstOffset: Float64Array;
-  /** TCP flags, `type << 8 | code` of ICMP, or the SCTP chunk of the first packet. */
-  firstDetail: Uint16Array;
-  /** Sequence number of the first packet, to tell a repeated SYN from a new connection. */
-  firstSequence: Uint32Array;
-  state: Uint8Array;
   readonly sides: readonly SideColumns[];
 
   /** Set by `find`: whether the row goes from the flow's destination to its source. */
   isReply = false;
   /** Set by `load`. */
   hash = 0;
-  readonly #key = new Int32Array(KEY_WORDS);
+  /** The tuple loaded, as in a record. */
+  #kind = 0;
+  #source = 0;
+  #destination = 0;
+  #ports = 0;
+  readonly #tail = new Int32Array(TAIL_WORDS);
+  #words: Int32Array;
+  #floats: Float64Array;
+  #tails: Int32Array;
   #places: Int32Array;
   #mask: number;
   #indexed = 0;
   #used = 0;
   #capacity: number;
   readonly #free: number[] = [];
+  /** What reading ahead has read, so that it is not optimised away. */
+  #sum = 0;
 
   constructor(sideCount: number, capacity = 1024) {
     this.#capacity = capacity;
-    this.keys = new Int32Array(capacity * KEY_WORDS);
-    this.hashes = new Int32Array(capacity);
-    this.firstTime = new Float64Array(capacity);
-    this.lastTime = new Float64Array(capacity);
-    this.packets = new Float64Array(capacity);
-    this.bytes = new Float64Array(capacity);
+    this.#words = new Int32Array(capacity * RECORD_WORDS);
+    this.#floats = new Float64Array(this.#words.buffer);
+    this.#tails = new Int32Array(capacity * TAIL_WORDS);
     this.firstIndex = new Float64Array(capacity);
     this.firstOffset = new Float64Array(capacity);
-    this.firstDetail = new Uint16Array(capacity);
-    this.firstSequence = new Uint32Array(capacity);
-    this.state = new Uint8Array(capacity);
     this.sides = Array.from({ length: sideCount }, () => new SideColumns(capacity));
     this.#places = new Int32Array(capacity * 4);
     this.#mask = capacity * 4 - 1;
@@ -152,17 +160,85 @@ export class FlowTable {
     return this.#used;
   }
 
+  /**
+   * The hashes of rows `from` to `to`, the first one's at 0. What `find` will read of them is touched on the way: row by row it would
+   * wait for two cache lines that depend on each other, in loops of one step each the processor has many under way.
+   */
+  hashRows(batch: PacketBatch, from: number, to: number, hashes: Int32Array): void {
+    const { family, protocol, source0, destination0, sourcePort, destinationPort, quoted } = batch;
+    const places = this.#places;
+    const mask = this.#mask;
+    const words = this.#words;
+    const count = to - from;
+    let sum = 0;
+    for (let at = 0; at < count; at++) {
+      const row = from + at;
+      const number = protocol[row] ?? 0;
+      let hash = 0;
+      if (family[row] === 4 && number !== PROTOCOL.icmp && number !== PROTOCOL.icmpv6) {
+        const near = mixEnd(source0[row] ?? 0, 0, sourcePort[row] ?? 0);
+        const far = mixEnd(destination0[row] ?? 0, 0, destinationPort[row] ?? 0);
+        hash = finish((near + far) ^ (IPV4 | number));
+      } else {
+        const tuple = quoted.size > 0 ? quoted.get(row) : undefined;
+        if (tuple === undefined) this.load(batch, row);
+        else this.loadTuple(tuple);
+        hash = this.hash;
+      }
+      hashes[at] = hash;
+      sum ^= places[hash & mask] ?? 0;
+    }
+    for (let at = 0; at < count; at++) {
+      const slot = (places[(hashes[at] ?? 0) & mask] ?? 0) - 1;
+      sum ^= words[Math.max(0, slot) * RECORD_WORDS] ?? 0;
+    }
+    this.#sum ^= sum;
+  }
+
+  /** Whether a row is of a kind that `findRow` finds: IPv4, and nothing that quotes or has a class. */
+  static isPlain(batch: PacketBatch, row: number): boolean {
+    const protocol = batch.protocol[row] ?? 0;
+    return batch.family[row] === 4 && protocol !== PROTOCOL.icmp && protocol !== PROTOCOL.icmpv6;
+  }
+
+  /** `load` and `find` for a plain row whose hash is known; nothing is loaded. */
+  findRow(batch: PacketBatch, row: number, hash: number): number {
+    const places = this.#places;
+    const mask = this.#mask;
+    const words = this.#words;
+    const source = batch.source0[row] ?? 0;
+    const destination = batch.destination0[row] ?? 0;
+    const near = batch.sourcePort[row] ?? 0;
+    const far = batch.destinationPort[row] ?? 0;
+    const kind = IPV4 | (batch.protocol[row] ?? 0);
+    for (let place = hash & mask; ; place = (place + 1) & mask) {
+      const slot = (places[place] ?? 0) - 1;
+      if (slot < 0) return NO_FLOW;
+      const at = slot * RECORD_WORDS;
+      if (words[at] !== hash || words[at + WORD.kind] !== kind) continue;
+      const from = words[at + WORD.source] ?? 0;
+      const to = words[at + WORD.destination] ?? 0;
+      const ports = words[at + WORD.ports] ?? 0;
+      // Which way a packet goes is a coin toss to the branch predictor, so both are computed: 0 means equal in every bit.
+      const same = (from ^ source) | (to ^ destination) | (ports ^ ((near << 16) | far));
+      const turned = (from ^ destination) | (to ^ source) | (ports ^ ((far << 16) | near));
+      if (same !== 0 && turned !== 0) continue;
+      this.isReply = same !== 0;
+      return slot;
+    }
+  }
+
   /** Reads the tuple of a row: `hash` and the next `find` and `open` are about it. */
   load(batch: PacketBatch, row: number): void {
-    const key = this.#key;
-    key[0] = batch.source0[row] ?? 0;
-    key[1] = batch.source1[row] ?? 0;
-    key[2] = batch.source2[row] ?? 0;
-    key[3] = batch.source3[row] ?? 0;
-    key[4] = batch.destination0[row] ?? 0;
-    key[5] = batch.destination1[row] ?? 0;
-    key[6] = batch.destination2[row] ?? 0;
-    key[7] = batch.destination3[row] ?? 0;
+    const tail = this.#tail;
+    this.#source = batch.source0[row] ?? 0;
+    tail[0] = batch.source1[row] ?? 0;
+    tail[1] = batch.source2[row] ?? 0;
+    tail[2] = batch.source3[row] ?? 0;
+    this.#destination = batch.destination0[row] ?? 0;
+    tail[3] = batch.destination1[row] ?? 0;
+    tail[4] = batch.destination2[row] ?? 0;
+    tail[5] = batch.destination3[row] ?? 0;
     const protocol = batch.protocol[row] ?? 0;
     let icmp = 0;
     let ports = ((batch.sourcePort[row] ?? 0) << 16) | (batch.destinationPort[row] ?? 0);
@@ -173,20 +249,22 @@ export class FlowTable {
       icmp = isEcho ? ECHO_CLASS : Math.min(type + 1, ECHO_CLASS - 1);
       ports = isEcho ? (id << 16) | id : 0;
     }
-    key[PORTS] = ports;
-    key[KIND] = ((batch.family[row] ?? 0) << 16) | (icmp << 8) | protocol;
+    this.#ports = ports;
+    this.#kind = ((batch.family[row] ?? 0) << 16) | (icmp << 8) | protocol;
     this.#mix();
   }
 
   /** Reads a tuple that an ICMP error quotes. */
   loadTuple(tuple: FiveTuple): void {
-    const key = this.#key;
-    for (let word = 0; word < 4; word++) {
-      key[word] = tuple.source.words[word] ?? 0;
-      key[4 + word] = tuple.destination.words[word] ?? 0;
+    const { source, destination } = tuple;
+    this.#source = source.words[0] ?? 0;
+    this.#destination = destination.words[0] ?? 0;
+    for (let word = 1; word < 4; word++) {
+      this.#tail[word - 1] = source.words[word] ?? 0;
+      this.#tail[word + 2] = destination.words[word] ?? 0;
     }
-    key[PORTS] = (tuple.sourcePort << 16) | tuple.destinationPort;
-    key[KIND] = (tuple.source.family << 16) | tuple.protocol;
+    this.#ports = (tuple.sourcePort << 16) | tuple.destinationPort;
+    this.#kind = (source.family << 16) | tuple.protocol;
     this.#mix();
   }
 
@@ -194,20 +272,26 @@ export class FlowTable {
   find(): number {
     const places = this.#places;
     const mask = this.#mask;
-    const { hashes, hash } = this;
+    const { hash } = this;
     for (let place = hash & mask; ; place = (place + 1) & mask) {
       const slot = (places[place] ?? 0) - 1;
       if (slot < 0) return NO_FLOW;
-      if (hashes[slot] === hash && this.#isAt(slot)) return slot;
+      if (this.#words[slot * RECORD_WORDS] === hash && this.#isAt(slot)) return slot;
     }
   }
 
-  /** A new flow of the tuple loaded. Its columns are zero but for the key. */
+  /** A new flow of the tuple loaded. Its columns are zero but for the tuple. */
   open(): number {
     const slot = this.#free.pop() ?? this.#used++;
     if (slot >= this.#capacity) this.#grow();
-    this.keys.set(this.#key, slot * KEY_WORDS);
-    this.hashes[slot] = this.hash;
+    const words = this.#words;
+    const at = slot * RECORD_WORDS;
+    words[at] = this.hash;
+    words[at + WORD.kind] = this.#kind;
+    words[at + WORD.source] = this.#source;
+    words[at + WORD.destination] = this.#destination;
+    words[at + WORD.ports] = this.#ports;
+    this.#tails.set(this.#tail, slot * TAIL_WORDS);
     if ((this.#indexed + 1) * 2 > this.#mask) this.#reindex((this.#mask + 1) * 2);
     this.#insert(slot);
     this.#indexed++;
@@ -215,11 +299,65 @@ export class FlowTable {
     return slot;
   }
 
+  /** Counts a packet of a flow. */
+  count(slot: number, bytes: number, time: number): void {
+    const floats = this.#floats;
+    const at = slot * RECORD_FLOATS;
+    floats[at + FLOAT.lastTime] = time;
+    floats[at + FLOAT.packets] = (floats[at + FLOAT.packets] ?? 0) + 1;
+    floats[at + FLOAT.bytes] = (floats[at + FLOAT.bytes] ?? 0) + bytes;
+  }
+
+  /** Says what the first packet of a flow was. */
+  begin(slot: number, { time, sequence, detail }: FirstPacket): void {
+    this.#floats[slot * RECORD_FLOATS + FLOAT.firstTime] = time;
+    this.#words[slot * RECORD_WORDS + WORD.firstSequence] = sequence;
+    this.#words[slot * RECORD_WORDS + WORD.firstDetail] = detail;
+  }
+
+  /** Bits of `FLOW_STATE`. */
+  state(slot: number): number {
+    return this.#words[slot * RECORD_WORDS + WORD.state] ?? 0;
+  }
+
+  addState(slot: number, bits: number): void {
+    const at = slot * RECORD_WORDS + WORD.state;
+    this.#words[at] = (this.#words[at] ?? 0) | bits;
+  }
+
+  /** Packets seen; 0: nothing is in the slot. */
+  packets(slot: number): number {
+    return this.#floats[slot * RECORD_FLOATS + FLOAT.packets] ?? 0;
+  }
+
+  bytes(slot: number): number {
+    return this.#floats[slot * RECORD_FLOATS + FLOAT.bytes] ?? 0;
+  }
+
+  /** Seconds, as is `lastTime`. */
+  firstTime(slot: number): number {
+    return this.#floats[slot * RECORD_FLOATS + FLOAT.firstTime] ?? 0;
+  }
+
+  lastTime(slot: number): number {
+    return this.#floats[slot * RECORD_FLOATS + FLOAT.lastTime] ?? 0;
+  }
+
+  /** Sequence number of the first packet, to tell a repeated SYN from a new connection. */
+  firstSequence(slot: number): number {
+    return (this.#words[slot * RECORD_WORDS + WORD.firstSequence] ?? 0) >>> 0;
+  }
+
+  /** TCP flags, `type << 8 | code` of ICMP, or the SCTP chunk of the first packet. */
+  firstDetail(slot: number): number {
+    return this.#words[slot * RECORD_WORDS + WORD.firstDetail] ?? 0;
+  }
+
   /** The flow has ended: its tuple is free for another one, its columns stay. */
   retire(slot: number): void {
     const places = this.#places;
     const mask = this.#mask;
-    let place = (this.hashes[slot] ?? 0) & mask;
+    let place = this.#homeOf(slot);
     while (places[place] !== slot + 1) {
       if (places[place] === 0) return;
       place = (place + 1) & mask;
@@ -232,7 +370,7 @@ export class FlowTable {
         places[hole] = 0;
         return;
       }
-      const home = (this.hashes[other] ?? 0) & mask;
+      const home = this.#homeOf(other);
       if (((next - home) & mask) < ((next - hole) & mask)) continue;
       places[hole] = other + 1;
       hole = next;
@@ -241,8 +379,7 @@ export class FlowTable {
 
   /** Gives the slot of a retired flow away. */
   release(slot: number): void {
-    this.firstTime[slot] = this.lastTime[slot] = this.packets[slot] = this.bytes[slot] = 0;
-    this.state[slot] = 0;
+    this.#words.fill(0, slot * RECORD_WORDS, (slot + 1) * RECORD_WORDS);
     for (const side of this.sides) side.packets.fill(0, slot * 4, slot * 4 + 4);
     this.#free.push(slot);
   }
@@ -252,19 +389,10 @@ export class FlowTable {
     const slots = this.#used;
     return {
       slots,
-      keys: this.keys.slice(0, slots * KEY_WORDS),
-      columns: {
-        hashes: this.hashes.slice(0, slots),
-        firstTime: this.firstTime.slice(0, slots),
-        lastTime: this.lastTime.slice(0, slots),
-        packets: this.packets.slice(0, slots),
-        bytes: this.bytes.slice(0, slots),
-        firstIndex: this.firstIndex.slice(0, slots),
-        firstOffset: this.firstOffset.slice(0, slots),
-        firstDetail: this.firstDetail.slice(0, slots),
-        firstSequence: this.firstSequence.slice(0, slots),
-        state: this.state.slice(0, slots),
-      },
+      records: this.#words.slice(0, slots * RECORD_WORDS),
+      tails: this.#tails.slice(0, slots * TAIL_WORDS),
+      firstIndex: this.firstIndex.slice(0, slots),
+      firstOffset: this.firstOffset.slice(0, slots),
       sides: this.sides.map(({ verdict, ctState, cause, packets }) => ({
         verdict: verdict.slice(0, slots),
         ctState: ctState.slice(0, slots),
@@ -279,16 +407,25 @@ export class FlowTable {
    * the youngest is the one that later packets belong to.
    */
   absorb(state: FlowTableState, causes: readonly (readonly number[])[]): void {
-    const order = Array.from({ length: state.slots }, (_, slot) => slot)
-      .filter((slot) => (state.columns.packets[slot] ?? 0) > 0)
-      .sort((a, b) => (state.columns.firstIndex[a] ?? 0) - (state.columns.firstIndex[b] ?? 0));
+    const { slots, records, tails, firstIndex, firstOffset } = state;
+    const floats = new Float64Array(records.buffer, records.byteOffset, records.length / 2);
+    const order = Array.from({ length: slots }, (_, slot) => slot)
+      .filter((slot) => (floats[slot * RECORD_FLOATS + FLOAT.packets] ?? 0) > 0)
+      .sort((a, b) => (firstIndex[a] ?? 0) - (firstIndex[b] ?? 0));
     for (const from of order) {
-      this.#key.set(state.keys.subarray(from * KEY_WORDS, (from + 1) * KEY_WORDS));
-      this.hash = state.columns.hashes[from] ?? 0;
+      const at = from * RECORD_WORDS;
+      this.hash = records[at] ?? 0;
+      this.#kind = records[at + WORD.kind] ?? 0;
+      this.#source = records[at + WORD.source] ?? 0;
+      this.#destination = records[at + WORD.destination] ?? 0;
+      this.#ports = records[at + WORD.ports] ?? 0;
+      this.#tail.set(tails.subarray(from * TAIL_WORDS, (from + 1) * TAIL_WORDS));
       const older = this.find();
       if (older !== NO_FLOW) this.retire(older);
       const slot = this.open();
-      for (const name of COLUMNS) this[name][slot] = state.columns[name][from] ?? 0;
+      this.#words.set(records.subarray(at, at + RECORD_WORDS), slot * RECORD_WORDS);
+      this.firstIndex[slot] = firstIndex[from] ?? 0;
+      this.firstOffset[slot] = firstOffset[from] ?? 0;
       for (const [index, side] of this.sides.entries()) {
         const other = state.sides[index];
         if (other === undefined) continue;
@@ -303,26 +440,26 @@ export class FlowTable {
   /** The slots that hold a flow, in order of their first packets. */
   ordered(): readonly number[] {
     const slots: number[] = [];
-    for (let slot = 0; slot < this.#used; slot++) if ((this.packets[slot] ?? 0) > 0) slots.push(slot);
+    for (let slot = 0; slot < this.#used; slot++) if (this.packets(slot) > 0) slots.push(slot);
     return slots.sort((a, b) => (this.firstIndex[a] ?? 0) - (this.firstIndex[b] ?? 0));
   }
 
   protocol(slot: number): number {
-    return (this.keys[slot * KEY_WORDS + KIND] ?? 0) & 0xff;
+    return (this.#words[slot * RECORD_WORDS + WORD.kind] ?? 0) & 0xff;
   }
 
   source(slot: number): IpAddress {
-    return this.#address(slot, 0);
+    return this.#address(slot, WORD.source, 0);
   }
 
   destination(slot: number): IpAddress {
-    return this.#address(slot, 4);
+    return this.#address(slot, WORD.destination, 3);
   }
 
   /** The tuple of the first packet; ports are 0 where the protocol has none. */
   tuple(slot: number): FiveTuple {
     const protocol = this.protocol(slot);
-    const ports = hasPorts(protocol) ? (this.keys[slot * KEY_WORDS + PORTS] ?? 0) : 0;
+    const ports = hasPorts(protocol) ? (this.#words[slot * RECORD_WORDS + WORD.ports] ?? 0) : 0;
     return {
       protocol,
       source: this.source(slot),
@@ -334,65 +471,72 @@ export class FlowTable {
 
   /** Echo identifier; 0 where there is none. */
   icmpId(slot: number): number {
-    return hasPorts(this.protocol(slot)) ? 0 : (this.keys[slot * KEY_WORDS + PORTS] ?? 0) & 0xffff;
+    return hasPorts(this.protocol(slot)) ? 0 : (this.#words[slot * RECORD_WORDS + WORD.ports] ?? 0) & 0xffff;
   }
 
-  #address(slot: number, from: number): IpAddress {
-    const at = slot * KEY_WORDS;
-    const family = ((this.keys[at + KIND] ?? 0) >>> 16) as Family;
-    return { family, words: Array.from(this.keys.subarray(at + from, at + from + (family === 4 ? 1 : 4))) };
+  #address(slot: number, word: number, tail: number): IpAddress {
+    const at = slot * RECORD_WORDS;
+    const family = ((this.#words[at + WORD.kind] ?? 0) >>> 16) as Family;
+    const first = this.#words[at + word] ?? 0;
+    const rest = slot * TAIL_WORDS + tail;
+    return { family, words: family === 4 ? [first] : [first, ...this.#tails.subarray(rest, rest + 3)] };
   }
 
   #mix(): void {
-    const key = this.#key;
-    const ports = key[PORTS] ?? 0;
-    const source = mixEnd(key[0] ?? 0, (key[1] ?? 0) ^ (key[2] ?? 0) ^ (key[3] ?? 0), ports >>> 16);
-    const destination = mixEnd(key[4] ?? 0, (key[5] ?? 0) ^ (key[6] ?? 0) ^ (key[7] ?? 0), ports & 0xffff);
-    this.hash = finish((source + destination) ^ (key[KIND] ?? 0));
+    const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = this.#tail;
+    const source = mixEnd(this.#source, a ^ b ^ c, this.#ports >>> 16);
+    const destination = mixEnd(this.#destination, d ^ e ^ f, this.#ports & 0xffff);
+    this.hash = finish((source + destination) ^ this.#kind);
   }
 
   /** Whether the flow at a slot has the tuple loaded, in either direction. */
   #isAt(slot: number): boolean {
-    const { keys } = this;
-    const key = this.#key;
-    const at = slot * KEY_WORDS;
-    if (keys[at + KIND] !== key[KIND]) return false;
-    const ports = key[PORTS] ?? 0;
+    const words = this.#words;
+    const at = slot * RECORD_WORDS;
+    if (words[at + WORD.kind] !== this.#kind) return false;
+    const source = words[at + WORD.source];
+    const destination = words[at + WORD.destination];
+    const recorded = words[at + WORD.ports];
+    const ports = this.#ports;
     if (
-      keys[at] === key[0] &&
-      keys[at + 4] === key[4] &&
-      keys[at + PORTS] === ports &&
-      keys[at + 3] === key[3] &&
-      keys[at + 7] === key[7] &&
-      keys[at + 1] === key[1] &&
-      keys[at + 2] === key[2] &&
-      keys[at + 5] === key[5] &&
-      keys[at + 6] === key[6]
+      source === this.#source &&
+      destination === this.#destination &&
+      recorded === ports &&
+      this.#hasTail(slot, 0, 3)
     ) {
       this.isReply = false;
       return true;
     }
-    if (
-      keys[at] !== key[4] ||
-      keys[at + 4] !== key[0] ||
-      keys[at + PORTS] !== ((ports << 16) | (ports >>> 16)) ||
-      keys[at + 3] !== key[7] ||
-      keys[at + 7] !== key[3] ||
-      keys[at + 1] !== key[5] ||
-      keys[at + 2] !== key[6] ||
-      keys[at + 5] !== key[1] ||
-      keys[at + 6] !== key[2]
-    ) {
-      return false;
-    }
+    const turned = (ports << 16) | (ports >>> 16);
+    if (source !== this.#destination || destination !== this.#source || recorded !== turned) return false;
+    if (!this.#hasTail(slot, 3, 0)) return false;
     this.isReply = true;
     return true;
+  }
+
+  /** Whether the rest of its addresses is that of the tuple loaded, whose source's starts at `source` and destination's at `destination`. */
+  #hasTail(slot: number, source: number, destination: number): boolean {
+    const tails = this.#tails;
+    const tail = this.#tail;
+    const at = slot * TAIL_WORDS;
+    return (
+      tails[at] === tail[source] &&
+      tails[at + 1] === tail[source + 1] &&
+      tails[at + 2] === tail[source + 2] &&
+      tails[at + 3] === tail[destination] &&
+      tails[at + 4] === tail[destination + 1] &&
+      tails[at + 5] === tail[destination + 2]
+    );
+  }
+
+  #homeOf(slot: number): number {
+    return (this.#words[slot * RECORD_WORDS] ?? 0) & this.#mask;
   }
 
   #insert(slot: number): void {
     const places = this.#places;
     const mask = this.#mask;
-    let place = (this.hashes[slot] ?? 0) & mask;
+    let place = this.#homeOf(slot);
     while (places[place] !== 0) place = (place + 1) & mask;
     places[place] = slot + 1;
   }
@@ -407,17 +551,11 @@ export class FlowTable {
   #grow(): void {
     const capacity = this.#capacity * 2;
     this.#capacity = capacity;
-    this.keys = grown(this.keys, new Int32Array(capacity * KEY_WORDS));
-    this.hashes = grown(this.hashes, new Int32Array(capacity));
-    this.firstTime = grown(this.firstTime, new Float64Array(capacity));
-    this.lastTime = grown(this.lastTime, new Float64Array(capacity));
-    this.packets = grown(this.packets, new Float64Array(capacity));
-    this.bytes = grown(this.bytes, new Float64Array(capacity));
+    this.#words = grown(this.#words, new Int32Array(capacity * RECORD_WORDS));
+    this.#floats = new Float64Array(this.#words.buffer);
+    this.#tails = grown(this.#tails, new Int32Array(capacity * TAIL_WORDS));
     this.firstIndex = grown(this.firstIndex, new Float64Array(capacity));
     this.firstOffset = grown(this.firstOffset, new Float64Array(capacity));
-    this.firstDetail = grown(this.firstDetail, new Uint16Array(capacity));
-    this.firstSequence = grown(this.firstSequence, new Uint32Array(capacity));
-    this.state = grown(this.state, new Uint8Array(capacity));
     for (const side of this.sides) side.grow(capacity);
   }
 }
@@ -432,38 +570,4 @@ function finish(value: number): number {
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return hash ^ (hash >>> 16);
-}
-
-/** Whether a row can be the first packet of a connection. Protocols without a beginning can always start. */
-export function canOpen(batch: PacketBatch, row: number): boolean {
-  if (((batch.flags[row] ?? 0) & PACKET_FLAG.fragment) !== 0) return false;
-  switch (batch.protocol[row]) {
-    case PROTOCOL.tcp: {
-      const flags = batch.tcpFlags[row] ?? 0;
-      return (flags & TCP_FLAG.S) !== 0 && (flags & (TCP_FLAG.A | TCP_FLAG.R | TCP_FLAG.F)) === 0;
-    }
-    case PROTOCOL.sctp:
-      return batch.sctpChunk[row] === 1; // INIT
-    case PROTOCOL.icmp:
-      return batch.icmpType[row] !== 0; // echo reply
-    case PROTOCOL.icmpv6:
-      return batch.icmpType[row] !== 129;
-    default:
-      return true;
-  }
-}
-
-/** What `firstDetail` keeps of a row. */
-export function detailOf(batch: PacketBatch, row: number): number {
-  switch (batch.protocol[row]) {
-    case PROTOCOL.tcp:
-      return batch.tcpFlags[row] ?? 0;
-    case PROTOCOL.sctp:
-      return batch.sctpChunk[row] ?? 0;
-    case PROTOCOL.icmp:
-    case PROTOCOL.icmpv6:
-      return ((batch.icmpType[row] ?? 0) << 8) | (batch.icmpCode[row] ?? 0);
-    default:
-      return 0;
-  }
 }

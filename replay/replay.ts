@@ -10,7 +10,8 @@ import { VERDICT_CODE } from "../dataplane/verdict.ts";
 import { copyRow } from "../traffic/copyRow.ts";
 import { RECORDED, type TrafficBatch } from "../traffic/source.ts";
 import type { Duplicates } from "./duplicates.ts";
-import { canOpen, detailOf, FLOW_STATE, FlowTable, type FlowTableState, NO_FLOW } from "./flowTable.ts";
+import { FLOW_STATE, FlowTable, type FlowTableState, NO_FLOW } from "./flowTable.ts";
+import { canOpen, detailOf } from "./openingPacket.ts";
 import type { AddressBook } from "./owners.ts";
 import type { Services } from "./services.ts";
 import type { Side, SideState } from "./side.ts";
@@ -68,6 +69,9 @@ const LINGER_SECONDS = 10;
 /** A flow of a protocol without an end is over when it was silent for so long (nf_conntrack_udp_timeout_stream). */
 const IDLE_SECONDS = 120;
 
+/** Whether a row is to be replayed, and whether it was sent to a Service address. */
+const MEANT = { no: 0, yes: 1, translated: 2 } as const;
+
 const CLOSED = FLOW_STATE.finSource | FLOW_STATE.finDestination;
 
 export class Replay {
@@ -80,6 +84,9 @@ export class Replay {
   readonly #flows: Int32Array;
   /** 1: the row opens its flow. */
   readonly #opens: Uint8Array;
+  /** Of all rows of a batch: `MEANT`; and of those pushed, the first at 0, the hash of their tuple. */
+  readonly #meant: Uint8Array;
+  readonly #hashes: Int32Array;
   #duplicates: Duplicates | undefined;
   #index = 0;
   /** Rows before this were pushed before `restore`. */
@@ -94,6 +101,8 @@ export class Replay {
     this.#rows = new Int32Array(capacity);
     this.#flows = new Int32Array(capacity);
     this.#opens = new Uint8Array(capacity);
+    this.#meant = new Uint8Array(capacity);
+    this.#hashes = new Int32Array(capacity);
   }
 
   /** Rows seen so far, of every worker's share. */
@@ -161,10 +170,15 @@ export class Replay {
 
   #segment(traffic: TrafficBatch, from: number, to: number): void {
     const { packets } = traffic;
+    const pushed = Math.min(to, Math.max(from, from + this.#skipTo - this.#index));
+    this.#prepare(traffic, from, to);
+    this.#index += pushed - from;
     const rows = this.#rows;
+    const hashes = this.#hashes;
+    this.table.hashRows(packets, pushed, to, hashes);
     let length = 0;
-    for (let row = from; row < to; row++) {
-      const flow = this.#index < this.#skipTo ? this.#readOver(traffic, row) : this.#admit(traffic, row);
+    for (let row = pushed; row < to; row++) {
+      const flow = this.#meant[row] === MEANT.no ? NO_FLOW : this.#admit(traffic, row, hashes[row - pushed] ?? 0);
       this.#index++;
       if (flow === NO_FLOW) continue;
       rows[length] = row;
@@ -179,89 +193,95 @@ export class Replay {
     this.#options.onPushed?.({ traffic, rows, flows: this.#flows, length, sides: this.#options.sides });
   }
 
-  /** What later rows need to know of one that was pushed before: which endpoint, which packet. */
-  #readOver(traffic: TrafficBatch, row: number): typeof NO_FLOW {
-    this.#options.services?.translate(traffic.packets, row);
-    this.#duplicates?.isRepeated(traffic, row);
-    return NO_FLOW;
+  /** Gives rows the addresses that policies see, and says which rows are meant; also of those that were pushed before `restore`. */
+  #prepare(traffic: TrafficBatch, from: number, to: number): void {
+    const { services } = this.#options;
+    const duplicates = this.#duplicates?.canRepeat === true ? this.#duplicates : undefined;
+    this.#meant.fill(MEANT.yes, from, to);
+    if (services === undefined && duplicates === undefined) return;
+    for (let row = from; row < to; row++) {
+      if (services?.translate(traffic.packets, row) === 1) this.#meant[row] = MEANT.translated;
+      if (duplicates?.isRepeated(traffic, row) === true) this.#meant[row] = MEANT.no;
+    }
   }
 
+  /** Of the row under way: whether it opens its flow, and whether it is an error about it. */
   #isOpening = false;
+  #isQuoted = false;
 
   /** The flow of a row that is to be pushed, or `NO_FLOW`. */
-  #admit(traffic: TrafficBatch, row: number): number {
-    const { share, services, filter } = this.#options;
+  #admit(traffic: TrafficBatch, row: number, hash: number): number {
+    const { share } = this.#options;
     const { packets } = traffic;
     const { table } = this;
-    const translated = services === undefined ? 0 : services.translate(packets, row);
-    if (this.#duplicates?.isRepeated(traffic, row) === true) return NO_FLOW;
     const time = packets.time[row] ?? 0;
     if (time > this.#now) this.#now = time;
-    let quoted = false;
-    if (packets.quoted.size > 0) {
-      const tuple = packets.quoted.get(row);
-      if (tuple !== undefined) {
-        table.loadTuple(tuple);
-        quoted = true;
-      }
-    }
-    if (!quoted) table.load(packets, row);
-    if (share !== undefined && (table.hash >>> 8) % share.of !== share.index) return NO_FLOW;
-    let flow = table.find();
-    if (quoted && flow === NO_FLOW) {
-      // An error about a flow nobody saw is one of its own.
-      table.load(packets, row);
-      flow = table.find();
-      quoted = false;
-    }
     this.#isOpening = false;
-    if (flow !== NO_FLOW && !quoted && this.#startsAnew(packets, row, flow)) {
+    if (share !== undefined && (hash >>> 8) % share.of !== share.index) return NO_FLOW;
+    this.#isQuoted = false;
+    let flow = FlowTable.isPlain(packets, row) ? table.findRow(packets, row, hash) : this.#find(packets, row);
+    if (flow !== NO_FLOW && !this.#isQuoted && this.#startsAnew(packets, row, flow)) {
       table.retire(flow);
       flow = NO_FLOW;
     }
-    if (flow === NO_FLOW) {
-      flow = table.open();
-      this.#begin(traffic, row, flow);
-      if (translated !== 0) table.state[flow] = (table.state[flow] ?? 0) | FLOW_STATE.translated;
-      if (filter !== undefined && !filter.opens(packets, row)) {
-        table.state[flow] = (table.state[flow] ?? 0) | FLOW_STATE.filtered;
-      }
-      this.#isOpening = true;
-    }
-    table.packets[flow] = (table.packets[flow] ?? 0) + 1;
-    table.bytes[flow] = (table.bytes[flow] ?? 0) + (traffic.frameBytes[row] ?? 0);
-    table.lastTime[flow] = time;
-    if (!quoted) this.#follow(packets, row, flow);
-    return ((table.state[flow] ?? 0) & FLOW_STATE.filtered) === 0 ? flow : NO_FLOW;
+    if (flow === NO_FLOW) flow = this.#open(traffic, row);
+    table.count(flow, traffic.frameBytes[row] ?? 0, time);
+    if (!this.#isQuoted) this.#follow(packets, row, flow);
+    return (table.state(flow) & FLOW_STATE.filtered) === 0 ? flow : NO_FLOW;
   }
 
-  #begin(traffic: TrafficBatch, row: number, flow: number): void {
+  /** The flow of a row of any kind: an error's is the one that it is about, as long as that was seen. */
+  #find(packets: PacketBatch, row: number): number {
     const { table } = this;
+    const quoted = packets.quoted.size > 0 ? packets.quoted.get(row) : undefined;
+    if (quoted !== undefined) {
+      table.loadTuple(quoted);
+      const flow = table.find();
+      this.#isQuoted = flow !== NO_FLOW;
+      if (flow !== NO_FLOW) return flow;
+    }
+    table.load(packets, row);
+    return table.find();
+  }
+
+  /** A new flow, which a row begins. */
+  #open(traffic: TrafficBatch, row: number): number {
+    const { filter } = this.#options;
     const { packets } = traffic;
-    table.firstTime[flow] = packets.time[row] ?? 0;
+    const { table } = this;
+    table.load(packets, row);
+    const flow = table.open();
     table.firstIndex[flow] = this.#index;
     table.firstOffset[flow] = traffic.offset[row] ?? 0;
-    table.firstDetail[flow] = detailOf(packets, row);
-    table.firstSequence[flow] = packets.sequence[row] ?? 0;
-    const dropped = traffic.recorded[row] === RECORDED.drop ? FLOW_STATE.recordedDrop : 0;
-    table.state[flow] = (canOpen(packets, row) ? 0 : FLOW_STATE.startMissing) | dropped;
+    table.begin(flow, {
+      time: packets.time[row] ?? 0,
+      sequence: packets.sequence[row] ?? 0,
+      detail: detailOf(packets, row),
+    });
+    let state = canOpen(packets, row) ? 0 : FLOW_STATE.startMissing;
+    if (traffic.recorded[row] === RECORDED.drop) state |= FLOW_STATE.recordedDrop;
+    if (this.#meant[row] === MEANT.translated) state |= FLOW_STATE.translated;
+    if (filter !== undefined && !filter.opens(packets, row)) state |= FLOW_STATE.filtered;
+    table.addState(flow, state);
+    this.#isOpening = true;
+    return flow;
   }
 
   /** Whether a row with the tuple of a flow begins another connection. */
   #startsAnew(packets: PacketBatch, row: number, flow: number): boolean {
     const { table } = this;
-    const state = table.state[flow] ?? 0;
     switch (packets.protocol[row]) {
       case PROTOCOL.tcp: {
         const flags = packets.tcpFlags[row] ?? 0;
         if ((flags & (TCP_FLAG.S | TCP_FLAG.A)) !== TCP_FLAG.S) return false;
+        const state = table.state(flow);
         if (isClosed(state) || (state & FLOW_STATE.startMissing) !== 0) return true;
-        return !table.isReply && table.firstSequence[flow] !== packets.sequence[row];
+        return !table.isReply && table.firstSequence(flow) !== packets.sequence[row];
       }
       case PROTOCOL.sctp:
-        return packets.sctpChunk[row] === SCTP_CHUNK.INIT && isClosed(state);
+        return packets.sctpChunk[row] === SCTP_CHUNK.INIT && isClosed(table.state(flow));
       default:
-        return (packets.time[row] ?? 0) - (table.lastTime[flow] ?? 0) > IDLE_SECONDS;
+        return (packets.time[row] ?? 0) - table.lastTime(flow) > IDLE_SECONDS;
     }
   }
 
@@ -278,7 +298,7 @@ export class Replay {
       const chunk = packets.sctpChunk[row];
       if (chunk === SCTP_CHUNK.ABORT || chunk === SCTP_CHUNK.SHUTDOWN_COMPLETE) ends = FLOW_STATE.reset;
     }
-    if (ends !== 0) table.state[flow] = (table.state[flow] ?? 0) | ends;
+    if (ends !== 0) table.addState(flow, ends);
   }
 
   /** The rows to push, side by side. */
@@ -298,7 +318,7 @@ export class Replay {
       const pushed = sides[side];
       const columns = table.sides[side];
       if (pushed === undefined || columns === undefined) continue;
-      const { verdict, ctState } = pushed;
+      const { verdict } = pushed;
       for (let at = 0; at < length; at++) {
         const flow = this.#flows[at] ?? 0;
         const code = verdict[at] ?? 0;
@@ -306,20 +326,20 @@ export class Replay {
         columns.packets[cell] = (columns.packets[cell] ?? 0) + 1;
         if (this.#opens[at] === 0) continue;
         columns.verdict[flow] = code;
-        columns.ctState[flow] = ctState[at] ?? 0;
+        columns.ctState[flow] = pushed.ctStateOf(at);
         columns.cause[flow] = pushed.causeOf(at);
       }
     }
     const verdict = sides[main]?.verdict;
     if (verdict === undefined) throw new RangeError(`side ${main} of ${sides.length}`);
     for (let at = 0; at < length; at++) {
-      const flow = this.#flows[at] ?? 0;
       const code = verdict[at] ?? 0;
       const isOpening = this.#opens[at] === 1;
-      if (isOpening && filter !== undefined && !filter.verdict(code)) {
-        table.state[flow] = (table.state[flow] ?? 0) | FLOW_STATE.hidden;
+      if (filter !== undefined) {
+        const flow = this.#flows[at] ?? 0;
+        if (isOpening && !filter.verdict(code)) table.addState(flow, FLOW_STATE.hidden);
+        if ((table.state(flow) & FLOW_STATE.hidden) !== 0) continue;
       }
-      if (((table.state[flow] ?? 0) & FLOW_STATE.hidden) !== 0) continue;
       const time = batch.time[at] ?? 0;
       timeline.packet(time, code);
       if (isOpening) timeline.flow(time, code === VERDICT_CODE.drop || code === VERDICT_CODE.reject ? 1 : 0);
@@ -331,9 +351,9 @@ export class Replay {
     const { table } = this;
     const ended: number[] = [];
     for (let slot = 0; slot < table.slots; slot++) {
-      if ((table.packets[slot] ?? 0) === 0) continue;
-      const silent = this.#now - (table.lastTime[slot] ?? 0);
-      const isOver = isClosed(table.state[slot] ?? 0) ? silent >= LINGER_SECONDS : this.#isIdle(slot, silent);
+      if (table.packets(slot) === 0) continue;
+      const silent = this.#now - table.lastTime(slot);
+      const isOver = isClosed(table.state(slot)) ? silent >= LINGER_SECONDS : this.#isIdle(slot, silent);
       if (isOver) ended.push(slot);
     }
     this.#end(ended.sort((a, b) => (table.firstIndex[a] ?? 0) - (table.firstIndex[b] ?? 0)));

@@ -1,7 +1,8 @@
 /** What a replay found, as data: flows, sums, groups of what is refused and of what a change changes. */
-import { hasPorts, makePacket, type Packet, PROTOCOL, protocolName } from "../dataplane/packet.ts";
+import { hasPorts, type Packet, PROTOCOL, protocolName } from "../dataplane/packet.ts";
 import { CT_STATES, type CtState, VERDICTS, type Verdict } from "../dataplane/verdict.ts";
 import { FLOW_STATE, type FlowTable } from "./flowTable.ts";
+import { openingPacket } from "./openingPacket.ts";
 import type { AddressBook } from "./owners.ts";
 import { RefusingPolicies } from "./refusingPolicies.ts";
 import type { Cause, Side } from "./side.ts";
@@ -111,7 +112,7 @@ export class ReplayReport {
   flow(slot: number): FlowReport {
     const { table, book, main } = this.options;
     const packet = openingPacket(table, slot);
-    const state = table.state[slot] ?? 0;
+    const state = table.state(slot);
     const source = book.owner(book.numberOf(packet.source));
     const destination = book.owner(book.numberOf(packet.destination));
     const sides = this.options.sides.map((_, side) => this.#sideVerdict(slot, side));
@@ -124,10 +125,10 @@ export class ReplayReport {
       to: destination?.name ?? book.nameOf(packet.destination),
       sourceWorkload: source?.workload ?? OUTSIDE,
       destinationWorkload: destination?.workload ?? OUTSIDE,
-      packets: table.packets[slot] ?? 0,
-      bytes: table.bytes[slot] ?? 0,
-      firstTime: table.firstTime[slot] ?? 0,
-      lastTime: table.lastTime[slot] ?? 0,
+      packets: table.packets(slot),
+      bytes: table.bytes(slot),
+      firstTime: table.firstTime(slot),
+      lastTime: table.lastTime(slot),
       offset: table.firstOffset[slot] ?? 0,
       isStartMissing: (state & FLOW_STATE.startMissing) !== 0,
       isRecordedDrop: (state & FLOW_STATE.recordedDrop) !== 0,
@@ -210,7 +211,7 @@ export function isRefused(verdict: Verdict): boolean {
 }
 
 export function isWanted(table: FlowTable, slot: number): boolean {
-  return ((table.state[slot] ?? 0) & (FLOW_STATE.filtered | FLOW_STATE.hidden)) === 0;
+  return (table.state(slot) & (FLOW_STATE.filtered | FLOW_STATE.hidden)) === 0;
 }
 
 function kindOf(verdicts: readonly Verdict[]): ChangeGroup["kind"] {
@@ -218,29 +219,6 @@ function kindOf(verdicts: readonly Verdict[]): ChangeGroup["kind"] {
   if (before === "accept" && after !== undefined && isRefused(after)) return "now refused";
   if (before !== undefined && isRefused(before) && after === "accept") return "now accepted";
   return "differs";
-}
-
-/** The first packet seen of a flow, as far as the flow remembers it. */
-export function openingPacket(table: FlowTable, slot: number): Packet {
-  const tuple = table.tuple(slot);
-  const detail = table.firstDetail[slot] ?? 0;
-  const base = { ...tuple, time: table.firstTime[slot] ?? 0 };
-  switch (tuple.protocol) {
-    case PROTOCOL.tcp:
-      return makePacket({ ...base, tcpFlags: detail, sequence: table.firstSequence[slot] ?? 0 });
-    case PROTOCOL.sctp:
-      return makePacket({ ...base, sctpChunk: detail });
-    case PROTOCOL.icmp:
-    case PROTOCOL.icmpv6:
-      return makePacket({
-        ...base,
-        icmpType: detail >>> 8,
-        icmpCode: detail & 0xff,
-        icmpId: table.icmpId(slot),
-      });
-    default:
-      return makePacket(base);
-  }
 }
 
 /** `tcp/3306`, `icmp/8`, `gre`: where a flow goes. */

@@ -30,13 +30,14 @@ export interface Side {
   readonly strategy: Strategy | undefined;
   readonly strategyName: string;
   readonly cluster: ResolvedCluster;
-  /** `VERDICT_CODE` and `CT_STATE_CODE` of the rows pushed last. */
+  /** `VERDICT_CODE` of the rows pushed last. */
   readonly verdict: Uint8Array;
-  readonly ctState: Uint8Array;
   /** Every cause asked for so far, by number. */
   readonly causes: readonly Cause[];
   /** All rows of the batch, in order. */
   push(batch: PacketBatch): void;
+  /** `CT_STATE_CODE` of a row pushed last, on the last node that saw it. */
+  ctStateOf(row: number): number;
   /** The number of the cause of a row pushed last. */
   causeOf(row: number): number;
   /** Connections and causes, to go on from later; undefined: the side cannot. */
@@ -83,7 +84,6 @@ class FabricSide implements Side {
   readonly strategy: Strategy;
   readonly cluster: ResolvedCluster;
   readonly verdict: Uint8Array;
-  readonly ctState: Uint8Array;
   readonly causes: Cause[] = [];
   readonly #options: StrategySideOptions;
   readonly #fabric: Fabric;
@@ -101,7 +101,6 @@ class FabricSide implements Side {
     this.#fabric = new Fabric(programs, { ...only, conntrack: CONNTRACK });
     this.#results = createFabricResults(options.capacity);
     this.verdict = this.#results.verdict;
-    this.ctState = new Uint8Array(options.capacity);
   }
 
   get strategyName(): string {
@@ -110,14 +109,12 @@ class FabricSide implements Side {
 
   push(batch: PacketBatch): void {
     this.#fabric.pushBatch(batch, this.#results);
+  }
+
+  ctStateOf(row: number): number {
     const { hopCount, hops } = this.#results;
-    const { ctState } = this;
-    const first = hops[0]?.results.ctState;
-    const second = hops[1]?.results.ctState;
-    for (let row = 0; row < batch.length; row++) {
-      const count = hopCount[row] ?? 0;
-      ctState[row] = count === 0 ? CT_STATE_CODE.untracked : ((count === 1 ? first : second)?.[row] ?? 0);
-    }
+    const count = hopCount[row] ?? 0;
+    return count === 0 ? CT_STATE_CODE.untracked : (hops[count - 1]?.results.ctState[row] ?? 0);
   }
 
   causeOf(row: number): number {
@@ -181,8 +178,8 @@ class ReferenceSide implements Side {
   readonly strategyName = REFERENCE;
   readonly cluster: ResolvedCluster;
   readonly verdict: Uint8Array;
-  readonly ctState: Uint8Array;
   readonly causes: Cause[] = [];
+  readonly #ctState: Uint8Array;
   readonly #connections: ReferenceConnections;
   readonly #because: (readonly string[])[];
   readonly #known = new Map<string, number>();
@@ -191,7 +188,7 @@ class ReferenceSide implements Side {
     this.name = name;
     this.cluster = cluster;
     this.verdict = new Uint8Array(capacity);
-    this.ctState = new Uint8Array(capacity);
+    this.#ctState = new Uint8Array(capacity);
     this.#connections = new ReferenceConnections(cluster.model);
     this.#because = Array.from({ length: capacity }, () => []);
   }
@@ -200,9 +197,13 @@ class ReferenceSide implements Side {
     for (let row = 0; row < batch.length; row++) {
       const { verdict, ctState, because } = this.#connections.push(packetAt(batch, row));
       this.verdict[row] = VERDICT_CODE[verdict];
-      this.ctState[row] = CT_STATE_CODE[ctState];
+      this.#ctState[row] = CT_STATE_CODE[ctState];
       this.#because[row] = because;
     }
+  }
+
+  ctStateOf(row: number): number {
+    return this.#ctState[row] ?? 0;
   }
 
   causeOf(row: number): number {

@@ -63,18 +63,18 @@ export class Tally {
   }
 
   add(table: FlowTable, slot: number): void {
-    const state = table.state[slot] ?? 0;
+    const state = table.state(slot);
     if ((state & (FLOW_STATE.filtered | FLOW_STATE.hidden)) !== 0) {
       this.filteredFlows++;
-      this.filteredPackets += table.packets[slot] ?? 0;
+      this.filteredPackets += table.packets(slot);
       return;
     }
     const side = table.sides[this.#main];
     if (side === undefined) throw new RangeError(`side ${this.#main} of ${table.sides.length}`);
-    const packets = table.packets[slot] ?? 0;
+    const packets = table.packets(slot);
     this.flows++;
     this.packets += packets;
-    this.bytes += table.bytes[slot] ?? 0;
+    this.bytes += table.bytes(slot);
     const verdict = side.verdict[slot] ?? 0;
     this.flowVerdicts[verdict as 0] += 1;
     for (let code = 0; code < 4; code++) this.packetVerdicts[code as 0] += side.packets[slot * 4 + code] ?? 0;

@@ -5,6 +5,9 @@ const MAX_BUCKETS = 240;
 /** Widths in seconds, each a multiple of the one before, so that buckets merge whole: an hour of traffic has 30 s, a day 10 min. */
 const WIDTHS = [0.001, 0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21_600, 86_400] as const;
 
+/** Share of a bucket at either edge; at the shortest width the times of our days are exact to a thousandth of it. */
+const EDGE = 0.01;
+
 /** Columns of a bucket: packets by `VERDICT_CODE` (4), flows begun, flows refused at their beginning. */
 const STRIDE = 6;
 const FLOWS = 4;
@@ -30,6 +33,10 @@ export class Timeline {
   #start = 0;
   #count = 0;
   #cells = new Float64Array(MAX_BUCKETS * STRIDE);
+  /** The bucket found last, and between which times the next packet falls into it as well. */
+  #last = 0;
+  #lastFrom = Number.POSITIVE_INFINITY;
+  #lastTo = Number.NEGATIVE_INFINITY;
 
   /** Seconds; index into `WIDTHS` is kept instead of it. */
   get bucketSeconds(): number {
@@ -37,7 +44,8 @@ export class Timeline {
   }
 
   packet(time: number, verdict: number): void {
-    const at = this.#bucket(time) * STRIDE + verdict;
+    const isInLast = time > this.#lastFrom && time < this.#lastTo;
+    const at = (isInLast ? this.#last : this.#bucket(time)) * STRIDE + verdict;
     this.#cells[at] = (this.#cells[at] ?? 0) + 1;
   }
 
@@ -67,6 +75,8 @@ export class Timeline {
   merge(other: TimelineState): void {
     if (other.count === 0) return;
     while (this.#count > 0 && this.#width < other.width) this.#widen();
+    // Whatever comes next may move the buckets.
+    this.#lastTo = Number.NEGATIVE_INFINITY;
     if (this.#count === 0) {
       this.#width = other.width;
       this.#start = other.start;
@@ -85,6 +95,15 @@ export class Timeline {
   }
 
   #bucket(time: number): number {
+    const bucket = this.#find(time);
+    this.#last = bucket;
+    // Short of the edges, where rounding decides.
+    this.#lastFrom = (this.#start + bucket + EDGE) * this.bucketSeconds;
+    this.#lastTo = (this.#start + bucket + 1 - EDGE) * this.bucketSeconds;
+    return bucket;
+  }
+
+  #find(time: number): number {
     let whole = Math.floor(time / this.bucketSeconds);
     if (this.#count === 0) {
       this.#start = whole;

@@ -60,7 +60,7 @@ export class AnnotatedCapture {
   /** `after: reject, new, on node-a by filter KUBE-POD-FW-… rule 5 (default/db-policy)` */
   #comment(side: Side, at: number, count: number): string {
     const verdict = VERDICTS[side.verdict[at] ?? 0];
-    const state = CT_STATES[side.ctState[at] ?? 0];
+    const state = CT_STATES[side.ctStateOf(at)];
     const cause = side.causeOf(at);
     let texts = this.#texts.get(side);
     if (texts === undefined) {

@@ -100,7 +100,7 @@ async function run(
   const { table, timeline } = replay;
   const verdicts = table.ordered().map((slot) => ({
     tuple: table.tuple(slot),
-    packets: table.packets[slot],
+    packets: table.packets(slot),
     verdict: table.sides[0]?.verdict[slot],
     byVerdict: [...(table.sides[0]?.packets.subarray(slot * 4, slot * 4 + 4) ?? [])],
     cause: sides[0]?.causes[table.sides[0]?.cause[slot] ?? 0],
