@@ -10,7 +10,7 @@ import type { Family } from "../../dataplane/address.ts";
 import type { Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { programArbitrary } from "../arbitraries/program.ts";
-import { runsOf } from "../extent.ts";
+import { isWhole, runsOf } from "../extent.ts";
 
 /** Through the text and back. */
 function throughText(program: TableProgram) {
@@ -108,7 +108,9 @@ function headerFirst(matches: readonly Match[]): readonly Match[] {
 
 describe("a program rendered and imported", () => {
   it("random programs say everything that can be said", () => {
-    const rules = fc.sample(programArbitrary({ families: [4, 6] }), { numRuns: 100, seed: 1 }).flatMap(rulesOf);
+    const rules = fc
+      .sample(programArbitrary({ families: [4, 6] }), { numRuns: isWhole ? 100 : 40, seed: 1 })
+      .flatMap(rulesOf);
     const matches = new Set(rules.flatMap((rule) => rule.matches.map(({ kind }) => kind)));
     const targets = new Set(rules.flatMap(({ target }) => target?.kind ?? []));
     expect([...matches].sort()).toEqual(drawn(MATCH_KINDS));

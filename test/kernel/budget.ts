@@ -28,7 +28,7 @@ const SHARES = {
   "strategies legacy walks": 12,
   "strategies nft": 13,
   "real nodes": 3,
-  connections: 30,
+  connections: 20,
   maps: 100,
 } as const;
 
