@@ -18,6 +18,8 @@ export type Prepared =
   | { readonly kind: "bursts"; probe(operations: number): Probe }
   /** A whole thing that is done a few times; `once` answers its value in the case's unit. */
   | { readonly kind: "whole"; once(): number }
+  /** The same of what waits for the system: files, other processes. */
+  | { readonly kind: "awaited"; once(): Promise<number> }
   /** One function, for tinybench; values are nanoseconds a call. */
   | { readonly kind: "task"; run(): unknown };
 
@@ -35,7 +37,11 @@ const BURST_NS = 4_000;
 const MOST_OPERATIONS = 256;
 
 /** Times one case. What takes a burst to do often has many samples a round, what is done whole has one. */
-export function measure(prepared: Prepared, timing: Timing, clock: Clock): Pick<Finding, "rounds" | "histogram"> {
+export function measure(
+  prepared: Exclude<Prepared, { kind: "awaited" }>,
+  timing: Timing,
+  clock: Clock,
+): Pick<Finding, "rounds" | "histogram"> {
   switch (prepared.kind) {
     case "bursts":
       return measureBursts(prepared, timing, clock);
@@ -111,15 +117,38 @@ function costOf(clock: Clock): number {
 
 function measureWhole(
   { once }: Extract<Prepared, { kind: "whole" }>,
-  { warmUpMs, measureMs, rounds }: Timing,
+  timing: Timing,
   clock: Clock,
 ): Pick<Finding, "rounds" | "histogram"> {
   const start = clock();
   const first = once();
-  const tookMs = clock() - start;
   // What takes long needs no warm-up of its own: it warms itself, and the first time is one of few.
-  const values = tookMs > warmUpMs + measureMs ? [first] : [];
-  while (values.length < rounds && (values.length === 0 || clock() - start < warmUpMs + measureMs)) values.push(once());
+  const values = clock() - start > timing.warmUpMs + timing.measureMs ? [first] : [];
+  while (isWanted(values, clock() - start, timing)) values.push(once());
+  return wholeOf(values);
+}
+
+/** Fewer say nothing about what waits for a file system. */
+const LEAST_ROUNDS = 3;
+
+/** `measure` of what has to be awaited: once to warm up, whatever it takes. */
+export async function measureAwaited(
+  { once }: Extract<Prepared, { kind: "awaited" }>,
+  timing: Timing,
+  clock: Clock,
+): Promise<Pick<Finding, "rounds" | "histogram">> {
+  await once();
+  const start = clock();
+  const values: number[] = [];
+  while (values.length < LEAST_ROUNDS || isWanted(values, clock() - start, timing)) values.push(await once());
+  return wholeOf(values);
+}
+
+function isWanted(values: readonly number[], spentMs: number, { warmUpMs, measureMs, rounds }: Timing): boolean {
+  return values.length < rounds && (values.length === 0 || spentMs < warmUpMs + measureMs);
+}
+
+function wholeOf(values: readonly number[]): Pick<Finding, "rounds" | "histogram"> {
   const histogram = new Histogram();
   for (const value of values) histogram.add(value);
   return { rounds: values, histogram: histogram.buckets };

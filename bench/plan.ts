@@ -1,7 +1,7 @@
 /** Which cases a process measures, how long each, and what is left out when time is short. */
 
 import type { BenchCase, Clock, Timing } from "./measure.ts";
-import { measure } from "./measure.ts";
+import { measure, measureAwaited } from "./measure.ts";
 import { type Finding, resultName } from "./result.ts";
 import type { Suite, SuiteOptions } from "./suites/suite.ts";
 
@@ -59,7 +59,9 @@ export function planOf(options: PlanOptions): Plan {
 }
 
 /** Measures one case. */
-export function findingOf(one: BenchCase, timing: Timing, clock: Clock): Finding {
-  const { rounds, histogram } = measure(one.prepare(), timing, clock);
+export async function findingOf(one: BenchCase, timing: Timing, clock: Clock): Promise<Finding> {
+  const prepared = one.prepare();
+  const { rounds, histogram } =
+    prepared.kind === "awaited" ? await measureAwaited(prepared, timing, clock) : measure(prepared, timing, clock);
   return { name: resultName(one.suite, one.params), unit: one.unit, params: one.params, rounds, histogram };
 }

@@ -153,12 +153,12 @@ async function measureHere(suites: readonly Suite[], flags: BenchFlags, session:
   const { cases, timing } = planOf(planOptions(suites, flags, budgetMs));
   // Once for nothing: the first case would otherwise pay for what the optimiser learns about all of them.
   const [first] = cases;
-  if (first !== undefined) findingOf(first, timing, () => session.io.now());
+  if (first !== undefined) await findingOf(first, timing, () => session.io.now());
   for (const [index, one] of cases.entries()) {
     if (session.io.interrupted.aborted) return;
     // Estimates of set-up times may be wrong, on a busy machine by much; one case is measured whatever it takes.
     if (index > 0 && session.io.now() - startMs + one.setUpMs > budgetMs) continue;
-    await session.out.line(JSON.stringify(findingOf(one, timing, () => session.io.now())));
+    await session.out.line(JSON.stringify(await findingOf(one, timing, () => session.io.now())));
     await session.out.flush();
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -197,6 +197,7 @@ async function measureInProcesses(suites: readonly Suite[], flags: BenchFlags, s
     onFinding: () => void progress.step(),
   });
   await progress.done();
+  for (const reason of suites.flatMap((suite) => suite.absent?.() ?? [])) await session.note(`left out: ${reason}`);
   for (const code of failed) await session.error(`a process of the benchmark ended with ${code}`);
   if (failed.length > 0) session.end(EXIT.findings);
   if (results.length < all && !io.interrupted.aborted) {

@@ -2,5 +2,6 @@
 import { cyclonusPeer } from "./cyclonus.ts";
 import { kernelPeer, objectsPeer, scanPeer } from "./linear.ts";
 import type { Peer } from "./peer.ts";
+import { readerPeers } from "./readers.ts";
 
-export const PEERS: readonly Peer[] = [objectsPeer, scanPeer, kernelPeer, cyclonusPeer];
+export const PEERS: readonly Peer[] = [objectsPeer, scanPeer, kernelPeer, cyclonusPeer, ...readerPeers];

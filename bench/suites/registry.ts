@@ -3,6 +3,7 @@ import { planSuite, writesSuite } from "./changes.ts";
 import { localitySuite, stateSuite } from "./clusters.ts";
 import { compileSuite, memorySuite, updateSuite } from "./compile.ts";
 import { microSuite } from "./micro.ts";
+import { replaySuite } from "./replay.ts";
 import { positionSuite, rulesSuite } from "./rules.ts";
 import type { Suite } from "./suite.ts";
 import { flowsSuite, mapsSuite } from "./tables.ts";
@@ -19,6 +20,7 @@ export const SUITES: readonly Suite[] = [
   updateSuite,
   writesSuite,
   planSuite,
+  replaySuite,
   microSuite,
 ];
 

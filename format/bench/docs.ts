@@ -60,7 +60,7 @@ export function formatBenchDocs({ report, targets, peers, validations }: DocsVie
         "",
         "<details><summary>Figures</summary>",
         "",
-        ...resultTable(results),
+        ...resultTable(suite, results),
         "",
         "</details>",
         "",

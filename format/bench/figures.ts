@@ -16,6 +16,11 @@ export function plusMinus(value: number, [low, high]: readonly [number, number])
   return `±${share >= 0.1 ? Math.round(share * 100) : (share * 100).toFixed(1)} %`;
 }
 
+/** A ratio: `×0.42`; nothing where there is none. */
+export function times(ratio: number | undefined): string {
+  return ratio === undefined ? "" : `×${figures(ratio)}`;
+}
+
 const EIGHTHS = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
 /** A bar of `share` (0–1) of the width, in eighths of a character. */

@@ -4,7 +4,8 @@ import { formatEnvironment } from "../../bench/environment.ts";
 import { growthOf } from "../../bench/growth.ts";
 import { type BenchReport, type BenchResult, suiteOf } from "../../bench/result.ts";
 import { SUITES } from "../../bench/suites/registry.ts";
-import { figures, plusMinus } from "./figures.ts";
+import { ratioOf, type Suite } from "../../bench/suites/suite.ts";
+import { figures, plusMinus, times } from "./figures.ts";
 import type { BenchView } from "./table.ts";
 
 export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
@@ -17,7 +18,7 @@ export function formatBenchMarkdown({ report, before }: BenchView): readonly str
   for (const suite of SUITES) {
     const results = report.results.filter((result) => suiteOf(result) === suite.name);
     if (results.length === 0) continue;
-    lines.push(`### ${suite.title}`, "", suite.summary, "", ...resultTable(results), "");
+    lines.push(`### ${suite.title}`, "", suite.summary, "", ...resultTable(suite, results), "");
   }
   lines.push(...growthTable(report));
   if (before !== undefined) {
@@ -39,9 +40,19 @@ export function formatBenchMarkdown({ report, before }: BenchView): readonly str
   return lines.slice(0, -1);
 }
 
-export function resultTable(results: readonly BenchResult[]): readonly string[] {
+export function resultTable(suite: Suite, results: readonly BenchResult[]): readonly string[] {
   const [first] = results;
-  const head = [...Object.keys(first?.params ?? {}), `median ${first?.unit}`, "95 %", "p01", "p50", "p99", "care"];
+  const ratioHead = suite.against === undefined ? [] : [`of ${suite.against.value}`];
+  const head = [
+    ...Object.keys(first?.params ?? {}),
+    `median ${first?.unit}`,
+    "95 %",
+    "p01",
+    "p50",
+    "p99",
+    ...ratioHead,
+    "care",
+  ];
   return markdownTable(
     head,
     results.map((result) => [
@@ -51,6 +62,7 @@ export function resultTable(results: readonly BenchResult[]): readonly string[] 
       figures(result.p01),
       figures(result.p50),
       figures(result.p99),
+      ...(suite.against === undefined ? [] : [times(ratioOf(suite, result, results))]),
       result.warnings.join("; "),
     ]),
   );

@@ -5,9 +5,10 @@ import { growthOf } from "../../bench/growth.ts";
 import { bucketValue } from "../../bench/histogram.ts";
 import { type BenchReport, type BenchResult, suiteOf } from "../../bench/result.ts";
 import { SUITES } from "../../bench/suites/registry.ts";
+import { ratioOf, type Suite } from "../../bench/suites/suite.ts";
 import { type Cell, formatColumns } from "../columns.ts";
 import type { Paint } from "../paint.ts";
-import { bar, figures, logShare, plusMinus, sparkline } from "./figures.ts";
+import { bar, figures, logShare, plusMinus, sparkline, times } from "./figures.ts";
 
 const BAR_WIDTH = 16;
 const HISTOGRAM_WIDTH = 12;
@@ -24,7 +25,10 @@ export function formatBenchTable({ report, before }: BenchView, paint: Paint): r
     const results = report.results.filter((result) => suiteOf(result) === suite.name);
     if (results.length === 0) continue;
     lines.push(`${paint.strong(suite.title)} ${paint.faint(`(${suite.name})`)}`, paint.faint(suite.summary));
-    lines.push(...formatColumns([headOf(results), ...results.map((result) => rowOf(result, results))], { paint }), "");
+    lines.push(
+      ...formatColumns([headOf(suite, results), ...results.map((result) => rowOf(suite, result, results))], { paint }),
+      "",
+    );
   }
   lines.push(...growthLines(report, paint), ...warningLines(report, paint));
   if (before !== undefined) lines.push(...changeLines(compareReports(before.report, report), before.name, paint));
@@ -32,14 +36,21 @@ export function formatBenchTable({ report, before }: BenchView, paint: Paint): r
   return lines;
 }
 
-function headOf([first]: readonly BenchResult[]): readonly Cell[] {
+function headOf({ against }: Suite, [first]: readonly BenchResult[]): readonly Cell[] {
   const right = (text: string): Cell => ({ text, align: "right", look: "faint" });
   const names = Object.keys(first?.params ?? {}).map((text): Cell => ({ text, look: "faint" }));
   const figureNames = [`median ${first?.unit}`, "95 %", "p01", "p50", "p99"].map(right);
-  return [...names, ...figureNames, { text: "median, log scale", look: "faint" }, { text: "p01–p99", look: "faint" }];
+  const ratio = against === undefined ? [] : [right(`of ${against.value}`)];
+  return [
+    ...names,
+    ...figureNames,
+    ...ratio,
+    { text: "median, log scale", look: "faint" },
+    { text: "p01–p99", look: "faint" },
+  ];
 }
 
-function rowOf(result: BenchResult, all: readonly BenchResult[]): readonly Cell[] {
+function rowOf(suite: Suite, result: BenchResult, all: readonly BenchResult[]): readonly Cell[] {
   const right = (text: string): Cell => ({ text, align: "right" });
   const medians = all.map(({ median }) => median).filter((median) => median > 0);
   // One step below the smallest, so that it has a bar as well.
@@ -53,6 +64,7 @@ function rowOf(result: BenchResult, all: readonly BenchResult[]): readonly Cell[
     right(figures(result.p01)),
     right(figures(result.p50)),
     right(figures(result.p99)),
+    ...(suite.against === undefined ? [] : [right(times(ratioOf(suite, result, all)))]),
     { text: bar(logShare(result.median, scale), BAR_WIDTH), look: "good" },
     {
       text: sparkline(

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { measure } from "../../bench/measure.ts";
+import { measure, measureAwaited } from "../../bench/measure.ts";
 import { planOf } from "../../bench/plan.ts";
 import { mergeFindings, readFinding, readReport } from "../../bench/result.ts";
 import { SUITES } from "../../bench/suites/registry.ts";
-import type { Suite } from "../../bench/suites/suite.ts";
+import { ratioOf, type Suite } from "../../bench/suites/suite.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 
 const TIMING = { warmUpMs: 20, measureMs: 100, rounds: 5 };
@@ -65,6 +65,16 @@ describe("measuring", () => {
     expect(measure({ kind: "whole", once: () => short.spend(2) }, TIMING, short.clock).rounds).toEqual([2, 2, 2, 2, 2]);
   });
 
+  it("awaits what waits for the system: once to warm up, then three times at least", async () => {
+    const { clock, spend } = workshop(0);
+    let calls = 0;
+    const once = async () => spend(1_000 * ++calls);
+    expect((await measureAwaited({ kind: "awaited", once }, TIMING, clock)).rounds).toEqual([2_000, 3_000, 4_000]);
+    const short = workshop(0);
+    const often = await measureAwaited({ kind: "awaited", once: async () => short.spend(2) }, TIMING, short.clock);
+    expect(often.rounds).toHaveLength(5);
+  });
+
   it("hands functions to tinybench and takes nanoseconds from it", () => {
     const busy = () => {
       const end = performance.now() + 1;
@@ -118,6 +128,27 @@ describe("a plan", () => {
       ({ suite, params }) => `${suite} ${JSON.stringify(params)}`,
     );
     expect(new Set(names).size).toBe(names.length);
+  });
+
+  it("compares the readers of captures with ours on the same file", () => {
+    const suite = SUITES.find(({ name }) => name === "replay");
+    const result = (reader: string, flows: number, median: number) =>
+      mergeFindings(
+        [
+          {
+            name: `replay/reader=${reader}/flows=${flows}`,
+            unit: "ns/packet",
+            params: { reader, flows },
+            rounds: [median],
+            histogram: [],
+          },
+        ],
+        1,
+      );
+    const ours = suite?.against?.value ?? "";
+    const all = [result(ours, 1, 100), result(ours, 2, 400), result("tshark -r", 1, 250)];
+    expect(all.map((one) => suite && ratioOf(suite, one, all))).toEqual([1, 1, 2.5]);
+    expect(all.slice(2).map((one) => suite && ratioOf(suite, one, all.slice(1)))).toEqual([undefined]);
   });
 });
 
