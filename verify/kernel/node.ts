@@ -88,12 +88,16 @@ export class KernelNode {
     }
   }
 
-  /** Replaces the rules, and forgets all connections. `program` is what the text says. Throws when it is refused. */
-  async load(text: RuleText, program: Pick<TableProgram, "families">): Promise<void> {
+  /** Replaces the rules. `program` is what the text says. Throws when it is refused. */
+  async load(
+    text: RuleText,
+    program: Pick<TableProgram, "families">,
+    connections: "forgotten" | "kept" = "forgotten",
+  ): Promise<void> {
     const { variant, walks } = this.#options;
     await this.#loader.load(text);
     if (walks) this.#readWalk = walkReader(variant, this.#oracle, ruleCounts(program.families));
-    await this.flush();
+    if (connections === "forgotten") await this.flush();
   }
 
   /** What the kernel holds now, as the tools print it. */

@@ -1,0 +1,369 @@
+/**
+ * Conversations over a changing cluster as commands for fast-check: the model is the plain one of connection tracking with
+ * the API text for what is new, the real thing a node with a strategy's program, and a kernel's node where there is one.
+ */
+import fc from "fast-check";
+import { expect } from "vitest";
+import { compileNode } from "../../compiler/compile.ts";
+import { type ClusterModel, type Endpoint, isOnPodNetwork } from "../../compiler/model.ts";
+import { type ResolvedCluster, resolvePolicies } from "../../compiler/resolve.ts";
+import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import { formatAddress, type IpAddress } from "../../dataplane/address.ts";
+import type { ConntrackEntry } from "../../dataplane/conntrack/entry.ts";
+import { Fabric } from "../../dataplane/fabric.ts";
+import { makePacket, type Packet, PROTOCOL, SCTP_CHUNK, TCP_FLAG } from "../../dataplane/packet.ts";
+import type { Program } from "../../dataplane/program.ts";
+import type { Verdict } from "../../dataplane/verdict.ts";
+import { PlainConntrack, type PlainEntry } from "../../reference/conntrack/conntrack.ts";
+import { evaluate } from "../../reference/evaluate.ts";
+import { formatPacket } from "../../traffic/transcript.ts";
+import { answerTo } from "../../verify/answer.ts";
+import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+import { meantVerdict } from "../../verify/meant.ts";
+
+const NODE = "node-a";
+const { A, P, R, F } = TCP_FLAG;
+
+/** What the model knows. */
+export interface Witness {
+  readonly connections: PlainConntrack;
+  cluster: ResolvedCluster;
+  /** First packets of conversations, and how far each end has got. */
+  readonly opened: { readonly first: Packet; sent: number; received: number }[];
+  seconds: number;
+  /** Packets by what became of them. */
+  readonly tally: Map<string, number>;
+}
+
+/** What is held against it. */
+export interface Subject {
+  readonly strategy: Strategy;
+  readonly fabric: Fabric;
+  program: Program;
+  /** Absent: there is no kernel to ask. */
+  readonly kernel?: {
+    push(packet: Packet): Promise<Verdict>;
+    load(program: Program): Promise<void>;
+    entries(): readonly ConntrackEntry[];
+  };
+}
+
+export function witnessOf(model: ClusterModel, tally: Witness["tally"]): Witness {
+  return { connections: new PlainConntrack(), cluster: resolvePolicies(model), opened: [], seconds: 0, tally };
+}
+
+export function subjectOn(strategy: Strategy, model: ClusterModel): Subject {
+  const program = compileNode(resolvePolicies(model), strategy, { node: NODE });
+  return { strategy, program, fabric: new Fabric([program], { only: NODE }) };
+}
+
+type Step = fc.AsyncCommand<Witness, Subject>;
+
+/** One packet: the verdict and the state are those of the model, on both sides. */
+async function send(witness: Witness, subject: Subject, bare: Packet): Promise<void> {
+  const packet = { ...bare, time: witness.seconds };
+  const { strategy, fabric, kernel } = subject;
+  const { state } = witness.connections.see(packet);
+  const meant = expected(witness, strategy, { packet, state });
+  const { verdict, ctState } = fabric.push(packet);
+  if (verdict === "accept") witness.connections.pass();
+  else witness.connections.drop();
+  const what = formatPacket(packet, formatAddress);
+  const outcome = `${state} ${verdict === "accept" ? "passes" : "does not"}`;
+  witness.tally.set(outcome, (witness.tally.get(outcome) ?? 0) + 1);
+  expect([what, ctState, verdict]).toEqual([what, state, meant ?? verdict]);
+  if (kernel !== undefined) expect([what, await kernel.push(packet)]).toEqual([what, verdict]);
+}
+
+/** Undefined: what becomes of what belongs to nothing is the solution's own affair. */
+function expected(
+  { cluster }: Witness,
+  strategy: Strategy,
+  { packet, state }: { readonly packet: Packet; readonly state: string },
+): Verdict | undefined {
+  if (state === "established" || state === "related") return "accept";
+  if (state !== "new") return undefined;
+  return meantVerdict(strategy, { cluster, packet, said: evaluate(cluster.model, packet).verdict }).verdict;
+}
+
+function entryText({ protocol, source, destination, ...entry }: ConntrackEntry | PlainEntry): string {
+  const { sourcePort, destinationPort, icmp, state = "", seenReply, assured } = entry;
+  const ends = `${formatAddress(source)}:${sourcePort} > ${formatAddress(destination)}:${destinationPort}`;
+  const flags = `${seenReply ? "" : " unreplied"}${assured && protocol !== PROTOCOL.udp ? " assured" : ""}`;
+  return `${protocol} ${ends} ${icmp === undefined ? "" : `${icmp.id}/${icmp.type}`} ${state}${flags}`;
+}
+
+/** Whether all have the same connections. */
+export function compareTables({ connections }: Witness, { fabric, kernel }: Subject): void {
+  const model = connections.entries().map(entryText).toSorted();
+  const ours = [...(fabric.nodes[0]?.trackedConnections() ?? [])].map(entryText).toSorted();
+  expect(ours).toEqual(model);
+  if (kernel !== undefined) expect(kernel.entries().map(entryText).toSorted()).toEqual(model);
+}
+
+/* ------------------------------------------------ Packets -------------------------------------------------------- */
+
+const FIRST_CLIENT = 20_000;
+const START = 1_000;
+
+interface OpenChoice {
+  readonly from: number;
+  readonly to: number;
+  readonly family: 4 | 6;
+  readonly protocol: number;
+  readonly port: number;
+}
+
+/** A pair of pods; of few pods the numbers are taken modulo. */
+function pairOf({ cluster }: Witness, { from, to, family }: OpenChoice): readonly [IpAddress, IpAddress] | undefined {
+  const own = cluster.model.endpoints
+    .filter(isOnPodNetwork)
+    .flatMap((pod) => pod.addresses.filter((one) => one.family === family));
+  const source = own[from % own.length];
+  const rest = own.filter((one) => one !== source);
+  const destination = rest[to % rest.length];
+  return source === undefined || destination === undefined ? undefined : [source, destination];
+}
+
+class Open implements Step {
+  readonly #choice: OpenChoice;
+
+  constructor(choice: OpenChoice) {
+    this.#choice = choice;
+  }
+
+  check(witness: Readonly<Witness>): boolean {
+    return pairOf(witness, this.#choice) !== undefined;
+  }
+
+  async run(witness: Witness, subject: Subject): Promise<void> {
+    const { protocol, port } = this.#choice;
+    const [source, destination] = pairOf(witness, this.#choice) ?? [];
+    if (source === undefined || destination === undefined) return;
+    const number = witness.opened.length;
+    const isPing = protocol === PROTOCOL.icmp;
+    const first = makePacket({
+      source,
+      destination,
+      ...(isPing
+        ? {
+            protocol: source.family === 4 ? PROTOCOL.icmp : PROTOCOL.icmpv6,
+            icmpType: source.family === 4 ? 8 : 128,
+            icmpId: number + 1,
+          }
+        : { protocol, sourcePort: FIRST_CLIENT + number, destinationPort: port }),
+      ...(protocol === PROTOCOL.tcp && { sequence: START }),
+      ...(protocol === PROTOCOL.sctp && { sctpChunk: SCTP_CHUNK.INIT, sequence: START }),
+    });
+    witness.opened.push({ first, sent: START + 1, received: 1 });
+    await send(witness, subject, first);
+  }
+
+  toString(): string {
+    return `Open(${JSON.stringify(this.#choice)})`;
+  }
+}
+
+/** What an end of an open conversation may do next. */
+const MOVES = [
+  "again",
+  "answer",
+  "data",
+  "answered data",
+  "fin",
+  "answered fin",
+  "reset",
+  "answered reset",
+  "error",
+  "answered error",
+] as const;
+type Move = (typeof MOVES)[number];
+
+function moved(talk: Witness["opened"][number], move: Move): Packet | undefined {
+  const { first } = talk;
+  const back = answerTo(first);
+  switch (move) {
+    case "again":
+      return first;
+    case "answer":
+      return back;
+    case "error":
+      return errorAbout(first);
+    case "answered error":
+      return errorAbout(back);
+    default:
+      break;
+  }
+  const isAnswer = move.startsWith("answered ");
+  if (first.protocol !== PROTOCOL.tcp) return isAnswer || move !== "data" ? undefined : first;
+  const base = isAnswer ? back : first;
+  const [sequence, acknowledgment] = isAnswer ? [talk.received, talk.sent] : [talk.sent, talk.received];
+  const kind = move.replace("answered ", "");
+  const payloadBytes = kind === "data" ? 100 : 0;
+  const tcpFlags = kind === "data" ? P | A : kind === "fin" ? F | A : R;
+  const used = payloadBytes + Number(kind === "fin");
+  if (isAnswer) talk.received += used;
+  else talk.sent += used;
+  return { ...base, tcpFlags, sequence, acknowledgment: kind === "reset" ? 0 : acknowledgment, payloadBytes };
+}
+
+/** Its receiver says that it cannot be reached. */
+function errorAbout(packet: Packet): Packet | undefined {
+  const { protocol, source, destination, sourcePort, destinationPort, icmpId } = packet;
+  if (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) return undefined;
+  const isIpv4 = source.family === 4;
+  return makePacket({
+    protocol: isIpv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6,
+    source: destination,
+    destination: source,
+    icmpType: isIpv4 ? 3 : 1,
+    icmpCode: isIpv4 ? 3 : 4,
+    icmpId,
+    quoted: { protocol, source, destination, sourcePort, destinationPort },
+  });
+}
+
+class Go implements Step {
+  readonly #which: number;
+  readonly #move: Move;
+
+  constructor(which: number, move: Move) {
+    this.#which = which;
+    this.#move = move;
+  }
+
+  check({ opened }: Readonly<Witness>): boolean {
+    return opened.length > 0;
+  }
+
+  async run(witness: Witness, subject: Subject): Promise<void> {
+    // Most of the time one of the latest.
+    const talk = witness.opened.at(-1 - (this.#which % witness.opened.length));
+    const packet = talk && moved(talk, this.#move);
+    if (packet !== undefined) await send(witness, subject, packet);
+  }
+
+  toString(): string {
+    return `Go(${this.#which}, ${this.#move})`;
+  }
+}
+
+/** A handshake, whatever is refused of it. */
+class Shake implements Step {
+  readonly #which: number;
+
+  constructor(which: number) {
+    this.#which = which;
+  }
+
+  check({ opened }: Readonly<Witness>): boolean {
+    return opened.length > 0;
+  }
+
+  async run(witness: Witness, subject: Subject): Promise<void> {
+    const talk = witness.opened.at(-1 - (this.#which % witness.opened.length));
+    if (talk === undefined) return;
+    await send(witness, subject, { ...answerTo(talk.first) });
+    if (talk.first.protocol !== PROTOCOL.tcp) return;
+    await send(witness, subject, { ...talk.first, tcpFlags: A, sequence: START + 1, acknowledgment: 1 });
+  }
+
+  toString(): string {
+    return `Shake(${this.#which})`;
+  }
+}
+
+/* ------------------------------------------------ Changes -------------------------------------------------------- */
+
+/** The policies of another cluster, or other pods behind the same addresses. */
+class Change implements Step {
+  readonly #other: ClusterModel;
+  readonly #what: "policies" | "pods";
+
+  constructor(other: ClusterModel, what: "policies" | "pods") {
+    this.#other = other;
+    this.#what = what;
+  }
+
+  check(): boolean {
+    return true;
+  }
+
+  async run(witness: Witness, subject: Subject): Promise<void> {
+    const { model } = witness.cluster;
+    const known = new Set(model.namespaces.map(({ name }) => name));
+    const next: ClusterModel =
+      this.#what === "policies"
+        ? { ...model, policies: this.#other.policies.filter(({ namespace }) => known.has(namespace)) }
+        : { ...model, endpoints: model.endpoints.map((pod, index) => reused(pod, this.#other.endpoints[index])) };
+    witness.cluster = resolvePolicies(next);
+    subject.program = compileNode(witness.cluster, subject.strategy, { node: NODE });
+
+    subject.fabric.load([subject.program]);
+    await subject.kernel?.load(subject.program);
+  }
+
+  toString(): string {
+    return `Change(${this.#what}: ${fc.stringify(this.#other)})`;
+  }
+}
+
+/** The pod that has its name and address from now on. */
+function reused(pod: Endpoint, next: Endpoint | undefined): Endpoint {
+  return next === undefined ? pod : { ...pod, labels: next.labels, ports: next.ports };
+}
+
+class Wait implements Step {
+  readonly #seconds: number;
+
+  constructor(seconds: number) {
+    this.#seconds = seconds;
+  }
+
+  check(): boolean {
+    return true;
+  }
+
+  async run(witness: Witness): Promise<void> {
+    witness.seconds += this.#seconds;
+  }
+
+  toString(): string {
+    return `Wait(${this.#seconds})`;
+  }
+}
+
+/** Commands of a run; in a kernel time is its own, so there nobody waits. */
+export function commandsArbitrary(time: "passes" | "stands"): fc.Arbitrary<Iterable<Step>> {
+  const index = fc.nat({ max: 7 });
+  const others = clusterArbitrary();
+  const steps: fc.Arbitrary<Step>[] = [
+    fc
+      .record({
+        from: index,
+        to: index,
+        family: fc.constantFrom<4 | 6>(4, 4, 6),
+        protocol: fc.constantFrom(PROTOCOL.tcp, PROTOCOL.tcp, PROTOCOL.udp, PROTOCOL.sctp, PROTOCOL.icmp),
+        port: fc.constantFrom(79, 80, 81, 90),
+      })
+      .map((choice) => new Open(choice)),
+    index.map((which) => new Shake(which)),
+    fc.tuple(index, fc.constantFrom(...MOVES)).map(([which, move]) => new Go(which, move)),
+    fc.tuple(index, fc.constantFrom(...MOVES)).map(([which, move]) => new Go(which, move)),
+    others.map((other) => new Change(other, "policies")),
+    others.map((other) => new Change(other, "pods")),
+    ...(time === "passes"
+      ? [fc.constantFrom(0.5, 3, 29.9, 30, 119.9, 120, 300).map((seconds) => new Wait(seconds))]
+      : []),
+  ];
+  return fc.commands(steps, { maxCommands: 60, size: "max" });
+}
+
+/** Clusters with at least two pods, all on one node. */
+export const startArbitrary: fc.Arbitrary<ClusterModel> = clusterArbitrary({ stack: "dual" })
+  .map((model) => ({
+    ...model,
+    nodes: model.nodes.filter(({ name }) => name === NODE),
+    endpoints: model.endpoints.map((pod) => ({ ...pod, node: NODE })),
+  }))
+  .filter(({ endpoints }) => endpoints.filter(isOnPodNetwork).length > 1);
