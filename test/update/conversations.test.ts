@@ -8,7 +8,6 @@ import { KernelNode } from "../../verify/kernel/node.ts";
 import { isWhole, runsOf } from "../extent.ts";
 import { LIST_ENTRIES, readEntries } from "../kernel/connectionKernel.ts";
 import { hasKernel } from "../kernel/kernel.ts";
-import "../seed.ts";
 import { commandsArbitrary, compareTables, startArbitrary, subjectOn, witnessOf } from "./conversations.ts";
 
 const CHAINED = STRATEGIES.filter(({ name }) => name !== "cilium-ebpf" && name !== "bpf-hash");
@@ -25,9 +24,9 @@ describe.each(CHAINED)("$name", (strategy) => {
         await fc.asyncModelRun(() => ({ model: witness, real: subject }), commands);
         compareTables(witness, subject);
       }),
-      { numRuns: runsOf(24) },
+      { numRuns: runsOf(16) },
     );
-    for (const outcome of OUTCOMES) expect(tally.get(outcome), outcome).toBeGreaterThan(3);
+    for (const outcome of OUTCOMES) expect(tally.get(outcome), outcome).toBeGreaterThan(isWhole ? 3 : 0);
   });
 });
 
@@ -61,7 +60,7 @@ describe.runIf(hasKernel("bridge")).each(CHAINED)("$name in the kernel", (strate
           await node.close();
         }
       }),
-      { numRuns: isWhole ? 3 : 1 },
+      { numRuns: isWhole ? 2 : 1 },
     );
   });
 });
