@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { brotliCompressSync, constants } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
 
 // Tests build into folders of their own, so that two of them may build at once.
@@ -68,6 +69,21 @@ function singleFile(): Plugin {
   };
 }
 
+/** Beside each asset its best compression, which takes a second and is made once: `chainwalk serve` hands it out as it is. */
+function compressed(): Plugin {
+  return {
+    name: "compressed",
+    writeBundle() {
+      for (const name of readdirSync(join(OUT, "assets"))) {
+        const path = join(OUT, "assets", name);
+        const bytes = readFileSync(path);
+        const params = { [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length, [constants.BROTLI_PARAM_LGWIN]: 24 };
+        writeFileSync(`${path}.br`, brotliCompressSync(bytes, { params }));
+      }
+    },
+  };
+}
+
 export default defineConfig({
   root: join(import.meta.dirname, "web"),
   base: "./",
@@ -82,5 +98,5 @@ export default defineConfig({
     chunkSizeWarningLimit: 1_000,
   },
   worker: { format: "iife" },
-  plugins: [singleFile()],
+  plugins: [singleFile(), compressed()],
 });

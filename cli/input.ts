@@ -20,8 +20,17 @@ export async function readManifests(io: Io, paths: readonly string[]): Promise<r
   return files;
 }
 
+/** What standard input said: it can be read once, and the page asks for manifests again. */
+const STREAMED = new WeakMap<Io, Promise<string>>();
+
+function streamed(io: Io): Promise<string> {
+  const text = STREAMED.get(io) ?? textOf(io.stdin);
+  STREAMED.set(io, text);
+  return text;
+}
+
 async function readPath(io: Io, path: string): Promise<readonly ManifestFile[]> {
-  if (path === "-") return [{ name: "-", text: await textOf(io.stdin) }];
+  if (path === "-") return [{ name: "-", text: await streamed(io) }];
   const kind = await io.kindOf(path);
   if (kind === undefined) throw new UsageError(`${path}: no such file or folder`);
   if (kind === "file") return [{ name: path, text: await readText(io, path) }];

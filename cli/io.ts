@@ -28,6 +28,10 @@ export interface Io {
   readonly runSelf: RunSelf;
   /** Of this package. */
   version(): string;
+  /** Where the page was built, in this package. */
+  pageFolder(): string;
+  /** Shows an address in the person's browser; resolves to why it cannot, or to undefined. */
+  openBrowser(address: string): Promise<string | undefined>;
 }
 
 export interface FolderEntry {

@@ -3,8 +3,9 @@
 import { createReadStream } from "node:fs";
 import { appendFile, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { EXIT, type Io, type Writer } from "./io.ts";
+import { openBrowser } from "./openBrowser.ts";
 import { runCli } from "./run.ts";
 import { runSelf } from "./self.ts";
 
@@ -32,6 +33,9 @@ const interruption = new AbortController();
 
 /** Of a file at a time: what a chunk costs beside its bytes is small then, and it fits a cache of the second level. */
 const READ_BYTES = 1 << 18;
+
+/** By the package's own name, since the way there is not the same from cli/ and dist/cli/. */
+const PACKAGE = "chainwalk/package.json";
 
 const io: Io = {
   stdin: process.stdin,
@@ -66,10 +70,11 @@ const io: Io = {
   now: () => performance.now(),
   runSelf,
   version: () => {
-    // By the package's own name, since the way to package.json is not the same from cli/ and dist/cli/.
-    const { version }: { version: string } = createRequire(import.meta.url)("chainwalk/package.json");
+    const { version }: { version: string } = createRequire(import.meta.url)(PACKAGE);
     return version;
   },
+  pageFolder: () => join(dirname(createRequire(import.meta.url).resolve(PACKAGE)), "dist", "page"),
+  openBrowser,
 };
 
 endQuietlyOnClosedPipe(process.stdout);

@@ -6,15 +6,16 @@ import { createHash } from "node:crypto";
 import { type FSWatcher, watch } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { brotliCompress, gzip } from "node:zlib";
+import { type BrotliOptions, brotliCompress, constants, gzip } from "node:zlib";
 import type { ManifestFile } from "../compiler/manifest/parse.ts";
 
-/** By the name of the coding, the smallest first. */
+const brotli = promisify<Buffer, BrotliOptions, Buffer>(brotliCompress);
+
+/** By the name of the coding, the smallest first; what the build has not compressed is compressed quickly. */
 const CODINGS = [
-  ["br", promisify<Buffer, Buffer>(brotliCompress)],
+  ["br", (body: Buffer) => brotli(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 5 } })],
   ["gzip", promisify<Buffer, Buffer>(gzip)],
 ] as const;
 
@@ -49,16 +50,24 @@ const TYPES: Readonly<Record<string, string>> = {
 /** An editor writes a file in several steps; one change is told when they are over. */
 const SETTLE_MS = 100;
 
+/** What the page loads from its server. */
+export interface ServedFiles {
+  /** None: the page shows its examples. */
+  readonly files: readonly ManifestFile[];
+  /** `scenario.yaml`, whose steps can be walked. */
+  readonly scenario?: ManifestFile;
+}
+
 export class PageServer {
-  readonly #manifests: () => Promise<readonly ManifestFile[] | undefined>;
+  readonly #manifests: () => Promise<ServedFiles>;
   readonly #folder: string;
   readonly #server: Server;
   readonly #listeners = new Set<ServerResponse>();
   readonly #watchers: FSWatcher[] = [];
   #settling: NodeJS.Timeout | undefined;
 
-  /** `manifests`: read anew each time they are asked for; undefined: there are none. `folder`: of the build. */
-  constructor(manifests: () => Promise<readonly ManifestFile[] | undefined>, folder = pageFolder()) {
+  /** `manifests`: read anew each time they are asked for. `folder`: of the build. */
+  constructor(manifests: () => Promise<ServedFiles>, folder: string) {
     this.#manifests = manifests;
     this.#folder = folder;
     this.#server = createServer((request, response) => {
@@ -130,8 +139,8 @@ export class PageServer {
       return;
     }
     if (path === "/manifests.json") {
-      const text = JSON.stringify({ files: (await this.#manifests()) ?? [] });
-      await send(request, response, { type: "json", body: Buffer.from(text) });
+      const body = Buffer.from(JSON.stringify(await this.#manifests()));
+      await send(request, response, { type: "json", body });
       return;
     }
     const name = path === "/" ? "index.html" : path.slice(1);
@@ -143,7 +152,8 @@ export class PageServer {
     }
     const isPage = name === "index.html";
     const body = isPage ? Buffer.from(file.toString("utf8").replace(STATIC_MARK, SERVED_MARK)) : file;
-    await send(request, response, { type: name.slice(name.lastIndexOf(".") + 1), body });
+    const brotli = isPage ? undefined : await this.#file(`${name}.br`);
+    await send(request, response, { type: name.slice(name.lastIndexOf(".") + 1), body, ...(brotli && { brotli }) });
   }
 
   /** Undefined: there is none of that name. */
@@ -160,32 +170,19 @@ export class PageServer {
 const STATIC_MARK = '<meta name="chainwalk" content="static">';
 const SERVED_MARK = '<meta name="chainwalk" content="served">';
 
-/** The build's folder, by the package's own name: the way there is not the same from cli/ and dist/cli/. */
-function pageFolder(): string {
-  return join(dirname(createRequire(import.meta.url).resolve("chainwalk/package.json")), "dist", "page");
-}
-
-/** Bodies compressed already: the best compression takes a second, which only the first browser has to wait for. */
-const COMPRESSED = new Map<string, Promise<Buffer>>();
-/** More than the build has files; manifests that change put their texts in as well. */
-const MOST_COMPRESSED = 32;
-
-function remembered(key: string, compress: () => Promise<Buffer>): Promise<Buffer> {
-  const known = COMPRESSED.get(key);
-  if (known !== undefined) return known;
-  if (COMPRESSED.size >= MOST_COMPRESSED) COMPRESSED.clear();
-  const made = compress();
-  COMPRESSED.set(key, made);
-  return made;
-}
-
 interface Body {
   /** By the ending of the name. */
   readonly type: string;
   readonly body: Buffer;
+  /** The same, compressed by the build. */
+  readonly brotli?: Buffer;
 }
 
-async function send(request: IncomingMessage, response: ServerResponse, { type, body }: Body): Promise<void> {
+async function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { type, body, brotli: built }: Body,
+): Promise<void> {
   const tag = `"${createHash("sha256").update(body).digest("base64url")}"`;
   const headers = {
     ...HEADERS,
@@ -199,7 +196,7 @@ async function send(request: IncomingMessage, response: ServerResponse, { type, 
   }
   const accepted = (request.headers["accept-encoding"] ?? "").toString().split(/[\s,]+/);
   const [coding, compress] = CODINGS.find(([name]) => accepted.includes(name)) ?? [];
-  const sent = compress === undefined ? body : await remembered(`${coding} ${tag}`, () => compress(body));
+  const sent = await (coding === "br" && built !== undefined ? built : compress === undefined ? body : compress(body));
   response.writeHead(200, {
     ...headers,
     ...(coding !== undefined && { "Content-Encoding": coding }),

@@ -1,11 +1,9 @@
 /** `serve`: the page, on the loopback address, with the manifests of `-f` loaded and loaded again when they change. */
 import type { Command } from "commander";
-import type { ManifestFile } from "../compiler/manifest/parse.ts";
 import { addInputFlags, type InputFlags, wholeNumber } from "./flags.ts";
-import { readManifests } from "./input.ts";
+import { joinPath, readManifests, readText } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
-import { openBrowser } from "./openBrowser.ts";
-import { PageServer } from "./pageServer.ts";
+import { PageServer, type ServedFiles } from "./pageServer.ts";
 import type { Session } from "./session.ts";
 
 interface ServeFlags extends InputFlags {
@@ -23,49 +21,65 @@ export function define(command: Command, session: Session): void {
     .action((flags: ServeFlags) => serve(flags, session));
 }
 
-async function serve(flags: ServeFlags, session: Session): Promise<void> {
-  const hasManifests = flags.filename.length > 0;
-  await servePage(session, {
-    port: flags.port,
-    fragment: "",
-    open: flags.open === true,
-    ...(hasManifests && { paths: flags.filename }),
-  });
+async function serve({ filename: paths, port, open }: ServeFlags, session: Session): Promise<void> {
+  const { address, end } = await startPage(session, { port, paths });
+  await session.out.line(`${address}/`);
+  await session.out.flush();
+  await session.note(`serving ${paths.length === 0 ? "the examples" : paths.join(", ")}; Ctrl-C ends it`);
+  if (open === true) await openAddress(session, `${address}/`);
+  await end;
+  session.end(EXIT.fine);
 }
 
-export interface ServeOptions {
+export interface PageOptions {
   readonly port: number;
-  /** What the page is to show: the part of the address after `#`, with it. */
-  readonly fragment: string;
-  readonly open: boolean;
-  /** Of manifests; absent: the page shows its examples. */
-  readonly paths?: readonly string[];
+  /** Of manifests; none: the page shows its examples. */
+  readonly paths: readonly string[];
+  /** Of a scenario's steps. */
+  readonly scenario?: string;
 }
 
-/** Serves until the person presses Ctrl-C. */
-export async function servePage(session: Session, { port, fragment, open, paths }: ServeOptions): Promise<void> {
-  // Read once before anything is served, so that a wrong path is an error and not an empty page. What standard input said is kept.
-  const first = paths === undefined ? undefined : await readManifests(session.io, paths);
-  const isStream = paths?.includes("-") === true;
-  const manifests = async (): Promise<readonly ManifestFile[] | undefined> =>
-    paths === undefined || isStream ? first : readManifests(session.io, paths);
-  const server = new PageServer(manifests);
+export interface RunningPage {
+  readonly address: string;
+  /** Resolves when the person has pressed Ctrl-C and nothing is served any more. */
+  readonly end: Promise<void>;
+}
+
+/** Serves the page from now on. */
+export async function startPage(session: Session, { port, paths, scenario }: PageOptions): Promise<RunningPage> {
+  const { io } = session;
+  const folder = io.pageFolder();
+  if ((await io.kindOf(joinPath(folder, "index.html"))) !== "file")
+    throw new UsageError(`${folder} holds no page: this checkout has not been built (npm run build)`);
+  const served = async (): Promise<ServedFiles> => ({
+    files: paths.length === 0 ? [] : await readManifests(io, paths),
+    ...(scenario !== undefined && { scenario: { name: scenario, text: await readText(io, scenario) } }),
+  });
+  // Read once before anything is served, so that a wrong path is an error and not an empty page.
+  await served();
+  const server = new PageServer(served, folder);
   let address: string;
   try {
     address = await server.listen(port);
   } catch (error) {
     throw new UsageError(`--port ${port}: ${error instanceof Error ? error.message : String(error)}`);
   }
-  const link = `${address}/${fragment}`;
-  await session.out.line(link);
-  await session.out.flush();
-  await session.note(`serving ${paths === undefined ? "the examples" : paths.join(", ")}; Ctrl-C ends it`);
-  if (paths !== undefined && !isStream) server.watch(paths);
-  if (open) openBrowser(link);
-  await new Promise<void>((resolve) => {
-    if (session.io.interrupted.aborted) resolve();
-    session.io.interrupted.addEventListener("abort", () => resolve(), { once: true });
+  server.watch([...paths.filter((path) => path !== "-"), ...(scenario === undefined ? [] : [scenario])]);
+  return { address, end: interruption(io.interrupted).then(() => server.close()) };
+}
+
+function interruption(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
   });
-  await server.close();
-  session.end(EXIT.fine);
+}
+
+/** In the person's browser; where that does not work, the person is told, and has the address. */
+export async function openAddress(session: Session, link: string): Promise<void> {
+  const ends = session.io.openBrowser(link).then(async (problem) => {
+    if (problem !== undefined) await session.note(`no browser was opened: ${problem}; the address is the same in any`);
+  });
+  // An opener may last as long as the browser does, and Ctrl-C need not wait for it.
+  await Promise.race([ends, interruption(session.io.interrupted)]);
 }

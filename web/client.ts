@@ -74,7 +74,12 @@ export class Client {
 
   /** Ends what is running: the person does not want to wait. */
   cancel(): void {
-    this.#kill("stopped");
+    this.#kill(new Refused("stopped"));
+  }
+
+  /** Ends what is running if it is of that lane: nobody waits for it any more. */
+  drop(lane: string): void {
+    if (this.#running?.lane === lane) this.#kill(new Overtaken());
   }
 
   #next(): void {
@@ -92,7 +97,7 @@ export class Client {
     this.#timer = setTimeout(() => {
       // What takes too long to load would take too long again.
       if (waiting.kind === "load") this.#loaded = undefined;
-      this.#kill(`took longer than ${PATIENCE_MS[waiting.kind] / 1_000} s and was stopped`);
+      this.#kill(new Refused(`took longer than ${PATIENCE_MS[waiting.kind] / 1_000} s and was stopped`));
     }, PATIENCE_MS[waiting.kind]);
   }
 
@@ -108,7 +113,7 @@ export class Client {
       this.#settle(data);
     });
     worker.addEventListener("error", (event) => {
-      if (worker === this.#worker) this.#kill(`the worker failed: ${event.message}`);
+      if (worker === this.#worker) this.#kill(new Refused(`the worker failed: ${event.message}`));
     });
     return worker;
   }
@@ -122,13 +127,13 @@ export class Client {
     this.#next();
   }
 
-  #kill(why: string): void {
+  #kill(why: Error): void {
     clearTimeout(this.#timer);
     this.#worker?.terminate();
     this.#worker = undefined;
     const running = this.#running;
     this.#running = undefined;
-    running?.reject(new Refused(why));
+    running?.reject(why);
     this.#next();
   }
 }

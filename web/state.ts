@@ -22,6 +22,8 @@ export const client = new Client(makeWorker);
 /** Of compare, timeline and replay; started when the first of them is asked for. */
 export const reports = new Client(makeReports);
 let reported = -1;
+/** May take minutes: one on what was asked before is not waited for. */
+const LONG: ReadonlySet<Kind> = new Set(["compare", "timeline", "replay"]);
 
 /** Asks for a report on what is loaded. */
 export async function askReport<K extends Kind>(
@@ -29,6 +31,7 @@ export async function askReport<K extends Kind>(
   ask: Questions[K]["ask"],
   lane: string = kind,
 ): Promise<Questions[K]["answer"]> {
+  if (LONG.has(kind)) reports.drop(lane);
   if (reported !== generation.peek()) {
     reported = generation.peek();
     await reports.ask("load", { files: files.peek(), scenario: scenario.peek(), saved: saved.peek() });

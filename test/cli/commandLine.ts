@@ -19,6 +19,10 @@ export interface World {
   readonly saved?: Map<string, string>;
   /** The command line itself; default ours. */
   readonly run?: typeof runCli;
+  /** The folder of the page's build. */
+  readonly page?: string;
+  /** Gets the address that a browser is to show; answers as `Io.openBrowser`. */
+  readonly opened?: (address: string) => string | undefined;
   /** Gets what the command writes to stdout as bytes. */
   readonly binary?: Uint8Array[];
 }
@@ -102,6 +106,8 @@ function restOf({
   env = {},
   interrupted,
   saved = new Map(),
+  page = "no-page",
+  opened,
 }: World): Omit<Io, keyof FilesOfIo | "stdout" | "stderr" | "runSelf"> {
   return {
     stdin: typeof stdin === "string" ? once(stdin) : stdin,
@@ -109,6 +115,8 @@ function restOf({
     interrupted: interrupted ?? new AbortController().signal,
     now: () => performance.now(),
     version: () => "0.0.0-test",
+    pageFolder: () => page,
+    openBrowser: async (address) => (opened === undefined ? "a test has none" : opened(address)),
     writeFile: async (path, data) => {
       saved.set(path, typeof data === "string" ? data : new TextDecoder().decode(data));
     },

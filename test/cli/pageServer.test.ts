@@ -10,7 +10,7 @@ describe("the server of the page", () => {
   const folder = mkdtempSync(join(tmpdir(), "chainwalk-served-"));
   const manifest = join(folder, "cluster.yaml");
   let text = "kind: first\n";
-  const server = new PageServer(async () => [{ name: "cluster.yaml", text }], folder);
+  const server = new PageServer(async () => ({ files: [{ name: "cluster.yaml", text }] }), folder);
   let address = "";
 
   beforeAll(async () => {

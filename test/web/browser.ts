@@ -1,16 +1,11 @@
-/** Debian's Chromium on the page that `vite build` has just written, served as `chainwalk serve` does. */
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { join } from "node:path";
+/** Debian's Chromium on the page as vite builds it, served as `chainwalk serve` does. */
+import { existsSync } from "node:fs";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { PageServer } from "../../cli/pageServer.ts";
 import type { ManifestFile } from "../../compiler/manifest/parse.ts";
-import { ROOT } from "../cli/builtCommandLine.ts";
+import { builtPage } from "./build.ts";
 
 const CHROMIUM = "/usr/bin/chromium";
-const VITE = join(ROOT, "node_modules", "vite", "bin", "vite.js");
-/** Ignored by git. */
-const CACHE = join(ROOT, ".cache");
 
 /** Whether there is a browser; said where not, and required in CI. */
 export function hasBrowser(): boolean {
@@ -47,15 +42,8 @@ export class PageUnderTest {
   }
 
   static async start(manifests?: () => readonly ManifestFile[]): Promise<PageUnderTest> {
-    mkdirSync(CACHE, { recursive: true });
-    const folder = mkdtempSync(join(CACHE, "page-"));
-    execFileSync(process.execPath, [VITE, "build", "--logLevel", "error"], {
-      cwd: ROOT,
-      stdio: "ignore",
-      // What vitest sets it to would build for development.
-      env: { ...process.env, NODE_ENV: "production", CHAINWALK_PAGE_FOLDER: folder },
-    });
-    const server = new PageServer(async () => manifests?.(), folder);
+    const folder = builtPage();
+    const server = new PageServer(async () => ({ files: manifests?.() ?? [] }), folder);
     const address = await server.listen(0);
     // The sandbox of Chromium needs another user than root; what is opened here is ours.
     const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
@@ -81,6 +69,15 @@ export class PageUnderTest {
   async end(): Promise<void> {
     await this.#browser.close();
     await this.#server.close();
-    rmSync(this.folder, { recursive: true });
   }
+}
+
+export function verdictOn(page: Page): Promise<string | null> {
+  return page.locator("#verdict").textContent();
+}
+
+/** By the picker. */
+export async function openScenario(page: Page, name: string): Promise<void> {
+  await page.locator("#scenario").selectOption(name);
+  await page.locator("[data-step]").first().waitFor();
 }
