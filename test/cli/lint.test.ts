@@ -65,6 +65,36 @@ interface SarifLog {
   }[];
 }
 
+it("tells of rules of a node's saves that no packet can match, at the policy that their comment names", async () => {
+  const save = `*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A FORWARD -p tcp -j ACCEPT
+-A FORWARD -p tcp -m tcp --dport 80 -m comment --comment "policy db-policy of default" -j DROP
+-A FORWARD -p tcp -m tcp --dport 81 -j DROP
+COMMIT
+`;
+  const command = "lint -f scenarios/db-policy --node node-a --iptables-save save.txt";
+  const told = await chainwalk(`${command} -s kube-router`, { files: { "save.txt": save } });
+  expect(told.code).toBe(1);
+  const lines = linesOf(told.out);
+  expect(lines).toHaveLength(5);
+  expect(lines[0]).toBe("save.txt:7:1: dead-rule filter FORWARD 3");
+  expect(lines[2]).toMatch(/^scenarios\/db-policy\/.*:\d+:\d+: dead-rule spec$/);
+  expect(lines[3]).toBe(
+    "  node-a: IPv4 rule 2 of filter FORWARD can never match: rule 1 above it takes every such packet (save.txt:6)",
+  );
+  const sarif = await chainwalk(`${command} -s kube-router -o sarif`, { files: { "save.txt": save } });
+  expect(JSON.parse(sarif.out)).toMatchObject({
+    runs: [{ results: [{ ruleId: "dead-rule" }, { ruleId: "dead-rule" }] }],
+  });
+  expect(await chainwalk(command, { files: { "save.txt": save } })).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("name it with -s NAME"),
+  });
+});
+
 it("refuses what is no valid cluster; exit 2", async () => {
   const { code, out } = await chainwalk("lint -f bad.yaml", { files: { "bad.yaml": "kind: NetworkPolicy\n" } });
   expect([code, out]).toEqual([2, ""]);

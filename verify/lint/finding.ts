@@ -31,6 +31,10 @@ export const LINT_RULES = {
     summary: "No container of the pods a rule leads to declares the port.",
     help: "Policies see the pod's port after Service translation (targetPort, not port). Declared ports are informative, so this may be fine.",
   },
+  "dead-rule": {
+    summary: "No packet can match a rule of a node's chains.",
+    help: "The rule's conditions exclude each other, or what enters its chain, or rules above it take every such packet. It costs time and does nothing; whoever wrote it meant something.",
+  },
   "map-nearly-full": {
     summary: "A map or set of a solution is nearly as full as it can be.",
     help: "Beyond the limit the solution drops entries or fails to update. Use fewer distinct peers, blocks or port ranges.",
