@@ -24,21 +24,22 @@ import {
 import { asksForImport, importedLanes } from "./imported.ts";
 import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
-import { lanesOf } from "./lanes.ts";
+import { choicesOf, lanesOf } from "./lanes.ts";
 import { addMomentFlag, type MomentFlags, momentOf } from "./moment.ts";
+import { addOpenFlag, firstStrategy, type OpenFlags, openShown, requireShown, shownSaves } from "./open.ts";
 import type { Session } from "./session.ts";
 
 /** Some ten seconds for one strategy. */
 const DEFAULT_LIMIT = 2_000_000;
 
-interface CompareFlags extends InputFlags, StrategyFlags, ImportFlags, MomentFlags {
+interface CompareFlags extends InputFlags, StrategyFlags, ImportFlags, MomentFlags, OpenFlags {
   readonly output: CompareFormat;
   readonly limit: number;
   readonly walks?: boolean;
 }
 
 export function define(command: Command, session: Session): void {
-  addMomentFlag(addImportFlags(addOutputFlag(addStrategyFlags(addInputFlags(command)), COMPARE_FORMATS)))
+  addOpenFlag(addMomentFlag(addImportFlags(addOutputFlag(addStrategyFlags(addInputFlags(command)), COMPARE_FORMATS))))
     .option(
       "--limit <TUPLES>",
       "ask about so many classes of packets at most; beyond it coverage is below 1 and the exit code 3",
@@ -51,6 +52,10 @@ export function define(command: Command, session: Session): void {
 
 async function compare(flags: CompareFlags, session: Session): Promise<void> {
   const { at } = flags;
+  requireShown(flags, [
+    ["--at", at !== undefined],
+    ["the saves under several strategies", asksForImport(flags) && choicesOf(flags).length > 1],
+  ]);
   if (at !== undefined && asksForImport(flags)) throw new UsageError("--at and a node's saves exclude each other");
   const moment = at === undefined ? undefined : await momentOf({ ...flags, at }, { walk: true }, session);
   const cluster = moment?.cluster ?? resolvePolicies(await loadModel(session, flags.filename));
@@ -79,6 +84,14 @@ async function compare(flags: CompareFlags, session: Session): Promise<void> {
   for (const line of lines) await session.out.line(line);
   if (comparison.groups.length > 0) session.end(EXIT.findings);
   if (coverageRatio(comparison.coverage) < 1) session.end(EXIT.incomplete);
+  const state = {
+    view: "compare",
+    strategy: firstStrategy(flags),
+    compared: lanes.map(({ name }) => name).filter((name) => name !== REFERENCE),
+    limit: flags.limit,
+    ...(await shownSaves(flags, cluster, session)),
+  } as const;
+  await openShown(flags, { state }, session);
 }
 
 /** What was chosen, and the reference. An imported node is compared with what the policies mean on that node. */

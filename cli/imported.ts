@@ -68,7 +68,8 @@ export async function readSaves(
   };
 }
 
-function nodeOf({ node }: ImportFlags, { model }: ResolvedCluster): string {
+/** The node that the saves come from. */
+export function nodeOf({ node }: ImportFlags, { model }: ResolvedCluster): string {
   const names = model.nodes.map(({ name }) => name);
   if (node !== undefined) {
     if (names.includes(node)) return node;

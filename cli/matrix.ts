@@ -20,16 +20,17 @@ import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
 import { addMomentFlag, type MomentFlags, momentOf } from "./moment.ts";
+import { addOpenFlag, firstStrategy, type OpenFlags, openShown, requireShown } from "./open.ts";
 import type { Progress, Session } from "./session.ts";
 
-interface MatrixFlags extends InputFlags, StrategyFlags, MomentFlags {
+interface MatrixFlags extends InputFlags, StrategyFlags, MomentFlags, OpenFlags {
   readonly port?: string;
   readonly family?: "4" | "6";
   readonly output: "table" | "json" | "md";
 }
 
 export function define(command: Command, session: Session): void {
-  addMomentFlag(addOutputFlag(addStrategyFlags(addInputFlags(command)), ["table", "json", "md"]))
+  addOpenFlag(addMomentFlag(addOutputFlag(addStrategyFlags(addInputFlags(command)), ["table", "json", "md"])))
     .option("--port <PROTO/PORT,…>", "which ports; when left out, those that pods declare and policies name")
     .addOption(new Option("--family <FAMILY>", "which addresses of the pods").choices(["4", "6"]))
     .action((flags: MatrixFlags) => matrix(flags, session));
@@ -37,6 +38,12 @@ export function define(command: Command, session: Session): void {
 
 async function matrix(flags: MatrixFlags, session: Session): Promise<void> {
   const { at } = flags;
+  requireShown(flags, [
+    ["--at", at !== undefined],
+    ["--family", flags.family !== undefined],
+    ["--namespace", flags.namespace !== undefined && flags.allNamespaces !== true],
+    ["several ports", flags.port?.includes(",") === true],
+  ]);
   const moment = at === undefined ? undefined : await momentOf({ ...flags, at }, { walk: false }, session);
   const cluster = moment?.cluster ?? resolvePolicies(await loadModel(session, flags.filename));
   const pods = await podsOf(flags, cluster, session);
@@ -52,6 +59,9 @@ async function matrix(flags: MatrixFlags, session: Session): Promise<void> {
     if (index > 0 && flags.output !== "json") await session.out.line("");
     for (const line of formatMatrix(answered, flags.output, session.paint)) await session.out.line(line);
   }
+  const [port] = ports;
+  const state = { view: "matrix", strategy: firstStrategy(flags), ...(port && { port: portText(port) }) } as const;
+  await openShown(flags, { state }, session);
 }
 
 /** The pods that can send and receive; `-n` restricts to one namespace, as in kubectl. */

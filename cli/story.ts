@@ -3,7 +3,7 @@ import { loadCluster, loadObjects, resolvePolicies } from "../compiler/compile.t
 import type { Issue } from "../compiler/issue.ts";
 import { parseManifests } from "../compiler/manifest/objects.ts";
 import { parseScenario } from "../verify/scenario.ts";
-import { type Story, type StoryState, statesOfScenario, storyOf } from "../verify/story.ts";
+import { STEP_TEXTS, type Story, type StoryState, statesOfScenario, stepTexts, storyOf } from "../verify/story.ts";
 import { joinPath, readManifests, readText } from "./input.ts";
 import { InvalidInput, UsageError } from "./io.ts";
 import { strategyNames } from "./lanes.ts";
@@ -14,78 +14,90 @@ const SNAPSHOT = /^step-(\d+)\.(?:ya?ml|json)$/;
 const FORMS =
   "a folder of step-0.yaml, step-1.yaml, …, a scenario folder (cluster.yaml and scenario.yaml), or watch events as JSON lines";
 
-/** Issues go to stderr, and errors among them end the command. */
-export async function readStory(session: Session, paths: readonly string[]): Promise<Story> {
+/** What a story is read from. */
+export type StoryFiles =
+  /** Path of watch events, or `-`. */
+  | { readonly kind: "watched"; readonly path: string }
+  | { readonly kind: "scenario"; readonly cluster: string; readonly scenario: string }
+  | {
+      readonly kind: "snapshots";
+      /** In their order. */
+      readonly snapshots: readonly Snapshot[];
+      /** Of `steps.txt`; undefined: there is none. */
+      readonly texts: string | undefined;
+    };
+
+export interface Snapshot {
+  readonly path: string;
+  readonly number: number;
+}
+
+/** Finds the files of the story; of what is in them nothing is known yet. */
+export async function storyFiles(session: Session, paths: readonly string[]): Promise<StoryFiles> {
   const [path, ...more] = paths;
   if (path === undefined || more.length > 0) throw new UsageError(`-f takes one story: ${FORMS}`);
   const kind = path === "-" ? "file" : await session.io.kindOf(path);
   if (kind === undefined) throw new UsageError(`${path}: no such file or folder`);
-  if (kind === "file") return storyOf(await watchedStates(session, path));
+  if (kind === "file") return { kind: "watched", path };
   const entries = await session.io.readdir(path);
   const names = new Set(entries.map(({ name }) => name));
-  if (names.has("scenario.yaml")) return storyOf(await scenarioStates(session, path));
-  const snapshots = [...names].flatMap((name) => {
-    const number = SNAPSHOT.exec(name)?.[1];
-    return number === undefined ? [] : [{ name, number: Number(number) }];
-  });
+  if (names.has("scenario.yaml"))
+    return { kind: "scenario", cluster: joinPath(path, "cluster.yaml"), scenario: joinPath(path, "scenario.yaml") };
+  const snapshots = [...names]
+    .flatMap((name): readonly Snapshot[] => {
+      const number = SNAPSHOT.exec(name)?.[1];
+      return number === undefined ? [] : [{ path: joinPath(path, name), number: Number(number) }];
+    })
+    .toSorted((a, b) => a.number - b.number);
   if (snapshots.length === 0) throw new UsageError(`${path} is no story: want ${FORMS}`);
-  return storyOf(await snapshotStates(session, path, snapshots));
+  const wanted = snapshots.findIndex(({ number }, index) => number !== index);
+  const odd = snapshots[wanted];
+  if (odd !== undefined) {
+    throw new UsageError(`${odd.path}: want step-${wanted} here; steps are numbered from 0 without a gap`);
+  }
+  const texts = joinPath(path, STEP_TEXTS);
+  return { kind: "snapshots", snapshots, texts: (await session.io.kindOf(texts)) === "file" ? texts : undefined };
 }
 
-interface Snapshot {
-  readonly name: string;
-  readonly number: number;
+/** Issues go to stderr, and errors among them end the command. */
+export async function readStory(session: Session, paths: readonly string[]): Promise<Story> {
+  const files = await storyFiles(session, paths);
+  switch (files.kind) {
+    case "watched":
+      return storyOf(await watchedStates(session, files.path));
+    case "scenario":
+      return storyOf(await scenarioStates(session, files));
+    case "snapshots":
+      return storyOf(await snapshotStates(session, files));
+  }
 }
 
 async function snapshotStates(
   session: Session,
-  folder: string,
-  snapshots: readonly Snapshot[],
+  { snapshots, texts: path }: Extract<StoryFiles, { kind: "snapshots" }>,
 ): Promise<readonly StoryState[]> {
-  const sorted = snapshots.toSorted((a, b) => a.number - b.number);
-  const odd = sorted.find(({ number }, index) => number !== index);
-  if (odd !== undefined) {
-    const wanted = sorted.indexOf(odd);
-    throw new UsageError(
-      `${joinPath(folder, odd.name)}: want step-${wanted} here; steps are numbered from 0 without a gap`,
-    );
-  }
-  const texts = await stepTexts(session, folder);
+  const texts = path === undefined ? undefined : stepTexts(await readText(session.io, path));
   const states: StoryState[] = [];
   const said = new Set<string>();
-  for (const { name, number } of sorted) {
-    const path = joinPath(folder, name);
-    const { model, issues } = loadCluster(await readManifests(session.io, [path]));
+  for (const { path: file, number } of snapshots) {
+    const { model, issues } = loadCluster(await readManifests(session.io, [file]));
     // What is odd in one step is mostly odd in all of them.
     const keyOf = ({ severity, message, path: at }: Issue) => `${severity} ${at} ${message}`;
     await session.report(issues.filter((issue) => issue.severity === "error" || !said.has(keyOf(issue))));
     for (const issue of issues) said.add(keyOf(issue));
     if (model === undefined) throw new InvalidInput();
-    states.push({ what: texts.get(number), cluster: resolvePolicies(model) });
+    states.push({ what: texts?.get(number), cluster: resolvePolicies(model) });
   }
   return states;
 }
 
-/** `steps.txt` beside the snapshots: a number and what the step does, one a line. */
-async function stepTexts(session: Session, folder: string): Promise<ReadonlyMap<number, string>> {
-  const path = joinPath(folder, "steps.txt");
-  if ((await session.io.kindOf(path)) !== "file") return new Map();
-  const lines = (await readText(session.io, path)).split("\n");
-  return new Map(
-    lines.flatMap((line) => {
-      const [, number, text] = /^(\d+)\s+(.+)$/.exec(line.trim()) ?? [];
-      return number === undefined || text === undefined ? [] : [[Number(number), text] as const];
-    }),
-  );
-}
-
-async function scenarioStates(session: Session, folder: string): Promise<readonly StoryState[]> {
-  const file = async (name: string) => ({
-    name: joinPath(folder, name),
-    text: await readText(session.io, joinPath(folder, name)),
-  });
-  const { scenario, issues } = parseScenario(await file("scenario.yaml"), strategyNames());
-  const parsed = parseManifests([await file("cluster.yaml")]);
+async function scenarioStates(
+  session: Session,
+  { cluster, scenario: steps }: Extract<StoryFiles, { kind: "scenario" }>,
+): Promise<readonly StoryState[]> {
+  const file = async (name: string) => ({ name, text: await readText(session.io, name) });
+  const { scenario, issues } = parseScenario(await file(steps), strategyNames());
+  const parsed = parseManifests([await file(cluster)]);
   const loaded = loadObjects(parsed);
   await session.report([...issues, ...loaded.issues]);
   if (scenario === undefined || loaded.model === undefined) throw new InvalidInput();

@@ -15,13 +15,14 @@ import {
 } from "./flags.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { ownSettings, settingsOf, strategiesOf } from "./lanes.ts";
+import { addOpenFlag, firstStrategy, type OpenFlags, openShown, requireShown, shownStory } from "./open.ts";
 import type { Session } from "./session.ts";
 import { readStory } from "./story.ts";
 
 /** Classes of packets followed for a step unless the flag says otherwise. */
 const DEFAULT_LIMIT = 1_000_000;
 
-interface TimelineFlags extends InputFlags, StrategyFlags {
+interface TimelineFlags extends InputFlags, StrategyFlags, OpenFlags {
   readonly node?: string;
   readonly limit: number;
   readonly profile?: string;
@@ -29,7 +30,7 @@ interface TimelineFlags extends InputFlags, StrategyFlags {
 }
 
 export function define(command: Command, session: Session): void {
-  addOutputFlag(addStrategyFlags(addInputFlags(command)), ["table", "json", "md", "html"])
+  addOpenFlag(addOutputFlag(addStrategyFlags(addInputFlags(command)), ["table", "json", "md", "html"]))
     .option("--node <NAME>", "one node; all of them when left out")
     .option("--limit <N>", "most classes of packets followed in a step", wholeNumber(1, 1_000_000_000), DEFAULT_LIMIT)
     .option("--profile <FILE>", "what bench calibrate wrote: windows also last so many milliseconds on that machine")
@@ -37,6 +38,8 @@ export function define(command: Command, session: Session): void {
 }
 
 async function timeline(flags: TimelineFlags, session: Session): Promise<void> {
+  requireShown(flags, [["--profile", flags.profile !== undefined]]);
+  const shown = flags.open === true ? await shownStory(session, flags.filename) : undefined;
   const story = await readStory(session, flags.filename);
   const names = new Set(
     [story.start, ...story.steps.map(({ cluster }) => cluster)].flatMap(({ model }) =>
@@ -79,6 +82,9 @@ async function timeline(flags: TimelineFlags, session: Session): Promise<void> {
     await session.note("some steps concern more classes of packets than --limit; what was left out is not known");
     session.end(EXIT.incomplete);
   }
+  const [node = ""] = nodes;
+  const state = { view: "timeline", strategy: firstStrategy(flags), node, limit: flags.limit } as const;
+  await openShown(flags, { state, ...shown }, session);
 }
 
 async function clockOf(path: string, session: Session): Promise<Clock> {

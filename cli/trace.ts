@@ -13,10 +13,12 @@ import {
 } from "./flags.ts";
 import { asksForImport } from "./imported.ts";
 import { UsageError } from "./io.ts";
+import { choicesOf } from "./lanes.ts";
 import { addMomentFlag, type MomentFlags } from "./moment.ts";
+import { addOpenFlag, type OpenFlags, requireShown } from "./open.ts";
 import type { Session } from "./session.ts";
 import { traceOne } from "./traceOne.ts";
-import { tracePackets } from "./tracePackets.ts";
+import { isScenario, tracePackets } from "./tracePackets.ts";
 
 const ONE_FORMATS = ["minimal", "summary", "detailed", "json", "iptables-trace"] as const;
 const MANY_FORMATS = ["jsonl", "table"] as const;
@@ -24,7 +26,7 @@ const MANY_FORMATS = ["jsonl", "table"] as const;
 export type OneFormat = (typeof ONE_FORMATS)[number];
 export type ManyFormat = (typeof MANY_FORMATS)[number];
 
-export interface TraceFlags extends InputFlags, StrategyFlags, ImportFlags, MomentFlags {
+export interface TraceFlags extends InputFlags, StrategyFlags, ImportFlags, MomentFlags, OpenFlags {
   readonly from?: string;
   readonly to?: string;
   readonly protocol?: number;
@@ -42,7 +44,7 @@ export interface TraceFlags extends InputFlags, StrategyFlags, ImportFlags, Mome
 }
 
 export function define(command: Command, session: Session): void {
-  addMomentFlag(addImportFlags(addStrategyFlags(addInputFlags(command))))
+  addOpenFlag(addMomentFlag(addImportFlags(addStrategyFlags(addInputFlags(command)))))
     .option("--from <WHO>", "the sender: namespace/pod, pod, node:NAME or an address")
     .option("--to <WHO>", "the receiver")
     .option("--protocol <NAME|0-255>", "tcp (default), udp, sctp, icmp, icmpv6 or a number", protocolArgument)
@@ -99,6 +101,12 @@ const ONE_PACKET = [
 async function trace(flags: TraceFlags, session: Session): Promise<void> {
   if (flags.at !== undefined && asksForImport(flags))
     throw new UsageError("--at and a node's saves exclude each other");
+  requireShown(flags, [
+    ["--fresh", flags.fresh === true],
+    ["--at of many packets", flags.at !== undefined && flags.packets !== undefined],
+    ["--namespace of a scenario", flags.namespace !== undefined && isScenario(flags.packets ?? "")],
+    ["the saves under several strategies", asksForImport(flags) && choicesOf(flags).length > 1],
+  ]);
   if (flags.packets !== undefined) {
     const extra = ONE_PACKET.find((name) => flags[name] !== undefined);
     if (extra !== undefined) throw new UsageError(`--packets and ${flagText(extra)} exclude each other`);

@@ -5,6 +5,7 @@ import type { ResolvedCluster } from "../compiler/resolve.ts";
 import { hasPorts, type Packet, PROTOCOL } from "../dataplane/packet.ts";
 import { TraceRecorder } from "../dataplane/trace.ts";
 import { formatAnswer } from "../format/answer.ts";
+import { packetToObject } from "../traffic/packetObject.ts";
 import { isProblem, packetOf } from "../traffic/transcript.ts";
 import type { Lane } from "../verify/lane.ts";
 import { namerOf, resolverOf } from "../verify/who.ts";
@@ -13,6 +14,7 @@ import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
 import { momentOf } from "./moment.ts";
+import { firstStrategy, openShown, shownSaves, shownStory } from "./open.ts";
 import type { Session } from "./session.ts";
 import type { OneFormat, TraceFlags } from "./trace.ts";
 
@@ -20,6 +22,7 @@ type OneFlags = TraceFlags & { readonly from: string; readonly to: string };
 
 export async function traceOne(flags: OneFlags, format: OneFormat, session: Session): Promise<void> {
   const { at } = flags;
+  const story = at === undefined || flags.open !== true ? undefined : await shownStory(session, flags.filename);
   const moment = at === undefined ? undefined : await momentOf({ ...flags, at }, { walk: true }, session);
   const cluster = moment?.cluster ?? resolvePolicies(await loadModel(session, flags.filename));
   const packet = packetFromFlags(flags, cluster);
@@ -45,6 +48,17 @@ export async function traceOne(flags: OneFlags, format: OneFormat, session: Sess
       session.end(EXIT.findings);
     }
   }
+  // By its addresses, which mean the same packet whatever the names stand for.
+  const shown = packetToObject(packet);
+  const [step = 0, operation = Number.MAX_SAFE_INTEGER] = (at ?? "").split(".").map(Number);
+  const state = {
+    view: "walk",
+    strategy: firstStrategy(flags),
+    packets: [shown],
+    ...(at !== undefined && { moment: { step, operation, packet: shown } }),
+    ...(await shownSaves(flags, cluster, session)),
+  } as const;
+  await openShown(flags, { state, ...story }, session);
 }
 
 /** Formats of several lines, which stand apart when there are several strategies. */

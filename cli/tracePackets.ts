@@ -5,6 +5,7 @@ import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Packet } from "../dataplane/packet.ts";
 import { becauseOf } from "../format/answer.ts";
 import { resultObject } from "../format/result.ts";
+import { packetToObject } from "../traffic/packetObject.ts";
 import { isProblem, packetOf, parsePacketLine, type Resolve, type TextProblem } from "../traffic/transcript.ts";
 import type { Answer, Lane } from "../verify/lane.ts";
 import { resolverOf } from "../verify/who.ts";
@@ -13,6 +14,7 @@ import { type LoadedInput, loadInput } from "./input.ts";
 import { EXIT, InvalidInput, lineBlocks, UsageError } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
 import { momentOf } from "./moment.ts";
+import { firstStrategy, openShown, shownSaves } from "./open.ts";
 import { PacketTable } from "./packetTable.ts";
 import type { Session } from "./session.ts";
 import type { ManyFormat, TraceFlags } from "./trace.ts";
@@ -35,7 +37,7 @@ export async function tracePackets(flags: ManyFlags, format: ManyFormat, session
   }
   const walk = flags.walk === true;
   const { at } = flags;
-  if (at !== undefined && /\.ya?ml$/.test(flags.packets)) throw new UsageError("--at takes packets as JSON lines");
+  if (at !== undefined && isScenario(flags.packets)) throw new UsageError("--at takes packets as JSON lines");
   const moment = at === undefined ? undefined : await momentOf({ ...flags, at }, { walk }, session);
   const input =
     moment === undefined ? await loadInput(session, flags.filename) : { model: moment.cluster.model, objects: [] };
@@ -46,7 +48,7 @@ export async function tracePackets(flags: ManyFlags, format: ManyFormat, session
   const sink = new AnswerSink(format, lanes, session);
   const run: PacketRun = { flags, session, input, cluster, lanes, sink };
   try {
-    if (/\.ya?ml$/.test(flags.packets)) {
+    if (isScenario(flags.packets)) {
       const { traceScenario } = await import("./traceScenario.ts");
       await traceScenario(run);
     } else {
@@ -56,6 +58,29 @@ export async function tracePackets(flags: ManyFlags, format: ManyFormat, session
     // Also before an error: the results of what came before it are valid.
     await sink.end();
   }
+  await open(run);
+}
+
+/** Of the two things that `--packets` reads. */
+export function isScenario(path: string): boolean {
+  return /\.ya?ml$/.test(path);
+}
+
+/** A conversation in the page is buttons in a row and stands in an address, both of which have an end. */
+const MOST_SHOWN = 200;
+
+async function open({ flags, session, cluster, sink }: PacketRun): Promise<void> {
+  const { packets } = flags;
+  const common = { view: "walk", strategy: firstStrategy(flags) } as const;
+  if (isScenario(packets)) {
+    await openShown(flags, { state: common, scenario: packets }, session);
+    return;
+  }
+  const { first, count } = sink;
+  if (flags.open === true && count > first.length)
+    await session.note(`the page shows the first ${first.length} of the ${count} packets`);
+  const state = { ...common, packets: first.map((packet) => packetToObject(packet)) };
+  await openShown(flags, { state: { ...state, ...(await shownSaves(flags, cluster, session)) } }, session);
 }
 
 async function traceLines(run: PacketRun): Promise<void> {
@@ -154,6 +179,10 @@ export interface AnsweredPacket {
 export class AnswerSink {
   readonly #session: Session;
   readonly #table: PacketTable | undefined;
+  /** The first packets, in order. */
+  readonly first: Packet[] = [];
+  /** Of all packets. */
+  count = 0;
 
   constructor(format: ManyFormat, lanes: readonly Lane[], session: Session) {
     this.#session = session;
@@ -162,6 +191,10 @@ export class AnswerSink {
 
   async packet(answered: AnsweredPacket): Promise<void> {
     const { index, id, lane, packet, answer, cluster, failures } = answered;
+    if (index === this.count) {
+      this.count++;
+      if (index < MOST_SHOWN) this.first.push(packet);
+    }
     if (answer.verdict === "unknown") this.#session.end(EXIT.incomplete);
     if (failures.length > 0) this.#session.end(EXIT.findings);
     if (this.#table === undefined) {

@@ -30,6 +30,18 @@ export type ScenarioStates =
   | { readonly kind: "states"; readonly states: readonly StoryState[] }
   | { readonly kind: "invalid"; readonly issues: readonly Issue[] };
 
+/** Beside snapshots: a number and what the step does, one a line. */
+export const STEP_TEXTS = "steps.txt";
+
+export function stepTexts(text: string): ReadonlyMap<number, string> {
+  return new Map(
+    text.split("\n").flatMap((line) => {
+      const [, number, what] = /^(\d+)\s+(.+)$/.exec(line.trim()) ?? [];
+      return number === undefined || what === undefined ? [] : [[Number(number), what] as const];
+    }),
+  );
+}
+
 /** The start, and the state after each change of the scenario; its packets are left out. */
 export function statesOfScenario(
   scenario: Scenario,

@@ -1,18 +1,17 @@
 /** Where strategies part over all classes of packets, as the command line writes it. */
-import { useSignal } from "@preact/signals";
-import { askReport, generation, loaded, sendPackets, view } from "./state.ts";
+import { askReport, compared, generation, limit, loaded, sendPackets, view } from "./state.ts";
 import { useReport } from "./useReport.ts";
 import { Waiting } from "./Waiting.tsx";
 
 export function CompareView() {
   const names = (loaded.value?.strategies ?? []).map(({ name }) => name).filter((name) => name !== "reference");
-  const chosen = useSignal<readonly string[]>(names);
-  const strategies = chosen.value;
+  const chosen = compared.value;
+  const strategies = chosen === undefined ? names : names.filter((name) => chosen.includes(name));
   const { result, isRunning } = useReport(
     loaded.value?.cluster === undefined || strategies.length === 0
       ? undefined
-      : () => askReport("compare", { strategies }),
-    [generation.value, strategies.join(" ")],
+      : () => askReport("compare", { strategies, ...(limit.value !== undefined && { limit: limit.value }) }),
+    [generation.value, strategies.join(" "), limit.value],
   );
   return (
     <section class="pane report" aria-labelledby="compare-title">
@@ -24,10 +23,10 @@ export function CompareView() {
             <label key={name}>
               <input
                 type="checkbox"
-                checked={chosen.value.includes(name)}
+                checked={strategies.includes(name)}
                 onChange={({ currentTarget }) => {
-                  chosen.value = names.filter((each) =>
-                    each === name ? currentTarget.checked : chosen.value.includes(each),
+                  compared.value = names.filter((each) =>
+                    each === name ? currentTarget.checked : strategies.includes(each),
                   );
                 }}
               />{" "}

@@ -58,7 +58,7 @@ export function EditorPane() {
             type="file"
             class="visually-hidden"
             multiple
-            accept=".yaml,.yml,.json"
+            accept=".yaml,.yml,.json,.txt"
             onChange={({ currentTarget }) => openAll(currentTarget.files)}
           />
         </label>

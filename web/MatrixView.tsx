@@ -118,7 +118,7 @@ export function MatrixView() {
               matrixPort.value = currentTarget.value;
             }}
           >
-            {ports.map((name) => (
+            {[...new Set([...ports, port])].map((name) => (
               <option key={name}>{name}</option>
             ))}
           </select>

@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { Report } from "./CompareView.tsx";
 import type { TimelineReport, TimelineStepView, WindowView } from "./messages.ts";
-import { askReport, generation, loaded, showMoment, strategy } from "./state.ts";
+import { askReport, generation, limit, loaded, showMoment, strategy, timelineNode } from "./state.ts";
 import { useReport } from "./useReport.ts";
 import { Waiting } from "./Waiting.tsx";
 
@@ -15,15 +15,21 @@ interface Notch {
 
 export function TimelineView() {
   const nodes = loaded.value?.cluster?.nodes.map(({ name }) => name) ?? [];
-  const node = useSignal("");
   const at = useSignal(0);
-  const chosen = nodes.includes(node.value) ? node.value : (nodes[0] ?? "");
+  const chosen = nodes.includes(timelineNode.value) ? timelineNode.value : (nodes[0] ?? "");
   const changes = loaded.value?.changes ?? 0;
   const now = generation.value;
   const name = strategy.value;
   const { result, isRunning } = useReport(
-    changes === 0 || chosen === "" ? undefined : () => askReport("timeline", { strategy: name, node: chosen }),
-    [now, name, chosen, changes],
+    changes === 0 || chosen === ""
+      ? undefined
+      : () =>
+          askReport("timeline", {
+            strategy: name,
+            node: chosen,
+            ...(limit.value !== undefined && { limit: limit.value }),
+          }),
+    [now, name, chosen, changes, limit.value],
   );
   useEffect(() => {
     at.value = 0;
@@ -37,7 +43,7 @@ export function TimelineView() {
           <select
             value={chosen}
             onChange={({ currentTarget }) => {
-              node.value = currentTarget.value;
+              timelineNode.value = currentTarget.value;
             }}
           >
             {nodes.map((each) => (

@@ -3,12 +3,13 @@ import { render } from "preact";
 import { ClusterView } from "./ClusterView.tsx";
 import { CompareView } from "./CompareView.tsx";
 import { EditorPane, openAll } from "./EditorPane.tsx";
+import { followServer } from "./followServer.ts";
 import { Header } from "./Header.tsx";
 import { MatrixView } from "./MatrixView.tsx";
 import { PacketForm } from "./PacketForm.tsx";
 import { ReplayView } from "./ReplayView.tsx";
 import { Steps } from "./Steps.tsx";
-import { followServer, isServed, servedFiles } from "./served.ts";
+import { isServed, servedFiles } from "./served.ts";
 import { decodeState } from "./share.ts";
 import { followAddress, isBusy, openBundled, openFiles, report, said, showState, trouble, view } from "./state.ts";
 import { TimelineView } from "./TimelineView.tsx";
@@ -85,7 +86,8 @@ async function start(): Promise<void> {
   const served = isServed() ? await servedFiles() : undefined;
   const state = location.hash.length > 1 ? await decodeState(location.hash.slice(1)) : undefined;
   if (state !== undefined) await showState(state, served);
-  else if (served !== undefined && served.length > 0) await openFiles(served, undefined, { kind: "served" });
+  else if (served !== undefined && served.files.length > 0)
+    await openFiles(served.files, served.scenario, { kind: "served" });
   else await openBundled(FIRST_SCENARIO);
   if (location.hash.length > 1 && state === undefined)
     trouble.value = "the link is damaged; here is an example instead";

@@ -38,6 +38,8 @@ export interface SavedNode {
   readonly iptablesSave: string;
   readonly ip6tablesSave: string;
   readonly ipsetSave: string;
+  /** JSON, namespace/pod to name; absent: the rules say it. */
+  readonly interfaces?: string;
 }
 
 export interface LoadAsk {
@@ -266,6 +268,8 @@ export interface MatrixRows {
 
 export interface CompareAsk {
   readonly strategies: readonly string[];
+  /** Most classes of packets asked about; absent: as many as fit into the patience of a person. */
+  readonly limit?: number;
 }
 
 export interface CompareReport {
@@ -284,6 +288,8 @@ export interface ComparedExample {
 export interface TimelineAsk {
   readonly strategy: string;
   readonly node: string;
+  /** Most classes of packets followed in a step; absent: as many as fit into the patience of a person. */
+  readonly limit?: number;
 }
 
 export interface TimelineReport {

@@ -45,7 +45,11 @@ async function inflated(bytes: Uint8Array<ArrayBuffer>): Promise<string | undefi
 
 function isState(value: unknown): value is SharedState {
   if (typeof value !== "object" || value === null) return false;
-  const { version, origin, packets } = value as Partial<Record<keyof SharedState, unknown>>;
+  const { version, origin, packets, compared, node, limit } = value as Partial<Record<keyof SharedState, unknown>>;
+  const isText = (each: unknown) => typeof each === "string";
+  if (compared !== undefined && !(Array.isArray(compared) && compared.every(isText))) return false;
+  if (node !== undefined && !isText(node)) return false;
+  if (limit !== undefined && !(typeof limit === "number" && limit >= 1)) return false;
   if (version !== 1 || typeof origin !== "object" || origin === null) return false;
   if (packets !== undefined && !(Array.isArray(packets) && packets.every((each) => typeof each === "object")))
     return false;

@@ -35,4 +35,10 @@ export interface SharedState {
   readonly position?: number;
   /** Of the matrix. */
   readonly port?: string;
+  /** Of compare; absent: all of them. */
+  readonly compared?: readonly string[];
+  /** Of the timeline. */
+  readonly node?: string;
+  /** Most classes of packets in a report. */
+  readonly limit?: number;
 }

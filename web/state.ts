@@ -15,6 +15,7 @@ import type {
   StrategyWalk,
   WalkTarget,
 } from "./messages.ts";
+import { isServed, type ServedFiles, servedFiles } from "./served.ts";
 import { decodeState, encodeState } from "./share.ts";
 import type { Moment, Origin, SharedState, View } from "./sharedState.ts";
 
@@ -76,6 +77,12 @@ export const others = signal<readonly StrategyWalk[]>([]);
 /** The row of the walk that is looked at; undefined: all of it. */
 export const position = signal<number | undefined>(undefined);
 export const matrixPort = signal<string | undefined>(undefined);
+/** Strategies of compare; undefined: all of them. */
+export const compared = signal<readonly string[] | undefined>(undefined);
+/** Of the timeline; one that is not there stands for the first. */
+export const timelineNode = signal("");
+/** Most classes of packets in a report; undefined: the page's own measure. */
+export const limit = signal<number | undefined>(undefined);
 
 /** The end that was chosen first, while the second is waited for. */
 export const armed = signal<string | undefined>(undefined);
@@ -129,6 +136,8 @@ export function openFiles(
     others.value = [];
     position.value = undefined;
     matrixPort.value = undefined;
+    timelineNode.value = "";
+    limit.value = undefined;
     armed.value = undefined;
   });
   return load();
@@ -280,16 +289,20 @@ export function stateNow(): SharedState {
     ...(family.value !== undefined && { family: family.value }),
     ...(position.value !== undefined && { position: position.value }),
     ...(matrixPort.value !== undefined && { port: matrixPort.value }),
+    ...(compared.value !== undefined && { compared: compared.value }),
+    ...(timelineNode.value !== "" && { node: timelineNode.value }),
+    ...(limit.value !== undefined && { limit: limit.value }),
   };
 }
 
+const NOTHING: ServedFiles = { files: [], scenario: undefined };
+
 /** The picture of a link. */
-export async function showState(state: SharedState, served: readonly ManifestFile[] | undefined): Promise<void> {
+export async function showState(state: SharedState, served: ServedFiles | undefined): Promise<void> {
   const from = state.origin;
   const bundled = from.kind === "bundled" ? scenarioNamed(from.name) : undefined;
-  const manifests =
-    from.kind === "text" ? from.files : from.kind === "served" ? (served ?? []) : (bundled?.files ?? []);
-  const story = from.kind === "text" ? from.scenario : bundled?.scenario;
+  const { files: manifests, scenario: story } =
+    from.kind === "text" ? from : ((from.kind === "served" ? served : bundled) ?? NOTHING);
   batch(() => {
     files.value = manifests;
     scenario.value = story;
@@ -304,6 +317,9 @@ export async function showState(state: SharedState, served: readonly ManifestFil
     family.value = state.family;
     position.value = state.position;
     matrixPort.value = state.port;
+    compared.value = state.compared;
+    timelineNode.value = state.node ?? "";
+    limit.value = state.limit;
   });
   await load();
 }
@@ -331,7 +347,7 @@ export function followAddress(): void {
     if (location.hash === ownHash) return;
     const state = await decodeState(location.hash.slice(1));
     if (state === undefined) trouble.value = "the link is damaged";
-    else await showState(state, undefined);
+    else await showState(state, isServed() ? await servedFiles() : undefined);
   });
 }
 
@@ -340,5 +356,8 @@ let ownHash = "";
 export async function linkNow(): Promise<string> {
   const { origin: base, pathname, search } = location;
   const here = location.protocol === "file:" ? `file://${pathname}` : `${base}${pathname}${search}`;
-  return `${here}#${await encodeState(stateNow())}`;
+  const state = stateNow();
+  // The server of these manifests is on this machine, and ends with its command; the link is for others too.
+  const portable = state.origin.kind === "served" ? { ...state, origin: textOrigin() } : state;
+  return `${here}#${await encodeState(portable)}`;
 }

@@ -54,15 +54,17 @@ export class PageUnderTest {
   async open(path: string, options: BrowserContextOptions = {}): Promise<Page> {
     const context = await this.#browser.newContext({ viewport: { width: 1400, height: 1000 }, ...options });
     const page = await context.newPage();
+    const start = /^(?:file|about|http):/.test(path) ? path : `${this.address}/${path}`;
     page.on("console", (message) => {
       if (message.type() === "error" || message.type() === "warning") this.trouble.console.push(message.text());
     });
     page.on("pageerror", (error) => this.trouble.console.push(String(error)));
     page.on("request", (request) => {
-      const isOurs = ["data:", "blob:", "file:", `${this.address}/`].some((start) => request.url().startsWith(start));
+      const own = ["data:", "blob:", "file:", `${this.address}/`, `${new URL(start).origin}/`];
+      const isOurs = own.some((each) => request.url().startsWith(each));
       if (!isOurs) this.trouble.foreign.push(request.url());
     });
-    await page.goto(/^(?:file|about):/.test(path) ? path : `${this.address}/${path}`);
+    await page.goto(start);
     return page;
   }
 

@@ -9,6 +9,7 @@ import { isWhole, sampled } from "../extent.ts";
 import { SCENARIOS } from "../verify/bundled.ts";
 import { hasBrowser, openScenario, PageUnderTest, verdictOn } from "./browser.ts";
 import { testManners } from "./manners.ts";
+import { testOpened } from "./opened.ts";
 import { testReports } from "./reports.ts";
 
 /** Of the browser, in functions that are evaluated there; the types of the whole DOM would be the compiler's as well. */
@@ -188,6 +189,10 @@ describe.runIf(hasBrowser())("the page in a browser", () => {
 
   describe("reports", () => {
     testReports(() => page);
+  });
+
+  describe("--open", () => {
+    testOpened(() => under);
   });
 
   describe("manners", () => {

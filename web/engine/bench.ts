@@ -20,7 +20,7 @@ import {
 } from "../../verify/lane.ts";
 import { parseScenario, type Scenario } from "../../verify/scenario.ts";
 import { describeChange } from "../../verify/scenarioCluster.ts";
-import { type Story, type StoryState, statesOfScenario, storyOf } from "../../verify/story.ts";
+import { STEP_TEXTS, type Story, type StoryState, statesOfScenario, stepTexts, storyOf } from "../../verify/story.ts";
 import type { LoadAsk, Loaded, SavedNode, StepView, WalkTarget } from "../messages.ts";
 import { clusterPicture } from "./clusterPicture.ts";
 import type { Pushed } from "./push.ts";
@@ -76,10 +76,11 @@ export class Bench {
   }
 
   #snapshotStates(): readonly StoryState[] {
-    return this.#snapshots.map((file) => {
+    const texts = stepTexts(this.#files.find(isStepTexts)?.text ?? "");
+    return this.#snapshots.map((file, number) => {
       const { model, issues } = loadObjects(parseManifests([file]));
       if (model === undefined) throw new Refusal(issues.map(formatIssue).join("\n"));
-      return { what: undefined, cluster: resolvePolicies(model) };
+      return { what: texts.get(number), cluster: resolvePolicies(model) };
     });
   }
 
@@ -170,10 +171,12 @@ export class Bench {
     const iptablesSave = file("iptables-save", saved.iptablesSave);
     const ip6tablesSave = file("ip6tables-save", saved.ip6tablesSave);
     const ipsetSave = file("ipset save", saved.ipsetSave);
+    const interfaces = file("interfaces", saved.interfaces ?? "");
     const read = importProgram({
       ...(iptablesSave && { iptablesSave }),
       ...(ip6tablesSave && { ip6tablesSave }),
       ...(ipsetSave && { ipsetSave }),
+      ...(interfaces && { interfaces }),
       node,
       strategy: saved.strategy,
       attachment: strategy.attach(this.cluster, { node }),
@@ -186,10 +189,15 @@ export class Bench {
 const SNAPSHOT = /^(?:.*\/)?step-(\d+)\.(?:ya?ml|json)$/;
 
 /** Files that are each a whole cluster, in their order; empty: the files are one cluster. */
-function snapshotsAmong(files: readonly ManifestFile[]): readonly ManifestFile[] {
+function snapshotsAmong(all: readonly ManifestFile[]): readonly ManifestFile[] {
+  const files = all.filter((file) => !isStepTexts(file));
   if (files.length < 2 || !files.every(({ name }) => SNAPSHOT.test(name))) return [];
   const numberOf = ({ name }: ManifestFile) => Number(SNAPSHOT.exec(name)?.[1]);
   return files.toSorted((a, b) => numberOf(a) - numberOf(b));
+}
+
+function isStepTexts({ name }: ManifestFile): boolean {
+  return name === STEP_TEXTS || name.endsWith(`/${STEP_TEXTS}`);
 }
 
 function issueOf(message: string): Issue {

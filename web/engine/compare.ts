@@ -10,14 +10,14 @@ import { namerOf } from "../../verify/who.ts";
 import type { CompareAsk, CompareReport } from "../messages.ts";
 import type { Bench } from "./bench.ts";
 
-/** Classes asked about, as many as fit into the patience of a person. Beyond it the report says how much it covers. */
+/** Classes asked about unless the question says otherwise. Beyond it the report says how much it covers. */
 const LIMIT = 400_000;
 
-export async function compareAll(bench: Bench, { strategies }: CompareAsk): Promise<CompareReport> {
+export async function compareAll(bench: Bench, { strategies, limit = LIMIT }: CompareAsk): Promise<CompareReport> {
   const { cluster, importedNode } = bench;
   const lanes = [...new Set([...strategies, REFERENCE])].map((name) => bench.freshLane(name));
   const comparison = await compareLanes(cluster, lanes, {
-    limit: LIMIT,
+    limit,
     ...(importedNode !== undefined && {
       meets: (...ends) => ends.some((address) => isOnNode(cluster, importedNode, address)),
     }),

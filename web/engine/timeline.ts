@@ -9,15 +9,15 @@ import type { TimelineAsk, TimelineReport, TimelineStepView, WindowView } from "
 import type { Bench } from "./bench.ts";
 import { Refusal } from "./refusal.ts";
 
-/** Classes of packets followed in a step. */
+/** Classes of packets followed in a step unless the question says otherwise. */
 const LIMIT = 200_000;
 /** Characters of an operation's input that are shown. */
 const INPUT = 6_000;
 
-export function timelineOf(bench: Bench, { strategy: name, node }: TimelineAsk): TimelineReport {
+export function timelineOf(bench: Bench, { strategy: name, node, limit = LIMIT }: TimelineAsk): TimelineReport {
   const strategy = strategyNamed(name);
   if (strategy === undefined) throw new Refusal("the reference is the API text and has no program; choose a solution");
-  const steps = [...timeline(bench.story, { strategy, node, limit: LIMIT })];
+  const steps = [...timeline(bench.story, { strategy, node, limit })];
   return {
     steps: steps.map(stepView),
     lines: formatTimelines([{ strategy: name, node, steps }], "table", PLAIN),
