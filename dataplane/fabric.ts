@@ -29,6 +29,9 @@ const NOWHERE = -1;
 /** In place of a place: the node's routes have to say. */
 const UNKNOWN = -1;
 
+/** The part of a node in a run of rows: it is the first or the second that its rows meet, never both. */
+const PART = { first: 0, second: 1 } as const;
+
 /** Results of a fabric as columns, row for row beside the `PacketBatch`. */
 export interface FabricResults {
   /** `VERDICT_CODE` of the whole way. */
@@ -80,14 +83,16 @@ export class Fabric {
   #seesOthersElsewhere: boolean[] = [];
   /** By node: the routes that the places are of. A node may be loaded on its own, too. */
   #routes: NodeRoutes[] = [];
-  /** Numbers of the addresses of the row under way, -1: of no node; and their places on the node it is at. */
-  #source = NOWHERE;
-  #destination = NOWHERE;
-  /** The nodes of the row under way in order; `NOWHERE`: there is none. */
-  #first = NOWHERE;
-  #second = NOWHERE;
   readonly #ends = { source: NodeRoutes.ELSEWHERE as number, destination: NodeRoutes.ELSEWHERE as number };
   #only = NOWHERE;
+  /** By row of the batch under way: numbers of its addresses, -1: of no node; and the nodes it is to meet in order. */
+  #sources = new Int32Array(1);
+  #destinations = new Int32Array(1);
+  #firsts = new Int32Array(1);
+  #seconds = new Int32Array(1);
+  /** By node: twice the number of the last run it was part of, plus its part there (`PART`). */
+  #parts = new Float64Array(0);
+  #run = 0;
   /** Columns of `push`: batches of one. */
   readonly #oneBatch = createBatch(1);
   readonly #oneResult = createFabricResults(1);
@@ -128,6 +133,7 @@ export class Fabric {
     this.#places = [];
     this.#seesOthersElsewhere = programs.map(({ attachment }) => attachment.remotePodsPort === undefined);
     this.#routes = this.#nodes.map(({ routes }) => routes);
+    this.#parts = new Float64Array(this.#nodes.length);
     for (const [node, { attachment }] of programs.entries()) {
       for (const address of attachment.localAddresses) this.#own(address, node);
       for (const pod of attachment.pods) for (const address of pod.addresses) this.#own(address, node);
@@ -145,9 +151,8 @@ export class Fabric {
     this.#results = this.#oneResult;
     this.#sink = walks ?? sink;
     this.#batch.length = 0;
-    const row = appendPacket(this.#batch, packet);
-    this.#locate(row);
-    this.#pushLocated(row);
+    appendPacket(this.#batch, packet);
+    this.#pushRuns();
     const result = this.result(this.#results, 0);
     if (walks === undefined) return result;
     return { ...result, hops: result.hops.map((hop) => ({ ...hop, walk: walks.walkOn(hop.node) })) };
@@ -158,25 +163,7 @@ export class Fabric {
     this.#batch = batch;
     this.#results = results;
     this.#sink = undefined;
-    const { length } = batch;
-    let from = 0;
-    let waiting = NOWHERE;
-    for (let row = 0; row < length; row++) {
-      this.#locate(row);
-      const node = this.#aloneAt();
-      if (node !== NOWHERE && this.#enter(row, node)) {
-        if (node === waiting) continue;
-        this.#pushWaiting(waiting, from, row);
-        waiting = node;
-        from = row;
-        continue;
-      }
-      // Seen by two nodes or by none: those before it go first.
-      this.#pushWaiting(waiting, from, row);
-      waiting = NOWHERE;
-      if (node === NOWHERE) this.#pushLocated(row);
-    }
-    this.#pushWaiting(waiting, from, length);
+    this.#pushRuns();
   }
 
   /** A row of results as an object for people. Decisions are read from the programs, so read before `load`. */
@@ -215,51 +202,114 @@ export class Fabric {
     this.#places.push(this.#nodes[node]?.routes.place(family, word0, word1, word2, word3) ?? NodeRoutes.ELSEWHERE);
   }
 
-  /** Finds whose the two ends of a row are, and clears its results. */
-  #locate(row: number): void {
+  /**
+   * Pushes the batch run by run. A run is rows in which no node is the first of one row and the second of another; then
+   * every row may meet its first node before any meets its second, and each node still sees its packets in their order.
+   * That matters, because to hand over a single row costs as much as to decide it: rows go together as long as they are
+   * neighbours at the same node. Probes of one pod to all others are one run; where pods of two nodes answer each other,
+   * runs are as short as their turns.
+   */
+  #pushRuns(): void {
+    const { length } = this.#batch;
+    this.#makeRoom(length);
+    for (let from = 0; from < length; ) {
+      const to = this.#locateRun(from);
+      this.#pushLeg(this.#firsts, from, to);
+      this.#pushLeg(this.#seconds, from, to);
+      from = to;
+    }
+  }
+
+  #makeRoom(rows: number): void {
+    if (rows <= this.#firsts.length) return;
+    this.#sources = new Int32Array(rows);
+    this.#destinations = new Int32Array(rows);
+    this.#firsts = new Int32Array(rows);
+    this.#seconds = new Int32Array(rows);
+  }
+
+  /** Finds whose the ends of rows from `from` on are and clears their results, until the run ends; the row after its last. */
+  #locateRun(from: number): number {
     const { verdict, hopCount } = this.#results;
-    verdict[row] = VERDICT_CODE.accept;
-    hopCount[row] = 0;
-    this.#first = this.#second = NOWHERE;
+    const { length } = this.#batch;
+    this.#run++;
+    let row = from;
+    for (; row < length; row++) {
+      this.#locate(row);
+      if (!this.#joinsRun(row)) break;
+      verdict[row] = VERDICT_CODE.accept;
+      hopCount[row] = 0;
+    }
+    return row;
+  }
+
+  /** Finds whose the two ends of a row are, and so which nodes it meets. */
+  #locate(row: number): void {
+    this.#firsts[row] = this.#seconds[row] = NOWHERE;
     if (isToItself(this.#batch, row)) return;
-    this.#source = this.#knownSource(row);
-    this.#destination = this.#knownDestination(row);
+    const source = this.#knownSource(row);
+    const destination = this.#knownDestination(row);
+    this.#sources[row] = source;
+    this.#destinations[row] = destination;
     if (this.#only !== NOWHERE) {
-      this.#first = this.#only;
+      this.#firsts[row] = this.#only;
       return;
     }
-    this.#first = this.#source < 0 ? NOWHERE : (this.#owners[this.#source] ?? NOWHERE);
-    const second = this.#destination < 0 ? NOWHERE : (this.#owners[this.#destination] ?? NOWHERE);
-    if (second !== this.#first) this.#second = second;
+    const first = source < 0 ? NOWHERE : (this.#owners[source] ?? NOWHERE);
+    const second = destination < 0 ? NOWHERE : (this.#owners[destination] ?? NOWHERE);
+    this.#firsts[row] = first;
+    if (second !== first) this.#seconds[row] = second;
   }
 
-  /** The only node that sees the row located last; `NOWHERE`: none does, or two. */
-  #aloneAt(): number {
-    if (this.#second === NOWHERE) return this.#first;
-    return this.#first === NOWHERE ? this.#second : NOWHERE;
+  /** Gives the nodes of a row their parts in the run. False: one of them has the other part, so the run ends before the row. */
+  #joinsRun(row: number): boolean {
+    const parts = this.#parts;
+    const asFirst = this.#run * 2 + PART.first;
+    const asSecond = this.#run * 2 + PART.second;
+    const first = this.#firsts[row] ?? NOWHERE;
+    const second = this.#seconds[row] ?? NOWHERE;
+    if (first !== NOWHERE && second !== NOWHERE) {
+      if (parts[first] === asSecond || parts[second] === asFirst) return false;
+      parts[first] = asFirst;
+      parts[second] = asSecond;
+      return true;
+    }
+    // A node that sees the row alone has whatever part it has.
+    const alone = first === NOWHERE ? second : first;
+    if (alone === NOWHERE) return true;
+    if (parts[alone] !== asSecond) parts[alone] = asFirst;
+    this.#firsts[row] = parts[alone] === asFirst ? alone : NOWHERE;
+    this.#seconds[row] = parts[alone] === asFirst ? NOWHERE : alone;
+    return true;
   }
 
-  /** Sends the row located last through its nodes. */
-  #pushLocated(row: number): void {
-    const first = this.#first;
-    const second = this.#second;
-    if (first !== NOWHERE) this.#hop(row, first);
-    if (second === NOWHERE || this.#results.verdict[row] !== VERDICT_CODE.accept) return;
-    this.#hop(row, second);
+  /** Sends the rows of a run that have passed so far through the nodes named, neighbours at one node together. */
+  #pushLeg(nodes: Int32Array, from: number, to: number): void {
+    const { verdict, hopCount } = this.#results;
+    let start = from;
+    let waiting = NOWHERE;
+    let hop = 0;
+    for (let row = from; row < to; row++) {
+      const node = nodes[row] ?? NOWHERE;
+      const enters = node !== NOWHERE && verdict[row] === VERDICT_CODE.accept && this.#enter(row, node);
+      const count = (hopCount[row] ?? 0) - 1;
+      if (enters && node === waiting && count === hop) continue;
+      this.#pushWaiting(waiting, hop, start, row);
+      waiting = enters ? node : NOWHERE;
+      hop = count;
+      start = row;
+    }
+    this.#pushWaiting(waiting, hop, start, to);
   }
 
-  /**
-   * Pushes rows `from` (inclusive) to `to` (exclusive), each of which has entered this node and sees no other. Together,
-   * because to hand over a single row costs as much as to decide it.
-   */
-  #pushWaiting(node: number, from: number, to: number): void {
+  /** Pushes rows `from` (inclusive) to `to` (exclusive), each of which has entered this node as its hop of that number. */
+  #pushWaiting(node: number, hop: number, from: number, to: number): void {
     if (node === NOWHERE) return;
-    const { verdict, hops } = this.#results;
-    const [hop] = hops;
-    if (hop === undefined) throw new RangeError(`no results for a hop on node ${node}`);
-    this.#nodes[node]?.push(this.#batch, hop.results, from, to);
-    const decided = hop.results.verdict;
-    for (let row = from; row < to; row++) verdict[row] = decided[row] ?? 0;
+    const results = this.#results.hops[hop]?.results;
+    if (results === undefined) throw new RangeError(`no results for hop ${hop} on node ${node}`);
+    this.#nodes[node]?.push(this.#batch, results, from, to, this.#sink);
+    const { verdict } = this.#results;
+    for (let row = from; row < to; row++) verdict[row] = results.verdict[row] ?? 0;
   }
 
   /** The number of the source address of a row; -1: of no node. */
@@ -277,16 +327,6 @@ export class Fabric {
     return this.#known6.find6(word0, destination1[row] ?? 0, destination2[row] ?? 0, destination3[row] ?? 0, 0);
   }
 
-  /** Pushes a row through one node, unless the node only talks to itself. */
-  #hop(row: number, node: number): void {
-    const { verdict, hopCount, hops } = this.#results;
-    const hop = hops[hopCount[row] ?? 0];
-    if (!this.#enter(row, node)) return;
-    if (hop === undefined) throw new RangeError(`hop ${hopCount[row]} on node ${node}`);
-    this.#nodes[node]?.push(this.#batch, hop.results, row, row + 1, this.#sink);
-    verdict[row] = hop.results.verdict[row] ?? 0;
-  }
-
   /** Gives a row the path and devices it has on a node and counts the hop. False: the node only talks to itself. */
   #enter(row: number, node: number): boolean {
     const { hopCount, hops } = this.#results;
@@ -296,8 +336,8 @@ export class Fabric {
     if (dataplane === undefined || hop === undefined) throw new RangeError(`hop ${count} on node ${node}`);
     const { routes } = dataplane;
     const ends = this.#ends;
-    ends.source = this.#placeOf(this.#source, node, routes);
-    ends.destination = this.#placeOf(this.#destination, node, routes);
+    ends.source = this.#placeOf(this.#sources[row] ?? NOWHERE, node, routes);
+    ends.destination = this.#placeOf(this.#destinations[row] ?? NOWHERE, node, routes);
     if (ends.source === UNKNOWN) ends.source = placeOfSource(this.#batch, row, routes);
     if (ends.destination === UNKNOWN) ends.destination = placeOfDestination(this.#batch, row, routes);
     if (setPath(this.#batch, row, routes, ends) === "stays") return false;
