@@ -126,7 +126,7 @@ class TcpConversation implements Conversation {
       acknowledgment: acknowledgment ?? this.#next[otherSide(sender)],
       window: WINDOW,
       payloadBytes: payloadBytes ?? 0,
-      ...(windowScale !== undefined && { windowScale }),
+      windowScale,
     });
     this.#next[sender] = (this.#next[sender] + advance) >>> 0;
     return packet;

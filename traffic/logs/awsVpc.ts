@@ -42,7 +42,8 @@ export class AwsVpcReader implements LogReader {
 
   line(text: string, sink: LogSink): TextProblem | undefined {
     let words = text.trim().split(/\s+/);
-    if (isAwsHeader(words)) {
+    // Taking names apart is dear, and a record has none.
+    if (text.includes("srcaddr") && isAwsHeader(words)) {
       this.#fields = words.map(fieldName);
       return undefined;
     }
@@ -59,7 +60,8 @@ export class AwsVpcReader implements LogReader {
         problem: `a record has ${this.#fields.length} fields (${this.#fields.join(" ")}), found ${words.length}`,
       };
     }
-    const record: Fields = Object.fromEntries(this.#fields.map((name, index) => [name, words[index]]));
+    const record: Record<string, string | undefined> = {};
+    for (let index = 0; index < words.length; index++) record[this.#fields[index] ?? ""] = words[index];
     const status = textAt(record, "log-status");
     if (status === "NODATA") return skip(sink, "interval without traffic (NODATA)");
     if (status === "SKIPDATA") {

@@ -36,8 +36,8 @@ const FIRST_EPHEMERAL_PORT = 32_768;
 /** Logs do not say; within a data centre. */
 const ROUND_TRIP_SECONDS = 0.0002;
 
-interface Connection {
-  readonly key: string;
+interface Connection extends Linked {
+  readonly protocol: number;
   readonly ends: Ends;
   readonly conversation: Conversation;
   /** End of the last record. */
@@ -50,9 +50,102 @@ interface Connection {
   isOver: boolean;
 }
 
+/** What a connection is found by, and those beside it. */
+interface Linked {
+  readonly hash: number;
+  /** Another one with the same hash. */
+  alike: Connection | undefined;
+  /** Its neighbours in the order of their last use. */
+  older: Connection | undefined;
+  newer: Connection | undefined;
+}
+
+/**
+ * Connections by their ends, either way round, in the order of their last use. A `Map` in that order would do, but to find the first of
+ * a map from which first ones were taken means to step over what they left behind, thousands of places a record.
+ */
+class Connections {
+  size = 0;
+  readonly #byHash = new Map<number, Connection>();
+  #oldest: Connection | undefined;
+  #newest: Connection | undefined;
+
+  find(protocol: number, ends: Ends): Connection | undefined {
+    let found = this.#byHash.get(hashOf(protocol, ends));
+    while (found !== undefined && !(found.protocol === protocol && areSameEnds(found.ends, ends))) found = found.alike;
+    return found;
+  }
+
+  /** As the one used last; it must not be there. */
+  add(connection: Connection): void {
+    connection.alike = this.#byHash.get(connection.hash);
+    this.#byHash.set(connection.hash, connection);
+    connection.older = this.#newest;
+    connection.newer = undefined;
+    if (this.#newest === undefined) this.#oldest = connection;
+    else this.#newest.newer = connection;
+    this.#newest = connection;
+    this.size++;
+  }
+
+  /** Does nothing when it is not there. */
+  remove(connection: Connection): void {
+    let before: Connection | undefined;
+    let found = this.#byHash.get(connection.hash);
+    while (found !== undefined && found !== connection) {
+      before = found;
+      found = found.alike;
+    }
+    if (found === undefined) return;
+    if (before !== undefined) before.alike = connection.alike;
+    else if (connection.alike !== undefined) this.#byHash.set(connection.hash, connection.alike);
+    else this.#byHash.delete(connection.hash);
+    if (connection.older === undefined) this.#oldest = connection.newer;
+    else connection.older.newer = connection.newer;
+    if (connection.newer === undefined) this.#newest = connection.older;
+    else connection.newer.older = connection.older;
+    this.size--;
+  }
+
+  takeOldest(): Connection | undefined {
+    const oldest = this.#oldest;
+    if (oldest !== undefined) this.remove(oldest);
+    return oldest;
+  }
+}
+
+/** The same for both directions. */
+function hashOf(protocol: number, { source, destination, sourcePort, destinationPort }: Ends): number {
+  return (endHash(source, sourcePort) + endHash(destination, destinationPort) + protocol) | 0;
+}
+
+function endHash({ words }: IpAddress, port: number): number {
+  let hash = Math.imul(port, 0x9e3779b1);
+  for (const word of words) {
+    hash = Math.imul(hash ^ word, 0x85ebca6b);
+    hash ^= hash >>> 15;
+  }
+  return hash;
+}
+
+function areSameEnds(one: Ends, other: Ends): boolean {
+  const straight =
+    one.sourcePort === other.sourcePort &&
+    one.destinationPort === other.destinationPort &&
+    addressesEqual(one.source, other.source) &&
+    addressesEqual(one.destination, other.destination);
+  if (straight) return true;
+  return (
+    one.sourcePort === other.destinationPort &&
+    one.destinationPort === other.sourcePort &&
+    addressesEqual(one.source, other.destination) &&
+    addressesEqual(one.destination, other.source)
+  );
+}
+
 /** One per log: it remembers the connections that are open. */
 export class ImpliedPackets {
-  readonly #connections = new Map<string, Connection>();
+  readonly #connections = new Connections();
   #seed = 0;
   /** Records whose direction was told by their ports. */
   guessedRoles = 0;
@@ -88,14 +181,16 @@ export class ImpliedPackets {
 
   /** The ends of connections that were held back; when the log has ended. */
   finish(): readonly ImpliedPacket[] {
-    const out = [...this.#connections.values()].flatMap(heldEnd);
-    this.#connections.clear();
+    const out: ImpliedPacket[] = [];
+    for (let known = this.#connections.takeOldest(); known !== undefined; known = this.#connections.takeOldest()) {
+      out.push(...heldEnd(known));
+    }
     return out;
   }
 
   /** The connection that the record goes on with. One that ended and is opened again is another. */
   #goingOn(record: ResolvedRecord, out: ImpliedPacket[]): Connection | undefined {
-    const known = this.#find(record);
+    const known = this.#connections.find(record.protocol, record);
     if (known === undefined) return undefined;
     const isIdle = record.start - known.lastTime > IDLE_SECONDS;
     const isReopened =
@@ -105,12 +200,8 @@ export class ImpliedPackets {
       record.role === "opener";
     if (!isIdle && !isReopened) return known;
     out.push(...heldEnd(known));
-    this.#connections.delete(known.key);
+    this.#connections.remove(known);
     return undefined;
-  }
-
-  #find(record: ResolvedRecord): Connection | undefined {
-    return this.#connections.get(keyOf(record.protocol, record));
   }
 
   #roleOf({ role, protocol, sourcePort, destinationPort }: ResolvedRecord): Sender {
@@ -124,8 +215,12 @@ export class ImpliedPackets {
     const ends = endsOf(record, sender);
     const conversation = converse(record.protocol, ends, ++this.#seed);
     return {
-      key: keyOf(record.protocol, ends),
+      protocol: record.protocol,
       ends,
+      hash: hashOf(record.protocol, ends),
+      alike: undefined,
+      older: undefined,
+      newer: undefined,
       conversation,
       lastTime: record.end,
       lastPacketTime: 0,
@@ -145,15 +240,13 @@ export class ImpliedPackets {
   }
 
   #remember({ opening, end }: ResolvedRecord, connection: Connection, out: ImpliedPacket[]): void {
-    this.#connections.delete(connection.key);
+    this.#connections.remove(connection);
     if (connection.isOver || opening === "refused") return;
     connection.lastTime = Math.max(connection.lastTime, end);
-    this.#connections.set(connection.key, connection);
+    this.#connections.add(connection);
     if (this.#connections.size <= MAX_CONNECTIONS) return;
-    const [oldest] = this.#connections.values();
-    if (oldest === undefined) return;
-    this.#connections.delete(oldest.key);
-    out.push(...heldEnd(oldest));
+    const oldest = this.#connections.takeOldest();
+    if (oldest !== undefined) out.push(...heldEnd(oldest));
   }
 }
 
@@ -231,13 +324,6 @@ function sideOf(record: ResolvedRecord, ends: Ends): Sender {
 function endsOf({ source, destination, sourcePort, destinationPort }: ResolvedRecord, sender: Sender): Ends {
   if (sender === "source") return { source, destination, sourcePort, destinationPort };
   return { source: destination, destination: source, sourcePort: destinationPort, destinationPort: sourcePort };
-}
-
-/** The same for both directions. */
-function keyOf(protocol: number, { source, destination, sourcePort, destinationPort }: Ends): string {
-  const one = `${source.words.join(" ")}:${sourcePort}`;
-  const other = `${destination.words.join(" ")}:${destinationPort}`;
-  return one < other ? `${protocol} ${one} ${other}` : `${protocol} ${other} ${one}`;
 }
 
 /** Gives each packet its length of the record's count; the last one each way takes what is left. */

@@ -53,9 +53,9 @@ export class ZeekReader implements LogReader {
       return { problem: `a record has ${names.length} columns by the #fields line, found ${values.length}` };
     }
     const fields: Record<string, string> = {};
-    for (const [index, name] of names.entries()) {
+    for (let index = 0; index < values.length; index++) {
       const value = values[index] ?? "";
-      if (value !== this.#unset && value !== "(empty)") fields[name] = value;
+      if (value !== this.#unset && value !== "(empty)") fields[names[index] ?? ""] = value;
     }
     return record(fields, sink);
   }
