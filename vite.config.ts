@@ -47,7 +47,7 @@ function singleFile(): Plugin {
       // A script ends at the first "</script"; in code it can only stand in a string or a pattern.
       const script = (text: string) => text.replaceAll("</script", "<\\/script").replaceAll("<!--", "<\\!--");
       const [main, style] = [script(read(/^index-.*\.js$/)), read(/\.css$/)];
-      const workers = ["worker", "reports"]
+      const apart = ["worker", "reports", "bundledTexts"]
         .map(
           (name) => `<script type="text/plain" id="${name}">${script(read(new RegExp(`^${name}-.*\\.js$`)))}</script>`,
         )
@@ -63,8 +63,23 @@ function singleFile(): Plugin {
         .replace(STATIC, rules)
         .replace(/<script type="module"[^>]*><\/script>/, "")
         .replace(/<link rel="stylesheet"[^>]*>/, () => `<style>${style}</style>`)
-        .replace("</body>", () => `${workers}<script type="module">${main}</script></body>`);
+        .replace("</body>", () => `${apart}<script type="module">${main}</script></body>`);
       writeFileSync(join(OUT, "chainwalk.html"), html);
+    },
+  };
+}
+
+/** The names of the scenarios, without their texts. */
+function scenarioNames(): Plugin {
+  const id = "virtual:scenarios";
+  return {
+    name: "scenario-names",
+    resolveId: (asked) => (asked === id ? `\0${id}` : undefined),
+    load: (asked) => {
+      if (asked !== `\0${id}`) return undefined;
+      const folders = readdirSync(join(import.meta.dirname, "scenarios"), { withFileTypes: true });
+      const names = folders.filter((each) => each.isDirectory()).map(({ name }) => name);
+      return `export const NAMES = ${JSON.stringify(names.sort())}`;
     },
   };
 }
@@ -98,5 +113,5 @@ export default defineConfig({
     chunkSizeWarningLimit: 1_000,
   },
   worker: { format: "iife" },
-  plugins: [singleFile(), compressed()],
+  plugins: [scenarioNames(), singleFile(), compressed()],
 });

@@ -1,5 +1,5 @@
 /** A file of its own, so that the page does not carry what writes JSON Schema. */
-import { toJSONSchema } from "zod";
+import { toJSONSchema } from "zod/mini";
 import { scenarioSchema } from "./scenarioSchema.ts";
 
 /** The published JSON Schema, as an object. */

@@ -1,6 +1,6 @@
 /** The line above all: what is shown, by whose rules, and the link to it. */
 import { useState } from "preact/hooks";
-import { SCENARIOS } from "./bundled.ts";
+import { NAMES } from "./bundled.ts";
 import type { View } from "./sharedState.ts";
 import { chooseStrategy, linkNow, loaded, openBundled, origin, strategy, view } from "./state.ts";
 import { theme, turnTheme } from "./theme.ts";
@@ -30,10 +30,8 @@ export function Header() {
           }}
         >
           <option value="">{from.kind === "served" ? "your manifests" : "your own"}</option>
-          {SCENARIOS.map(({ name, description }) => (
-            <option key={name} value={name} title={description}>
-              {name}
-            </option>
+          {NAMES.map((name) => (
+            <option key={name}>{name}</option>
           ))}
         </select>
       </label>

@@ -1,5 +1,5 @@
 /** What both workers do: questions in, answers out. */
-import { config } from "zod";
+import { config } from "zod/mini";
 import { isUsersMistake } from "./engine/refusal.ts";
 import type { Kind, Questions, Reply, Request } from "./messages.ts";
 

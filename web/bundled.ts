@@ -1,39 +1,36 @@
 /** The scenarios of the package, as files. */
+import { NAMES } from "virtual:scenarios";
 import type { ManifestFile } from "../compiler/manifest/parse.ts";
+import { loadTexts } from "./carried.ts";
 
-const TEXTS = import.meta.glob<string>("../scenarios/*/*.yaml", { query: "?raw", import: "default", eager: true });
+export { NAMES };
 
 export interface BundledScenario {
   readonly name: string;
   readonly files: readonly ManifestFile[];
   readonly scenario: ManifestFile | undefined;
-  /** What the scenario says about itself, in a sentence or two. */
-  readonly description: string;
 }
 
-export const SCENARIOS: readonly BundledScenario[] = read();
+const FIRST_TEXTS = import.meta.glob<string>("../scenarios/db-policy/*.yaml", {
+  query: "?raw",
+  import: "default",
+  eager: true,
+});
 
-export function scenarioNamed(name: string): BundledScenario | undefined {
-  return SCENARIOS.find((scenario) => scenario.name === name);
+/** What a newcomer sees first, the story of one policy: it comes with the page, the others when one of them is chosen. */
+export const FIRST: BundledScenario = scenarioOf("db-policy", FIRST_TEXTS);
+
+/** Undefined: there is none of that name. */
+export async function scenarioNamed(name: string): Promise<BundledScenario | undefined> {
+  if (name === FIRST.name) return FIRST;
+  return NAMES.includes(name) ? scenarioOf(name, await loadTexts()) : undefined;
 }
 
-function read(): readonly BundledScenario[] {
-  const byName = new Map<string, ManifestFile[]>();
-  for (const [path, text] of Object.entries(TEXTS)) {
-    const [name = "", file = ""] = path.split("/").slice(-2);
-    byName.set(name, [...(byName.get(name) ?? []), { name: file, text }]);
-  }
-  return [...byName]
-    .map(([name, all]) => {
-      const scenario = all.find((file) => file.name === "scenario.yaml");
-      const files = all.filter((file) => file !== scenario);
-      return { name, files, scenario, description: descriptionOf(scenario?.text ?? "") };
-    })
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
-}
-
-/** The folded text after `description:`; for a tooltip, so nothing depends on reading it right. */
-function descriptionOf(text: string): string {
-  const [, first = "", rest = ""] = /^description:[ \t]*(.*)\n((?:[ \t]+.*\n)*)/m.exec(text) ?? [];
-  return `${/^[>|]/.test(first) ? "" : first} ${rest}`.replace(/\s+/g, " ").trim();
+function scenarioOf(name: string, texts: Readonly<Record<string, string>>): BundledScenario {
+  const all = Object.entries(texts).flatMap(([path, text]): readonly ManifestFile[] => {
+    const [folder, file = ""] = path.split("/").slice(-2);
+    return folder === name ? [{ name: file, text }] : [];
+  });
+  const scenario = all.find((file) => file.name === "scenario.yaml");
+  return { name, files: all.filter((file) => file !== scenario), scenario };
 }

@@ -11,7 +11,7 @@ import { ReplayView } from "./ReplayView.tsx";
 import { Steps } from "./Steps.tsx";
 import { isServed, servedFiles } from "./served.ts";
 import { decodeState } from "./share.ts";
-import { followAddress, isBusy, openBundled, openFiles, report, said, showState, trouble, view } from "./state.ts";
+import { followAddress, isBusy, openFiles, openFirst, report, said, showState, trouble, view } from "./state.ts";
 import { TimelineView } from "./TimelineView.tsx";
 import { VerdictBar } from "./VerdictBar.tsx";
 import { WalkView } from "./WalkView.tsx";
@@ -79,16 +79,13 @@ function Stage() {
   }
 }
 
-/** What a newcomer sees first: the story of one policy. */
-const FIRST_SCENARIO = "db-policy";
-
 async function start(): Promise<void> {
   const served = isServed() ? await servedFiles() : undefined;
   const state = location.hash.length > 1 ? await decodeState(location.hash.slice(1)) : undefined;
   if (state !== undefined) await showState(state, served);
   else if (served !== undefined && served.files.length > 0)
     await openFiles(served.files, served.scenario, { kind: "served" });
-  else await openBundled(FIRST_SCENARIO);
+  else await openFirst();
   if (location.hash.length > 1 && state === undefined)
     trouble.value = "the link is damaged; here is an example instead";
   if (served !== undefined) followServer();

@@ -55,6 +55,8 @@ export interface Loaded {
   readonly skipped: readonly (readonly [kind: string, count: number])[];
   /** Undefined when an issue is an error. */
   readonly cluster: ClusterPicture | undefined;
+  /** What the scenario says about itself. */
+  readonly story: string | undefined;
   readonly steps: readonly StepView[];
   /** How often the story changes; 0: it is none. */
   readonly changes: number;

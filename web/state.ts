@@ -1,8 +1,8 @@
 /** What the page knows, as signals, and the few things that change it. */
 import { batch, computed, effect, signal } from "@preact/signals";
-import { scenarioNamed } from "./bundled.ts";
+import { type BundledScenario, FIRST, scenarioNamed } from "./bundled.ts";
+import { makeReports, makeWorker } from "./carried.ts";
 import { Client, Overtaken, Refused } from "./client.ts";
-import { makeReports, makeWorker } from "./makeWorker.ts";
 import type {
   Kind,
   Loaded,
@@ -143,13 +143,27 @@ export function openFiles(
   return load();
 }
 
-export function openBundled(name: string): Promise<void> {
-  const found = scenarioNamed(name);
-  if (found === undefined) {
-    trouble.value = `there is no scenario ${name}`;
-    return Promise.resolve();
+export async function openBundled(name: string): Promise<void> {
+  const found = await foundScenario(name);
+  if (found !== undefined) await openFiles(found.files, found.scenario, { kind: "bundled", name });
+}
+
+/** Undefined: there is none, which the person is told. */
+async function foundScenario(name: string): Promise<BundledScenario | undefined> {
+  try {
+    const found = await scenarioNamed(name);
+    if (found === undefined) trouble.value = `there is no scenario ${name}`;
+    return found;
+  } catch (error) {
+    // The server has ended, mostly.
+    trouble.value = `${name} cannot be fetched: ${error instanceof Error ? error.message : String(error)}`;
+    return undefined;
   }
-  return openFiles(found.files, found.scenario, { kind: "bundled", name });
+}
+
+/** The scenario that comes with the page. */
+export function openFirst(): Promise<void> {
+  return openFiles(FIRST.files, FIRST.scenario, { kind: "bundled", name: FIRST.name });
 }
 
 /** Counts loads, so that the matrix and the reports know when theirs are old. */
@@ -300,7 +314,7 @@ const NOTHING: ServedFiles = { files: [], scenario: undefined };
 /** The picture of a link. */
 export async function showState(state: SharedState, served: ServedFiles | undefined): Promise<void> {
   const from = state.origin;
-  const bundled = from.kind === "bundled" ? scenarioNamed(from.name) : undefined;
+  const bundled = from.kind === "bundled" ? await foundScenario(from.name) : undefined;
   const { files: manifests, scenario: story } =
     from.kind === "text" ? from : ((from.kind === "served" ? served : bundled) ?? NOTHING);
   batch(() => {

@@ -1,17 +1,19 @@
 /** Calibration profiles: what each kind of work costs a kernel, and on which machine that was found. */
-import * as z from "zod";
+import * as z from "zod/mini";
+
+z.config(z.locales.en());
 
 const coefficientSchema = z.object({
   /** Nanoseconds each. */
   ns: z.number(),
   ci95: z.tuple([z.number(), z.number()]),
   /** What it is, for people. */
-  what: z.string().optional(),
+  what: z.optional(z.string()),
 });
 
 /** A cost that depends on how many entries there are: points by size, ascending. */
 const curveSchema = z.array(
-  z.object({ entries: z.number().positive(), ns: z.number(), ci95: z.tuple([z.number(), z.number()]) }),
+  z.object({ entries: z.number().check(z.positive()), ns: z.number(), ci95: z.tuple([z.number(), z.number()]) }),
 );
 
 const profileSchema = z.object({
@@ -20,9 +22,9 @@ const profileSchema = z.object({
   variant: z.enum(["legacy", "nft"]),
   environment: z.record(z.string(), z.union([z.string(), z.number()])),
   coefficients: z.record(z.string(), coefficientSchema),
-  curves: z.record(z.string(), curveSchema).default({}),
+  curves: z._default(z.record(z.string(), curveSchema), {}),
   /** What commands of an update cost, by the names of `UPDATE_COST`. */
-  updates: z.record(z.string(), coefficientSchema).default({}),
+  updates: z._default(z.record(z.string(), coefficientSchema), {}),
 });
 
 export type Coefficient = z.infer<typeof coefficientSchema>;

@@ -112,6 +112,7 @@ export class Bench {
       issues,
       skipped: [...loaded.skipped],
       cluster: this.#cluster === undefined ? undefined : clusterPicture(this.#cluster),
+      story: this.#scenario?.description,
       steps: (this.#scenario?.steps ?? []).map(stepView),
       changes:
         this.#snapshots.length > 0
