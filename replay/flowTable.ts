@@ -133,7 +133,8 @@ export class FlowTable {
   readonly #tail = new Int32Array(TAIL_WORDS);
   #words: Int32Array;
   #floats: Float64Array;
-  #tails: Int32Array;
+  /** Empty until a flow of IPv6 comes, which may be never. */
+  #tails = new Int32Array(0);
   #places: Int32Array;
   #mask: number;
   #indexed = 0;
@@ -147,7 +148,6 @@ export class FlowTable {
     this.#capacity = capacity;
     this.#words = new Int32Array(capacity * RECORD_WORDS);
     this.#floats = new Float64Array(this.#words.buffer);
-    this.#tails = new Int32Array(capacity * TAIL_WORDS);
     this.firstIndex = new Float64Array(capacity);
     this.firstOffset = new Float64Array(capacity);
     this.sides = Array.from({ length: sideCount }, () => new SideColumns(capacity));
@@ -291,12 +291,17 @@ export class FlowTable {
     words[at + WORD.source] = this.#source;
     words[at + WORD.destination] = this.#destination;
     words[at + WORD.ports] = this.#ports;
-    this.#tails.set(this.#tail, slot * TAIL_WORDS);
+    if (this.#kind >>> 16 === 6) this.#keepTail(slot);
     if ((this.#indexed + 1) * 2 > this.#mask) this.#reindex((this.#mask + 1) * 2);
     this.#insert(slot);
     this.#indexed++;
     this.isReply = false;
     return slot;
+  }
+
+  #keepTail(slot: number): void {
+    if (this.#tails.length === 0) this.#tails = new Int32Array(this.#capacity * TAIL_WORDS);
+    this.#tails.set(this.#tail, slot * TAIL_WORDS);
   }
 
   /** Counts a packet of a flow. */
@@ -419,7 +424,7 @@ export class FlowTable {
       this.#source = records[at + WORD.source] ?? 0;
       this.#destination = records[at + WORD.destination] ?? 0;
       this.#ports = records[at + WORD.ports] ?? 0;
-      this.#tail.set(tails.subarray(from * TAIL_WORDS, (from + 1) * TAIL_WORDS));
+      if (tails.length > 0) this.#tail.set(tails.subarray(from * TAIL_WORDS, (from + 1) * TAIL_WORDS));
       const older = this.find();
       if (older !== NO_FLOW) this.retire(older);
       const slot = this.open();
@@ -440,8 +445,17 @@ export class FlowTable {
   /** The slots that hold a flow, in order of their first packets. */
   ordered(): readonly number[] {
     const slots: number[] = [];
-    for (let slot = 0; slot < this.#used; slot++) if (this.packets(slot) > 0) slots.push(slot);
-    return slots.sort((a, b) => (this.firstIndex[a] ?? 0) - (this.firstIndex[b] ?? 0));
+    let isOrdered = true;
+    let last = -1;
+    for (let slot = 0; slot < this.#used; slot++) {
+      if (this.packets(slot) === 0) continue;
+      const index = this.firstIndex[slot] ?? 0;
+      isOrdered &&= index > last;
+      last = index;
+      slots.push(slot);
+    }
+    // Slots are given out in that order, as long as none is given out twice.
+    return isOrdered ? slots : slots.sort((a, b) => (this.firstIndex[a] ?? 0) - (this.firstIndex[b] ?? 0));
   }
 
   protocol(slot: number): number {
@@ -516,6 +530,7 @@ export class FlowTable {
 
   /** Whether the rest of its addresses is that of the tuple loaded, whose source's starts at `source` and destination's at `destination`. */
   #hasTail(slot: number, source: number, destination: number): boolean {
+    if (this.#kind >>> 16 !== 6) return true;
     const tails = this.#tails;
     const tail = this.#tail;
     const at = slot * TAIL_WORDS;
@@ -553,7 +568,7 @@ export class FlowTable {
     this.#capacity = capacity;
     this.#words = grown(this.#words, new Int32Array(capacity * RECORD_WORDS));
     this.#floats = new Float64Array(this.#words.buffer);
-    this.#tails = grown(this.#tails, new Int32Array(capacity * TAIL_WORDS));
+    if (this.#tails.length > 0) this.#tails = grown(this.#tails, new Int32Array(capacity * TAIL_WORDS));
     this.firstIndex = grown(this.firstIndex, new Float64Array(capacity));
     this.firstOffset = grown(this.firstOffset, new Float64Array(capacity));
     for (const side of this.sides) side.grow(capacity);

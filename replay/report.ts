@@ -149,8 +149,12 @@ export class ReplayReport {
   denied(): readonly FlowGroup[] {
     const { main } = this.options;
     const groups = new Groups<FlowGroup>();
-    for (const flow of this.flows()) {
-      if (!isRefused(flow.main.verdict)) continue;
+    const { table } = this.options;
+    const verdicts = table.sides[main]?.verdict;
+    for (const slot of table.ordered()) {
+      // Asked of the column first: most flows pass, and to make an object of each would be most of the work.
+      if (!isRefused(VERDICTS[verdicts?.[slot] ?? 0] ?? "unknown") || !isWanted(table, slot)) continue;
+      const flow = this.flow(slot);
       const policies = this.refusingPolicies(flow, main);
       groups.add(flow, { policies, key: policies.join(" ") });
     }

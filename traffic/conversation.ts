@@ -62,15 +62,14 @@ interface Segment extends Pick<Packet, "time" | "tcpFlags"> {
 class TcpConversation implements Conversation {
   readonly opensWithData = false;
   readonly #ends: Ends;
-  /** Next sequence number of each side. */
-  readonly #next: Record<Sender, number>;
+  /** Next sequence number of each side, as int32: above that a number is an object, and a log keeps thousands of connections. */
+  #nextOfSource: number;
+  #nextOfDestination: number;
 
   constructor(ends: Ends, seed: number) {
     this.#ends = ends;
-    this.#next = {
-      source: Math.imul(seed, 0x9e3779b1) >>> 0,
-      destination: (Math.imul(seed, 0x85ebca6b) ^ 0x5bd1e995) >>> 0,
-    };
+    this.#nextOfSource = Math.imul(seed, 0x9e3779b1);
+    this.#nextOfDestination = Math.imul(seed, 0x85ebca6b) ^ 0x5bd1e995;
   }
 
   first(time: number): Packet {
@@ -87,7 +86,7 @@ class TcpConversation implements Conversation {
   }
 
   refuse(time: number): readonly Packet[] {
-    const fields = { time, tcpFlags: R | A, sequence: 0, acknowledgment: this.#next.source, window: 0 };
+    const fields = { time, tcpFlags: R | A, sequence: 0, acknowledgment: this.#nextOfSource >>> 0, window: 0 };
     return [makePacket({ ...directed(this.#ends, PROTOCOL.tcp, "destination"), ...fields })];
   }
 
@@ -122,13 +121,14 @@ class TcpConversation implements Conversation {
       sourcePort: isSource ? ends.sourcePort : ends.destinationPort,
       destinationPort: isSource ? ends.destinationPort : ends.sourcePort,
       tcpFlags,
-      sequence: this.#next[sender],
-      acknowledgment: acknowledgment ?? this.#next[otherSide(sender)],
+      sequence: (isSource ? this.#nextOfSource : this.#nextOfDestination) >>> 0,
+      acknowledgment: acknowledgment ?? (isSource ? this.#nextOfDestination : this.#nextOfSource) >>> 0,
       window: WINDOW,
       payloadBytes: payloadBytes ?? 0,
       windowScale,
     });
-    this.#next[sender] = (this.#next[sender] + advance) >>> 0;
+    if (isSource) this.#nextOfSource = (this.#nextOfSource + advance) | 0;
+    else this.#nextOfDestination = (this.#nextOfDestination + advance) | 0;
     return packet;
   }
 }

@@ -13,7 +13,8 @@ import type { FlowRecord } from "./flowRecord.ts";
 /** A packet that was not seen itself. */
 export interface ImpliedPacket {
   readonly packet: Packet;
-  readonly record: FlowRecord;
+  /** Where it stands, and what the log says became of it. */
+  readonly record: Pick<FlowRecord, "line" | "interfaceId" | "recorded">;
   /** The part of the record's bytes that this packet stands for. */
   readonly bytes: number;
 }
@@ -36,6 +37,12 @@ const FIRST_EPHEMERAL_PORT = 32_768;
 /** Logs do not say; within a data centre. */
 const ROUND_TRIP_SECONDS = 0.0002;
 
+/** The little of a record that its end needs, since thousands wait. */
+interface Ending extends Pick<FlowRecord, "line" | "interfaceId" | "recorded" | "end" | "closing"> {
+  /** What the record's source is in the connection. */
+  readonly sender: Sender;
+}
+
 interface Connection extends Linked {
   readonly protocol: number;
   readonly ends: Ends;
@@ -45,7 +52,7 @@ interface Connection extends Linked {
   /** Time of the last packet given, before which nothing of the connection may come any more. */
   lastPacketTime: number;
   /** How it ends, held back while records of its other direction may still come. */
-  ending: { readonly record: ResolvedRecord; readonly sender: Sender } | undefined;
+  ending: Ending | undefined;
   /** Its end was sent. */
   isOver: boolean;
 }
@@ -170,7 +177,7 @@ export class ImpliedPackets {
         exchange({ record, connection, sender, isNew: known === undefined }, packets);
       }
       // A record of both directions is the whole connection; of one, the other may follow.
-      if (record.closing !== "open") connection.ending = { record, sender };
+      if (record.closing !== "open") connection.ending = endingOf(record, sender);
       if (record.received !== undefined && connection.ending !== undefined) packets.push(...endOf(connection));
       this.#remember(record, connection, out);
     }
@@ -195,7 +202,7 @@ export class ImpliedPackets {
     const isIdle = record.start - known.lastTime > IDLE_SECONDS;
     const isReopened =
       known.ending !== undefined &&
-      record.start > known.ending.record.end &&
+      record.start > known.ending.end &&
       record.opening === "handshake" &&
       record.role === "opener";
     if (!isIdle && !isReopened) return known;
@@ -250,14 +257,18 @@ export class ImpliedPackets {
   }
 }
 
+function endingOf({ line, interfaceId, recorded, end, closing }: ResolvedRecord, sender: Sender): Ending {
+  return { line, ...(interfaceId !== undefined && { interfaceId }), recorded, end, closing, sender };
+}
+
 /** The packets that end a connection, after everything else of it. */
 function endOf(connection: Connection): readonly Packet[] {
   const { ending, conversation, lastTime, lastPacketTime } = connection;
   if (ending === undefined || connection.isOver) return [];
   connection.isOver = true;
-  const { record, sender } = ending;
-  const time = Math.max(record.end, lastTime, lastPacketTime);
-  switch (record.closing) {
+  const { sender, closing } = ending;
+  const time = Math.max(ending.end, lastTime, lastPacketTime);
+  switch (closing) {
     case "closed":
       return conversation.close(sender, time, ROUND_TRIP_SECONDS);
     case "reset-by-source":
@@ -273,7 +284,7 @@ function heldEnd(connection: Connection): readonly ImpliedPacket[] {
   const { ending } = connection;
   if (ending === undefined) return [];
   // The record's bytes went with its packets already.
-  return endOf(connection).map((packet) => ({ packet, record: ending.record, bytes: 0 }));
+  return endOf(connection).map((packet) => ({ packet, record: ending, bytes: 0 }));
 }
 
 interface Exchange {
