@@ -90,6 +90,7 @@ export interface LoadedTables {
  */
 export function loadTables(program: TableProgram, surroundings: Omit<MatchSurroundings, "sets">): LoadedTables {
   const chains = numberChains(program.families);
+  const calls = callsOf(chains);
   const slots = chains.reduce((end, { start, rules }) => Math.max(end, start + rules.length + 1), 0);
   const matches = new MatchTable({ ...surroundings, sets: loadSets(program.sets) });
   const reasons: DropReason[] = [];
@@ -104,10 +105,10 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
     chainOf: new Int32Array(slots),
     chains,
     reasons,
-    stackDepth: jumpDepth(chains),
+    stackDepth: jumpDepth(chains, calls),
   };
   const starts = new Map(chains.map((chain) => [chainKey(chain, chain.name), chain.start]));
-  const last = lastChains(chains);
+  const last = lastChains(chains, calls);
   for (const [index, chain] of chains.entries()) {
     const consequence = last.has(chain) ? "none" : "some";
     tables.chainOf.fill(index, chain.start, chain.start + chain.rules.length + 1);
@@ -157,28 +158,35 @@ function missing(chain: LoadedChain, name: string): never {
   throw new Error(`chain ${chain.name} of table ${chain.table} jumps to ${name}, which is not there`);
 }
 
-/** What a rule may send a packet to, with the room that takes on the stack: a goto takes none. */
-function callees(
-  chain: LoadedChain,
-  byKey: ReadonlyMap<string, LoadedChain>,
-): readonly (readonly [LoadedChain, 0 | 1])[] {
-  return chain.rules.flatMap(({ target }) => {
-    if (target?.kind !== "jump" && target?.kind !== "goto") return [];
-    const callee = byKey.get(chainKey(chain, target.chain)) ?? missing(chain, target.chain);
-    return [[callee, target.kind === "jump" ? 1 : 0] as const];
-  });
+/** By chain: what its rules may send a packet to, with the room that takes on the stack: a goto takes none. */
+type Calls = ReadonlyMap<LoadedChain, readonly (readonly [LoadedChain, 0 | 1])[]>;
+
+const NO_CALLS: readonly (readonly [LoadedChain, 0 | 1])[] = [];
+
+function callsOf(chains: readonly LoadedChain[]): Calls {
+  const byKey = new Map(chains.map((chain) => [chainKey(chain, chain.name), chain]));
+  const calls = new Map<LoadedChain, readonly (readonly [LoadedChain, 0 | 1])[]>();
+  for (const chain of chains) {
+    const own: (readonly [LoadedChain, 0 | 1])[] = [];
+    for (const { target } of chain.rules) {
+      if (target?.kind !== "jump" && target?.kind !== "goto") continue;
+      const callee = byKey.get(chainKey(chain, target.chain)) ?? missing(chain, target.chain);
+      own.push([callee, target.kind === "jump" ? 1 : 0]);
+    }
+    calls.set(chain, own);
+  }
+  return calls;
 }
 
 /**
  * Longest path of jumps from any chain, plus one. Throws when chains call each other in a loop. Depth first with a path
  * of its own instead of recursion: programs read from a node may nest as deep as they like.
  */
-function jumpDepth(chains: readonly LoadedChain[]): number {
-  const byKey = new Map(chains.map((chain) => [chainKey(chain, chain.name), chain]));
+function jumpDepth(chains: readonly LoadedChain[], calls: Calls): number {
   const depths = new Map<LoadedChain, number>();
   const open = new Set<LoadedChain>();
   for (const first of chains) {
-    const path = [{ chain: first, calls: callees(first, byKey), next: 0, depth: 0 }];
+    const path = [{ chain: first, calls: calls.get(first) ?? NO_CALLS, next: 0, depth: 0 }];
     for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
       const call = depths.has(top.chain) ? undefined : top.calls[top.next];
       if (call === undefined) {
@@ -194,7 +202,7 @@ function jumpDepth(chains: readonly LoadedChain[]): number {
         top.depth = Math.max(top.depth, known + room);
         top.next++;
       } else if (open.has(callee)) throw new Error(`chains loop through ${callee.name} of table ${callee.table}`);
-      else path.push({ chain: callee, calls: callees(callee, byKey), next: 0, depth: 0 });
+      else path.push({ chain: callee, calls: calls.get(callee) ?? NO_CALLS, next: 0, depth: 0 });
     }
   }
   return chains.reduce((deepest, chain) => Math.max(deepest, depths.get(chain) ?? 0), 0) + 1;
@@ -205,14 +213,13 @@ function jumpDepth(chains: readonly LoadedChain[]): number {
  * POSTROUTING lead to, where nat is the last table on every way. Not if something there drops (no tool lets one write
  * that) or marks the connection, which its next packet would show.
  */
-function lastChains(chains: readonly LoadedChain[]): ReadonlySet<LoadedChain> {
-  const byKey = new Map(chains.map((chain) => [chainKey(chain, chain.name), chain]));
+function lastChains(chains: readonly LoadedChain[], calls: Calls): ReadonlySet<LoadedChain> {
   const early = new Set<LoadedChain>();
   const open = chains.filter(({ table, name }) => table === "nat" && (name === "PREROUTING" || name === "OUTPUT"));
   for (let chain = open.pop(); chain !== undefined; chain = open.pop()) {
     if (early.has(chain)) continue;
     early.add(chain);
-    for (const [callee] of callees(chain, byKey)) open.push(callee);
+    for (const [callee] of calls.get(chain) ?? NO_CALLS) open.push(callee);
   }
   const last = chains.filter((chain) => chain.table === "nat" && !early.has(chain));
   const matters = ({ policy, rules }: LoadedChain) =>

@@ -19,6 +19,11 @@ export function compileAll(cluster: ResolvedCluster, strategy: Strategy): readon
   return cluster.model.nodes.map(({ name }) => compileNode(cluster, strategy, { node: name }));
 }
 
+/** The same unverified: what is not legal the loader refuses, or it shows in verdicts. */
+export function lowerAll(cluster: ResolvedCluster, strategy: Strategy): readonly Program[] {
+  return cluster.model.nodes.map(({ name }) => strategy.lower(cluster, { node: name }));
+}
+
 /** The programs written as a node's saves and read again. Throws when the importer does not take them. */
 export function throughText(programs: readonly Program[]): readonly Program[] {
   return programs.map((program) => (program.kind === "tables" ? imported(program) : program));

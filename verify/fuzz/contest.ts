@@ -10,7 +10,7 @@ import type { Verdict } from "../../dataplane/verdict.ts";
 import { referenceSide, type Side } from "../exhaustive.ts";
 import { REFERENCE } from "../lane.ts";
 import { meantVerdict } from "../meant.ts";
-import { compileAll, decisionFeatures, FreshPusher, throughText, verdictAt } from "./answers.ts";
+import { compileAll, decisionFeatures, type FreshAnswers, FreshPusher, throughText, verdictAt } from "./answers.ts";
 import { type Disagreement, type FuzzCase, packetsOf } from "./case.ts";
 import { type Coverage, programFeatures } from "./coverage.ts";
 
@@ -70,15 +70,17 @@ export class Trial {
   #side: Side | undefined;
   readonly #said: (Verdict | undefined)[] = [];
   readonly #programs = new Map<Strategy, readonly Program[]>();
+  readonly #compile: typeof compileAll;
 
-  constructor(subject: FuzzCase) {
+  constructor(subject: FuzzCase, compile = compileAll) {
+    this.#compile = compile;
     this.cluster = resolvePolicies(subject.model);
     this.packets = packetsOf(subject);
   }
 
-  /** The programs of all nodes, compiled once for all contests. Throws when one is not legal. */
+  /** The programs of all nodes, compiled once for all contests. Throws when one is not legal and that is looked at. */
   programs(strategy: Strategy): readonly Program[] {
-    const known = this.#programs.get(strategy) ?? compileAll(this.cluster, strategy);
+    const known = this.#programs.get(strategy) ?? this.#compile(this.cluster, strategy);
     this.#programs.set(strategy, known);
     return known;
   }
@@ -119,7 +121,12 @@ export class FreshCourt {
     } catch (error) {
       return thrownBy(named, error);
     }
-    const answers = this.#accused.push(programs, trial.packets);
+    let answers: FreshAnswers;
+    try {
+      answers = this.#accused.push(programs, trial.packets);
+    } catch (error) {
+      return thrownBy(named, error); // the loader refuses them
+    }
     if (coverage !== undefined) {
       for (const program of programs) programFeatures(program, coverage);
       decisionFeatures(answers, programs, coverage);

@@ -3,15 +3,17 @@
  * other one on one port, a strategy against the API text. The corners of addresses, ports, text and engines are
  * the other targets'; this one is for corners of selectors, namespaces and types, of which there are many and cheap ones.
  *
- * What makes it lean: one strategy a cluster, in turn; one node; the walk itself, since learning classes costs more than the few
- * packets of a matrix; the reference asked with the few pods and policies that have a say; no features of programs but
- * of every sixteenth, no packets beside the matrix; the programs' text read again only every `TEXT_STRIDE`-th time.
+ * What makes it lean: a cluster is drawn, resolved and asked of the API text once for all strategies; one node; the walk itself, since learning classes costs more than the few
+ * packets of a matrix; the reference asked with the few pods and policies that have a say; programs of one cluster in sixteen
+ * held against the rules of programs and looked at for features; no packets beside the matrix; the programs' text read
+ * again only every `TEXT_STRIDE`-th time.
  */
 import type { ClusterModel } from "../../compiler/model.ts";
 import { isOnPodNetwork } from "../../compiler/model.ts";
 import type { IpAddress } from "../../dataplane/address.ts";
 import { makePacket, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
 import { evaluate } from "../../reference/evaluate.ts";
+import { compileAll, lowerAll } from "./answers.ts";
 import { type FuzzCase, packetSteps } from "./case.ts";
 import { type ClusterTargetOptions, suspectOf } from "./clusterTarget.ts";
 import { type Contest, FreshCourt, Trial, thrownBy } from "./contest.ts";
@@ -22,7 +24,7 @@ import { mutateCluster } from "./mutate.ts";
 import { type Parts, partsFrom } from "./parts.ts";
 import type { FuzzEvent, FuzzTarget } from "./target.ts";
 
-/** The programs of one run in so many are looked at for features. */
+/** The programs of one cluster in so many are verified, and looked at for features. */
 const LOOK_STRIDE = 16;
 /** and of one in so many also held against their own text. */
 const TEXT_STRIDE = 64;
@@ -42,8 +44,9 @@ export class LabelTarget implements FuzzTarget {
 
   step(): readonly FuzzEvent[] {
     const { random, contests, coverage } = this.#options;
-    const contest = contests[this.#count++ % contests.length];
-    if (contest === undefined) throw new Error("nobody is accused");
+    const [first] = contests;
+    if (first === undefined) throw new Error("nobody is accused");
+    this.#count++;
     const kept = random.oneIn(4) ? undefined : this.corpus.pick(random);
     const drawn =
       kept === undefined
@@ -55,14 +58,17 @@ export class LabelTarget implements FuzzTarget {
     const subject: FuzzCase = { model, steps: packetSteps(packets), fresh: true };
     const looks = this.#count % LOOK_STRIDE === 0;
     const events: FuzzEvent[] = [];
-    const asked: Contest[] = [contest];
-    if (this.#count % TEXT_STRIDE === 0) asked.push({ accused: contest.accused, against: { kind: "import" } });
+    const asked: Contest[] = [...contests];
+    if (this.#count % TEXT_STRIDE === 0) {
+      const accused = new Set(contests.map((contest) => contest.accused));
+      asked.push(...[...accused].map((one) => ({ accused: one, against: { kind: "import" } as const })));
+    }
     let trial: Trial;
     try {
-      trial = new Trial(subject);
+      trial = new Trial(subject, looks ? compileAll : lowerAll);
     } catch (error) {
-      const disagreement = thrownBy({ accused: contest.accused.name, against: "resolve" }, error);
-      return [{ kind: "suspect", suspect: suspectOf(subject, { contest, disagreement, said: [] }) }];
+      const disagreement = thrownBy({ accused: first.accused.name, against: "resolve" }, error);
+      return [{ kind: "suspect", suspect: suspectOf(subject, { contest: first, disagreement, said: [] }) }];
     }
     for (const one of asked) {
       const disagreement = this.#court.hold(one, trial, looks ? coverage : undefined);
