@@ -106,12 +106,15 @@ export class CountedAgain<T, Property> {
  */
 export class SortedAgain<T> {
   readonly #compare: (a: T, b: T) => number;
+  readonly #rank: ((item: T) => number) | undefined;
   #items: readonly T[] = [];
   #sorted: readonly T[] = [];
   #hasEquals = false;
 
-  constructor(compare: (a: T, b: T) => number) {
+  /** `rank`: of two items with other ranks, the one with the lower is the lower. Numbers compare without a look at the items. */
+  constructor(compare: (a: T, b: T) => number, rank?: (item: T) => number) {
     this.#compare = compare;
+    this.#rank = rank;
   }
 
   /** Whether items are equal in order. */
@@ -143,9 +146,17 @@ export class SortedAgain<T> {
   }
 
   #sort(items: readonly T[]): void {
-    const sorted = [...items].sort(this.#compare);
+    const sorted = this.#rank === undefined ? [...items].sort(this.#compare) : this.#ranked(items, this.#rank);
     this.#hasEquals = sorted.some((item, index) => index > 0 && this.#compare(sorted[index - 1] as T, item) === 0);
     this.#sorted = sorted;
+  }
+
+  #ranked(items: readonly T[], rank: (item: T) => number): T[] {
+    const ranks = Float64Array.from(items, rank);
+    const compare = (a: number, b: number) =>
+      (ranks[a] as number) - (ranks[b] as number) || this.#compare(items[a] as T, items[b] as T);
+    const order = Uint32Array.from(items, (_, index) => index).sort(compare);
+    return Array.from(order, (index) => items[index] as T);
   }
 
   /** Undefined when a sort is cheaper, or when items are equal in order and the list has to say which is first. */

@@ -7,65 +7,96 @@
 
 /** SHA-1 of the bytes, or of a text's UTF-8: 20 bytes. */
 export function sha1(data: string | Uint8Array): Uint8Array {
-  return digest(
-    bytesOf(data),
-    Int32Array.of(0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0),
-    sha1Block,
-    20,
-  );
+  return digest(data, SHA1_START, sha1Block, 20);
 }
 
 /** SHA-224 of the bytes, or of a text's UTF-8: 28 bytes. */
 export function sha224(data: string | Uint8Array): Uint8Array {
-  return digest(bytesOf(data), Int32Array.from(SHA224_START), sha256Block, 28);
+  return digest(data, SHA224_START, sha256Block, 28);
 }
 
 /** SHA-256 of the bytes, or of a text's UTF-8: 32 bytes. */
 export function sha256(data: string | Uint8Array): Uint8Array {
-  return digest(bytesOf(data), Int32Array.from(SHA256_START), sha256Block, 32);
+  return digest(data, SHA256_START, sha256Block, 32);
 }
 
 /** RFC 4648 section 6, upper case, without the padding. */
 export function base32(bytes: Uint8Array): string {
-  return encode(bytes, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 5);
+  return encode(bytes, BASE32, 5, 0);
+}
+
+/**
+ * A prefix in ASCII and the first characters of the bytes in base32, as one piece: a text put together from two is kept as
+ * both of them and their sum, and names are kept by the hundred thousand.
+ */
+export function prefixedBase32(prefix: string, bytes: Uint8Array, characters: number): string {
+  const { length } = prefix;
+  for (let at = 0; at < length; at++) CODES[at] = prefix.charCodeAt(at);
+  return encode(bytes.subarray(0, Math.ceil((characters * 5) / 8)), BASE32, 5, length).slice(0, length + characters);
 }
 
 /** RFC 4648 section 5, the alphabet safe in names, without the padding. */
 export function base64Url(bytes: Uint8Array): string {
-  return encode(bytes, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", 6);
+  return encode(bytes, BASE64_URL, 6, 0);
 }
 
 /** Lower case, two digits a byte. */
 export function toHex(bytes: Uint8Array): string {
-  return encode(bytes, "0123456789abcdef", 4);
+  return encode(bytes, HEX, 4, 0);
 }
 
-/** The bytes as a stream of bits, `bitsEach` of them a character; the last character is filled up with zeros. */
-function encode(bytes: Uint8Array, alphabet: string, bitsEach: number): string {
-  let text = "";
+const codesOf = (alphabet: string) => Uint8Array.from(alphabet, (character) => character.charCodeAt(0));
+const BASE32 = codesOf("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
+const BASE64_URL = codesOf("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
+const HEX = codesOf("0123456789abcdef");
+
+/**
+ * The bytes as a stream of bits, `bitsEach` of them a character; the last character is filled up with zeros. The first
+ * `written` characters of the text stand in `CODES` already.
+ */
+function encode(bytes: Uint8Array, alphabet: Uint8Array, bitsEach: number, written: number): string {
+  const length = written + Math.ceil((bytes.length * 8) / bitsEach);
+  const codes = length <= CODES.length ? CODES : new Uint8Array(length);
+  let at = written;
   let pending = 0;
   let pendingBits = 0;
-  for (const byte of bytes) {
-    pending = ((pending << 8) | byte) & 0xffff;
+  for (let index = 0; index < bytes.length; index++) {
+    pending = ((pending << 8) | (bytes[index] ?? 0)) & 0xffff;
     for (pendingBits += 8; pendingBits >= bitsEach; pendingBits -= bitsEach) {
-      text += alphabet[(pending >> (pendingBits - bitsEach)) & ((1 << bitsEach) - 1)];
+      codes[at++] = alphabet[(pending >> (pendingBits - bitsEach)) & ((1 << bitsEach) - 1)] ?? 0;
     }
   }
-  if (pendingBits > 0) text += alphabet[(pending << (bitsEach - pendingBits)) & ((1 << bitsEach) - 1)];
+  if (pendingBits > 0) codes[at++] = alphabet[(pending << (bitsEach - pendingBits)) & ((1 << bitsEach) - 1)] ?? 0;
+  return asciiText(codes.subarray(0, at));
+}
+
+/** As many arguments as a call surely takes. */
+const MOST_ARGUMENTS = 4_096;
+
+function asciiText(codes: Uint8Array): string {
+  let text = "";
+  for (let from = 0; from < codes.length; from += MOST_ARGUMENTS) {
+    text += String.fromCharCode.apply(undefined, codes.subarray(from, from + MOST_ARGUMENTS) as unknown as number[]);
+  }
   return text;
 }
 
-/** A text's UTF-8. Names are short and ASCII, which needs no encoder: their bytes are in one buffer, until the next text. */
-function bytesOf(data: string | Uint8Array): Uint8Array {
-  if (typeof data !== "string") return data;
-  const { length } = data;
-  if (length > SCRATCH.length) return UTF8.encode(data);
+/** Room for the characters of a name. */
+const CODES = new Uint8Array(512);
+
+/**
+ * A text's UTF-8, in a buffer that lasts until the next text. Names are short and ASCII, which needs no encoder; a text
+ * that is not is read again by one.
+ */
+function readAscii(text: string): boolean {
+  const { length } = text;
+  if (length > SCRATCH.length) return false;
   for (let at = 0; at < length; at++) {
-    const code = data.charCodeAt(at);
-    if (code > 0x7f) return UTF8.encode(data);
+    const code = text.charCodeAt(at);
+    if (code > 0x7f) return false;
     SCRATCH[at] = code;
   }
-  return SCRATCH.subarray(0, length);
+  return true;
 }
 
 const SCRATCH = new Uint8Array(512);
@@ -78,8 +109,12 @@ type BlockFunction = (state: Int32Array, schedule: Int32Array) => void;
  * The frame the three functions share (Merkle-Damgård): 64-byte blocks, the last one padded with a one bit, zeros and the
  * message's length in bits; then the first `lengthBytes` bytes of the state.
  */
-function digest(message: Uint8Array, state: Int32Array, mix: BlockFunction, lengthBytes: number): Uint8Array {
-  const { length } = message;
+function digest(data: string | Uint8Array, start: Int32Array, mix: BlockFunction, lengthBytes: number): Uint8Array {
+  const inScratch = typeof data === "string" && readAscii(data);
+  const message = inScratch ? SCRATCH : typeof data === "string" ? UTF8.encode(data) : data;
+  const length = inScratch ? data.length : message.length;
+  const state = STATE;
+  state.set(start);
   const end = (Math.floor((length + 8) / 64) + 1) * 64;
   const schedule = SCHEDULE;
   for (let block = 0; block < end; block += 64) {
@@ -91,7 +126,7 @@ function digest(message: Uint8Array, state: Int32Array, mix: BlockFunction, leng
             ((message[at + 1] ?? 0) << 16) |
             ((message[at + 2] ?? 0) << 8) |
             (message[at + 3] ?? 0)
-          : paddedWord(message, at);
+          : paddedWord(message, length, at);
     }
     if (block + 64 === end) {
       schedule[14] = Math.floor(length / 0x2000_0000);
@@ -106,12 +141,14 @@ function digest(message: Uint8Array, state: Int32Array, mix: BlockFunction, leng
 
 /** The message schedule of the block under way: names are hashed by the thousand, and one array serves them all. */
 const SCHEDULE = new Int32Array(80);
+/** As `SCHEDULE`; of SHA-1's state the first five words. */
+const STATE = new Int32Array(8);
 
 /** Four bytes from `at` on of a message that ends among them or before: a one bit, then zeros. */
-function paddedWord(message: Uint8Array, at: number): number {
+function paddedWord(message: Uint8Array, length: number, at: number): number {
   let word = 0;
   for (let index = at; index < at + 4; index++) {
-    word = (word << 8) | (index === message.length ? 0x80 : (message[index] ?? 0));
+    word = (word << 8) | (index === length ? 0x80 : index < length ? (message[index] ?? 0) : 0);
   }
   return word;
 }
@@ -201,10 +238,31 @@ function addTo(state: Int32Array, index: number, word: number): void {
 }
 
 /** The first 32 bits of the fractional parts of the square roots of the first eight primes (section 5.3.3). */
-const SHA256_START = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+const SHA256_START = Int32Array.of(
+  0x6a09e667,
+  0xbb67ae85,
+  0x3c6ef372,
+  0xa54ff53a,
+  0x510e527f,
+  0x9b05688c,
+  0x1f83d9ab,
+  0x5be0cd19,
+);
 
 /** The second 32 bits for the ninth to sixteenth primes (section 5.3.2). */
-const SHA224_START = [0xc1059ed8, 0x367cd507, 0x3070dd17, 0xf70e5939, 0xffc00b31, 0x68581511, 0x64f98fa7, 0xbefa4fa4];
+const SHA224_START = Int32Array.of(
+  0xc1059ed8,
+  0x367cd507,
+  0x3070dd17,
+  0xf70e5939,
+  0xffc00b31,
+  0x68581511,
+  0x64f98fa7,
+  0xbefa4fa4,
+);
+
+/** Section 5.3.1. */
+const SHA1_START = Int32Array.of(0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0);
 
 /** The first 32 bits of the fractional parts of the cube roots of the first 64 primes (section 4.2.2). */
 const ROUND: Int32Array = Int32Array.from(firstPrimes(64), (prime) => {

@@ -58,8 +58,11 @@ export class PodIndex {
 
   /** The pods that `podSelector` selects in a namespace, or in the namespaces that a selector selects. */
   members(namespaces: string | LabelSelector, podSelector: LabelSelector): readonly Endpoint[] {
-    const podKey = selectorKey(podSelector);
     const isOne = typeof namespaces === "string";
+    const few = isOne ? this.#byNamespace.get(namespaces) : undefined;
+    // Of few pods those selected are found before a key is put together.
+    if (few !== undefined && few.items.length <= FEW_ITEMS) return this.#lists.shared(few.select(podSelector));
+    const podKey = selectorKey(podSelector);
     const key = `${isOne ? `=${namespaces}` : selectorKey(namespaces)}\n${podKey}`; // no key of a selector begins with "="
     let members = this.#members.get(key);
     if (members === undefined) {
@@ -151,6 +154,9 @@ function isEqual<T>(a: readonly T[], b: readonly T[]): boolean {
   return a.length === b.length && a.every((item, index) => item === b[index]);
 }
 
+/** So many are asked one by one in less time than an index of their labels takes; namespaces with few pods are many. */
+const FEW_ITEMS = 16;
+
 /** Things with labels, and who shares a label. */
 class LabelIndex<T extends { readonly labels: Labels }> {
   readonly items: readonly T[];
@@ -164,12 +170,14 @@ class LabelIndex<T extends { readonly labels: Labels }> {
   select(selector: LabelSelector): readonly T[] {
     const candidates = this.candidates(selector);
     const selected = candidates.filter(({ labels }) => matchesSelector(selector, labels));
-    return selected.length === candidates.length ? candidates : selected;
+    // A copy has no room left over, of which a filter's result has a hundred bytes.
+    return selected.length === candidates.length ? candidates : selected.slice();
   }
 
   /** The shortest known list that holds all that the selector selects. */
   candidates(selector: LabelSelector): readonly T[] {
     let shortest = this.items;
+    if (shortest.length <= FEW_ITEMS) return shortest;
     for (const [key, value] of neededLabels(selector)) {
       this.#byLabel ??= byLabel(this.items);
       const sharing = this.#byLabel.get(labelText(key, value)) ?? [];

@@ -23,10 +23,17 @@ export interface SetShape {
   readonly dimensions: number | undefined;
 }
 
+const shapesOf = (family: IPSet["family"]) =>
+  [
+    { family, dimensions: 1 },
+    { family, dimensions: 2 },
+  ] as const;
+const SHAPES = { 4: shapesOf(4), 6: shapesOf(6) } as const;
+
 export function dimensionsBySet(sets: readonly IPSet[]): ReadonlyMap<string, SetShape> {
   const shapes = new Map<string, SetShape>();
   for (const { name, type, family, members } of sets) {
-    if (type !== "list:set") shapes.set(name, { family, dimensions: DIMENSIONS[type] });
+    if (type !== "list:set") shapes.set(name, SHAPES[family][DIMENSIONS[type] - 1] ?? SHAPES[family][0]);
     else {
       const listed = members.map((member) => (member.kind === "set" ? shapes.get(member.set)?.dimensions : undefined));
       shapes.set(name, { family, dimensions: listed.find((dimensions) => dimensions !== undefined) });
@@ -34,6 +41,9 @@ export function dimensionsBySet(sets: readonly IPSet[]): ReadonlyMap<string, Set
   }
   return shapes;
 }
+
+/** So many are looked at again in less time than it takes to remember what was found. */
+const FEW_MEMBERS = 8;
 
 export function verifySets(sets: readonly IPSet[]): readonly string[] {
   const problems: string[] = [];
@@ -45,9 +55,9 @@ export function verifySets(sets: readonly IPSet[]): readonly string[] {
     if (unsafe !== undefined) problems.push(`set name ${JSON.stringify(set.name)} ${unsafe}`);
     if (earlier.has(set.name)) problems.push(`set ${set.name}: created twice`);
     const wishes = `${set.type} ${set.family} ${set.options.comment}`;
-    const known = seen.get(set.members) ?? new Map<string, readonly string[]>();
-    const ofMembers = known.get(wishes) ?? verifyMembers(set);
-    seen.set(set.members, known.set(wishes, ofMembers));
+    const known = set.members.length > FEW_MEMBERS ? (seen.get(set.members) ?? new Map()) : undefined;
+    const ofMembers = known?.get(wishes) ?? verifyMembers(set);
+    if (known !== undefined) seen.set(set.members, known.set(wishes, ofMembers));
     const ofSet = [...verifyOptions(set), ...ofMembers, ...verifyLists(set, earlier)];
     problems.push(...ofSet.map((problem) => `set ${set.name}: ${problem}`));
     earlier.set(set.name, set);

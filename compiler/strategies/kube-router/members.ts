@@ -35,13 +35,18 @@ export class MemberLists {
 
   /** Every address of each pod. */
   all(pods: PodList): readonly IPSetMember[] {
-    return rememberedBy(this.#known.all, pods, () => pods.flatMap((pod) => this.#membersOf(pod)));
+    const [pod] = pods;
+    if (pods.length === 1 && pod !== undefined) return this.#membersOf(pod);
+    return rememberedBy(this.#known.all, pods, () => pods.flatMap((each) => this.#membersOf(each)));
   }
 
   /** The first address of each pod in any of the lists, once: `getIPsFromPods`. */
   firsts(lists: readonly PodList[]): readonly IPSetMember[] {
     const pods = this.#union(lists);
-    return rememberedBy(this.#known.firsts, pods, () => pods.flatMap((pod) => this.#membersOf(pod).slice(0, 1)));
+    const [pod] = pods;
+    const own = pods.length === 1 && pod !== undefined ? this.#membersOf(pod) : undefined;
+    if (own !== undefined && own.length <= 1) return own;
+    return rememberedBy(this.#known.firsts, pods, () => pods.flatMap((each) => this.#membersOf(each).slice(0, 1)));
   }
 
   #membersOf(pod: Endpoint): readonly IPSetMember[] {
@@ -53,6 +58,8 @@ export class MemberLists {
   }
 
   #union(lists: readonly PodList[]): PodList {
+    const [single] = lists;
+    if (lists.length === 1 && single !== undefined) return single;
     const [longest = [], ...others] = [...new Set(lists)].sort((a, b) => b.length - a.length);
     if (others.every((list) => list.length === 0)) return longest;
     const key = lists.map((list) => remembered(this.#numbers, list, () => this.#numbers.size)).join();

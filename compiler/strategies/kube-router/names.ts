@@ -3,7 +3,7 @@
  * separators, as in the original, so that `a/bc` and `ab/c` share a name (pkg/controllers/netpol/policy.go, pod.go).
  */
 import type { Family } from "../../../dataplane/address.ts";
-import { base32, sha256 } from "../../hash.ts";
+import { prefixedBase32, sha256 } from "../../hash.ts";
 import type { Direction } from "../../model.ts";
 import { cutToBytes, withoutControls } from "../../names.ts";
 
@@ -28,21 +28,25 @@ export const LOCAL_PODS_SET = "kube-router-local-pods";
 /** The k8s.io/api/core/v1 names of families, which are hashed. */
 const FAMILY_NAME = { 4: "IPv4", 6: "IPv6" } as const;
 
+function hashedName(prefix: string, text: string): string {
+  return prefixedBase32(prefix, sha256(text), 16);
+}
+
 export function shortHash(text: string): string {
-  return base32(sha256(text)).slice(0, 16);
+  return hashedName("", text);
 }
 
 export function podChainName(pod: Identity, version: string): string {
-  return `KUBE-POD-FW-${shortHash(pod.namespace + pod.name + version)}`;
+  return hashedName("KUBE-POD-FW-", pod.namespace + pod.name + version);
 }
 
 export function policyChainName(policy: Identity, version: string, family: Family): string {
-  return `KUBE-NWPLCY-${shortHash(policy.namespace + policy.name + version + FAMILY_NAME[family])}`;
+  return hashedName("KUBE-NWPLCY-", policy.namespace + policy.name + version + FAMILY_NAME[family]);
 }
 
 /** Sets of the side a packet of `direction` comes from or goes to. */
 function setName(prefix: "SRC" | "DST", text: string, family: Family): string {
-  return inFamily(`KUBE-${prefix}-${shortHash(text)}`, family);
+  return hashedName(inFamily(`KUBE-${prefix}-`, family), text);
 }
 
 export function inFamily(name: string, family: Family): string {

@@ -23,7 +23,7 @@ import { ALLOWED_MARK } from "./marks.ts";
 import { MemberLists } from "./members.ts";
 import { indexNamedPorts, type NamedPort, type NamedPortIndex, resolvePorts } from "./namedPorts.ts";
 import { identityComment, namedPortSetName, peerSetName, policyChainName, targetSetName } from "./names.ts";
-import { bySetName, SetStore } from "./sets.ts";
+import { bySetName, SetStore, setNameRank } from "./sets.ts";
 import { BY_NAME, type Settings } from "./settings.ts";
 
 export interface LoweredPolicies {
@@ -66,7 +66,7 @@ class LatestPolicies {
   #counted: readonly LoweredPolicy[] = [];
   readonly #names = new Map<string, number>();
   #doubled = 0;
-  #sorted = new SortedAgain<IPSet>(bySetName);
+  #sorted = new SortedAgain<IPSet>(bySetName, setNameRank);
 
   lower(cluster: ResolvedCluster, settings: Settings, family: Family): LoweredPolicies {
     const members = new MemberLists(family);
@@ -103,7 +103,7 @@ class LatestPolicies {
     for (const one of gone) this.#count(one, -1);
     for (const one of come) this.#count(one, 1);
     if (this.#doubled > 0) {
-      this.#sorted = new SortedAgain(bySetName);
+      this.#sorted = new SortedAgain(bySetName, setNameRank);
       const store = new SetStore(family);
       for (const { sets } of lowered) for (const set of sets) store.put(set);
       return store.sets.toSorted(bySetName);
@@ -142,10 +142,11 @@ function lowerPolicy({ policy, ...given }: Omit<PolicyScope, "sets" | "direction
   const looks =
     policy.policy.types.includes("egress") &&
     policy.egress.some((rule) => rule.peers.length === 0 && hasNamedPorts(rule));
+  // Copies have no room left over for more: policies are many and have few rules.
   return {
     policy,
-    rules,
-    sets: sets.sets,
+    rules: rules.slice(),
+    sets: sets.sets.slice(),
     neighbours: looks ? podsIn(cluster, policy.policy.namespace) : undefined,
   };
 }
@@ -293,10 +294,13 @@ function entryRules({ policy, direction }: PolicyScope, entry: Entry): readonly 
     }
   }
   return [
-    { matches, target: setMark(ALLOWED_MARK, ALLOWED_MARK), origin: entry.origin },
-    { matches: [...matches, marked(ALLOWED_MARK, ALLOWED_MARK)], target: RETURN, origin: entry.origin },
+    { matches: matches.slice(), target: ALLOW, origin: entry.origin },
+    { matches: matches.concat(ALLOWED), target: RETURN, origin: entry.origin },
   ];
 }
+
+const ALLOW = setMark(ALLOWED_MARK, ALLOWED_MARK);
+const ALLOWED = marked(ALLOWED_MARK, ALLOWED_MARK);
 
 const PROTOCOL_NAMES = { TCP: "tcp", UDP: "udp", SCTP: "sctp" } as const;
 
