@@ -14,11 +14,11 @@ import type { Attachment, Chain, IPSet, Match, Rule, TableProgram, Target } from
 import { sha1, toHex } from "../hash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { isMade, type LowerOptions, type Strategy, type StrategyOption, settingOf, switchOf } from "./strategy.ts";
+import { latestController } from "./weave-net/checkpoint.ts";
 import { EGRESS_MARK, LOG_GROUP, WeaveController } from "./weave-net/controller.ts";
 import { deviations } from "./weave-net/deviations.ts";
 import { CHAIN } from "./weave-net/kernel.ts";
 import { lapses } from "./weave-net/lapses.ts";
-import { runController } from "./weave-net/run.ts";
 import { liveController } from "./weave-net/update.ts";
 
 const BRIDGE = "weave";
@@ -58,7 +58,7 @@ export const weaveNet: Strategy = {
       baseRules: () => chains(new WeaveController()),
     }),
   lower(cluster: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
-    const controller = runController(cluster, settingOf(weaveNet, lowerOptions, "policy-order"));
+    const controller = latestController(cluster, settingOf(weaveNet, lowerOptions, "policy-order"));
     return programOf(controller, { node: lowerOptions.node, attachment: attach(cluster, lowerOptions) });
   },
 };

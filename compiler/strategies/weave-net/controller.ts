@@ -54,6 +54,8 @@ interface NamespaceState {
   readonly rules: Map<string, Shared<RuleSpec>>;
 }
 
+type Pods = readonly Endpoint[];
+
 /** Stands for a namespace among the users of its all-pods set. */
 const ITSELF = "";
 
@@ -178,6 +180,54 @@ export class WeaveController {
 
   deletePod(pod: Endpoint): void {
     if (isSeen(pod)) this.#removePod(pod, "combined sets last");
+  }
+
+  /**
+   * Other pods, as if these had been there from the start: for a controller to which namespaces, pods and policies were
+   * announced, once each, and nothing has happened since. `all`: every pod there is now.
+   */
+  replacePods({ gone, come, all }: { readonly gone: Pods; readonly come: Pods; readonly all: Pods }): void {
+    const changed = [...gone, ...come].filter(hasWeaveAddress);
+    const touched = new Set(changed.map(({ namespace }) => this.#stateOf(namespace)));
+    for (const { pods } of touched) pods.clear();
+    for (const pod of all) {
+      const state = touched.size > 0 && this.#namespaces.get(pod.namespace);
+      if (state && touched.has(state) && hasWeaveAddress(pod)) state.pods.set(pod.key, pod);
+    }
+    for (const state of touched) {
+      const own = changed.filter(({ namespace }) => namespace === state.namespace.name);
+      for (const { spec } of state.podSelectors.values()) {
+        if (own.some((pod) => selects(spec, pod, state))) this.#refill(spec, [state]);
+      }
+      this.#refillDefaults(state, new Set(own));
+    }
+    for (const { spec } of this.#namespacedPodSelectors.values()) {
+      if (changed.some((pod) => selects(spec, pod, this.#stateOf(pod.namespace)))) {
+        this.#refill(spec, this.#namespaces.values());
+      }
+    }
+  }
+
+  #refill(spec: SelectorSpec, states: Iterable<NamespaceState>): void {
+    this.kernel.empty(spec.set);
+    for (const state of states) {
+      if (spec.namespaceSelector !== undefined && !selectsNamespace(spec, state.namespace)) continue;
+      for (const pod of state.pods.values()) if (selects(spec, pod, state)) this.#add(spec.set, pod);
+    }
+  }
+
+  /** Pods are announced before policies: all of them come in, then each target takes its own out. */
+  #refillDefaults(state: NamespaceState, changed: ReadonlySet<Endpoint>): void {
+    for (const direction of DIRECTIONS) {
+      const set = state.defaultAllow[direction];
+      const allowed = this.kernel.usersOf(set);
+      this.kernel.empty(set);
+      for (const pod of state.pods.values()) this.#add(set, pod);
+      for (const pod of state.pods.values()) {
+        const isOut = changed.has(pod) ? isTarget(state, pod, direction) : !allowed.has(pod.key);
+        if (isOut) this.#delete(set, pod);
+      }
+    }
   }
 
   #removePod(pod: Endpoint, order: "combined sets first" | "combined sets last"): void {

@@ -23,6 +23,8 @@ interface SetState {
   readonly members: Map<string, IPSetMember>;
   /** Who has asked for an element; the comment is the first one's. */
   readonly users: Map<string, Set<string>>;
+  /** As it was last shown, unless its members have changed since. */
+  shown: IPSet | undefined;
 }
 
 /** The chains whose rules come and go. */
@@ -54,14 +56,11 @@ export class WeaveKernel {
   }
 
   get sets(): readonly IPSet[] {
-    return [...this.#sets.values()].map(({ name, type, origin, members }) => ({
-      name,
-      type,
-      family: 4,
-      members: [...members.values()],
-      options: optionsOf(type),
-      origin,
-    }));
+    return Array.from(this.#sets.values(), (set) => {
+      const { name, type, origin, members } = set;
+      set.shown ??= { name, type, family: 4, members: [...members.values()], options: optionsOf(type), origin };
+      return set.shown;
+    });
   }
 
   /** As they are now: a program that holds them is not changed by what comes. */
@@ -87,7 +86,7 @@ export class WeaveKernel {
 
   create(name: string, type: IPSet["type"], origin: string): void {
     if (this.#sets.has(name)) throw new IpsetError(`set ${name} exists already`);
-    this.#sets.set(name, { name, type, origin, members: new Map(), users: new Map() });
+    this.#sets.set(name, { name, type, origin, members: new Map(), users: new Map(), shown: undefined });
     const set = { name, type, family: 4, options: optionsOf(type), origin } as const;
     const size = type === "list:set" ? ["size", String(LIST_SIZE)] : [];
     this.#tell(["create", name, type, ...size, "comment"], { verb: "create", set });
@@ -97,15 +96,16 @@ export class WeaveKernel {
     const comment = member.comment === undefined ? [] : ["comment", member.comment];
     const args = ["add", set, elementText(member), ...comment];
     const command = { verb: "add", set, member } as const;
-    const { members, users } = this.#sets.get(set) ?? this.#refused(args, command);
+    const state = this.#sets.get(set) ?? this.#refused(args, command);
     const key = keyOf(member);
-    const known = users.get(key);
+    const known = state.users.get(key);
     if (known !== undefined) {
       known.add(user);
       return;
     }
-    users.set(key, new Set([user]));
-    members.set(key, member);
+    state.users.set(key, new Set([user]));
+    state.members.set(key, member);
+    state.shown = undefined;
     this.#tell(args, command);
   }
 
@@ -113,13 +113,27 @@ export class WeaveKernel {
   delete(set: string, member: IPSetMember, user: string): void {
     const args = ["del", set, elementText(member)];
     const command = { verb: "del", set, member } as const;
-    const { members, users } = this.#sets.get(set) ?? this.#refused(args, command);
+    const state = this.#sets.get(set) ?? this.#refused(args, command);
     const key = keyOf(member);
-    const known = users.get(key);
+    const known = state.users.get(key);
     if (known?.delete(user) !== true || known.size > 0) return;
-    users.delete(key);
-    members.delete(key);
+    state.users.delete(key);
+    state.members.delete(key);
+    state.shown = undefined;
     this.#tell(args, command);
+  }
+
+  /** Everybody who has asked for an element. */
+  usersOf(set: string): ReadonlySet<string> {
+    return new Set([...this.#setNamed(set).users.values()].flatMap((users) => [...users]));
+  }
+
+  /** Takes all out, without a command: nobody watches. */
+  empty(set: string): void {
+    const state = this.#setNamed(set);
+    state.members.clear();
+    state.users.clear();
+    state.shown = undefined;
   }
 
   /** A set that a rule still uses stays: the command is run once more, then the error stands. */

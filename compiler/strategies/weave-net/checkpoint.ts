@@ -1,0 +1,43 @@
+/**
+ * The state that weave-npc has announced a cluster into, kept from one state of the cluster to the next. What is done for a
+ * policy does not depend on pods, only what is in the sets does: where no more than pods came, went or changed, the sets
+ * that select one of them are filled again, and everything else stays as it was played.
+ */
+import { listChange, rememberedBy, sameItems } from "../../again.ts";
+import type { Endpoint } from "../../model.ts";
+import type { ResolvedCluster } from "../../resolve.ts";
+import type { WeaveController } from "./controller.ts";
+import { runController } from "./run.ts";
+
+/** The controller of the cluster. It turns into that of another state when it is next asked for one. */
+export function latestController(cluster: ResolvedCluster, policyOrder: string): WeaveController {
+  const known = rememberedBy(LATEST, cluster.lineage, () => new Map<string, Checkpoint>());
+  const before = known.get(policyOrder);
+  const controller =
+    before !== undefined && followsByPods(before, cluster) ? before.controller : runController(cluster, policyOrder);
+  known.set(policyOrder, { cluster, controller });
+  return controller;
+}
+
+const LATEST = new WeakMap<WeakKey, Map<string, Checkpoint>>();
+
+interface Checkpoint {
+  readonly cluster: ResolvedCluster;
+  readonly controller: WeaveController;
+}
+
+/** Brings the controller to the cluster, when nothing but pods differs. */
+function followsByPods({ cluster: before, controller }: Checkpoint, after: ResolvedCluster): boolean {
+  if (!sameItems(before.model.namespaces, after.model.namespaces)) return false;
+  if (!sameItems(before.model.policies, after.model.policies)) return false;
+  const { gone, come } = listChange(before.pods, after.pods);
+  if (!sameItems(without(before.pods, gone), without(after.pods, come))) return false; // another order
+  controller.replacePods({ gone, come, all: after.pods });
+  return true;
+}
+
+function without(pods: readonly Endpoint[], some: readonly Endpoint[]): readonly Endpoint[] {
+  if (some.length === 0) return pods;
+  const left = new Set(some);
+  return pods.filter((pod) => !left.has(pod));
+}
