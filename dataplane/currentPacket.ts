@@ -16,6 +16,9 @@ export class CurrentPacket {
   destination1 = 0;
   destination2 = 0;
   destination3 = 0;
+  /** The words that heads of rules test (tables/load.ts): the IPv4 address, or the last word of the IPv6 one. */
+  headSource = 0;
+  headDestination = 0;
   sourcePort = 0;
   destinationPort = 0;
   tcpFlags = 0;
@@ -55,6 +58,8 @@ export class CurrentPacket {
     this.destination1 = batch.destination1[row] ?? 0;
     this.destination2 = batch.destination2[row] ?? 0;
     this.destination3 = batch.destination3[row] ?? 0;
+    this.headSource = this.family === 4 ? this.source0 : this.source3;
+    this.headDestination = this.family === 4 ? this.destination0 : this.destination3;
     this.sourcePort = batch.sourcePort[row] ?? 0;
     this.destinationPort = batch.destinationPort[row] ?? 0;
     this.tcpFlags = batch.tcpFlags[row] ?? 0;

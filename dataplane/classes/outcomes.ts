@@ -32,7 +32,9 @@ export class Outcomes {
   /** All records; valid until the next `add`. */
   words = new Int32Array(64 * OUTCOME_WORDS);
   #size = 0;
-  readonly #numbers = new Map<string, number>();
+  /** Numbers and 1 by hash of the outcome, 0: free; at most half are taken. */
+  #places = new Int32Array(128);
+  readonly #under = new Int32Array(OUTCOME_WORDS);
   readonly #limits: (readonly number[])[] = [];
   readonly #limitNumbers = new Map<string, number>();
 
@@ -42,27 +44,28 @@ export class Outcomes {
 
   /** What a walk wrote about a row; its number, which is new if the outcome is. */
   add(results: ResultBatch, row: number, walked: WalkedLimits): number {
-    const outcome = [
-      (results.verdict[row] ?? 0) | ((results.ctState[row] ?? 0) << 8),
-      results.decision[row] ?? 0,
-      results.rules[row] ?? 0,
-      results.chains[row] ?? 0,
-      results.setLookups[row] ?? 0,
-      walked.connmark,
-      this.#listOf(walked.limits),
-      walked.limits.every((record) => walked.idleLimits.has(record)) ? 0 : 1,
-    ];
-    const name = outcome.join();
-    const known = this.#numbers.get(name);
-    if (known !== undefined) return known;
+    const outcome = this.#under;
+    const { limits } = walked;
+    outcome[OUTCOME.verdictAndState] = (results.verdict[row] ?? 0) | ((results.ctState[row] ?? 0) << 8);
+    outcome[OUTCOME.decision] = results.decision[row] ?? 0;
+    outcome[OUTCOME.rules] = results.rules[row] ?? 0;
+    outcome[OUTCOME.chains] = results.chains[row] ?? 0;
+    outcome[OUTCOME.setLookups] = results.setLookups[row] ?? 0;
+    outcome[OUTCOME.connmark] = walked.connmark;
+    outcome[OUTCOME.limits] = this.#listOf(limits);
+    outcome[OUTCOME.walks] = limits.length === 0 || limits.every((record) => walked.idleLimits.has(record)) ? 0 : 1;
+    const place = this.#placeOf(outcome, 0);
+    const known = this.#places[place] ?? 0;
+    if (known !== 0) return known - 1;
     const number = this.#size++;
-    this.#numbers.set(name, number);
+    this.#places[place] = number + 1;
     if (this.#size * OUTCOME_WORDS > this.words.length) {
       const words = new Int32Array(this.words.length * 2);
       words.set(this.words);
       this.words = words;
     }
     this.words.set(outcome, number * OUTCOME_WORDS);
+    if (this.#size * 2 > this.#places.length) this.#grow();
     return number;
   }
 
@@ -74,9 +77,31 @@ export class Outcomes {
   clear(): void {
     this.words = new Int32Array(64 * OUTCOME_WORDS);
     this.#size = 0;
-    this.#numbers.clear();
+    this.#places = new Int32Array(128);
     this.#limits.length = 0;
     this.#limitNumbers.clear();
+  }
+
+  /** Where an outcome's number is, or the free place where it would go. */
+  #placeOf(outcome: Int32Array, from: number): number {
+    const { words } = this;
+    const places = this.#places;
+    const mask = places.length - 1;
+    for (let place = hashOf(outcome, from) & mask; ; place = (place + 1) & mask) {
+      const stored = places[place] ?? 0;
+      if (stored === 0) return place;
+      const at = (stored - 1) * OUTCOME_WORDS;
+      let word = 0;
+      while (word < OUTCOME_WORDS && words[at + word] === outcome[from + word]) word++;
+      if (word === OUTCOME_WORDS) return place;
+    }
+  }
+
+  #grow(): void {
+    this.#places = new Int32Array(this.#places.length * 2);
+    for (let number = 0; number < this.#size; number++) {
+      this.#places[this.#placeOf(this.words, number * OUTCOME_WORDS)] = number + 1;
+    }
   }
 
   #listOf(limits: readonly number[]): number {
@@ -86,4 +111,13 @@ export class Outcomes {
     this.#limitNumbers.set(name, known);
     return known;
   }
+}
+
+function hashOf(words: Int32Array, from: number): number {
+  let hash = 0;
+  for (let word = from; word < from + OUTCOME_WORDS; word++) {
+    hash = Math.imul(hash ^ (words[word] ?? 0), 0x9e3779b1);
+    hash ^= hash >>> 15;
+  }
+  return hash;
 }

@@ -1,5 +1,9 @@
 /** From a packet to the next rule of a long chain whose head holds for it, without looking at those between. */
 import { AddressTable } from "../addressTable.ts";
+import type { CurrentPacket } from "../currentPacket.ts";
+import type { DeviceTable } from "../devices.ts";
+import type { Rule } from "../program.ts";
+import { DeviceLists } from "./deviceLists.ts";
 import type { LoadedChain } from "./load.ts";
 
 /** Words of a record in `LoadedTables.heads`, and where its fields begin. */
@@ -7,15 +11,20 @@ export const HEAD_WORDS = 8;
 export const HEAD = { source: 0, destination: 2, protocol: 4, matchStart: 6, matchEnd: 7 } as const;
 
 /** Rules from which a chain is indexed. Shorter ones are as quickly gone through. */
-const LONG_CHAIN = 32;
+const LONG_CHAIN = 12;
 
 const WHOLE_WORD = -1;
 
+/** What of a packet the index goes by. */
+export type HeadPacket = Pick<CurrentPacket, "headSource" | "headDestination" | "protocol" | "inDevice" | "outDevice">;
+
 /**
- * Long chains dispatch: each rule names one address, and all but a few fail there. So such a rule stands in the list of its
- * source or, if it names none, of its destination; the rest are plain. The next rule whose head holds is the
- * first that holds of the packet's two lists and of the plain ones. Which rule that is, and how many a packet visits until
- * then, is what going through them would say.
+ * Long chains dispatch: each rule names one address or one interface, and all but a few fail there. So such a rule stands
+ * in one list: that of its source, else of its destination, else of the devices that its interface match holds for
+ * (deviceLists.ts); the rest are plain. The next rule that may hold is the first whose head holds of the packet's lists
+ * and of the plain ones. What stands in another list fails among the header matches, which are tested before all others, so
+ * to leave it out changes nothing but the time: which rule is next, and how many a packet visits until then, is what going
+ * through them would say.
  */
 export class HeadIndex {
   readonly #heads: Int32Array;
@@ -33,9 +42,17 @@ export class HeadIndex {
   #destinationFrom = 0;
   #destinationTo = 0;
 
-  constructor(heads: Int32Array, chains: readonly Pick<LoadedChain, "start" | "rules">[]) {
+  /** By slot: 1 when it stands in lists of devices. */
+  readonly byDevice: Uint8Array;
+  readonly #in: DeviceLists;
+  readonly #out: DeviceLists;
+
+  constructor(heads: Int32Array, chains: readonly Pick<LoadedChain, "start" | "rules">[], devices: DeviceTable) {
     this.#heads = heads;
+    this.#in = new DeviceLists(devices);
+    this.#out = new DeviceLists(devices);
     const slots = heads.length / HEAD_WORDS;
+    this.byDevice = new Uint8Array(slots);
     const lists = { source: new Map<number, number[]>(), destination: new Map<number, number[]>() };
     this.#nextPlain = Int32Array.from({ length: slots }, (_, slot) => slot);
     for (const { start, rules } of chains) {
@@ -44,14 +61,13 @@ export class HeadIndex {
       for (let slot = plain - 1; slot >= start; slot--) {
         const at = slot * HEAD_WORDS;
         const side = [HEAD.source, HEAD.destination].find((field) => heads[at + field] === WHOLE_WORD);
-        if (side === undefined) plain = slot;
-        else {
+        if (side !== undefined) {
           const list = side === HEAD.source ? lists.source : lists.destination;
           const word = heads[at + side + 1] ?? 0;
           const known = list.get(word);
           if (known === undefined) list.set(word, [slot]);
           else known.push(slot);
-        }
+        } else if (!this.#entersByDevice(rules[slot - start], slot)) plain = slot;
         this.#nextPlain[slot] = plain;
       }
     }
@@ -74,57 +90,77 @@ export class HeadIndex {
     this.#isKnown = false;
   }
 
-  /** The first slot from `slot` on whose head holds. The addresses of one packet are the same each time. */
-  next(slot: number, source: number, destination: number, protocol: number): number {
-    if (!this.#isKnown) this.#find(source, destination);
+  /** Whether the rule tests an interface, and so stands in lists of devices. */
+  #entersByDevice(rule: Rule | undefined, slot: number): boolean {
+    for (const match of rule?.matches ?? []) {
+      if (match.kind !== "interface" || match.negate) continue;
+      (match.side === "in" ? this.#in : this.#out).add(match.name, slot);
+      this.byDevice[slot] = 1;
+      return true;
+    }
+    return false;
+  }
+
+  /** The first slot from `slot` on that may hold. The addresses of one packet are the same each time, its devices are not. */
+  next(slot: number, packet: HeadPacket): number {
+    if (!this.#isKnown) this.#find(packet);
     const heads = this.#heads;
     const nextPlain = this.#nextPlain;
     let first = nextPlain[slot] ?? 0;
-    while (!holds(heads, first, source, destination, protocol)) first = nextPlain[first + 1] ?? 0;
-    const slots = this.#slots;
-    for (let at = this.#from(slot, this.#sourceFrom, this.#sourceTo); at < this.#sourceTo; at++) {
-      const found = slots[at] ?? 0;
-      if (found >= first) break;
-      if (holds(heads, found, source, destination, protocol)) first = found;
+    while (!holds(heads, first, packet)) first = nextPlain[first + 1] ?? 0;
+    if (first === slot) return slot;
+    first = this.#before(first, slot, this.#slots, this.#sourceFrom, this.#sourceTo, packet);
+    first = this.#before(first, slot, this.#slots, this.#destinationFrom, this.#destinationTo, packet);
+    if (!this.#in.isEmpty) {
+      const list = this.#in.slotsOf(packet.inDevice);
+      first = this.#before(first, slot, list, 0, list.length, packet);
     }
-    for (let at = this.#from(slot, this.#destinationFrom, this.#destinationTo); at < this.#destinationTo; at++) {
-      const found = slots[at] ?? 0;
-      if (found >= first) break;
-      if (holds(heads, found, source, destination, protocol)) first = found;
+    if (!this.#out.isEmpty) {
+      const list = this.#out.slotsOf(packet.outDevice);
+      first = this.#before(first, slot, list, 0, list.length, packet);
     }
     return first;
   }
 
-  #find(source: number, destination: number): void {
+  /** The first slot of a stretch of a list, from `slot` on and before `first`, whose head holds; else `first`. */
+  #before(first: number, slot: number, slots: Int32Array, from: number, to: number, packet: HeadPacket): number {
+    for (let at = placeFrom(slot, slots, from, to); at < to; at++) {
+      const found = slots[at] ?? 0;
+      if (found >= first) break;
+      if (holds(this.#heads, found, packet)) return found;
+    }
+    return first;
+  }
+
+  #find({ headSource, headDestination }: HeadPacket): void {
     this.#isKnown = true;
-    const ofSource = this.#bySource.find4(source, 0);
-    const ofDestination = this.#byDestination.find4(destination, 0);
+    const ofSource = this.#bySource.find4(headSource, 0);
+    const ofDestination = this.#byDestination.find4(headDestination, 0);
     this.#sourceFrom = ofSource < 0 ? 0 : (this.#starts[ofSource] ?? 0);
     this.#sourceTo = ofSource < 0 ? 0 : (this.#starts[ofSource + 1] ?? 0);
     this.#destinationFrom = ofDestination < 0 ? 0 : (this.#starts[ofDestination] ?? 0);
     this.#destinationTo = ofDestination < 0 ? 0 : (this.#starts[ofDestination + 1] ?? 0);
   }
-
-  /** The place of the first slot not below `slot` in a list. A list may be as long as a chain, so it is halved. */
-  #from(slot: number, from: number, to: number): number {
-    const slots = this.#slots;
-    let low = from;
-    let high = to;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((slots[middle] ?? 0) < slot) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
 }
 
-/** Whether a head holds for a packet: `source` and `destination` are the words that heads have (load.ts). */
-export function holds(heads: Int32Array, slot: number, source: number, destination: number, protocol: number): boolean {
+/** The place of the first slot not below `slot` in a stretch of a list, which may be as long as a chain: it is halved. */
+function placeFrom(slot: number, slots: Int32Array, from: number, to: number): number {
+  let low = from;
+  let high = to;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((slots[middle] ?? 0) < slot) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Whether a head holds for a packet. */
+export function holds(heads: Int32Array, slot: number, packet: HeadPacket): boolean {
   const at = slot * HEAD_WORDS;
   return (
-    (source & (heads[at] ?? 0)) === heads[at + 1] &&
-    (destination & (heads[at + 2] ?? 0)) === heads[at + 3] &&
-    (protocol & (heads[at + 4] ?? 0)) === heads[at + 5]
+    (packet.headSource & (heads[at] ?? 0)) === heads[at + 1] &&
+    (packet.headDestination & (heads[at + 2] ?? 0)) === heads[at + 3] &&
+    (packet.protocol & (heads[at + 4] ?? 0)) === heads[at + 5]
   );
 }

@@ -128,7 +128,7 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
       chain.policy === undefined ? ACTION.chainEnd : chain.policy === "drop" ? ACTION.policyDrop : ACTION.policyAccept;
     reasons.push("chain-policy");
   }
-  return { ...tables, headIndex: new HeadIndex(tables.heads, chains) };
+  return { ...tables, headIndex: new HeadIndex(tables.heads, chains, surroundings.devices) };
 }
 
 /** The first slot of a built-in chain; undefined when the program has no such chain. */

@@ -498,17 +498,14 @@ export class TableWalker {
 }
 
 /**
- * The first slot from `slot` on whose head holds for the packet. Every chain has one: its end tests nothing. Most packets
- * find it among the next few; those that do not are in a chain that dispatches, which is asked for it.
+ * The first slot from `slot` on that may hold for the packet: its head does. Every chain has one: its end tests nothing. Most
+ * packets find it among the next few; those that do not are in a chain that dispatches, which is asked for it.
  */
 function nextHeadMatch(heads: Int32Array, slot: number, packet: CurrentPacket, index: HeadIndex): number {
-  const { protocol } = packet;
-  const source = packet.family === 4 ? packet.source0 : packet.source3;
-  const destination = packet.family === 4 ? packet.destination0 : packet.destination3;
   for (let near = slot; near < slot + RULES_TRIED; near++) {
-    if (holds(heads, near, source, destination, protocol)) return near;
+    if (holds(heads, near, packet)) return index.byDevice[near] === 1 ? index.next(near, packet) : near;
   }
-  return index.next(slot + RULES_TRIED, source, destination, protocol);
+  return index.next(slot + RULES_TRIED, packet);
 }
 
 function waysOf(tables: LoadedTables, family: Family): readonly Way[] {
