@@ -1,9 +1,6 @@
 /**
- * Whether the fuzzer would notice. Planting every bug takes some minutes and is done by
- *
- *     PLANT_ALL=1 npx vitest run test/mutants/fuzz.test.ts
- *
- * which writes the tables of docs/verification.md; what it does not find is the kernel judge's (kernelNotes.ts). Every run plants the historic bugs.
+ * Whether the fuzzer would notice. `npm run docs:mutants` plants every bug and writes the tables of docs/verification.md; what
+ * the fuzzer does not find is the kernel judge's (kernelNotes.ts). Every run plants the historic bugs.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -22,8 +19,7 @@ const FILE = join(import.meta.dirname, "..", "..", "docs", "verification.md");
 /** Bugs in what one strategy is told or emits, and mistakes in our source. */
 type Part = "emitted" | "source";
 
-const begin = (part: Part) =>
-  `<!-- fuzzed bugs, ${part}: written by PLANT_ALL=1 npx vitest run test/mutants/fuzz.test.ts -->\n\n`;
+const begin = (part: Part) => `<!-- fuzzed bugs, ${part}: written by npm run docs:mutants -->\n\n`;
 const END = "\n\n<!-- end of fuzzed bugs -->";
 
 /** Clusters for one bug: a second or two of one core. */

@@ -1,7 +1,6 @@
 /**
- * What the kernel judge needed for each mistake, handed from its own test to the table of docs/verification.md:
- *
- *     PLANT_ALL=1 CHAINWALK_KERNEL_PACKETS=1 npx vitest run test/mutants/kernel.test.ts
+ * What the kernel judge needed for each mistake, handed from its own test to the tables of docs/verification.md, which
+ * `npm run docs:mutants` runs one after the other.
  */
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
