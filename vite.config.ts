@@ -4,28 +4,14 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { brotliCompressSync, constants } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
+import { OF_FILES, policyOfOneFile, policyText } from "./web/policy.ts";
 
 // Tests build into folders of their own, so that two of them may build at once.
 const OUT = process.env.CHAINWALK_PAGE_FOLDER ?? join(import.meta.dirname, "dist", "page");
 
 const hashOf = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 
-function policy(rules: Readonly<Record<string, string>>): string {
-  return Object.entries(rules)
-    .map(([name, value]) => `${name} ${value}`)
-    .join("; ");
-}
-
-const COMMON = { "default-src": "'none'", "img-src": "'self' data:", "base-uri": "'none'", "form-action": "'none'" };
-
-/** For whoever serves the files without headers of their own; `chainwalk serve` says the same in a header. */
-const STATIC = policy({
-  ...COMMON,
-  "script-src": "'self'",
-  "worker-src": "'self'",
-  "style-src": "'self'",
-  "connect-src": "'self'",
-});
+const STATIC = policyText(OF_FILES);
 
 /** Puts script, worker and style into one file, which then names them by their hashes. */
 function singleFile(): Plugin {
@@ -52,13 +38,7 @@ function singleFile(): Plugin {
           (name) => `<script type="text/plain" id="${name}">${script(read(new RegExp(`^${name}-.*\\.js$`)))}</script>`,
         )
         .join("");
-      const rules = policy({
-        ...COMMON,
-        "script-src": `${hashOf(main)} blob:`,
-        "worker-src": "blob:",
-        "style-src": hashOf(style),
-        "connect-src": "'none'",
-      });
+      const rules = policyText(policyOfOneFile(hashOf(main), hashOf(style)));
       const html = readFileSync(join(OUT, "index.html"), "utf8")
         .replace(STATIC, rules)
         .replace(/<script type="module"[^>]*><\/script>/, "")

@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { type BrotliOptions, brotliCompress, constants, gzip } from "node:zlib";
 import type { ManifestFile } from "../compiler/manifest/parse.ts";
+import { OF_SERVER, policyText } from "../web/policy.ts";
 
 const brotli = promisify<Buffer, BrotliOptions, Buffer>(brotliCompress);
 
@@ -22,17 +23,7 @@ const CODINGS = [
 const HOST = "127.0.0.1";
 
 const HEADERS = {
-  "Content-Security-Policy": [
-    "default-src 'none'",
-    "script-src 'self'",
-    "worker-src 'self'",
-    "style-src 'self'",
-    "connect-src 'self'",
-    "img-src 'self' data:",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-  ].join("; "),
+  "Content-Security-Policy": policyText(OF_SERVER),
   "X-Content-Type-Options": "nosniff",
   "Referrer-Policy": "no-referrer",
   "Cross-Origin-Resource-Policy": "same-origin",

@@ -2,7 +2,7 @@
 
 import type { NodeSaves } from "../compiler/import/importProgram.ts";
 import type { ManifestFile } from "../compiler/manifest/parse.ts";
-import type { ReplaySetup, SideSetup } from "../replay/setup.ts";
+import { clustersOfChange, type ReplaySetup, type SideSetup } from "../replay/setup.ts";
 import type { ImportFlags, InputFlags, StrategyFlags } from "./flags.ts";
 import { asksForImport, readSaves } from "./imported.ts";
 import { readManifests } from "./input.ts";
@@ -56,17 +56,14 @@ export async function readSetup(flags: SetupFlags, io: Io): Promise<ReplaySetup>
     throw new UsageError("the reference is the API text and has no program; choose a solution for the saves");
   }
   if (comparison !== "change") return { clusters: [{ files }], sides: sides(0), main: 0 };
-  const over = async (folder: string | undefined): Promise<{ readonly over?: readonly ManifestFile[] }> =>
-    folder === undefined ? {} : { over: await readManifests(io, [folder]) };
-  const prune = flags.prune === true;
+  const over = async (folder: string | undefined): Promise<readonly ManifestFile[] | undefined> =>
+    folder === undefined ? undefined : readManifests(io, [folder]);
+  const [before, after] = [await over(flags.before), await over(flags.after)];
   const [side] = sides(0);
   if (side === undefined) throw new UsageError("name a strategy with -s");
   const { saves: _saves, ...compiled } = side;
   return {
-    clusters: [
-      { files, ...(await over(flags.before)), prune },
-      { files, ...(await over(flags.after)), prune },
-    ],
+    clusters: clustersOfChange({ files, before, after, prune: flags.prune === true }),
     sides: [
       { ...side, name: "before", cluster: 0 },
       // What a real node holds is what stands before the change; after it is what the same node would hold.

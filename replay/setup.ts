@@ -69,6 +69,22 @@ export interface SetupProblems {
   readonly notes: readonly string[];
 }
 
+export interface Change {
+  readonly files: readonly ManifestFile[];
+  /** Undefined: `files` alone. */
+  readonly before: readonly ManifestFile[] | undefined;
+  readonly after: readonly ManifestFile[] | undefined;
+  readonly prune: boolean;
+}
+
+/** The two states of the cluster that a change stands between: sides refer to the first as 0, to the second as 1. */
+export function clustersOfChange({ files, before, after, prune }: Change): readonly [ClusterSetup, ClusterSetup] {
+  return [
+    { files, ...(before && { over: before }), prune },
+    { files, ...(after && { over: after }), prune },
+  ];
+}
+
 /** The sides, or undefined when some issue is an error. Throws only on a broken invariant. */
 export function loadSetup(
   setup: ReplaySetup,

@@ -1,4 +1,5 @@
 /** The cluster as a picture: nodes, namespaces, pods, outside; click or drag from one to another makes a packet. */
+import { useComputed } from "@preact/signals";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ClusterPicture, NodePicture, PodPicture } from "./messages.ts";
 import { draft, sendDraft } from "./packet.ts";
@@ -107,17 +108,23 @@ interface EndProps {
 
 /** Something that can send and receive. */
 function End({ name, label, pod }: EndProps) {
-  const isSource = walk.value?.source === name;
-  const isDestination = walk.value?.destination === name;
+  // Of a thousand ends a packet changes two: the others are not drawn again.
+  const role = useComputed(() =>
+    [
+      walk.value?.source === name ? " source" : "",
+      walk.value?.destination === name ? " destination" : "",
+      armed.value === name ? " armed" : "",
+    ].join(""),
+  ).value;
   const isolated = [pod?.ingress.length ? "in" : "", pod?.egress.length ? "out" : ""].join(" ");
   return (
     <button
       type="button"
-      class={`end ${isolated}${isSource ? " source" : ""}${isDestination ? " destination" : ""}${armed.value === name ? " armed" : ""}${pod?.apart === undefined ? "" : " apart"}`}
+      class={`end ${isolated}${role}${pod?.apart === undefined ? "" : " apart"}`}
       data-end={name}
       title={titleOf(name, pod)}
       aria-label={titleOf(name, pod)}
-      aria-pressed={armed.value === name}
+      aria-pressed={role.includes("armed")}
       onClick={() => choose(name)}
       onKeyDown={(event) => {
         if (event.key === "Escape") armed.value = undefined;

@@ -1,59 +1,84 @@
-/** A recording through the rules: what would have become of its flows. */
-import { useSignal } from "@preact/signals";
+/** A recording through the rules: what would have become of its flows, and what a change of the policies would change. */
+import { type Signal, useSignal } from "@preact/signals";
 import { Report } from "./CompareView.tsx";
-import { askReport, generation, loaded, strategy } from "./state.ts";
+import type { ManifestFile } from "./messages.ts";
+import { askReport, generation, loaded, report, strategy } from "./state.ts";
 import { useReport } from "./useReport.ts";
 import { Waiting } from "./Waiting.tsx";
 
+type Manifests = readonly ManifestFile[] | undefined;
+
 export function ReplayView() {
   const second = useSignal("");
-  const name = useSignal("");
-  const bytes = useSignal<Uint8Array<ArrayBuffer> | undefined>(undefined);
+  const recording = useSignal<File | undefined>(undefined);
+  const before = useSignal<Manifests>(undefined);
+  const after = useSignal<Manifests>(undefined);
+  const prune = useSignal(false);
   const first = strategy.value;
-  const strategies = second.value === "" || second.value === first ? [first] : [first, second.value];
-  const recording = bytes.value;
+  const isChange = before.value !== undefined || after.value !== undefined;
+  const strategies = isChange || second.value === "" || second.value === first ? [first] : [first, second.value];
+  const file = recording.value;
+  const change = isChange ? { before: before.value, after: after.value, prune: prune.value } : undefined;
   const { result, isRunning } = useReport(
-    recording && (() => askReport("replay", { strategies, name: name.value, bytes: recording })),
-    [generation.value, strategies.join(" "), recording],
+    file &&
+      (async () =>
+        askReport("replay", { strategies, change, name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) })),
+    [generation.value, strategies.join(" "), file, before.value, after.value, prune.value],
   );
   return (
     <section class="pane report" aria-labelledby="replay-title">
       <header class="pane-head">
         <h2 id="replay-title">Replay</h2>
-        <label class="button">
-          {name.value === "" ? "Open a capture or flow log…" : name.value}
+        <label class="button primary">
+          {file === undefined ? "Open a capture or flow log…" : file.name}
           <input
+            id="recording"
             type="file"
             class="visually-hidden"
-            onChange={async ({ currentTarget }) => {
-              const file = currentTarget.files?.[0];
-              if (file === undefined) return;
-              name.value = file.name;
-              bytes.value = new Uint8Array(await file.arrayBuffer());
+            onChange={({ currentTarget }) => {
+              recording.value = currentTarget.files?.[0] ?? recording.value;
             }}
           />
         </label>
-        <label class="inline">
-          <span class="label">beside {strategy.value}</span>
-          <select
-            value={second.value}
-            onChange={({ currentTarget }) => {
-              second.value = currentTarget.value;
-            }}
-          >
-            <option value="">nothing</option>
-            {(loaded.value?.strategies ?? [])
-              .filter((each) => each.name !== strategy.value)
-              .map((each) => (
-                <option key={each.name}>{each.name}</option>
-              ))}
-          </select>
-        </label>
+        <Over id="before" label="Before…" files={before} />
+        <Over id="after" label="After…" files={after} />
+        {isChange && (
+          <label class="inline">
+            <input
+              id="prune"
+              type="checkbox"
+              checked={prune.value}
+              onChange={({ currentTarget }) => {
+                prune.value = currentTarget.checked;
+              }}
+            />{" "}
+            policies that they lack go
+          </label>
+        )}
+        {!isChange && (
+          <label class="inline">
+            <span class="label">beside {first}</span>
+            <select
+              value={second.value}
+              onChange={({ currentTarget }) => {
+                second.value = currentTarget.value;
+              }}
+            >
+              <option value="">nothing</option>
+              {(loaded.value?.strategies ?? [])
+                .filter((each) => each.name !== first)
+                .map((each) => (
+                  <option key={each.name}>{each.name}</option>
+                ))}
+            </select>
+          </label>
+        )}
       </header>
-      {bytes.value === undefined && (
+      {file === undefined && (
         <p class="waiting">
           pcap, pcapng, flow logs of Cilium, Calico and clouds, or packets as JSON lines, plain or gzipped. They stay in
-          this browser.
+          this browser. Manifests before and after a change come on top of those on the left, as kubectl apply puts
+          them.
         </p>
       )}
       {isRunning && <Waiting what="the recording through the rules" />}
@@ -65,4 +90,54 @@ export function ReplayView() {
       {result !== undefined && <Report title="replay" lines={result.lines} />}
     </section>
   );
+}
+
+/** Manifests of one side of the change. */
+function Over({
+  id,
+  label,
+  files,
+}: {
+  readonly id: string;
+  readonly label: string;
+  readonly files: Signal<Manifests>;
+}) {
+  const found = files.value;
+  return (
+    <span class="over">
+      <label class="button">
+        {found === undefined ? label : `${id}: ${found.map(({ name }) => name).join(", ")}`}
+        <input
+          id={id}
+          type="file"
+          class="visually-hidden"
+          multiple
+          accept=".yaml,.yml,.json"
+          onChange={({ currentTarget }) => {
+            textsOf(currentTarget.files)
+              .then((texts) => {
+                if (texts.length > 0) files.value = texts;
+              })
+              .catch(report);
+          }}
+        />
+      </label>
+      {found !== undefined && (
+        <button
+          type="button"
+          class="quiet"
+          aria-label={`Without ${id}`}
+          onClick={() => {
+            files.value = undefined;
+          }}
+        >
+          ×
+        </button>
+      )}
+    </span>
+  );
+}
+
+function textsOf(list: FileList | null): Promise<readonly ManifestFile[]> {
+  return Promise.all([...(list ?? [])].map(async (file) => ({ name: file.name, text: await file.text() })));
 }

@@ -1,5 +1,5 @@
 /** The answer in one look: verdict, why, what decided; and what the other strategies say. */
-import type { StrategyWalk } from "./messages.ts";
+import type { StrategyWalk, Work } from "./messages.ts";
 import { chooseStrategy, others, strategy, walk } from "./state.ts";
 
 export function VerdictBar() {
@@ -58,7 +58,12 @@ function Cost({ walk: { work, workText, ctState, modelled } }: { readonly walk: 
       {work !== undefined && (
         <div>
           <dt>work</dt>
-          <dd id="work">{workText}</dd>
+          <dd>
+            <span id="work" class="visually-hidden">
+              {workText}
+            </span>
+            <Counts work={work} />
+          </dd>
         </div>
       )}
       {modelled !== undefined && work !== undefined && (
@@ -75,6 +80,33 @@ function Cost({ walk: { work, workText, ctState, modelled } }: { readonly walk: 
         </div>
       )}
     </dl>
+  );
+}
+
+/** By what is counted, in the order and the words of the text. */
+const COUNTED = [
+  ["rules", "rules"],
+  ["chains", "chains"],
+  ["setLookups", "set look-ups"],
+  ["mapLookups", "map look-ups"],
+  ["trieLookups", "trie look-ups"],
+  ["conntrackLookups", "conntrack look-ups"],
+] as const satisfies readonly (readonly [keyof Work, string])[];
+
+/** A bar for each kind of work, all on one scale: the most that any strategy did of anything for this packet. */
+function Counts({ work }: { readonly work: Work }) {
+  const all = [work, ...others.value.flatMap((other) => (other.work === undefined ? [] : [other.work]))];
+  const most = Math.max(1, ...all.flatMap((each) => COUNTED.map(([kind]) => each[kind])));
+  return (
+    <span class="counts" aria-hidden="true">
+      {COUNTED.filter(([kind]) => work[kind] > 0).map(([kind, name]) => (
+        <span class="count" key={kind}>
+          <span class="kind">{name}</span>
+          <i style={{ width: `${Math.max(1, (100 * work[kind]) / most)}px` }} />
+          <b class="amount">{work[kind]}</b>
+        </span>
+      ))}
+    </span>
   );
 }
 

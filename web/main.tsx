@@ -11,7 +11,18 @@ import { ReplayView } from "./ReplayView.tsx";
 import { Steps } from "./Steps.tsx";
 import { isServed, servedFiles } from "./served.ts";
 import { decodeState } from "./share.ts";
-import { followAddress, isBusy, openFiles, openFirst, report, said, showState, trouble, view } from "./state.ts";
+import {
+  followAddress,
+  generation,
+  isBusy,
+  openFiles,
+  openFirst,
+  report,
+  said,
+  showState,
+  trouble,
+  view,
+} from "./state.ts";
 import { TimelineView } from "./TimelineView.tsx";
 import { VerdictBar } from "./VerdictBar.tsx";
 import { WalkView } from "./WalkView.tsx";
@@ -41,6 +52,7 @@ function Page() {
       <main
         class="work"
         aria-busy={isBusy.value}
+        data-generation={generation.value}
         onDragOver={(event) => event.preventDefault()}
         onDrop={(event) => {
           event.preventDefault();

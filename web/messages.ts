@@ -4,7 +4,7 @@ import type { ManifestFile } from "../compiler/manifest/parse.ts";
 import type { CtState, Verdict, Work } from "../dataplane/verdict.ts";
 import type { PacketObject } from "../traffic/packetObject.ts";
 
-export type { Issue, ManifestFile, PacketObject, Verdict };
+export type { Issue, ManifestFile, PacketObject, Verdict, Work };
 
 /** By kind: what is asked and what is answered. */
 export interface Questions {
@@ -326,8 +326,17 @@ export interface WindowView {
 
 export interface ReplayAsk {
   readonly strategies: readonly string[];
+  /** Manifests on top of what is loaded, before and after a change; undefined: the recording goes through what is loaded. */
+  readonly change: ReplayChange | undefined;
   readonly name: string;
   readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+export interface ReplayChange {
+  readonly before: readonly ManifestFile[] | undefined;
+  readonly after: readonly ManifestFile[] | undefined;
+  /** Policies that these do not have go. */
+  readonly prune: boolean;
 }
 
 export interface ReplayReportView {

@@ -73,14 +73,21 @@ export function testReports(opened: () => Page): void {
     await expect.poll(() => page.locator("#verdict").textContent()).toBe("accept");
   });
 
-  it("replay writes what the command line writes", async () => {
+  it("replay writes what the command line writes, of a change as well", async () => {
     const page = await open("recorded-shop");
     await tab("Replay");
-    await page.locator(".report input[type=file]").setInputFiles("scenarios/recorded-shop/shop.pcap");
+    const command = "replay scenarios/recorded-shop/shop.pcap -f scenarios/recorded-shop";
+    const filled = (lines: readonly string[]) => lines.filter((line) => line !== "");
+    await page.locator("#recording").setInputFiles("scenarios/recorded-shop/shop.pcap");
     await page.locator(".report .text").waitFor();
-    const shown = await shownReport(page);
+    const shown = filled(await shownReport(page));
     expect(shown.length).toBeGreaterThan(3);
-    const all = await printed("replay scenarios/recorded-shop/shop.pcap -f scenarios/recorded-shop");
-    expect(shown.filter((line) => line !== "")).toEqual(all.filter((line) => line !== ""));
+    expect(shown).toEqual(filled(await printed(command)));
+    // A whole cluster, which has no policy.
+    const [before, name] = ["scenarios/recorded-shop/cluster.yaml", "cluster.yaml"];
+    await page.locator("#before").setInputFiles(before);
+    await page.locator(".over", { hasText: name }).waitFor();
+    await page.locator(".report .text", { hasText: "the change refuses" }).waitFor();
+    expect(filled(await shownReport(page))).toEqual(filled(await printed(`${command} --before ${before}`)));
   });
 }

@@ -7,7 +7,7 @@ import { mergeTraffic } from "../../replay/mergeTraffic.ts";
 import { Replay } from "../../replay/replay.ts";
 import { withReplicas } from "../../replay/replicas.ts";
 import { ReplayReport } from "../../replay/report.ts";
-import { loadSetup, servicesOf } from "../../replay/setup.ts";
+import { clustersOfChange, loadSetup, type ReplaySetup, servicesOf } from "../../replay/setup.ts";
 import { openTraffic } from "../../traffic/openTraffic.ts";
 import { BATCH_ROWS, TrafficError, type TrafficSource } from "../../traffic/source.ts";
 import { resolverOf } from "../../verify/who.ts";
@@ -21,15 +21,17 @@ const COPY = "copy of a packet recorded on another interface";
 /** Rows of each table. */
 const TOP = 20;
 
-export async function replayOf(bench: Bench, { strategies, name, bytes }: ReplayAsk): Promise<ReplayReportView> {
-  const sides = strategies.map((strategy) => ({ name: strategy, cluster: 0, strategy, settings: [] }));
-  const { loaded, issues, notes } = loadSetup({ clusters: [{ files: bench.files }], sides, main: 0 }, BATCH_ROWS);
-  const model = loaded?.sides[0]?.cluster.model;
+export async function replayOf(bench: Bench, ask: ReplayAsk): Promise<ReplayReportView> {
+  const { strategies, change, name, bytes } = ask;
+  const setup = setupOf(bench, ask);
+  const { main } = setup;
+  const { loaded, issues, notes } = loadSetup(setup, BATCH_ROWS);
+  const model = loaded?.sides[main]?.cluster.model;
   if (loaded === undefined || model === undefined) throw new Refusal(issues.map(formatIssue).join("\n"));
   const source = await opened(name, bytes, withReplicas(resolverOf(model, "default"), model));
   const services = servicesOf(loaded);
   const replay = new Replay(
-    { sides: loaded.sides, main: 0, book: loaded.book, ...(services !== undefined && { services }) },
+    { sides: loaded.sides, main, book: loaded.book, ...(services !== undefined && { services }) },
     BATCH_ROWS,
   );
   const merged = mergeTraffic([source], { frames: "left out" });
@@ -43,7 +45,7 @@ export async function replayOf(bench: Bench, { strategies, name, bytes }: Replay
     table: replay.table,
     sides: loaded.sides,
     causes: loaded.sides.map((side) => side.causes),
-    main: 0,
+    main,
     book: loaded.book,
     tally: replay.tally,
     timeline: replay.timeline,
@@ -51,7 +53,7 @@ export async function replayOf(bench: Bench, { strategies, name, bytes }: Replay
   return {
     lines: [
       ...formatReplayTable(report, {
-        comparison: strategies.length > 1 ? "strategies" : "none",
+        comparison: change !== undefined ? "change" : strategies.length > 1 ? "strategies" : "none",
         skipped: new Map([...source.skipped, ...(duplicates.count > 0 ? [[COPY, duplicates.count] as const] : [])]),
         top: TOP,
         paint: PLAIN,
@@ -59,6 +61,19 @@ export async function replayOf(bench: Bench, { strategies, name, bytes }: Replay
       }),
     ],
     notes: [...notes, ...source.notes, ...source.issues.map(({ message }) => message)],
+  };
+}
+
+/** A change is looked at under the first of the strategies. */
+function setupOf({ files }: Bench, { strategies, change }: ReplayAsk): ReplaySetup {
+  const sideOf = (strategy: string, name: string, cluster: number) => ({ name, cluster, strategy, settings: [] });
+  if (change === undefined)
+    return { clusters: [{ files }], sides: strategies.map((each) => sideOf(each, each, 0)), main: 0 };
+  const [strategy = ""] = strategies;
+  return {
+    clusters: clustersOfChange({ files, ...change }),
+    sides: [sideOf(strategy, "before", 0), sideOf(strategy, "after", 1)],
+    main: 1,
   };
 }
 
