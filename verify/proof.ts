@@ -14,7 +14,7 @@ import { type Asked, boxTexts, type Coverage, referenceSide, type Side, walkSpac
 import { type Lane, NOT_ASKED, type Opening } from "./lane.ts";
 import { meantVerdict, plainVerdict } from "./meant.ts";
 import { ServiceSplit } from "./serviceSplit.ts";
-import { type PacketSpace, packetSpaces } from "./space.ts";
+import { type PacketSpace, packetOf, packetSpaces } from "./space.ts";
 import { blindSpots } from "./spaceReads.ts";
 
 export interface ProofDifference {
@@ -64,9 +64,20 @@ export async function proveStrategy(
 ): Promise<Proof> {
   const sides = [lane, referenceSide(cluster)];
   const deviations: Record<string, number> = {};
-  const judge: Judge = ({ packet, openings }) => {
+  let turn = 0;
+  const judge: Judge = ({ space, alike, packet, openings }) => {
     const said = openings[1]?.verdict === "accept" ? "accept" : "drop";
     const { verdict, deviation } = meantVerdict(strategy, { cluster, packet, said });
+    // Another one of the class, each time another: whether deviations keep to what the split believes that they read.
+    const other = alike.length > 1 ? packetAt(space, alike[1 + (turn++ % (alike.length - 1))]) : packet;
+    const guarded = meantVerdict(strategy, { cluster, packet: other, said });
+    if (guarded.verdict !== verdict) {
+      const name = (guarded.deviation ?? deviation)?.name;
+      const ports = `${packet.destinationPort} and ${other.destinationPort}`;
+      throw new Error(
+        `deviation ${name} of ${strategy.name} tells ports ${ports} apart, which neither policies nor programs of these ends do`,
+      );
+    }
     if (deviation !== undefined && verdict !== plainVerdict(strategy, said)) {
       deviations[deviation.name] = (deviations[deviation.name] ?? 0) + 1;
     }
@@ -76,6 +87,13 @@ export async function proveStrategy(
     ...(await prove(cluster, { name: strategy.name, sides, programs: lane.programs, judge }, options)),
     deviations,
   };
+}
+
+function packetAt({ addresses, services }: PacketSpace, tuple: Tuple | undefined): Packet {
+  const [from, to] = [addresses[tuple?.source ?? -1], addresses[tuple?.destination ?? -1]];
+  const service = services[tuple?.service ?? -1];
+  if (from === undefined || to === undefined || service === undefined) throw new RangeError("no such tuple");
+  return packetOf(from, to, service);
 }
 
 /**

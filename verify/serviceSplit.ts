@@ -13,7 +13,8 @@
  *     a rule, an address and port of a set  pairs that can come to the rule (reach.ts), that have an end in the member
  *     the maps of a pod                     pairs with the pod as an end
  *
- * Deviations read what policies of the ends and programs read. The price: bits for each atom, and a table of the
+ * Deviations read what policies of the ends and programs read: proof.ts asks them about a second packet of each class, and
+ * ends when one says otherwise. The price: bits for each atom, and a table of the
  * combinations that occur. Protocols without ports and types of ICMP are never joined.
  */
 import type { NetworkPolicy, PolicyRule } from "../compiler/model.ts";

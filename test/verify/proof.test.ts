@@ -2,6 +2,7 @@ import { describe, expect, it, test } from "vitest";
 import { compileNode } from "../../compiler/compile.ts";
 import { kubeRouter } from "../../compiler/strategies/kube-router.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
+import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import { importedLane } from "../../verify/lane.ts";
 import { comparePrograms } from "../../verify/proof.ts";
 import { bundledCluster, prove } from "./bundled.ts";
@@ -25,6 +26,27 @@ describe("what running the real solutions uncovered is found by somebody who was
     // And this one among them.
     const { deviations } = await prove(cluster, strategy);
     expect(Object.keys(deviations)).toContain(deviation.name);
+  });
+});
+
+describe("a deviation that reads more of a port than policies and programs do", () => {
+  it("ends the proof, and is named", async () => {
+    const gullible: Strategy = {
+      ...kubeRouter,
+      deviations: [
+        ...kubeRouter.deviations,
+        {
+          name: "odd-ports",
+          summary: "",
+          source: "nowhere",
+          scenario: "db-policy",
+          verdict: (_, { destinationPort }) => (destinationPort % 2 === 1 ? "drop" : undefined),
+        },
+      ],
+    };
+    await expect(prove(bundledCluster("kube-router-named-ports-share-addresses"), gullible)).rejects.toThrow(
+      /deviation odd-ports of kube-router tells ports \d+ and \d+ apart/,
+    );
   });
 });
 
