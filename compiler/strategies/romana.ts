@@ -9,7 +9,7 @@
  */
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, Chain, IPSet, Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
-import { MappedAgain, rememberedBy, sameItems } from "../again.ts";
+import { listChange, MappedAgain, rememberedBy, sameItems } from "../again.ts";
 import { compareAge, compareText } from "../age.ts";
 import { routedAttachment } from "../attachment.ts";
 import { sha1, toHex } from "../hash.ts";
@@ -231,38 +231,56 @@ function distinct(rules: readonly Rule[]): Rule[] {
 interface TenantSets {
   /** By segment. */
   readonly own: Map<string, { readonly blocks: readonly Block[]; readonly set: IPSet }>;
+  /** Those of the latest state, in order. */
+  ordered: readonly IPSet[];
   /** The list of them. */
   list: IPSet | undefined;
 }
 
+interface LatestSets {
+  blocks: readonly Block[];
+  readonly tenants: Map<string, TenantSets>;
+}
+
 /** The sets of tenants in the latest state: those with the same blocks stay the same objects. */
-const LATEST_SETS = new WeakMap<WeakKey, Map<string, TenantSets>>();
+const LATEST_SETS = new WeakMap<WeakKey, LatestSets>();
 const EMPTY_SETS = new WeakMap<WeakKey, MappedAgain<RomanaPolicy, IPSet>>();
 
 function sets(cluster: ResolvedCluster, blocks: readonly Block[], node: string): readonly IPSet[] {
-  const tenants = new Map<string, Map<string, Block[]>>();
+  const latest = rememberedBy(LATEST_SETS, cluster.lineage, () => ({ blocks: [], tenants: new Map() }));
+  const { gone, come } = listChange(latest.blocks, blocks);
+  const touched = new Set([...gone, ...come].map(({ tenant }) => tenant));
+  latest.blocks = blocks;
+  // In the order of their first blocks; a tenant none of whose blocks came or went keeps its sets.
+  const tenants = new Set<string>();
+  const changed = new Map<string, Map<string, Block[]>>();
   const local: Block[] = [];
   for (const block of blocks) {
-    const segments = tenants.get(block.tenant) ?? new Map<string, Block[]>();
-    tenants.set(block.tenant, segments);
+    const { tenant } = block;
+    tenants.add(tenant);
+    if (block.host === node) local.push(block);
+    if (!touched.has(tenant)) continue;
+    const segments = changed.get(tenant) ?? new Map<string, Block[]>();
+    changed.set(tenant, segments);
     const own = segments.get(block.segment);
     if (own === undefined) segments.set(block.segment, [block]);
     else own.push(block);
-    if (block.host === node) local.push(block);
   }
-  const latest = rememberedBy(LATEST_SETS, cluster.lineage, () => new Map<string, TenantSets>());
   const empty = rememberedBy(EMPTY_SETS, cluster.lineage, () => new MappedAgain<RomanaPolicy, IPSet>());
   // For CIDR peers, which no NetworkPolicy becomes; made for every policy all the same.
   const ofPolicies = empty.of(listPolicies(cluster).policies, (policy) =>
     netSet(`${policyChain(policy)}_s`, [], policy.origin),
   );
   const [ofSegments, lists]: [IPSet[], IPSet[]] = [[], []];
-  for (const [tenant, segments] of tenants) {
-    const known = latest.get(tenant) ?? { own: new Map(), list: undefined };
-    latest.set(tenant, known);
-    const own = [...segments].map(([segment, members]) => segmentSet(known, { tenant, segment, members }));
-    ofSegments.push(...own);
-    lists.push(listSet(known, tenant, own));
+  for (const tenant of tenants) {
+    const known = latest.tenants.get(tenant) ?? { own: new Map(), ordered: [], list: undefined };
+    latest.tenants.set(tenant, known);
+    const segments = changed.get(tenant);
+    if (segments !== undefined) {
+      known.ordered = Array.from(segments, ([segment, members]) => segmentSet(known, { tenant, segment, members }));
+    }
+    for (const set of known.ordered) ofSegments.push(set);
+    lists.push(segments === undefined && known.list !== undefined ? known.list : listSet(known, tenant, known.ordered));
   }
   return ofPolicies.concat(ofSegments, netSet(LOCAL_BLOCKS, local, `node ${node}`), lists);
 }

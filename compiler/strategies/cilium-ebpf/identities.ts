@@ -367,8 +367,9 @@ class PodSearch {
 
   get(pod: Endpoint): PodIdentity | undefined {
     if (this.#table === undefined && this.#searched++ > SEARCHED_PODS) {
-      const { mapped } = this.#identities;
-      this.#table = new Map(mapped.flatMap((identity) => identity.pods.map((member) => [member, identity])));
+      const table = new Map<Endpoint, PodIdentity>();
+      for (const identity of this.#identities.mapped) for (const member of identity.pods) table.set(member, identity);
+      this.#table = table;
     }
     if (this.#table !== undefined) return this.#table.get(pod);
     const at = this.#keyed.items.indexOf(pod);

@@ -1,4 +1,5 @@
 /** The ipcache: which identity an address has on a node. Source: cilium v1.19.7 pkg/ipcache; dumps/cilium. */
+import { LRUCache } from "lru-cache";
 import {
   type Cidr,
   compareCidrs,
@@ -36,9 +37,10 @@ interface Place {
   readonly cidr: Cidr;
   readonly owner: Endpoint | ClusterNode | Cidr;
   readonly origin: string;
+  /** What the place was last found to be, which follows from the place and the number. */
+  latest: IpcacheEntry | undefined;
 }
 
-type Numbered = Pick<IpcacheEntry, "identity" | "entry">;
 type LocalNumbers = ReadonlyMap<Place["owner"], number>;
 
 /** The ipcache of a node in states that follow each other: an address that stays keeps its place and its entry. */
@@ -47,7 +49,6 @@ class LatestIpcache {
   readonly #sorted = new SortedAgain<Place>((a, b) => compareCidrs(a.cidr, b.cidr));
   readonly #placesOfPods = new MappedAgain<Endpoint, readonly Place[]>();
   readonly #places = new WeakMap<Place["owner"], readonly Place[]>();
-  readonly #numbered = new WeakMap<Place, Numbered>();
   #entries = new MappedAgain<Place, IpcacheEntry>();
   #epoch: WeakKey | undefined;
   #local: LocalNumbers = new Map();
@@ -66,10 +67,7 @@ class LatestIpcache {
     const isSame = this.#epoch === epoch && sameNumbers(this.#local, local);
     if (!isSame) this.#entries = new MappedAgain();
     [this.#epoch, this.#local] = [epoch, local];
-    return this.#entries.of(winners, (place) => ({
-      cidr: place.cidr,
-      ...this.#numberedOf(place, identities, local),
-    }));
+    return this.#entries.of(winners, (place) => entryOf(place, numberOf(place, identities, local)));
   }
 
   /** Of those that have one address the last counts: a pod, of several the one of the later identity. */
@@ -89,10 +87,16 @@ class LatestIpcache {
     const add = (owner: Place["owner"], make: () => readonly Place[]) => {
       for (const place of rememberedBy(this.#places, owner, make)) places.push(place);
     };
-    for (const { cidr } of cidrs) add(cidr, () => [{ cidr, owner: cidr, origin: "a policy's block" }]);
+    for (const { cidr } of cidrs)
+      add(cidr, () => [{ cidr, owner: cidr, origin: "a policy's block", latest: undefined }]);
     for (const node of model.nodes) {
       add(node, () =>
-        node.addresses.map((address) => ({ cidr: hostCidr(address), owner: node, origin: `node ${node.name}` })),
+        node.addresses.map((address) => ({
+          cidr: hostCidr(address),
+          owner: node,
+          origin: `node ${node.name}`,
+          latest: undefined,
+        })),
       );
     }
     for (const own of this.#placesOfPods.of(pods, placesOfPod)) for (const place of own) places.push(place);
@@ -115,29 +119,35 @@ class LatestIpcache {
     for (const node of model.nodes) numbers.set(node, node.name === this.#node ? RESERVED.host : RESERVED.remoteNode);
     return numbers;
   }
+}
 
-  #numberedOf(place: Place, { ofPod }: Identities, local: LocalNumbers): Numbered {
-    const { owner, cidr, origin } = place;
-    const known = this.#numbered.get(place);
-    const pod = isPod(owner) ? owner : undefined;
-    const identity = (pod === undefined ? local.get(owner) : ofPod.get(pod)?.number) ?? 0;
-    const entry =
-      known?.identity === identity
-        ? known.entry
-        : {
-            key: encodeIpcacheKey(cidr),
-            value: encodeIpcacheValue(identity),
-            origin: `${formatCidr(cidr)}: ${origin}`,
-          };
-    const numbered = { identity, entry };
-    this.#numbered.set(place, numbered);
-    return numbered;
-  }
+function numberOf({ owner }: Place, { ofPod }: Identities, local: LocalNumbers): number {
+  return (isPod(owner) ? ofPod.get(owner)?.number : local.get(owner)) ?? 0;
+}
+
+/** A number that moves, as all behind a new set of labels do, leaves the key as it is. */
+function entryOf(place: Place, identity: number): IpcacheEntry {
+  const { cidr, latest } = place;
+  if (latest?.identity === identity) return latest;
+  const key = latest?.entry.key ?? encodeIpcacheKey(cidr);
+  const origin = latest?.entry.origin ?? `${formatCidr(cidr)}: ${place.origin}`;
+  const made = { cidr, identity, entry: { key, value: valueBytes(identity), origin } };
+  place.latest = made;
+  return made;
+}
+
+const VALUES = new LRUCache<number, Uint8Array>({ max: 65_536 });
+
+/** The same bytes for the same number. */
+function valueBytes(identity: number): Uint8Array {
+  const value = VALUES.get(identity) ?? encodeIpcacheValue(identity);
+  VALUES.set(identity, value);
+  return value;
 }
 
 function placeOfWorld(family: Family): Place {
   const cidr: Cidr = { family, words: family === 4 ? [0] : [0, 0, 0, 0], prefixLength: 0 };
-  return { cidr, owner: cidr, origin: "world" };
+  return { cidr, owner: cidr, origin: "world", latest: undefined };
 }
 
 const WORLD = { 4: placeOfWorld(4), 6: placeOfWorld(6) } as const satisfies Record<Family, Place>;
@@ -147,6 +157,7 @@ function placesOfPod(pod: Endpoint): readonly Place[] {
     cidr: hostCidr(address),
     owner: pod,
     origin: `pod ${pod.key} ${formatAddress(address)}`,
+    latest: undefined,
   }));
 }
 

@@ -190,9 +190,9 @@ export class WeaveController {
     const changed = [...gone, ...come].filter(hasWeaveAddress);
     const touched = new Set(changed.map(({ namespace }) => this.#stateOf(namespace)));
     for (const { pods } of touched) pods.clear();
+    const names = new Set(changed.map(({ namespace }) => namespace));
     for (const pod of all) {
-      const state = touched.size > 0 && this.#namespaces.get(pod.namespace);
-      if (state && touched.has(state) && hasWeaveAddress(pod)) state.pods.set(pod.key, pod);
+      if (names.has(pod.namespace) && hasWeaveAddress(pod)) this.#stateOf(pod.namespace).pods.set(pod.key, pod);
     }
     for (const state of touched) {
       const own = changed.filter(({ namespace }) => namespace === state.namespace.name);

@@ -27,6 +27,10 @@ interface SetState {
   shown: IPSet | undefined;
 }
 
+function shown({ name, type, origin, members }: SetState): IPSet {
+  return { name, type, family: 4, members: [...members.values()], options: optionsOf(type), origin };
+}
+
 /** The chains whose rules come and go. */
 export const CHAIN = {
   ingress: "WEAVE-NPC-INGRESS",
@@ -56,11 +60,12 @@ export class WeaveKernel {
   }
 
   get sets(): readonly IPSet[] {
-    return Array.from(this.#sets.values(), (set) => {
-      const { name, type, origin, members } = set;
-      set.shown ??= { name, type, family: 4, members: [...members.values()], options: optionsOf(type), origin };
-      return set.shown;
-    });
+    const sets: IPSet[] = [];
+    for (const set of this.#sets.values()) {
+      set.shown ??= shown(set);
+      sets.push(set.shown);
+    }
+    return sets;
   }
 
   /** As they are now: a program that holds them is not changed by what comes. */
