@@ -17,17 +17,22 @@ interface DocsFlags extends MannerFlags {
   readonly data?: string;
 }
 
-/** What the page is made of, and the command whose JSON it is. */
+/** What the page is made of: the command whose JSON it is, and how many seconds it may take. All fit into twelve minutes. */
 const PARTS = {
-  report: ["bench"],
-  targets: ["bench", "targets"],
-  peers: ["bench", "peers"],
-  validate: ["bench", "validate"],
-} as const;
+  report: { argv: ["bench"], seconds: 150 },
+  targets: { argv: ["bench", "targets", "--time", "290"], seconds: 300 },
+  peers: { argv: ["bench", "peers"], seconds: 130 },
+  validate: { argv: ["bench", "validate"], seconds: 130 },
+} as const satisfies Record<string, Part>;
+
+interface Part {
+  readonly argv: readonly string[];
+  readonly seconds: number;
+}
 
 export function defineDocs(command: Command, session: Session): void {
   addMannerFlags(command)
-    .description("write benchmarks.md and its charts: runs everything, which takes a quarter of an hour")
+    .description("write benchmarks.md and its charts: runs everything, which takes up to twelve minutes")
     .option("--folder <DIR>", "where the page goes", "docs")
     .option(
       "--data <DIR>",
@@ -40,8 +45,8 @@ async function docs(flags: DocsFlags, session: Session): Promise<void> {
   const { io } = session;
   const progress = session.progress("parts", Object.keys(PARTS).length);
   const texts = new Map<string, string>();
-  for (const [part, argv] of Object.entries(PARTS)) {
-    texts.set(part, await textOf(part, argv, flags, session));
+  for (const [part, how] of Object.entries(PARTS)) {
+    texts.set(part, await textOf(part, how, flags, session));
     if (!(await progress.step())) return;
   }
   await progress.done();
@@ -64,16 +69,22 @@ async function docs(flags: DocsFlags, session: Session): Promise<void> {
 }
 
 /** The JSON of a part: what an earlier run left, or what it is now. */
-async function textOf(part: string, argv: readonly string[], flags: DocsFlags, session: Session): Promise<string> {
+async function textOf(part: string, { argv, seconds }: Part, flags: DocsFlags, session: Session): Promise<string> {
   const { io } = session;
   const file = flags.data === undefined ? undefined : joinPath(flags.data, `${part}.json`);
   if (file !== undefined && (await io.kindOf(file)) === "file") return readText(io, file);
   const lines: string[] = [];
   const onLine = (line: string) => void lines.push(line);
-  const code = await io.runSelf({ argv: [...argv, "-o", "json", "--quiet"], signal: io.interrupted, onLine });
+  const limit = AbortSignal.timeout(seconds * 1_000);
+  const signal = AbortSignal.any([io.interrupted, limit]);
+  const code = await io.runSelf({ argv: [...argv, "-o", "json", "--quiet"], signal, onLine });
   const text = lines.join("\n");
-  // Without root there is no kernel to validate against: the page says so.
-  if (code !== 0 && part !== "validate") throw new UsageError(`chainwalk ${argv.join(" ")} ended with ${code}`);
+  // Without root there is no kernel to validate against, and what takes too long is told to stop: the page has what there is.
+  if (code !== 0) {
+    const why = limit.aborted ? `was not done within ${seconds} s` : `ended with ${code}`;
+    if (part === "report" && text === "") throw new UsageError(`chainwalk ${argv.join(" ")} ${why}`);
+    await session.note(`chainwalk ${argv.join(" ")} ${why}`);
+  }
   if (file !== undefined && text !== "") await io.writeFile(file, `${text}\n`);
   return text;
 }

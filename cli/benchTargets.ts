@@ -13,6 +13,7 @@ interface TargetFlags extends MannerFlags {
   readonly seed: number;
   readonly output: "table" | "json" | "md" | "csv";
   readonly here?: boolean;
+  readonly time?: number;
 }
 
 export function defineTargets(command: Command, session: Session): void {
@@ -20,6 +21,7 @@ export function defineTargets(command: Command, session: Session): void {
     .description("the promised numbers, each measured in a process of its own, beside peers where they run here")
     .option("--only <TEXT...>", "targets whose name has this in it", [])
     .option("--seed <N>", "of clusters and traffic", wholeNumber(0, 0xffff_ffff), 1)
+    .option("--time <SECONDS>", "for everything; targets that do not fit say so", wholeNumber(1, 86_400))
     .option("--here", "in this process, without a limit of time")
     .action((flags: TargetFlags) => targets(flags, session));
 }
@@ -34,7 +36,9 @@ async function targets(flags: TargetFlags, session: Session): Promise<void> {
   const progress = session.progress("targets", chosen.length);
   const rows: TargetRow[] = [];
   const options = { seed: flags.seed, clock: () => io.now(), runSelf: io.runSelf, signal: io.interrupted };
-  for await (const row of runTargets(chosen, { ...options, where: flags.here === true ? "here" : "processes" })) {
+  const budgetMs = flags.time === undefined ? undefined : flags.time * 1_000;
+  const where = flags.here === true ? "here" : "processes";
+  for await (const row of runTargets(chosen, { ...options, where, budgetMs })) {
     rows.push(row);
     await progress.step();
   }

@@ -5,13 +5,20 @@ import { type MeasureOptions, rowOf, type Target, type TargetRow } from "./targe
 export interface RunTargetsOptions extends MeasureOptions {
   readonly signal: AbortSignal;
   readonly where: "here" | "processes";
+  /** For all of them, when each has a process of its own; those that come when it is over are not measured. */
+  readonly budgetMs?: number | undefined;
 }
 
 /** A row for each target, as it is measured; ends early when the signal fires. */
 export async function* runTargets(targets: readonly Target[], options: RunTargetsOptions): AsyncGenerator<TargetRow> {
+  const endMs = options.clock() + (options.budgetMs ?? Number.POSITIVE_INFINITY);
   for (const target of targets) {
     if (options.signal.aborted) return;
-    const row = options.where === "here" ? rowOf(target, await target.measure(options)) : await aside(target, options);
+    const limitMs = Math.min(target.limitMs, Math.max(0, endMs - options.clock()));
+    const row =
+      options.where === "here"
+        ? rowOf(target, await target.measure(options))
+        : await aside(target, Math.round(limitMs), options);
     if (!options.signal.aborted || row.measured !== null) yield row;
   }
 }
@@ -34,8 +41,10 @@ export function readTargetRows(text: string): readonly TargetRow[] {
 }
 
 /** A process that measures this one target, ended when it takes too long. */
-async function aside(target: Target, { runSelf, seed, signal }: RunTargetsOptions): Promise<TargetRow> {
-  const limit = AbortSignal.timeout(target.limitMs);
+async function aside(target: Target, limitMs: number, options: RunTargetsOptions): Promise<TargetRow> {
+  const { runSelf, seed, signal } = options;
+  if (limitMs === 0) return rowOf(target, { measured: undefined, note: "the time for all targets was over" });
+  const limit = AbortSignal.timeout(limitMs);
   const lines: string[] = [];
   const code = await runSelf({
     argv: ["bench", "targets", "--only", target.name, "--here", "--seed", String(seed), "-o", "json", "--quiet"],
@@ -43,9 +52,13 @@ async function aside(target: Target, { runSelf, seed, signal }: RunTargetsOption
     onLine: (line) => lines.push(line),
   });
   if (limit.aborted) {
-    return rowOf(target, { measured: undefined, note: `not done within ${target.limitMs / 1_000} s` });
+    return rowOf(target, { measured: undefined, note: `not done within ${seconds(limitMs)} s` });
   }
   if (code !== 0) return rowOf(target, { measured: undefined, note: `the measuring process ended with ${code}` });
   const [row] = readTargetRows(lines.join("\n"));
   return row ?? rowOf(target, { measured: undefined, note: "the measuring process said nothing" });
+}
+
+function seconds(ms: number): number {
+  return ms < 1_000 ? ms / 1_000 : Math.round(ms / 1_000);
 }

@@ -18,6 +18,8 @@ export interface DocsView {
   readonly validations: readonly Validation[];
 }
 
+const NOT_DONE = "Not measured: this part of the run did not end in its time.";
+
 export function formatBenchDocs({ report, targets, peers, validations }: DocsView): readonly string[] {
   return [
     "# Benchmarks",
@@ -32,20 +34,20 @@ export function formatBenchDocs({ report, targets, peers, validations }: DocsVie
     "",
     "## Targets",
     "",
-    ...formatTargets(targets, "md", PLAIN),
+    ...(targets.length === 0 ? [NOT_DONE] : formatTargets(targets, "md", PLAIN)),
     "",
     "## Peers, in pairs in the same run",
     "",
     "A ratio above 1 says how many times faster we are.",
     "",
-    ...formatPeers(peers, "md", PLAIN),
+    ...(peers.length === 0 ? [NOT_DONE] : formatPeers(peers, "md", PLAIN)),
     "",
     "## The modelled dataplane",
     "",
     "Whole programs in the Linux kernel of this machine: what a profile predicts that their rules add to a packet, beside what was measured.",
     "",
     ...(validations.length === 0
-      ? ["Not measured: no kernel could be asked."]
+      ? ["Not measured: no kernel could be asked, or it took too long."]
       : formatValidations(validations, "md", PLAIN)),
     "",
     ...SUITES.flatMap((suite) => {

@@ -56,6 +56,22 @@ it("what takes too long is ended, and the row says so", async () => {
   expect(row).toMatchObject({ measured: null, pass: false, note: "not done within 0.02 s" });
 });
 
+it("when the time for all is over, those left say so and no process is started", async () => {
+  let now = 0;
+  let started = 0;
+  const runSelf = async () => {
+    now += 1_000;
+    started++;
+    return 1;
+  };
+  const options = { seed: 1, clock: () => now, runSelf, signal: new AbortController().signal };
+  const notes: string[] = [];
+  for await (const { note } of runTargets(TARGETS, { ...options, where: "processes", budgetMs: 1_500 }))
+    notes.push(note);
+  expect(started).toBe(2);
+  expect(notes.slice(2)).toEqual(Array(3).fill("the time for all targets was over"));
+});
+
 it("the table names what missed and why", async () => {
   const lines = formatTargets(await rowsOf(TARGETS, "here"), "table", PLAIN);
   expect(lines.find((line) => line.startsWith("slow"))).toMatch(/30\.0 .* miss$/);
