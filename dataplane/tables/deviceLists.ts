@@ -5,11 +5,14 @@ const NOTHING = new Int32Array(0);
 
 /**
  * Slots are entered by the pattern they test. A node learns of devices as it goes, so the list of one is made when a packet
- * first comes by it, of the patterns that it answers to: a device costs a test for each pattern, once.
+ * first comes by it: of the slots that name it, found by its name, and those of the patterns with a wildcard that it answers to.
+ * Dispatch names devices, so that is one look-up for most.
  */
 export class DeviceLists {
   readonly #devices: DeviceTable;
-  readonly #byPattern = new Map<number, number[]>();
+  readonly #byName = new Map<string, number[]>();
+  /** By number of the pattern. */
+  readonly #byWildcard = new Map<number, number[]>();
   /** By device, in order; undefined: not asked for yet. */
   readonly #lists: (Int32Array | undefined)[] = [];
 
@@ -18,15 +21,13 @@ export class DeviceLists {
   }
 
   get isEmpty(): boolean {
-    return this.#byPattern.size === 0;
+    return this.#byName.size + this.#byWildcard.size === 0;
   }
 
   /** Enters a slot; all have to be there before the first is asked for. */
   add(name: string, slot: number): void {
-    const pattern = this.#devices.pattern(name);
-    const known = this.#byPattern.get(pattern);
-    if (known === undefined) this.#byPattern.set(pattern, [slot]);
-    else known.push(slot);
+    if (name.endsWith("+")) enter(this.#byWildcard, this.#devices.pattern(name), slot);
+    else enter(this.#byName, name, slot);
   }
 
   /** The slots whose test holds for a device, in order. */
@@ -35,10 +36,18 @@ export class DeviceLists {
   }
 
   #learn(device: number): Int32Array {
-    const slots = [...this.#byPattern].flatMap(([pattern, of]) => (this.#devices.matches(pattern, device) ? of : []));
+    const named = this.#byName.get(this.#devices.name(device)) ?? NOTHING;
+    const answering = [...this.#byWildcard].filter(([pattern]) => this.#devices.matches(pattern, device));
+    const slots = [named, ...answering.map(([, of]) => of)].filter(({ length }) => length > 0);
     while (this.#lists.length <= device) this.#lists.push(undefined);
-    const list = slots.length === 0 ? NOTHING : Int32Array.from(slots).sort();
+    const list = slots.length === 0 ? NOTHING : Int32Array.from(slots.flatMap((of) => [...of])).sort();
     this.#lists[device] = list;
     return list;
   }
+}
+
+function enter<Key>(lists: Map<Key, number[]>, key: Key, slot: number): void {
+  const known = lists.get(key);
+  if (known === undefined) lists.set(key, [slot]);
+  else known.push(slot);
 }
