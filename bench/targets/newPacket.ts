@@ -5,6 +5,12 @@ import type { Measured, Target } from "./target.ts";
 
 const ROUNDS = 150;
 
+/** What a profile of the walks said once; not measured in the run. */
+const WHY_SLOWER =
+  "by an earlier profile, weave-net's packets visit some 90 rules and ask some 75 sets, whose tables together outgrow the cache; rules are indexed by address and interface, not by set";
+
+const NEW_CLASS_GOAL = 1_000;
+
 /** One strategy after the other; the slowest is what counts. */
 function slowest(measure: (scene: EngineScene) => number): Measured {
   const cost = STRATEGIES.map(({ name }) => [name, measure(sceneOf(name))] as const);
@@ -30,10 +36,14 @@ export const newPacketTargets: readonly Target[] = [
   {
     name: "new packet, class tuple new",
     unit: "ns/packet",
-    goal: 1_000,
+    goal: NEW_CLASS_GOAL,
     stretch: 250,
     better: "lower",
     limitMs: 180_000,
-    measure: async () => slowest(newClass),
+    async measure() {
+      const found = slowest(newClass);
+      const misses = found.measured !== undefined && found.measured > NEW_CLASS_GOAL;
+      return misses ? { ...found, note: `${found.note}; ${WHY_SLOWER}` } : found;
+    },
   },
 ];
