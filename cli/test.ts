@@ -119,7 +119,7 @@ function ranTest(scenario: Scenario, step: PacketStep, outcome: PacketOutcome, l
     title: `${formatPacket(packet, nameOf)}: ${step.expect}`,
     skipped: undefined,
     failures,
-    trace: failures.length === 0 ? [] : formatAnswer(view, { format: "summary", paint: PLAIN, columns: undefined }),
+    trace: failures.length === 0 ? [] : formatAnswer(view, { format: "shortest", paint: PLAIN, columns: undefined }),
   };
 }
 

@@ -23,7 +23,7 @@ export interface AnswerView {
 }
 
 export interface AnswerStyle {
-  readonly format: "minimal" | "summary" | "detailed" | "json" | "iptables-trace";
+  readonly format: "minimal" | "shortest" | "summary" | "detailed" | "json" | "iptables-trace";
   readonly paint: Paint;
   readonly columns: number | undefined;
 }

@@ -17,7 +17,7 @@ export interface ScenarioTest {
   readonly skipped: string | undefined;
   /** Empty: as expected. */
   readonly failures: readonly string[];
-  /** The shortest trace, when something failed. */
+  /** The shortest walk that explains the verdict, when something failed. */
   readonly trace: readonly string[];
 }
 

@@ -12,7 +12,7 @@ import type { Verdict, Work } from "../dataplane/verdict.ts";
 import { formatDetail } from "../traffic/transcript.ts";
 import { formatColumns } from "./columns.ts";
 import { type Paint, PLAIN } from "./paint.ts";
-import { ELASTIC_COLUMNS, rowsOfHop } from "./traceRows.ts";
+import { ELASTIC_COLUMNS, rowsOfHop, type TraceLevel } from "./traceRows.ts";
 
 export interface TraceView {
   readonly strategy: string;
@@ -31,8 +31,11 @@ export interface TraceView {
 }
 
 export interface TraceStyle {
-  /** `summary`: rules that matched, and the policy rules whose failing decided. `detailed`: every rule evaluated. */
-  readonly level: "summary" | "detailed";
+  /**
+   * `detailed`: every rule evaluated. `summary`: rules that matched, and the policy rules whose failing decided. `shortest`: of a
+   * summary what explains the verdict, on the node that refused or, if none did, on all.
+   */
+  readonly level: TraceLevel;
   readonly paint?: Paint;
   /** Width of the terminal; undefined: no limit. */
   readonly columns?: number | undefined;
@@ -41,7 +44,9 @@ export interface TraceStyle {
 /** The whole picture, line by line. */
 export function formatTrace(view: TraceView, style: TraceStyle): readonly string[] {
   const paint = style.paint ?? PLAIN;
-  const blocks = view.result.hops.map((hop) => ({ hop, rows: rowsOfHop(view, hop, style.level) }));
+  const { hops, verdict } = view.result;
+  const shown = style.level === "shortest" && verdict !== "accept" ? hops.slice(-1) : hops;
+  const blocks = shown.map((hop) => ({ hop, rows: rowsOfHop(view, hop, style.level) }));
   // One table for all nodes, so that columns stand under each other; then cut into blocks again.
   const lines = formatColumns(
     blocks.flatMap(({ rows }) => rows),

@@ -14,11 +14,25 @@ type RuleStep = Extract<TraceStep, { kind: "rule" }>;
 type LookupStep = Extract<TraceStep, { kind: "lookup" }>;
 type ChainEndStep = Extract<TraceStep, { kind: "chainEnd" }>;
 
+/** How much of a walk is shown (`TraceStyle`). */
+export type TraceLevel = "shortest" | "summary" | "detailed";
+
 /** The rows of a node. In a summary: what matched, and the rules of policies whose failing refused the packet. */
-export function rowsOfHop(view: TraceView, hop: Hop, level: "summary" | "detailed"): readonly (readonly Cell[])[] {
+export function rowsOfHop(view: TraceView, hop: Hop, level: TraceLevel): readonly (readonly Cell[])[] {
   const steps = view.steps.filter((step) => step.node === hop.node);
-  const lines = level === "detailed" ? detailedLines(view, hop, steps) : summaryLines(view, hop, steps);
+  const lines = linesOfHop(view, hop, steps, level);
   return lines.flatMap((line, index) => cellsOf(line, lines[index - 1]));
+}
+
+function linesOfHop(view: TraceView, hop: Hop, steps: readonly TraceStep[], level: TraceLevel): readonly Line[] {
+  if (level === "detailed") return detailedLines(view, hop, steps);
+  const lines = summaryLines(view, hop, steps);
+  return level === "summary" ? lines : lines.filter(isTelling);
+}
+
+/** What explains a verdict: the line that decided, the rules that would have allowed it, those of policies that did. */
+function isTelling({ kind, origin, isWay }: Line): boolean {
+  return kind === "decided" || kind === "failed" || (origin !== undefined && isWay !== true);
 }
 
 /** What one line of a walk says. */
@@ -31,6 +45,8 @@ export interface Line {
   /** `decided`: the line that decided; `failed`: did not match, the eye may skip it. */
   readonly kind: "matched" | "failed" | "decided";
   readonly verdict: Verdict;
+  /** It only leads to another chain. */
+  readonly isWay?: boolean;
 }
 
 /** Wider conditions go on in lines of their own, so that one rule with many matches does not widen the whole picture. */
@@ -191,6 +207,7 @@ function matchedLine(context: Context, step: RuleStep): Line {
     origin: originText(context, step),
     kind: decides(context, step) ? "decided" : "matched",
     verdict: hop.verdict,
+    isWay: step.rule.target?.kind === "jump" || step.rule.target?.kind === "goto",
   };
 }
 

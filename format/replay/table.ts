@@ -157,7 +157,9 @@ function* timelineRows(report: ReplayReport, { paint, columns = DEFAULT_COLUMNS 
   const from = buckets[0]?.time ?? 0;
   const to = (last?.time ?? 0) + timeline.bucketSeconds;
   yield "";
-  yield paint.strong(`Packets from ${timeText(from)} to ${timeText(to)}, ${per * timeline.bucketSeconds} s a column`);
+  yield paint.strong(
+    `Packets from ${timeText(from)} to ${timeText(to)}, ${Number((per * timeline.bucketSeconds).toPrecision(12))} s a column`,
+  );
   yield `passed   ${paint.good(bars(passed))}  at most ${Math.max(...passed)}`;
   yield `refused  ${paint.bad(bars(refused))}  at most ${Math.max(...refused)}`;
 }

@@ -17,6 +17,17 @@ const FAILS = "{ packet: 'tcp b > a:80', expect: drop, because: 'a <reason>' }";
 const ABSENT = "{ packet: 'tcp b > a:81', expect: drop, only: { weave-net: 'a reason # here' } }";
 const ALL = scenario(PASSES, FAILS, ABSENT);
 
+/** A policy that lets c alone reach a, so that what is expected of b fails, and of c passes. */
+const GUARDED = {
+  "s/cluster.yaml": [
+    CLUSTER,
+    "apiVersion: v1\nkind: Pod\nmetadata: { name: c, labels: { app: c } }\nspec: { nodeName: node-1 }\nstatus: { phase: Running, podIP: 10.0.0.3 }",
+    "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: { name: guard }\nspec: { podSelector: {}, policyTypes: [Ingress], ingress: [{ from: [{ podSelector: { matchLabels: { app: c } } }] }] }",
+  ].join("\n---\n"),
+  "s/scenario.yaml":
+    "description: d\nsteps:\n  - { packet: 'tcp b > a:80', expect: accept }\n  - { packet: 'tcp c > a:80', expect: drop }\n",
+};
+
 describe("test", () => {
   it("a scenario that holds ends with 0, one that does not with 1, one that cannot be read with 2", async () => {
     const code = async (files: Readonly<Record<string, string>>) => (await chainwalk("test s", { files })).code;
@@ -45,6 +56,26 @@ describe("test", () => {
     expect(lines).toContain("    node-1  conntrack: new");
     expect(lines.at(-2)).toBe("ok 3 - s [kube-router] step 3: b > a: drop # SKIP only for weave-net (a reason # here)");
     expect(lines.at(-1)).toBe("# 1 passed, 1 failed, 1 skipped");
+  });
+
+  it("shows the shortest walk that explains a failure, in every form", async () => {
+    const run = (flags: string) => chainwalk(`test s ${flags}`, { files: GUARDED, env: { GITHUB_ACTIONS: "true" } });
+    const { out: json } = await run("-o json");
+    const { tests } = JSON.parse(json) as { readonly tests: readonly { readonly trace: readonly string[] }[] };
+    const [refused = [], allowed = []] = tests.map(({ trace }) => trace);
+    // The rule that would have let it pass, and the one that refused; what only leads there is left out.
+    expect(refused.filter((line) => line.includes("×") && line.includes("default/guard ingress[0]"))).toHaveLength(1);
+    expect(refused.filter((line) => line.startsWith("►"))).toHaveLength(1);
+    // Of one that passes, the rule of the policy that let it.
+    expect(allowed.some((line) => line.includes("default/guard ingress[0]") && !line.includes("×"))).toBe(true);
+    for (const walk of [refused, allowed]) expect(walk.some((line) => line.includes(" jump "))).toBe(false);
+    const summary = await chainwalk("trace -f s/cluster.yaml --from b --to a --port 80", { files: GUARDED });
+    expect(refused.length).toBeLessThan(linesOf(summary.out).length);
+    const told = refused.find((line) => line.startsWith("►")) ?? "";
+    expect((await run("-o tap")).out).toContain(told);
+    expect((await run("-o md")).out).toContain(told);
+    expect((await run("-o junit")).out).toContain(told.replaceAll("<", "&lt;").replaceAll(">", "&gt;"));
+    expect((await run("-o table")).err).toContain(told.replaceAll("%", "%25"));
   });
 
   it("junit: suites, counts, and text that is well-formed whatever it says", async () => {
