@@ -8,7 +8,7 @@ import {
   type Labels,
   type Namespace,
 } from "./model.ts";
-import { matchesSelector, selectorKey } from "./selector.ts";
+import { isEmptySelector, matchesSelector, selectorKey } from "./selector.ts";
 
 const NOBODY: readonly Endpoint[] = [];
 
@@ -34,6 +34,7 @@ export class PodIndex {
   readonly #everywhere: LabelIndex<Endpoint>;
   readonly #byNamespace: ReadonlyMap<string, LabelIndex<Endpoint>>;
   readonly #namespaces: LabelIndex<Namespace>;
+  #runs: readonly Run[] | undefined;
   readonly byNode: ReadonlyMap<string, readonly Endpoint[]>;
   readonly #lists: SharedLists<Endpoint>;
   readonly #namespaceLists: SharedLists<Namespace>;
@@ -84,9 +85,24 @@ export class PodIndex {
     if (podCount === this.pods.length) return this.#everywhere.select(podSelector);
     // One look at every pod, where the pods looked for one namespace after the other are most of them.
     if (this.#everywhere.candidates(podSelector).length < 2 * podCount) {
-      return this.#everywhere.select(podSelector).filter(({ namespace }) => names.has(namespace));
+      const asked = this.#everywhere.select(podSelector);
+      return asked === this.pods ? this.#inside(names) : asked.filter(({ namespace }) => names.has(namespace));
     }
     return [...names].flatMap((name) => this.#membersOfOne(name, podSelector));
+  }
+
+  /** All pods of namespaces that are most of them: pieces of the list, as long as may be. */
+  #inside(names: ReadonlySet<string>): readonly Endpoint[] {
+    this.#runs ??= runsOf(this.pods);
+    const pieces: (readonly Endpoint[])[] = [];
+    let start = 0;
+    for (const run of this.#runs) {
+      if (names.has(run.namespace)) continue;
+      if (run.start > start) pieces.push(this.pods.slice(start, run.start));
+      start = run.end;
+    }
+    pieces.push(this.pods.slice(start));
+    return pieces.length <= MOST_PIECES ? ([] as Endpoint[]).concat(...pieces) : pieces.flat();
   }
 
   #selectNamespaces(selector: LabelSelector): NamespaceSelection {
@@ -106,6 +122,26 @@ export class PodIndex {
     const podCount = filled.reduce((sum, name) => sum + (this.#byNamespace.get(name)?.items.length ?? 0), 0);
     return { names: new Set(filled), podCount };
   }
+}
+
+/** As many arguments as a call surely takes; `flat` goes item by item. */
+const MOST_PIECES = 4_096;
+
+/** Neighbours in a list that are of one namespace. */
+interface Run {
+  readonly namespace: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+function runsOf(pods: readonly Endpoint[]): readonly Run[] {
+  const runs: Run[] = [];
+  for (let start = 0, end = 0; start < pods.length; start = end) {
+    const namespace = (pods[start] as Endpoint).namespace;
+    while (end < pods.length && (pods[end] as Endpoint).namespace === namespace) end++;
+    runs.push({ namespace, start, end });
+  }
+  return runs;
 }
 
 interface NamespaceSelection {
@@ -168,6 +204,7 @@ class LabelIndex<T extends { readonly labels: Labels }> {
 
   /** Those selected, in order; `items` itself when all are. */
   select(selector: LabelSelector): readonly T[] {
+    if (isEmptySelector(selector)) return this.items;
     const candidates = this.candidates(selector);
     const selected = candidates.filter(({ labels }) => matchesSelector(selector, labels));
     // A copy has no room left over, of which a filter's result has a hundred bytes.
