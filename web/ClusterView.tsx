@@ -1,6 +1,6 @@
 /** The cluster as a picture: nodes, namespaces, pods, outside; click or drag from one to another makes a packet. */
 import { useComputed } from "@preact/signals";
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { ClusterPicture, NodePicture, PodPicture } from "./messages.ts";
 import { draft, sendDraft } from "./packet.ts";
 import { armed, loaded, said, walk } from "./state.ts";
@@ -11,9 +11,10 @@ const MANY = 150;
 export function ClusterView() {
   const cluster = loaded.value?.cluster;
   const box = useRef<HTMLDivElement>(null);
+  // A thousand pods are drawn when the cluster changes, not with every packet.
+  const nodes = useMemo(() => cluster && <Nodes cluster={cluster} />, [cluster]);
   if (cluster === undefined) return undefined;
   const many = cluster.pods.length > MANY;
-  const homeless = cluster.pods.filter(({ node }) => !cluster.nodes.some(({ name }) => name === node));
   return (
     <section class="pane cluster" aria-labelledby="cluster-title">
       <header class="pane-head">
@@ -28,15 +29,7 @@ export function ClusterView() {
         </span>
       </header>
       <div class={`map${many ? " many" : ""}`} ref={box}>
-        {cluster.nodes.map((node) => (
-          <NodeBox key={node.name} node={node} pods={cluster.pods.filter((pod) => pod.node === node.name)} />
-        ))}
-        {homeless.length > 0 && (
-          <div class="node">
-            <h3>on no node</h3>
-            <Pods pods={homeless} />
-          </div>
-        )}
+        {nodes}
         <div class="node outside">
           <h3>outside</h3>
           <div class="pods">
@@ -47,12 +40,30 @@ export function ClusterView() {
         </div>
         <Arrow box={box} />
       </div>
+      {loaded.value?.story !== undefined && <p class="hint story">{loaded.value.story}</p>}
       <p class="hint" role="status">
         {armed.value === undefined
           ? "Choose a sender, then a receiver. Or drag from one to the other."
           : `From ${armed.value}: choose the receiver, or press Escape.`}
       </p>
     </section>
+  );
+}
+
+function Nodes({ cluster: { nodes, pods } }: { readonly cluster: ClusterPicture }) {
+  const homeless = pods.filter(({ node }) => !nodes.some(({ name }) => name === node));
+  return (
+    <>
+      {nodes.map((node) => (
+        <NodeBox key={node.name} node={node} pods={pods.filter((pod) => pod.node === node.name)} />
+      ))}
+      {homeless.length > 0 && (
+        <div class="node">
+          <h3>on no node</h3>
+          <Pods pods={homeless} />
+        </div>
+      )}
+    </>
   );
 }
 

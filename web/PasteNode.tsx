@@ -7,6 +7,7 @@ export function PasteNode() {
   const [node, setNode] = useState("");
   const [text, setText] = useState({ iptablesSave: "", ip6tablesSave: "", ipsetSave: "" });
   const nodes = loaded.value?.cluster?.nodes ?? [];
+  const chosen = node === "" ? (nodes[0]?.name ?? "") : node;
   const box = (name: keyof typeof text, label: string) => (
     <label class="field">
       {label}
@@ -27,8 +28,7 @@ export function PasteNode() {
         <form
           method="dialog"
           onSubmit={() => {
-            const name = node === "" ? (nodes[0]?.name ?? "") : node;
-            saved.value = { node: name, strategy: strategy.value, ...text };
+            saved.value = { node: chosen, strategy: strategy.value, ...text };
             void load();
           }}
         >
@@ -40,7 +40,7 @@ export function PasteNode() {
           </p>
           <label class="field">
             Node
-            <select value={node} onChange={({ currentTarget }) => setNode(currentTarget.value)}>
+            <select value={chosen} onChange={({ currentTarget }) => setNode(currentTarget.value)}>
               {nodes.map(({ name }) => (
                 <option key={name}>{name}</option>
               ))}

@@ -52,7 +52,7 @@ export function ReplayView() {
                 prune.value = currentTarget.checked;
               }}
             />{" "}
-            policies that they lack go
+            prune: policies they lack go
           </label>
         )}
         {!isChange && (

@@ -7,7 +7,6 @@ export function Steps() {
   if (story.length === 0 && own.length < 2) return undefined;
   return (
     <section class="steps" aria-label="Packets in order">
-      {loaded.value?.story !== undefined && <p class="story">{loaded.value.story}</p>}
       {step.value === undefined && own.length > 1 && (
         <ol class="own">
           {own.map((packet, index) => (

@@ -146,7 +146,7 @@ function Scrubber({ result, at, go }: ScrubberProps) {
         {open.length === 0 && <li class="faint">packets meet what they meet before or after</li>}
         {open.map((window) => (
           <li key={window.text}>
-            <b class={window.kind === "outage" ? "drop" : "reject"}>{window.kind}</b> {window.text}{" "}
+            <b class={WORD_COLOURS[window.kind]}>{window.kind}</b> {window.text}{" "}
             <button
               type="button"
               class="link"
@@ -166,6 +166,12 @@ function Scrubber({ result, at, go }: ScrubberProps) {
     </div>
   );
 }
+
+/** As the bars above. */
+const WORD_COLOURS = { leak: "drop", open: "unknown", outage: "reject" } as const satisfies Record<
+  WindowView["kind"],
+  string
+>;
 
 function isOpenAt({ from, to }: WindowView, operation: number): boolean {
   return Math.floor(from) <= operation && operation < Math.ceil(to);

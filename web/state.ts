@@ -174,7 +174,7 @@ export async function load(): Promise<void> {
   try {
     const answer = await client.ask("load", { files: files.value, scenario: scenario.value, saved: saved.value });
     batch(() => {
-      loaded.value = answer;
+      loaded.value = { ...answer, cluster: sameCluster(loaded.peek()?.cluster, answer.cluster) };
       trouble.value = undefined;
       generation.value++;
     });
@@ -186,6 +186,11 @@ export async function load(): Promise<void> {
   } finally {
     isBusy.value = false;
   }
+}
+
+/** The one before where nothing has changed: most keys change no pod, and of the same object nothing is drawn again. */
+function sameCluster(before: Loaded["cluster"], now: Loaded["cluster"]): Loaded["cluster"] {
+  return JSON.stringify(before) === JSON.stringify(now) ? before : now;
 }
 
 /** Something to look at without asking: the first step of a story, else a packet between the first two pods. */
