@@ -106,6 +106,20 @@ describe("timeline", () => {
     );
   });
 
+  it("marks the windows on the page's slider, and only there", async () => {
+    const marks = async (story: string, strategy: string) => {
+      const { out } = await chainwalk(`timeline -f ${story} -s ${strategy} --node node-a -o html`);
+      return [...out.matchAll(/<button class="(\w+)" data-moment="(\d+)" style="([^"]*)" title="([^"]*)"/g)].map(
+        ([, ...parts]) => parts.join(" | "),
+      );
+    };
+    // Moments: before the first operation, after the sets, after the commit.
+    expect(await marks(STORY, "kube-router")).toEqual([
+      "leak | 1 | --from:0.50000;--to:0.50000 | leak, outage: moments 1 to 1",
+    ]);
+    expect(await marks(STORY, "calico-iptables")).toEqual([]);
+  });
+
   it("--at gives one of its states to trace, matrix and compare", async () => {
     const trace = async (at: string) =>
       (await chainwalk(`trace -f ${STORY} --at ${at} --from prod/c --to prod/a --port 80 -o minimal`)).out;
