@@ -120,6 +120,43 @@ describe("timeline", () => {
     expect(await marks(STORY, "calico-iptables")).toEqual([]);
   });
 
+  it("a connection is stalled when its packets are refused until its peer's address is known again", async () => {
+    const pod = (name: string, node: string, ip: string) => ({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name, namespace: "default", labels: { app: name } },
+      spec: { nodeName: node, containers: [{ name: "c", image: "i" }] },
+      status: { phase: "Running", podIP: ip, podIPs: [{ ip }] },
+    });
+    const named = (app: string) => ({ podSelector: { matchLabels: { app } } });
+    const policy = {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "NetworkPolicy",
+      metadata: { name: "p", namespace: "default" },
+      spec: { ...named("a"), ingress: [{ from: [named("b")], ports: [{ port: 80 }] }] },
+    };
+    const peer = pod("b", "m", "10.0.0.2");
+    const watched = [
+      policy,
+      pod("a", "n", "10.0.0.1"),
+      peer,
+      { type: "DELETED", object: peer },
+      { type: "ADDED", object: peer },
+    ];
+    const { out } = await chainwalk("timeline -f watch.jsonl -s cilium-ebpf,kube-router,weave-net --node n -o json", {
+      files: { "watch.jsonl": watched.map((line) => JSON.stringify(line)).join("\n") },
+    });
+    const lived = JSON.parse(out) as readonly { readonly strategy: string; readonly steps: readonly TimelineStep[] }[];
+    // Cilium asks its policy about every packet; where connection tracking answers first, nothing stalls.
+    expect(
+      lived.map(({ strategy, steps }) => [strategy, steps[1]?.connections.stalled, steps[1]?.connections.cut]),
+    ).toEqual([
+      ["cilium-ebpf", 1, 0],
+      ["kube-router", 0, 0],
+      ["weave-net", 0, 0],
+    ]);
+  });
+
   it("--at gives one of its states to trace, matrix and compare", async () => {
     const trace = async (at: string) =>
       (await chainwalk(`trace -f ${STORY} --at ${at} --from prod/c --to prod/a --port 80 -o minimal`)).out;
