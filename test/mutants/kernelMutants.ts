@@ -132,7 +132,8 @@ export const EVALUATOR_MUTANTS: readonly SourceMutant[] = [
     name: "goto comes back",
     file: WALK,
     find: "case ACTION.goto: //",
-    replace: "case ACTION.goto:\n          stack[depth++] = slot + 1; //",
+    // Only where the stack, which has room for jumps alone, has some left: a walk that lost its places would not end.
+    replace: "case ACTION.goto:\n          if (depth < stack.length) stack[depth++] = slot + 1; //",
   },
   {
     name: "a mark is set over the old one without clearing it",

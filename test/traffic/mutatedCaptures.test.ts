@@ -168,7 +168,7 @@ describe("damaged input", () => {
   }, async () => {
     const before = process.memoryUsage().rss;
     const found = await campaign(seeds(), CAPTURES);
-    // A quarter of the 256 MB that a reader may need, above what the test runner has already.
+    // The 256 MB that a reader may need, above what the test runner has already.
     expect(process.memoryUsage().rss - before).toBeLessThan(256 << 20);
     // The mutations reach into records and leave records whole: neither all is refused nor all is read.
     expect(found.broken).toBeGreaterThan(CAPTURES / 10);
