@@ -1,8 +1,9 @@
 /** Which cases a process measures, how long each, and what is left out when time is short. */
 
-import type { BenchCase, Clock, Timing } from "./measure.ts";
+import { BeyondCapacity } from "../compiler/capacity.ts";
+import type { BenchCase, Clock, Prepared, Timing } from "./measure.ts";
 import { measure, measureAwaited } from "./measure.ts";
-import { type Finding, resultName } from "./result.ts";
+import { type Finding, type LeftOut, resultName } from "./result.ts";
 import type { Suite, SuiteOptions } from "./suites/suite.ts";
 
 export interface Plan {
@@ -58,10 +59,17 @@ export function planOf(options: PlanOptions): Plan {
   };
 }
 
-/** Measures one case. */
-export async function findingOf(one: BenchCase, timing: Timing, clock: Clock): Promise<Finding> {
-  const prepared = one.prepare();
+/** Measures one case, unless it asks more of a solution than that has room for: the cases after it are measured all the same. */
+export async function findingOf(one: BenchCase, timing: Timing, clock: Clock): Promise<Finding | LeftOut> {
+  const name = resultName(one.suite, one.params);
+  let prepared: Prepared;
+  try {
+    prepared = one.prepare();
+  } catch (error) {
+    if (!(error instanceof BeyondCapacity)) throw error;
+    return { name, leftOut: error.message };
+  }
   const { rounds, histogram } =
     prepared.kind === "awaited" ? await measureAwaited(prepared, timing, clock) : measure(prepared, timing, clock);
-  return { name: resultName(one.suite, one.params), unit: one.unit, params: one.params, rounds, histogram };
+  return { name, unit: one.unit, params: one.params, rounds, histogram };
 }

@@ -15,6 +15,12 @@ export interface Finding {
   readonly histogram: readonly Bucket[];
 }
 
+/** A case that nobody can measure, and why. */
+export interface LeftOut {
+  readonly name: string;
+  readonly leftOut: string;
+}
+
 export interface BenchResult {
   /** `suite/param=value/…`, unique in a report. */
   readonly name: string;
@@ -111,6 +117,8 @@ const findingSchema = z.object({
   histogram: z.array(bucketSchema),
 });
 
+const lineSchema = z.union([findingSchema, z.object({ name: z.string(), leftOut: z.string() })]);
+
 /** JSON has no NaN: it writes null. */
 const figure = z.number().or(z.null().transform(() => Number.NaN));
 
@@ -146,8 +154,8 @@ export function readReport(text: string): BenchReport {
 }
 
 /** Reads one line of `bench -o findings`. Throws `NotAReport`. */
-export function readFinding(line: string): Finding {
-  return checked(findingSchema, line);
+export function readFinding(line: string): Finding | LeftOut {
+  return checked(lineSchema, line);
 }
 
 function checked<T>(schema: z.ZodType<T>, text: string): T {

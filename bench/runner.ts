@@ -21,13 +21,16 @@ export interface RunOptions {
   readonly budgetMs: number;
   readonly clock: () => number;
   readonly signal: AbortSignal;
-  /** Arguments of process number `turn` that may use `budgetMs`. It prints a `Finding` a line. */
+  /** Arguments of process number `turn` that may use `budgetMs`. It prints a `Finding` or a `LeftOut` a line. */
   argvOf(turn: number, budgetMs: number): readonly string[];
-  onFinding(finding: Finding, turn: number): void;
+  /** A case is done with. */
+  onCase(): void;
 }
 
 export interface RunOutcome {
   readonly results: readonly BenchResult[];
+  /** Why, by the names of what nobody can measure. */
+  readonly leftOut: ReadonlyMap<string, string>;
   /** Exit codes of processes that failed. */
   readonly failed: readonly number[];
 }
@@ -36,9 +39,10 @@ const INTERRUPTED = 130;
 
 /** What was found until the end, or until the signal. Results stand in the order in which they were first found. */
 export async function runProcesses(options: RunOptions): Promise<RunOutcome> {
-  const { runSelf, processes, seed, budgetMs, clock, signal, argvOf, onFinding } = options;
+  const { runSelf, processes, seed, budgetMs, clock, signal, argvOf, onCase } = options;
   const endMs = clock() + budgetMs;
   const found = new Map<string, Finding[]>();
+  const leftOut = new Map<string, string>();
   const failed: number[] = [];
   for (let turn = 0; turn < processes && !signal.aborted; turn++) {
     const shareMs = Math.max(0, endMs - clock()) / (processes - turn);
@@ -47,13 +51,17 @@ export async function runProcesses(options: RunOptions): Promise<RunOutcome> {
       signal,
       onLine(line) {
         const finding = readFinding(line);
+        onCase();
+        if ("leftOut" in finding) {
+          leftOut.set(finding.name, finding.leftOut);
+          return;
+        }
         const known = found.get(finding.name);
         if (known === undefined) found.set(finding.name, [finding]);
         else known.push(finding);
-        onFinding(finding, turn);
       },
     });
     if (code !== 0 && code !== INTERRUPTED) failed.push(code);
   }
-  return { results: [...found.values()].map((findings) => mergeFindings(findings, seed)), failed };
+  return { results: [...found.values()].map((findings) => mergeFindings(findings, seed)), leftOut, failed };
 }

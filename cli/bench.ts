@@ -176,7 +176,7 @@ async function measureInProcesses(suites: readonly Suite[], flags: BenchFlags, s
   const planned = planOf(planOptions(suites, flags, budgetMs / processes)).cases.length;
   const all = suites.flatMap((suite) => suite.cases({ strategies: strategiesOf(flags), seed: flags.seed })).length;
   const progress = session.progress("measurements", planned * processes);
-  const { results, failed } = await runProcesses({
+  const { results, leftOut, failed } = await runProcesses({
     runSelf: io.runSelf,
     processes,
     seed: flags.seed,
@@ -194,16 +194,16 @@ async function measureInProcesses(suites: readonly Suite[], flags: BenchFlags, s
         String(Math.max(1, Math.round(shareMs / 1_000))),
       ],
     ],
-    onFinding: () => void progress.step(),
+    onCase: () => void progress.step(),
   });
   await progress.done();
   for (const reason of suites.flatMap((suite) => suite.absent?.() ?? [])) await session.note(`left out: ${reason}`);
+  for (const [name, reason] of leftOut) await session.note(`left out: ${name}: ${reason}`);
   for (const code of failed) await session.error(`a process of the benchmark ended with ${code}`);
   if (failed.length > 0) session.end(EXIT.findings);
-  if (results.length < all && !io.interrupted.aborted) {
-    await session.note(
-      `${all - results.length} of ${all} measurements did not fit into the time; --time SECONDS gives more`,
-    );
+  const short = all - results.length - leftOut.size;
+  if (short > 0 && !io.interrupted.aborted) {
+    await session.note(`${short} of ${all} measurements did not fit into the time; --time SECONDS gives more`);
   }
   return { environment, results };
 }
