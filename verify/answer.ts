@@ -1,6 +1,6 @@
 /** What comes back for a packet. */
 import { icmpAnswer, icmpv6Answer, NO_ANSWER } from "../dataplane/conntrack/icmp.ts";
-import { type Packet, PROTOCOL, SCTP_CHUNK, TCP_FLAG } from "../dataplane/packet.ts";
+import { makePacket, type Packet, PROTOCOL, SCTP_CHUNK, TCP_FLAG } from "../dataplane/packet.ts";
 
 /**
  * The answer of whoever got `sent`: both ends turned round, a SYN acknowledged, an INIT answered under the tag it asked
@@ -30,4 +30,18 @@ export function answerTo(sent: Packet): Packet {
     default:
       return turned;
   }
+}
+
+/** "Port unreachable", from the receiver (RFC 792; RFC 4443 section 3.1): it quotes the packet it is about. */
+export function errorAbout({ protocol, source, destination, sourcePort, destinationPort, time }: Packet): Packet {
+  const isIpv4 = source.family === 4;
+  return makePacket({
+    protocol: isIpv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6,
+    source: destination,
+    destination: source,
+    icmpType: isIpv4 ? 3 : 1,
+    icmpCode: isIpv4 ? 3 : 4,
+    quoted: { protocol, source, destination, sourcePort, destinationPort },
+    time,
+  });
 }

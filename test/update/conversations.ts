@@ -17,7 +17,7 @@ import type { Verdict } from "../../dataplane/verdict.ts";
 import { PlainConntrack, type PlainEntry } from "../../reference/conntrack/conntrack.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { formatPacket } from "../../traffic/transcript.ts";
-import { answerTo } from "../../verify/answer.ts";
+import { answerTo, errorAbout } from "../../verify/answer.ts";
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 import { meantVerdict } from "../../verify/meant.ts";
 import { SEED } from "../seed.ts";
@@ -180,6 +180,10 @@ const MOVES = [
 ] as const;
 type Move = (typeof MOVES)[number];
 
+function isMessage({ protocol }: Packet): boolean {
+  return protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6;
+}
+
 function moved(talk: Witness["opened"][number], move: Move): Packet | undefined {
   const { first } = talk;
   const back = answerTo(first);
@@ -189,9 +193,9 @@ function moved(talk: Witness["opened"][number], move: Move): Packet | undefined 
     case "answer":
       return back;
     case "error":
-      return errorAbout(first);
+      return isMessage(first) ? undefined : errorAbout(first);
     case "answered error":
-      return errorAbout(back);
+      return isMessage(back) ? undefined : errorAbout(back);
     default:
       break;
   }
@@ -206,22 +210,6 @@ function moved(talk: Witness["opened"][number], move: Move): Packet | undefined 
   if (isAnswer) talk.received += used;
   else talk.sent += used;
   return { ...base, tcpFlags, sequence, acknowledgment: kind === "reset" ? 0 : acknowledgment, payloadBytes };
-}
-
-/** Its receiver says that it cannot be reached. */
-function errorAbout(packet: Packet): Packet | undefined {
-  const { protocol, source, destination, sourcePort, destinationPort, icmpId } = packet;
-  if (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) return undefined;
-  const isIpv4 = source.family === 4;
-  return makePacket({
-    protocol: isIpv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6,
-    source: destination,
-    destination: source,
-    icmpType: isIpv4 ? 3 : 1,
-    icmpCode: isIpv4 ? 3 : 4,
-    icmpId,
-    quoted: { protocol, source, destination, sourcePort, destinationPort },
-  });
 }
 
 class Go implements Step {

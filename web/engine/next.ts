@@ -1,7 +1,7 @@
 /** What is sent next: the reply, the same packet again, or an error about it. */
-import { makePacket, type Packet, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
+import { type Packet, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
 import { packetToObject } from "../../traffic/packetObject.ts";
-import { answerTo } from "../../verify/answer.ts";
+import { answerTo, errorAbout } from "../../verify/answer.ts";
 import { REFERENCE } from "../../verify/lane.ts";
 import { runScenario } from "../../verify/scenarioRun.ts";
 import type { NextAnswer, NextAsk, WalkTarget } from "../messages.ts";
@@ -44,18 +44,3 @@ function following(last: Packet, kind: NextAsk["kind"]): Packet {
 }
 
 const SYN_ACK = TCP_FLAG.S | TCP_FLAG.A;
-
-/** "Port unreachable", from the receiver (RFC 792; RFC 4443 section 3.1): it quotes the packet it is about. */
-function errorAbout(packet: Packet): Packet {
-  const { protocol, source, destination, sourcePort, destinationPort, time } = packet;
-  const isVersion4 = source.family === 4;
-  return makePacket({
-    protocol: isVersion4 ? PROTOCOL.icmp : PROTOCOL.icmpv6,
-    source: destination,
-    destination: source,
-    icmpType: isVersion4 ? 3 : 1,
-    icmpCode: isVersion4 ? 3 : 4,
-    quoted: { protocol, source, destination, sourcePort, destinationPort },
-    time,
-  });
-}
