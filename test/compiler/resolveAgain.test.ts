@@ -5,7 +5,18 @@ import { type ResolvedCluster, resolvePolicies } from "../../compiler/resolve.ts
 import { resolveAgain } from "../../compiler/resolveAgain.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import { weaveNet } from "../../compiler/strategies/weave-net.ts";
 import type { Program } from "../../dataplane/program.ts";
+import {
+  cluster as builtCluster,
+  EVERYTHING,
+  node,
+  pod,
+  podPeer,
+  policy,
+  rule,
+  selector,
+} from "../../verify/fuzz/builders.ts";
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
 
 /** Everything a resolved cluster says. */
@@ -151,6 +162,25 @@ describe("resolving after a change", () => {
       }),
       { numRuns: process.env.CI === "true" ? 60 : 10 },
     );
+  });
+
+  it("fills weave-net's sets of peers in all namespaces again, whichever side of the change they select", () => {
+    const asked = podPeer({ namespaces: EVERYTHING, pods: selector({ app: "asked" }) });
+    const web = pod("dev/web", ["10.1.0.3"], { node: "node-a", labels: { app: "asked" } });
+    const model = builtCluster({
+      nodes: [node("node-a", ["192.168.0.1"])],
+      endpoints: [pod("default/db", ["10.1.0.2"], { node: "node-a" }), web],
+      policies: [policy("default/from-asked", EVERYTHING, { ingress: [rule([asked])] })],
+    });
+    let cluster = resolvePolicies(model);
+    const program = () => JSON.stringify(lowered(weaveNet, cluster));
+    const first = program();
+    for (const labels of [new Map<string, string>(), web.labels]) {
+      const { endpoints } = cluster.model;
+      cluster = resolveAgain(cluster, { ...cluster.model, endpoints: withItem(endpoints, 1, { ...web, labels }) });
+      expect(lowered(weaveNet, cluster)).toEqual(fresh(weaveNet, cluster));
+      expect(program() === first).toBe(labels === web.labels);
+    }
   });
 
   it("keeps every policy that does not select the pod, on either side, as the same object", () => {
