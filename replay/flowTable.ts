@@ -165,7 +165,7 @@ export class FlowTable {
    * wait for two cache lines that depend on each other, in loops of one step each the processor has many under way.
    */
   hashRows(batch: PacketBatch, from: number, to: number, hashes: Int32Array): void {
-    const { family, protocol, source0, destination0, sourcePort, destinationPort, quoted } = batch;
+    const { protocol, source0, destination0, sourcePort, destinationPort, quoted } = batch;
     const places = this.#places;
     const mask = this.#mask;
     const words = this.#words;
@@ -173,12 +173,11 @@ export class FlowTable {
     let sum = 0;
     for (let at = 0; at < count; at++) {
       const row = from + at;
-      const number = protocol[row] ?? 0;
       let hash = 0;
-      if (family[row] === 4 && number !== PROTOCOL.icmp && number !== PROTOCOL.icmpv6) {
+      if (FlowTable.isPlain(batch, row)) {
         const near = mixEnd(source0[row] ?? 0, 0, sourcePort[row] ?? 0);
         const far = mixEnd(destination0[row] ?? 0, 0, destinationPort[row] ?? 0);
-        hash = finish((near + far) ^ (IPV4 | number));
+        hash = finish((near + far) ^ (IPV4 | (protocol[row] ?? 0)));
       } else {
         const tuple = quoted.size > 0 ? quoted.get(row) : undefined;
         if (tuple === undefined) this.load(batch, row);

@@ -21,7 +21,7 @@ export interface KernelAnswer {
 }
 
 /** Zones that a step may ask for. */
-export const ZONES = [0, 1, 2] as const;
+const ZONES = [0, 1, 2] as const;
 
 /** Hop limit of a packet in zone 0 that passes; the next one is dropped, then come those of zone 1, and so on. */
 const FIRST_HOP_LIMIT = 40;
