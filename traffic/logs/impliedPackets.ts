@@ -2,6 +2,7 @@
  * Flow records to the packets they imply: SYN, SYN-ACK, ACK, a data packet each way, FIN. What the record counts stays with its
  * packets (`bytes`), so that sums over rows are the log's.
  */
+import { LRUCache } from "lru-cache";
 import { addressesEqual, type IpAddress } from "../../dataplane/address.ts";
 import { hasPorts, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
 import { type Conversation, converse, type Ends, otherSide, SEGMENT_BYTES, type Sender } from "../conversation.ts";
@@ -43,8 +44,8 @@ interface Ending extends Pick<FlowRecord, "line" | "interfaceId" | "recorded" | 
   readonly sender: Sender;
 }
 
-interface Connection extends Linked {
-  readonly protocol: number;
+interface Connection {
+  readonly key: string;
   readonly ends: Ends;
   readonly conversation: Conversation;
   /** End of the last record. */
@@ -57,102 +58,10 @@ interface Connection extends Linked {
   isOver: boolean;
 }
 
-/** What a connection is found by, and those beside it. */
-interface Linked {
-  readonly hash: number;
-  /** Another one with the same hash. */
-  alike: Connection | undefined;
-  /** Its neighbours in the order of their last use. */
-  older: Connection | undefined;
-  newer: Connection | undefined;
-}
-
-/**
- * Connections by their ends, either way round, in the order of their last use. A `Map` in that order would do, but to find the first of
- * a map from which first ones were taken means to step over what they left behind, thousands of places a record.
- */
-class Connections {
-  size = 0;
-  readonly #byHash = new Map<number, Connection>();
-  #oldest: Connection | undefined;
-  #newest: Connection | undefined;
-
-  find(protocol: number, ends: Ends): Connection | undefined {
-    let found = this.#byHash.get(hashOf(protocol, ends));
-    while (found !== undefined && !(found.protocol === protocol && areSameEnds(found.ends, ends))) found = found.alike;
-    return found;
-  }
-
-  /** As the one used last; it must not be there. */
-  add(connection: Connection): void {
-    connection.alike = this.#byHash.get(connection.hash);
-    this.#byHash.set(connection.hash, connection);
-    connection.older = this.#newest;
-    connection.newer = undefined;
-    if (this.#newest === undefined) this.#oldest = connection;
-    else this.#newest.newer = connection;
-    this.#newest = connection;
-    this.size++;
-  }
-
-  /** Does nothing when it is not there. */
-  remove(connection: Connection): void {
-    let before: Connection | undefined;
-    let found = this.#byHash.get(connection.hash);
-    while (found !== undefined && found !== connection) {
-      before = found;
-      found = found.alike;
-    }
-    if (found === undefined) return;
-    if (before !== undefined) before.alike = connection.alike;
-    else if (connection.alike !== undefined) this.#byHash.set(connection.hash, connection.alike);
-    else this.#byHash.delete(connection.hash);
-    if (connection.older === undefined) this.#oldest = connection.newer;
-    else connection.older.newer = connection.newer;
-    if (connection.newer === undefined) this.#newest = connection.older;
-    else connection.newer.older = connection.older;
-    this.size--;
-  }
-
-  takeOldest(): Connection | undefined {
-    const oldest = this.#oldest;
-    if (oldest !== undefined) this.remove(oldest);
-    return oldest;
-  }
-}
-
-/** The same for both directions. */
-function hashOf(protocol: number, { source, destination, sourcePort, destinationPort }: Ends): number {
-  return (endHash(source, sourcePort) + endHash(destination, destinationPort) + protocol) | 0;
-}
-
-function endHash({ words }: IpAddress, port: number): number {
-  let hash = Math.imul(port, 0x9e3779b1);
-  for (const word of words) {
-    hash = Math.imul(hash ^ word, 0x85ebca6b);
-    hash ^= hash >>> 15;
-  }
-  return hash;
-}
-
-function areSameEnds(one: Ends, other: Ends): boolean {
-  const straight =
-    one.sourcePort === other.sourcePort &&
-    one.destinationPort === other.destinationPort &&
-    addressesEqual(one.source, other.source) &&
-    addressesEqual(one.destination, other.destination);
-  if (straight) return true;
-  return (
-    one.sourcePort === other.destinationPort &&
-    one.destinationPort === other.sourcePort &&
-    addressesEqual(one.source, other.destination) &&
-    addressesEqual(one.destination, other.source)
-  );
-}
-
 /** One per log: it remembers the connections that are open. */
 export class ImpliedPackets {
-  readonly #connections = new Connections();
+  // A Map in order of use would do, but finding its first after thousands of first ones went means stepping over them all.
+  readonly #connections = new LRUCache<string, Connection>({ max: MAX_CONNECTIONS });
   #seed = 0;
   /** Records whose direction was told by their ports. */
   guessedRoles = 0;
@@ -189,15 +98,15 @@ export class ImpliedPackets {
   /** The ends of connections that were held back; when the log has ended. */
   finish(): readonly ImpliedPacket[] {
     const out: ImpliedPacket[] = [];
-    for (let known = this.#connections.takeOldest(); known !== undefined; known = this.#connections.takeOldest()) {
-      out.push(...heldEnd(known));
+    for (let oldest = this.#connections.pop(); oldest !== undefined; oldest = this.#connections.pop()) {
+      out.push(...heldEnd(oldest));
     }
     return out;
   }
 
   /** The connection that the record goes on with. One that ended and is opened again is another. */
   #goingOn(record: ResolvedRecord, out: ImpliedPacket[]): Connection | undefined {
-    const known = this.#connections.find(record.protocol, record);
+    const known = this.#connections.get(keyOf(record.protocol, record));
     if (known === undefined) return undefined;
     const isIdle = record.start - known.lastTime > IDLE_SECONDS;
     const isReopened =
@@ -207,7 +116,7 @@ export class ImpliedPackets {
       record.role === "opener";
     if (!isIdle && !isReopened) return known;
     out.push(...heldEnd(known));
-    this.#connections.remove(known);
+    this.#connections.delete(known.key);
     return undefined;
   }
 
@@ -222,12 +131,8 @@ export class ImpliedPackets {
     const ends = endsOf(record, sender);
     const conversation = converse(record.protocol, ends, ++this.#seed);
     return {
-      protocol: record.protocol,
+      key: keyOf(record.protocol, ends),
       ends,
-      hash: hashOf(record.protocol, ends),
-      alike: undefined,
-      older: undefined,
-      newer: undefined,
       conversation,
       lastTime: record.end,
       lastPacketTime: 0,
@@ -247,13 +152,12 @@ export class ImpliedPackets {
   }
 
   #remember({ opening, end }: ResolvedRecord, connection: Connection, out: ImpliedPacket[]): void {
-    this.#connections.remove(connection);
+    this.#connections.delete(connection.key);
     if (connection.isOver || opening === "refused") return;
     connection.lastTime = Math.max(connection.lastTime, end);
-    this.#connections.add(connection);
-    if (this.#connections.size <= MAX_CONNECTIONS) return;
-    const oldest = this.#connections.takeOldest();
+    const oldest = this.#connections.size < MAX_CONNECTIONS ? undefined : this.#connections.pop();
     if (oldest !== undefined) out.push(...heldEnd(oldest));
+    this.#connections.set(connection.key, connection);
   }
 }
 
@@ -335,6 +239,18 @@ function sideOf(record: ResolvedRecord, ends: Ends): Sender {
 function endsOf({ source, destination, sourcePort, destinationPort }: ResolvedRecord, sender: Sender): Ends {
   if (sender === "source") return { source, destination, sourcePort, destinationPort };
   return { source: destination, destination: source, sourcePort: destinationPort, destinationPort: sourcePort };
+}
+
+/** The same for both directions. */
+function keyOf(protocol: number, { source, destination, sourcePort, destinationPort }: Ends): string {
+  const one = endKey(source, sourcePort);
+  const other = endKey(destination, destinationPort);
+  return one < other ? `${protocol} ${one} ${other}` : `${protocol} ${other} ${one}`;
+}
+
+/** Of IPv4 a number, which is in a text sooner than its parts. */
+function endKey({ words }: IpAddress, port: number): number | string {
+  return words.length === 1 ? ((words[0] ?? 0) >>> 0) * 65_536 + port : `${words.join(" ")} ${port}`;
 }
 
 /** Gives each packet its length of the record's count; the last one each way takes what is left. */
