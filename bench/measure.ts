@@ -23,6 +23,11 @@ export type Prepared =
   /** One function, for tinybench; values are nanoseconds a call. */
   | { readonly kind: "task"; run(): unknown };
 
+/** Thrown while a case is prepared: there is nothing to time under that solution, and why. */
+export class NothingToTime extends Error {
+  override readonly name = "NothingToTime";
+}
+
 export interface Timing {
   readonly warmUpMs: number;
   readonly measureMs: number;

@@ -2,7 +2,7 @@
 
 import { BeyondCapacity } from "../compiler/capacity.ts";
 import type { BenchCase, Clock, Prepared, Timing } from "./measure.ts";
-import { measure, measureAwaited } from "./measure.ts";
+import { measure, measureAwaited, NothingToTime } from "./measure.ts";
 import { type Finding, type LeftOut, resultName } from "./result.ts";
 import type { Suite, SuiteOptions } from "./suites/suite.ts";
 
@@ -59,14 +59,17 @@ export function planOf(options: PlanOptions): Plan {
   };
 }
 
-/** Measures one case, unless it asks more of a solution than that has room for: the cases after it are measured all the same. */
+/**
+ * Measures one case, unless it asks more of a solution than that has room for, or leaves nothing to time under it: the
+ * cases after it are measured all the same.
+ */
 export async function findingOf(one: BenchCase, timing: Timing, clock: Clock): Promise<Finding | LeftOut> {
   const name = resultName(one.suite, one.params);
   let prepared: Prepared;
   try {
     prepared = one.prepare();
   } catch (error) {
-    if (!(error instanceof BeyondCapacity)) throw error;
+    if (!(error instanceof BeyondCapacity || error instanceof NothingToTime)) throw error;
     return { name, leftOut: error.message };
   }
   const { rounds, histogram } =

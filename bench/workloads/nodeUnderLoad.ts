@@ -6,7 +6,7 @@ import { createFabricResults, Fabric, type FabricResults } from "../../dataplane
 import { appendPacket, createBatch, type Packet, type PacketBatch } from "../../dataplane/packet.ts";
 import type { Program } from "../../dataplane/program.ts";
 import { answerTo } from "../../verify/answer.ts";
-import type { Prepared, Probe } from "../measure.ts";
+import { NothingToTime, type Prepared, type Probe } from "../measure.ts";
 import { nextOf } from "./traffic.ts";
 
 /** A fabric that has the one node alone: each packet meets it once. */
@@ -37,8 +37,9 @@ export interface PushOptions {
   readonly forget: "connections" | "nothing";
 }
 
-/** Packets through a fabric, as bursts. */
+/** Packets through a fabric, as bursts. Throws `NothingToTime` when none are left of what the policies admit. */
 export function pushing(options: PushOptions): Prepared {
+  if (options.packets.length === 0) throw new NothingToTime("the strategy admits none of the packets");
   return { kind: "bursts", probe: (operations) => new PushProbe(options, operations) };
 }
 

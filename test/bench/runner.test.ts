@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import type { BenchCase } from "../../bench/measure.ts";
 import { findingOf } from "../../bench/plan.ts";
 import { runProcesses } from "../../bench/runner.ts";
+import { pushing } from "../../bench/workloads/nodeUnderLoad.ts";
 import { BeyondCapacity } from "../../compiler/capacity.ts";
+import { Fabric } from "../../dataplane/fabric.ts";
 
 const TIMING = { warmUpMs: 0, measureMs: 1, rounds: 2 };
 const clock = () => performance.now();
@@ -15,7 +17,7 @@ const caseOf = (size: number, prepare: BenchCase["prepare"]): BenchCase => ({
   prepare,
 });
 
-describe("a case that a solution has no room for", () => {
+describe("a case that cannot be measured under a solution", () => {
   const full = { name: "policy", origin: undefined, entries: 20, room: 16 };
   const beyond = caseOf(20, () => {
     throw new BeyondCapacity({ strategy: "cilium-ebpf", node: "node-0" }, [full]);
@@ -27,6 +29,8 @@ describe("a case that a solution has no room for", () => {
       name: expect.stringContaining("maps"),
       leftOut: "cilium-ebpf cannot hold this cluster on node-0: policy: 20 entries, room for 16",
     });
+    const idle = caseOf(1, () => pushing({ fabric: new Fabric([]), packets: [], forget: "nothing" }));
+    expect(await findingOf(idle, TIMING, clock)).toMatchObject({ leftOut: "the strategy admits none of the packets" });
     const broken = caseOf(1, () => {
       throw new Error("broken");
     });
