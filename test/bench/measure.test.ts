@@ -115,6 +115,15 @@ describe("a plan", () => {
     expect(names(260, 0)).toEqual(["a0", "b0"]);
   });
 
+  it("shares the time among suites: one dear case does not take the place of many cheap ones", () => {
+    const rules = [1, 2, 3, 4, 5, 6, 7, 8];
+    const suites = [toy("maps", [1, 2_000]), toy("rules", rules)];
+    const within = (budgetMs: number) =>
+      planOf({ ...options, suites, budgetMs, turn: 0 }).cases.map(({ suite, params }) => `${suite}${params.n}`);
+    expect(within(4_000)).toEqual(["maps0", ...rules.map((_, n) => `rules${n}`)]);
+    expect(within(10_000)).toContain("maps1");
+  });
+
   it("begins elsewhere in each process", () => {
     expect(names(60_000, 1)).toEqual(["a2", "b0", "b1", "a0", "a1"]);
   });
