@@ -4,12 +4,18 @@
  * A fenced block of the language `console` is a session: a line that starts with `$ ` is a command for bash, the lines
  * up to the next one are everything it prints. `chainwalk` and `kubectl chainwalk` are this checkout. A line of `...`
  * stands for any number of lines.
+ *
+ * A whole run does it as a reader would. To load the program costs most commands more than their work, so a sample runs
+ * those that say nothing to the shell but a pipe in this process, where it is loaded.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type BuiltCommandLine, buildCommandLine, ROOT } from "./cli/builtCommandLine.ts";
+import { beforeAll, describe, expect, it } from "vitest";
+import { ROOT } from "./built.ts";
+import { builtCommandLine } from "./cli/builtCommandLine.ts";
+import { chainwalk } from "./cli/commandLine.ts";
+import { isWhole } from "./extent.ts";
 
 interface Shown {
   readonly place: string;
@@ -40,14 +46,39 @@ function commandsIn(page: string, text: string): readonly Shown[] {
 }
 
 /** Everything the command prints, stderr among stdout, as a terminal shows it. */
-function run(main: string, command: string): string {
+function runAsProcess(main: string, command: string): string {
   const script = `chainwalk() { "${process.execPath}" "${main}" "$@"; }; kubectl() { shift; chainwalk "$@"; }; ${command}`;
-  return spawnSync("bash", ["-c", `exec 2>&1; ${script}`], {
+  return shell(`exec 2>&1; ${script}`);
+}
+
+function shell(script: string, input?: string): string {
+  return spawnSync("bash", ["-c", script], {
     cwd: ROOT,
     encoding: "utf8",
     env: { ...process.env, NO_COLOR: "1", GITHUB_ACTIONS: undefined },
     timeout: 60_000,
+    ...(input === undefined ? {} : { input }),
   }).stdout;
+}
+
+/** One command of ours with words that are quoted or mean nothing to a shell, and perhaps what its output is piped into. */
+const SIMPLE = /^chainwalk((?: +(?:[\w./:,=@-]+|'[^']*'))+)(?: *\| *([^;&$]*))?$/;
+
+/** The words of a command that can do without a process of its own. */
+function wordsOf(
+  command: string,
+): { readonly argv: readonly string[]; readonly piped: string | undefined } | undefined {
+  const [, words, piped] = SIMPLE.exec(command) ?? [];
+  if (words === undefined || piped?.includes("chainwalk")) return undefined;
+  return { argv: [...words.matchAll(/'([^']*)'|\S+/g)].map(([word, quoted]) => quoted ?? word), piped };
+}
+
+async function run(main: string, command: string): Promise<string> {
+  const simple = isWhole ? undefined : wordsOf(command);
+  if (simple === undefined) return runAsProcess(main, command);
+  const shown: string[] = [];
+  const { out, err } = await chainwalk(simple.argv, { env: { NO_COLOR: "1" }, shown });
+  return simple.piped === undefined ? shown.join("") : err + shell(simple.piped, out);
 }
 
 /** A pattern that the output must match, where `...` lines give way. */
@@ -59,15 +90,14 @@ function pattern(lines: readonly string[]): RegExp {
 }
 
 describe("commands shown in the documentation", () => {
-  let built: BuiltCommandLine = { main: "", remove: () => {} };
+  let main: string;
   beforeAll(() => {
-    if (SHOWN.length > 0) built = buildCommandLine();
+    main = builtCommandLine();
   });
-  afterAll(() => built.remove());
 
   for (const { place, command, output } of SHOWN) {
-    it(`${place}: ${command}`, () => {
-      const printed = run(built.main, command);
+    it(`${place}: ${command}`, async () => {
+      const printed = await run(main, command);
       const text = printed === "" || printed.endsWith("\n") ? printed : `${printed}\n`;
       // The pattern decides; the comparison of texts is there for its readable difference.
       if (!pattern(output).test(text)) expect(text).toBe(output.map((line) => `${line}\n`).join(""));
@@ -107,5 +137,17 @@ describe("commands shown in the documentation", () => {
     expect(pattern(["a.b", "...", "c"]).test("a.b\n1\n2\nc\n")).toBe(true);
     expect(pattern(["a.b", "...", "c"]).test("a-b\nc\n")).toBe(false);
     expect(pattern(["a"]).test("a\nb\n")).toBe(false);
+  });
+
+  it("most commands can do without a process, and what says more to the shell cannot", () => {
+    expect(SHOWN.filter(({ command }) => wordsOf(command) !== undefined).length).toBeGreaterThan(SHOWN.length / 2);
+    expect(wordsOf("chainwalk a --b='c' 'd | e' -f x/y.z | tail -n 1")).toEqual(undefined);
+    expect(wordsOf("chainwalk a 'd | e' -f x/y.z | tail -n 1")).toEqual({
+      argv: ["a", "d | e", "-f", "x/y.z"],
+      piped: "tail -n 1",
+    });
+    for (const command of ["chainwalk a; true", "chainwalk a | chainwalk b", "chainwalk $A", "chainwalk a > b", "ls"]) {
+      expect([command, wordsOf(command)]).toEqual([command, undefined]);
+    }
   });
 });

@@ -1,36 +1,38 @@
-/** The command line as users have it: built, in a folder of its own, so that tests do not depend on what `dist/` holds. */
+/** The command line as users have it: built. Tests do not depend on what `dist/` holds, unless they are told to. */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { BUILT_ALREADY, builtOnce, ROOT } from "../built.ts";
 
-export const ROOT = join(import.meta.dirname, "..", "..");
+const TSC = join(ROOT, "node_modules", "typescript", "bin", "tsc");
 
-/** Inside the checkout, where its node_modules and package.json are found; ignored by git. */
-const CACHE = join(ROOT, ".cache");
+/** Beside what is compiled, as the build of package.json has it. */
+const COPIED = ["verify/kernel/oracle.c", "verify/bpf/bpf.c"] as const;
 
-export interface BuiltCommandLine {
-  /** Path of `cli/main.js`. */
-  readonly main: string;
-  /** Takes the build away again. */
-  remove(): void;
+/** Path of `cli/main.js`. */
+export function builtCommandLine(): string {
+  const dist =
+    BUILT_ALREADY ??
+    builtOnce({
+      name: "command-line",
+      folders: ["compiler", "dataplane", "reference", "replay", "traffic", "verify", "bench", "format", "cli"],
+      source: /\.(?:ts|json|c)$/,
+      files: ["tsconfig.json", "tsconfig.build.json", "package-lock.json"],
+      make,
+    });
+  const main = join(dist, "cli", "main.js");
+  if (!existsSync(main)) throw new Error(`the build wrote no ${main}`);
+  return main;
 }
 
-/** Builds into a new folder; whoever asks removes it. */
-export function buildCommandLine(): BuiltCommandLine {
-  mkdirSync(CACHE, { recursive: true });
-  const dist = mkdtempSync(join(CACHE, "chainwalk-"));
-  const tsc = join(ROOT, "node_modules", "typescript", "bin", "tsc");
+function make(folder: string): void {
   // Types are checked elsewhere; what matters here is that the code was written.
-  execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json", "--noCheck", "--outDir", dist], {
+  execFileSync(process.execPath, [TSC, "-p", "tsconfig.build.json", "--noCheck", "--outDir", folder], {
     cwd: ROOT,
     stdio: "ignore",
   });
-  // As the build of package.json does it.
-  for (const source of ["verify/kernel/oracle.c", "verify/bpf/bpf.c"]) {
-    mkdirSync(join(dist, dirname(source)), { recursive: true });
-    copyFileSync(join(ROOT, source), join(dist, source));
+  for (const source of COPIED) {
+    mkdirSync(join(folder, dirname(source)), { recursive: true });
+    copyFileSync(join(ROOT, source), join(folder, source));
   }
-  const main = join(dist, "cli", "main.js");
-  if (!existsSync(main)) throw new Error(`tsc wrote no ${main}`);
-  return { main, remove: () => rmSync(dist, { recursive: true, force: true }) };
 }

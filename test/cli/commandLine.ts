@@ -4,8 +4,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { FolderEntry, Io, Writer } from "../../cli/io.ts";
 import { runCli } from "../../cli/run.ts";
-
-const ROOT = join(import.meta.dirname, "..", "..");
+import { ROOT } from "../built.ts";
 
 export interface World {
   /** Path to text; stands before the checkout's files. */
@@ -23,6 +22,8 @@ export interface World {
   readonly page?: string;
   /** Gets the address that a browser is to show; answers as `Io.openBrowser`. */
   readonly opened?: (address: string) => string | undefined;
+  /** Gets the texts that the command writes, to stdout and stderr, in their order. */
+  readonly shown?: string[];
   /** Gets what the command writes to stdout as bytes. */
   readonly binary?: Uint8Array[];
 }
@@ -45,8 +46,12 @@ export async function chainwalk(command: string | readonly string[], world: Worl
   };
   const writer = (to: "out" | "err"): Writer => ({
     write: async (data) => {
-      if (typeof data === "string") written[to] += data;
-      else world.binary?.push(data.slice());
+      if (typeof data !== "string") {
+        world.binary?.push(data.slice());
+        return;
+      }
+      written[to] += data;
+      world.shown?.push(data);
     },
     isTerminal: world.terminalColumns !== undefined,
     columns: world.terminalColumns,

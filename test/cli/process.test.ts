@@ -1,25 +1,25 @@
-/** What only a real process shows: pipes, signals, memory. Runs the built command line, built here. */
+/** What only a real process shows: pipes, signals, memory. Runs the built command line. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
+import { ROOT } from "../built.ts";
 import { isWhole } from "../extent.ts";
-import { type BuiltCommandLine, buildCommandLine, ROOT } from "./builtCommandLine.ts";
+import { builtCommandLine } from "./builtCommandLine.ts";
 import { linesOf } from "./commandLine.ts";
 
-let built: BuiltCommandLine = { main: "", remove: () => {} };
+let main: string;
 
 beforeAll(() => {
-  built = buildCommandLine();
+  main = builtCommandLine();
 }, 60_000);
-afterAll(() => built.remove());
 
 /** Prints the most memory the process ever had, in KiB (getrusage(2)), when it ends. */
 const TELL_MEMORY = "data:text/javascript,process.on('exit',()=>console.error('peak',process.resourceUsage().maxRSS))";
 
 function start(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, ["--import", TELL_MEMORY, built.main, ...args], { cwd: ROOT });
+  return spawn(process.execPath, ["--import", TELL_MEMORY, main, ...args], { cwd: ROOT });
 }
 
 const TRACE = ["trace", "-f", "scenarios/db-policy", "--packets", "-", "-o", "jsonl"];

@@ -2,9 +2,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { cacheFolder } from "../../verify/kernel/helper.ts";
-import { type BuiltCommandLine, buildCommandLine, ROOT } from "../cli/builtCommandLine.ts";
+import { ROOT } from "../built.ts";
+import { builtCommandLine } from "../cli/builtCommandLine.ts";
 import { chainwalk } from "../cli/commandLine.ts";
 import { isWhole, sampled } from "../extent.ts";
 import { startMutantLoader } from "../mutants/mutantLoader.ts";
@@ -56,12 +57,11 @@ describe.runIf(hasKernel("bridge"))("a mistake in our evaluator", () => {
 });
 
 describe.runIf(hasKernel("bridge"))("a judge that is stopped at its work", () => {
-  let built: BuiltCommandLine;
+  let main: string;
 
   beforeAll(() => {
-    built = buildCommandLine();
+    main = builtCommandLine();
   }, 60_000);
-  afterAll(() => built.remove());
 
   const childrenOf = (pid: number): readonly number[] =>
     readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
@@ -122,7 +122,7 @@ describe.runIf(hasKernel("bridge"))("a judge that is stopped at its work", () =>
     async (signal) => {
       const before = outside();
       const args = ["verify", "--kernel", "-f", CLUSTER, "--packets", "10000000"];
-      const driver = spawn(process.execPath, [built.main, ...args], { cwd: ROOT, stdio: "ignore" });
+      const driver = spawn(process.execPath, [main, ...args], { cwd: ROOT, stdio: "ignore" });
       const helpers = await helpersOf(driver);
       const own = helpers.map(namespaceOf);
       driver.kill(signal);

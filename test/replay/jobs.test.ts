@@ -4,18 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type BuiltCommandLine, buildCommandLine, ROOT } from "../cli/builtCommandLine.ts";
+import { ROOT } from "../built.ts";
+import { builtCommandLine } from "../cli/builtCommandLine.ts";
 
 /** Threads need built modules, so the command line as users have it. */
-let built: BuiltCommandLine = { main: "", remove: () => {} };
+let main: string;
 const folder = mkdtempSync(join(tmpdir(), "chainwalk-jobs-"));
 beforeAll(() => {
   if (process.env.CI === undefined) return;
-  built = buildCommandLine();
+  main = builtCommandLine();
   writeFileSync(join(folder, "t.jsonl"), traffic());
 });
 afterAll(() => {
-  built.remove();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -58,7 +58,7 @@ function traffic(): string {
 }
 
 function replay(...flags: readonly string[]) {
-  const argv = [built.main, "replay", "-f", "scenarios/db-policy", join(folder, "t.jsonl"), "-o", "json", ...flags];
+  const argv = [main, "replay", "-f", "scenarios/db-policy", join(folder, "t.jsonl"), "-o", "json", ...flags];
   return spawnSync(process.execPath, argv, { cwd: ROOT, encoding: "utf8", timeout: 60_000 });
 }
 
@@ -84,7 +84,7 @@ describe.runIf(process.env.CI !== undefined)("replay --resume", () => {
   it("after a kill gives the report of a run that nobody killed", async () => {
     const checkpoint = join(folder, "checkpoint");
     const flags = ["--resume", checkpoint, "--checkpoint-seconds", "0"];
-    const argv = [built.main, "replay", "-f", "scenarios/db-policy", join(folder, "t.jsonl"), "-o", "json", ...flags];
+    const argv = [main, "replay", "-f", "scenarios/db-policy", join(folder, "t.jsonl"), "-o", "json", ...flags];
     const child = spawn(process.execPath, argv, { cwd: ROOT, stdio: "ignore" });
     const ended = new Promise((resolve) => child.once("close", resolve));
     for (let turn = 0; turn < 2000 && !existsSync(checkpoint) && child.exitCode === null; turn++) await sleep(5);

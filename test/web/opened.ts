@@ -2,7 +2,7 @@
 import { relative } from "node:path";
 import type { Page } from "playwright-core";
 import { expect, it } from "vitest";
-import { ROOT } from "../cli/builtCommandLine.ts";
+import { ROOT } from "../built.ts";
 import { chainwalk, type Outcome } from "../cli/commandLine.ts";
 import { sampled } from "../extent.ts";
 import { type PageUnderTest, verdictOn } from "./browser.ts";

@@ -2,7 +2,7 @@
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ROOT } from "../cli/builtCommandLine.ts";
+import { ROOT } from "../built.ts";
 import { hasBrowser, PageUnderTest } from "./browser.ts";
 
 const isWritten = process.env.CHAINWALK_PICTURES === "1";
