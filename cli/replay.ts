@@ -35,7 +35,7 @@ export function define(command: Command, session: Session): void {
     .option("--filter <EXPRESSION>", "flows in tcpdump's words: host, net, port, proto, src, dst, and, or, not")
     .option("--suggest", "print the fewest added rules, as NetworkPolicies, that let what was seen pass")
     .addOption(
-      new Option("--jobs <N>", "threads, which share the flows; the report is the same")
+      new Option("--jobs <N>", "threads, which share the flows; what is written is the same")
         .argParser(wholeNumber(1, 256))
         .default(1),
     )

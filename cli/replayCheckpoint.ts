@@ -9,10 +9,11 @@ interface Checkpoint {
   readonly format: typeof FORMAT;
   /** Hash of everything the report depends on: manifests, flags, names and sizes of the files. */
   readonly question: string;
-  readonly state: ReplayState;
+  /** Of each thread, which need not have come equally far: each goes on with its own flows from where it was. */
+  readonly states: readonly ReplayState[];
 }
 
-const FORMAT = "chainwalk replay checkpoint 2";
+const FORMAT = "chainwalk replay checkpoint 3";
 
 export class CheckpointFile {
   readonly #path: string;
@@ -32,8 +33,8 @@ export class CheckpointFile {
     this.#savedMs = nowMs;
   }
 
-  /** The state of the run before; undefined: there was none, or it was finished. */
-  async load(): Promise<ReplayState | undefined> {
+  /** The states of the run before; undefined: there was none, or it was finished. */
+  async load(): Promise<readonly ReplayState[] | undefined> {
     const bytes = await readFile(this.#path).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return undefined;
       throw new UsageError(`${this.#path}: ${error.message}`);
@@ -46,7 +47,7 @@ export class CheckpointFile {
         `${this.#path} is of a replay with other manifests, traffic or flags: repeat them, or remove the file to begin anew`,
       );
     }
-    return checkpoint.state;
+    return checkpoint.states;
   }
 
   /** Whether it is time to save again. */
@@ -55,8 +56,8 @@ export class CheckpointFile {
   }
 
   /** Replaces the file as a whole: a kill in the middle leaves the one before. */
-  async save(state: ReplayState, nowMs: number): Promise<void> {
-    const checkpoint: Checkpoint = { format: FORMAT, question: this.#question, state };
+  async save(states: readonly ReplayState[], nowMs: number): Promise<void> {
+    const checkpoint: Checkpoint = { format: FORMAT, question: this.#question, states };
     const draft = `${this.#path}.new`;
     await writeFile(draft, serialize(checkpoint));
     await rename(draft, this.#path);

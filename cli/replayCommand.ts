@@ -56,7 +56,7 @@ export async function runReplay(input: ReplayInput, session: Session): Promise<v
   const run = new ReplayRun({ ...options, output, ...(checkpoint !== undefined && { checkpoint }) });
   await run.read(traffic);
   await output.write(run.report, run.findings);
-  await output.annotate(run.report);
+  await output.annotatePolicies(run.report);
   for (const note of run.findings.notes) await session.note(note);
   if (!session.io.interrupted.aborted) await checkpoint?.remove();
   const { tally } = run.report.options;
@@ -68,9 +68,6 @@ export async function runReplay(input: ReplayInput, session: Session): Promise<v
 function check({ traffic, flags }: ReplayInput, session: Session): void {
   if ([...traffic, ...flags.filename].filter((name) => name === "-").length > 1) {
     throw new UsageError("standard input (-) can be named once, for manifests or for traffic");
-  }
-  if (flags.output === "pcapng" && flags.jobs > 1) {
-    throw new UsageError("-o pcapng writes packets in their order, which is one thread's work: leave --jobs out");
   }
   if (flags.output === "pcapng" && session.io.stdout.isTerminal) {
     throw new UsageError("-o pcapng writes bytes, and standard output is a terminal: redirect it to a file");
@@ -91,15 +88,18 @@ async function checkpointOf(
 ): Promise<CheckpointFile | undefined> {
   const { resume, jobs, output, checkpointSeconds, filter, namespace, keepDuplicates } = flags;
   if (resume === undefined) return undefined;
-  if (jobs > 1) throw new UsageError("--resume goes with one thread: leave --jobs out");
-  if (output === "pcapng") throw new UsageError("--resume is for reports; -o pcapng writes while it reads");
+  if (output === "pcapng") {
+    throw new UsageError(
+      "--resume is for reports: -o pcapng writes while it reads, and what was written before a kill cannot be taken back",
+    );
+  }
   if (traffic.includes("-"))
     throw new UsageError("--resume reads the recording again: name a file, not standard input");
   if (setup.sides.some(({ strategy }) => strategy === "reference")) {
     throw new UsageError("--resume is for solutions: the reference does not keep its connections in a file");
   }
   const sizes = await Promise.all(traffic.map((name) => io.sizeOf(name)));
-  const question = { setup, traffic, sizes, filter, hubble, namespace, keepDuplicates, version: io.version() };
+  const question = { setup, traffic, sizes, filter, hubble, namespace, keepDuplicates, jobs, version: io.version() };
   return new CheckpointFile(resume, question, { intervalMs: checkpointSeconds * 1000, nowMs: io.now() });
 }
 

@@ -1,21 +1,29 @@
 /** `replay --jobs`: the recording read once, and sent to several threads that each push their share of the flows. */
 import { Worker } from "node:worker_threads";
-import type { Replay } from "../replay/replay.ts";
+import type { Replay, ReplayState } from "../replay/replay.ts";
 import type { Cause } from "../replay/side.ts";
+import type { Io } from "./io.ts";
+import type { Told } from "./replayOutput.ts";
+import type { ShareResult, ShareSetup } from "./replayShare.ts";
 import type { ReadFindings } from "./replayTraffic.ts";
 import { openBytes, type TrafficIo } from "./replayTraffic.ts";
-import type { Piece, WorkerMessage, WorkerResult, WorkerSetup } from "./replayWorker.ts";
+import type { CrewMessage, WorkerMessage } from "./replayWorker.ts";
 
 /** Pieces of a file that a worker may have waiting: a few, so that the slowest sets the pace and memory stays flat. */
 const MOST_WAITING = 8;
 
 export interface JobsOptions {
-  readonly io: TrafficIo;
+  readonly io: TrafficIo & Pick<Io, "interrupted">;
   readonly jobs: number;
-  readonly worker: Omit<WorkerSetup, "share">;
-  /** Told how many packets were read, and of bytes of the files; false: no more. */
-  readonly proceed: (packets: number) => Promise<boolean>;
+  readonly worker: Omit<ShareSetup, "share" | "from">;
+  /** Of each worker, to go on from; undefined: all begin anew. */
+  readonly from: readonly ReplayState[] | undefined;
+  /** Told how many packets were read; false: no more. */
+  readonly proceed: (packets: number, crew: Crew) => Promise<boolean>;
+  /** Told of bytes of the files. */
   readonly onRead: (bytes: number) => void;
+  /** What all workers said of a part of the recording, in order. */
+  readonly onRound: (told: readonly Told[]) => void;
 }
 
 export interface JobsResult {
@@ -27,27 +35,79 @@ export interface JobsResult {
 
 /** Runs the workers and puts what they found into `replay`, which has read nothing itself. */
 export async function replayInWorkers(replay: Replay, options: JobsOptions): Promise<JobsResult> {
-  const { jobs, worker, proceed } = options;
-  const crew = Array.from({ length: jobs }, (_, index) => new Crewmate({ ...worker, share: { index, of: jobs } }));
+  const { jobs, worker, from, onRound } = options;
+  const crew = new Crew(
+    Array.from({ length: jobs }, (_, index) => ({ ...worker, share: { index, of: jobs }, from: from?.[index] })),
+    onRound,
+  );
   try {
-    await feed(crew, options, async () => proceed(crew[0]?.takePackets() ?? 0));
-    const results = await Promise.all(crew.map(({ result }) => result));
-    return gather(replay, results);
+    await feed(crew, options);
+    return gather(replay, await crew.results());
   } finally {
-    await Promise.all(crew.map((mate) => mate.end()));
+    await crew.end();
+  }
+}
+
+/** All threads. */
+export class Crew {
+  readonly mates: readonly Crewmate[];
+
+  constructor(setups: readonly ShareSetup[], onRound: (told: readonly Told[]) => void) {
+    const rounds = new Rounds(setups.length, onRound);
+    this.mates = setups.map((setup, number) => new Crewmate(setup, (told) => rounds.add(number, told)));
+  }
+
+  /** Packets read since the last call; all read the same. */
+  takePackets(): number {
+    return this.mates[0]?.takePackets() ?? 0;
+  }
+
+  /** The states of all, each between two batches of its own; undefined: one has not come as far as where it began. */
+  async save(): Promise<readonly ReplayState[] | undefined> {
+    const states = await Promise.all(this.mates.map((mate) => mate.save()));
+    const saved = states.filter((state) => state !== undefined);
+    return saved.length === states.length ? saved : undefined;
+  }
+
+  results(): Promise<readonly ShareResult[]> {
+    return Promise.all(this.mates.map(({ result }) => result));
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.mates.map((mate) => mate.end()));
+  }
+}
+
+/** What several workers say at the end of each round, until the last of them has said it. */
+export class Rounds {
+  readonly #waiting: Told[][];
+  readonly #onRound: (told: readonly Told[]) => void;
+
+  constructor(workers: number, onRound: (told: readonly Told[]) => void) {
+    this.#waiting = Array.from({ length: workers }, () => []);
+    this.#onRound = onRound;
+  }
+
+  add(worker: number, told: Told): void {
+    this.#waiting[worker]?.push(told);
+    while (this.#waiting.every(({ length }) => length > 0)) {
+      this.#onRound(this.#waiting.flatMap((each) => each.splice(0, 1)));
+    }
   }
 }
 
 /** One thread, and how much of what it was sent it has read. */
 class Crewmate {
-  readonly result: Promise<WorkerResult>;
+  readonly result: Promise<ShareResult>;
   readonly #worker: Worker;
   #waiting = 0;
   #packets = 0;
-  #wake: (() => void) | undefined;
+  /** Who waits for something to change, of several files that are sent abreast. */
+  #wakes: (() => void)[] = [];
+  #saves: ((state: ReplayState | undefined) => void)[] = [];
   #isOver = false;
 
-  constructor(setup: WorkerSetup) {
+  constructor(setup: ShareSetup, onRound: (told: Told) => void) {
     // Built, modules end in .js.
     const file = new URL(import.meta.url.endsWith(".ts") ? "./replayWorker.ts" : "./replayWorker.js", import.meta.url);
     this.#worker = new Worker(file, { workerData: setup });
@@ -60,6 +120,12 @@ class Crewmate {
           case "packets":
             this.#packets += message.count;
             break;
+          case "round":
+            onRound(message.told);
+            break;
+          case "saved":
+            this.#saves.shift()?.(message.state);
+            break;
           case "done":
             resolve(message.result);
             break;
@@ -67,25 +133,34 @@ class Crewmate {
             reject(new Error(message.message));
             break;
         }
-        this.#wake?.();
+        this.#wake();
       });
       this.#worker.on("error", reject);
       this.#worker.on("exit", () => reject(new Error("a worker ended before it was done")));
     });
-    this.result.catch(() => {
-      this.#isOver = true;
-      this.#wake?.();
-    });
+    this.result.then(
+      () => this.#finish(),
+      () => this.#finish(),
+    );
   }
 
-  async send(piece: Piece): Promise<void> {
+  async send(file: number, bytes: Uint8Array | undefined): Promise<void> {
     while (this.#waiting >= MOST_WAITING && !this.#isOver) {
       await new Promise<void>((resolve) => {
-        this.#wake = resolve;
+        this.#wakes.push(resolve);
       });
     }
-    if (piece.bytes !== undefined) this.#waiting++;
-    this.#worker.postMessage(piece);
+    if (bytes !== undefined) this.#waiting++;
+    this.#say({ kind: "piece", file, bytes });
+  }
+
+  /** Its state as soon as it has a moment; undefined: it has none to say, or is over. */
+  save(): Promise<ReplayState | undefined> {
+    if (this.#isOver) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      this.#saves.push(resolve);
+      this.#say({ kind: "save" });
+    });
   }
 
   /** Packets read since the last call. */
@@ -98,11 +173,25 @@ class Crewmate {
   async end(): Promise<void> {
     await this.#worker.terminate();
   }
+
+  #say(message: CrewMessage): void {
+    this.#worker.postMessage(message);
+  }
+
+  #finish(): void {
+    this.#isOver = true;
+    for (const save of this.#saves.splice(0)) save(undefined);
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const wake of this.#wakes.splice(0)) wake();
+  }
 }
 
 /** Each file to every worker, the files abreast: merging by time reads them so. */
-async function feed(crew: readonly Crewmate[], options: JobsOptions, proceed: () => Promise<boolean>): Promise<void> {
-  const { io, worker, onRead } = options;
+async function feed(crew: Crew, options: JobsOptions): Promise<void> {
+  const { io, worker, proceed, onRead } = options;
   const encoder = new TextEncoder();
   let goesOn = true;
   await Promise.all(
@@ -112,21 +201,24 @@ async function feed(crew: readonly Crewmate[], options: JobsOptions, proceed: ()
         for await (const piece of stream) {
           const bytes = typeof piece === "string" ? encoder.encode(piece) : piece;
           onRead(bytes.length);
-          for (const mate of crew) await mate.send({ file, bytes });
-          goesOn = goesOn && (await proceed());
+          for (const mate of crew.mates) await mate.send(file, bytes);
+          goesOn = goesOn && (await proceed(crew.takePackets(), crew));
           if (!goesOn) break;
         }
+      } catch (error) {
+        // Ctrl-C takes standard input away in the middle of waiting for it; what is done is reported.
+        if (!io.interrupted.aborted) throw error;
       } finally {
-        for (const mate of crew) await mate.send({ file, bytes: undefined });
+        for (const mate of crew.mates) await mate.send(file, undefined);
       }
     }),
   );
 }
 
-function gather(replay: Replay, results: readonly WorkerResult[]): JobsResult {
+function gather(replay: Replay, results: readonly ShareResult[]): JobsResult {
   const causes: Cause[][] = replay.table.sides.map(() => []);
   const known = causes.map(() => new Map<string, number>());
-  for (const { table, causes: theirs, timeline } of results) {
+  for (const { table, causes: theirs, timeline, tally } of results) {
     const numbers = theirs.map((list, side) =>
       list.map((cause) => {
         const key = JSON.stringify(cause);
@@ -139,6 +231,7 @@ function gather(replay: Replay, results: readonly WorkerResult[]): JobsResult {
     );
     replay.table.absorb(table, numbers);
     replay.timeline.merge(timeline);
+    replay.tally.merge(tally);
   }
   const [first] = results;
   if (first === undefined) throw new RangeError("no workers");

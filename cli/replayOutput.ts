@@ -6,10 +6,10 @@ import { formatAnnotations } from "../format/replay/github.ts";
 import { formatReplayHtml } from "../format/replay/html.ts";
 import { formatJsonReport } from "../format/replay/json.ts";
 import { formatReplayMarkdown } from "../format/replay/markdown.ts";
-import { AnnotatedCapture } from "../format/replay/pcapng.ts";
+import { AnnotatedCapture, type AnnotatedFrames, FrameAnnotator } from "../format/replay/pcapng.ts";
 import { formatReplayTable } from "../format/replay/table.ts";
 import type { PushedRows } from "../replay/replay.ts";
-import type { ReplayReport } from "../replay/report.ts";
+import { isWanted, type ReplayReport } from "../replay/report.ts";
 import type { CaptureInterface } from "../traffic/source.ts";
 import type { TrafficFindings } from "./replayTraffic.ts";
 import type { Session } from "./session.ts";
@@ -25,10 +25,44 @@ export interface ReplayOutputOptions {
   readonly session: Session;
 }
 
+/** What a worker is to tell while it reads; undefined: nothing. */
+export type ToldWish =
+  | { readonly kind: "frames" }
+  | { readonly kind: "flows"; readonly comparison: Comparison }
+  | undefined;
+
+/** What a worker tells at the end of a round. */
+export type Told =
+  | { readonly kind: "frames"; readonly frames: AnnotatedFrames }
+  | { readonly kind: "flows"; readonly flows: readonly EndedFlow[] };
+
+/** A flow that has ended, as a line of JSON. */
+export interface EndedFlow {
+  readonly firstIndex: number;
+  readonly line: string;
+}
+
+/** The wanted ones of flows that have ended, as lines. */
+export function endedFlows(
+  report: ReplayReport,
+  slots: readonly number[],
+  comparison: Comparison,
+): readonly EndedFlow[] {
+  const { table } = report.options;
+  return slots
+    .filter((slot) => isWanted(table, slot))
+    .map((slot) => ({
+      firstIndex: table.firstIndex[slot] ?? 0,
+      line: JSON.stringify(flowObject(report, report.flow(slot), comparison)),
+    }));
+}
+
 export class ReplayOutput {
   readonly #options: ReplayOutputOptions;
   #ended: string[] = [];
   #capture: AnnotatedCapture | undefined;
+  #annotator: FrameAnnotator | undefined;
+  #flushed: Promise<void> = Promise.resolve();
 
   constructor(options: ReplayOutputOptions) {
     this.#options = options;
@@ -44,24 +78,50 @@ export class ReplayOutput {
     return this.#options.format === "pcapng";
   }
 
-  /** The recording whose packets are about to come. */
-  begin(names: Iterable<readonly [IpAddress, string]>, interfaces: readonly CaptureInterface[]): void {
-    if (this.wantsPackets) this.#capture = new AnnotatedCapture(names, interfaces);
+  /** What workers are to tell of their share while they read. */
+  get told(): ToldWish {
+    const { comparison } = this.#options;
+    if (this.wantsPackets) return { kind: "frames" };
+    return this.isStreaming ? { kind: "flows", comparison } : undefined;
+  }
+
+  /** Packets are about to come. */
+  begin(names: Iterable<readonly [IpAddress, string]>): void {
+    if (this.wantsPackets) this.#capture = new AnnotatedCapture(names);
+  }
+
+  /** They come from here, and their recording has these interfaces. */
+  annotate(interfaces: readonly CaptureInterface[]): void {
+    if (this.wantsPackets) this.#annotator = new FrameAnnotator(interfaces);
   }
 
   /** Flows that have ended; written by the next `flush`. */
   ended(report: ReplayReport, slots: readonly number[]): void {
     const { comparison } = this.#options;
-    for (const slot of slots) this.#ended.push(JSON.stringify(flowObject(report, report.flow(slot), comparison)));
+    for (const { line } of endedFlows(report, slots, comparison)) this.#ended.push(line);
   }
 
   /** Rows just pushed; only asked for when `wantsPackets`. */
   pushed(rows: PushedRows): void {
-    this.#capture?.rows(rows);
+    this.#annotator?.rows(rows);
   }
 
-  async flush(): Promise<void> {
+  /** What all workers said of the same part of the recording; written by the next `flush`. */
+  round(told: readonly Told[]): void {
+    this.#capture?.add(told.flatMap((each) => (each.kind === "frames" ? [each.frames] : [])));
+    const flows = told.flatMap((each) => (each.kind === "flows" ? each.flows : []));
+    for (const { line } of flows.sort((a, b) => a.firstIndex - b.firstIndex)) this.#ended.push(line);
+  }
+
+  /** One after the other, whoever asks. */
+  flush(): Promise<void> {
+    this.#flushed = this.#flushed.then(() => this.#flush());
+    return this.#flushed;
+  }
+
+  async #flush(): Promise<void> {
     const { out, io } = this.#options.session;
+    if (this.#annotator !== undefined) this.#capture?.add([this.#annotator.take()]);
     if (this.#capture !== undefined) await io.stdout.write(this.#capture.take());
     const lines = this.#ended;
     this.#ended = [];
@@ -69,7 +129,7 @@ export class ReplayOutput {
   }
 
   /** In a workflow of GitHub's, what a change breaks is said there too, whatever the format. */
-  async annotate(report: ReplayReport): Promise<void> {
+  async annotatePolicies(report: ReplayReport): Promise<void> {
     const { format, comparison, session } = this.#options;
     if (session.io.env.GITHUB_ACTIONS === undefined || format === "github" || comparison === "none") return;
     for (const line of formatAnnotations(report, comparison)) await session.io.stderr.write(`${line}\n`);

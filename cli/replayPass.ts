@@ -7,7 +7,7 @@ import { BATCH_ROWS } from "../traffic/source.ts";
 import { resolverOf } from "../verify/who.ts";
 import { type ReadFindings, Recording, type TrafficIo } from "./replayTraffic.ts";
 
-export interface PassOptions extends Pick<ReplayOptions, "share" | "onEnded" | "onPushed" | "capturedOn"> {
+export interface PassOptions extends Pick<ReplayOptions, "share" | "onEnded" | "onPushed" | "rounds" | "capturedOn"> {
   readonly loaded: LoadedSetup;
   /** Index of the main side. */
   readonly main: number;
@@ -25,7 +25,7 @@ export class ReplayPass {
 
   constructor(options: PassOptions) {
     this.#options = options;
-    const { loaded, main, filter, share, onEnded, onPushed, capturedOn } = options;
+    const { loaded, main, filter, share, onEnded, onPushed, rounds, capturedOn } = options;
     const { sides, book } = loaded;
     this.#services = servicesOf(loaded);
     this.replay = new Replay(
@@ -39,6 +39,7 @@ export class ReplayPass {
         ...(capturedOn !== undefined && { capturedOn }),
         ...(onEnded !== undefined && { onEnded }),
         ...(onPushed !== undefined && { onPushed }),
+        ...(rounds !== undefined && { rounds }),
       },
       BATCH_ROWS,
     );

@@ -3,13 +3,13 @@ import { hasErrors } from "../compiler/issue.ts";
 import { type ClusterModel, isOnPodNetwork } from "../compiler/model.ts";
 import type { IpAddress } from "../dataplane/address.ts";
 import { type FilterSetup, filterOf } from "../replay/filter/filter.ts";
-import type { FlowFilter } from "../replay/replay.ts";
-import { isWanted, ReplayReport } from "../replay/report.ts";
+import type { FlowFilter, ReplayState } from "../replay/replay.ts";
+import { ReplayReport } from "../replay/report.ts";
 import type { LoadedSetup, ReplaySetup } from "../replay/setup.ts";
 import type { Cause } from "../replay/side.ts";
 import { EXIT, UsageError } from "./io.ts";
 import type { CheckpointFile } from "./replayCheckpoint.ts";
-import { replayInWorkers } from "./replayJobs.ts";
+import { type Crew, replayInWorkers } from "./replayJobs.ts";
 import type { ReplayOutput } from "./replayOutput.ts";
 import { ReplayPass } from "./replayPass.ts";
 import type { ReadFindings, TrafficFindings } from "./replayTraffic.ts";
@@ -52,11 +52,7 @@ export class ReplayRun {
       ...(capturedOn !== undefined && { capturedOn }),
       ...(output?.wantsPackets === true && { onPushed: (rows) => output.pushed(rows) }),
       ...(this.#isStreaming && {
-        onEnded: (table, slots) =>
-          output?.ended(
-            this.#report,
-            slots.filter((slot) => isWanted(table, slot)),
-          ),
+        onEnded: (_, slots) => output?.ended(this.#report, slots),
       }),
     });
     this.#report = this.#reportOf(loaded.sides.map((side) => side.causes));
@@ -68,8 +64,10 @@ export class ReplayRun {
 
   /** Reads everything, or as much as the user has patience for. */
   async read(names: readonly string[]): Promise<void> {
-    const { session, jobs } = this.#options;
+    const { session, jobs, output, loaded, setup } = this.#options;
     const { io } = session;
+    const model = loaded.sides[setup.main]?.cluster.model;
+    if (model !== undefined) output?.begin(namesOf(model));
     const index = jobs > 1 ? await this.#readInWorkers(names) : await this.#readHere(names);
     if (io.interrupted.aborted) {
       this.findings.notes.push(`interrupted after ${index} packets; the report is about those`);
@@ -91,17 +89,17 @@ export class ReplayRun {
   }
 
   get #isStreaming(): boolean {
-    const { output, jobs, checkpoint } = this.#options;
-    return output?.isStreaming === true && jobs === 1 && checkpoint === undefined;
+    const { output, checkpoint } = this.#options;
+    return output?.isStreaming === true && checkpoint === undefined;
   }
 
   async #readHere(names: readonly string[]): Promise<number> {
-    const { session, output, loaded, setup } = this.#options;
+    const { session, output } = this.#options;
     const { io } = session;
     const recording = await this.#pass.open(io, names);
-    const model = loaded.sides[setup.main]?.cluster.model;
-    if (model !== undefined) output?.begin(namesOf(model), recording.merged.interfaces);
-    await this.#resume();
+    output?.annotate(recording.merged.interfaces);
+    const [state] = (await this.#resumed()) ?? [];
+    if (state !== undefined) this.#pass.replay.restore(state);
     const progress = session.progress("packets", () => recording.share());
     try {
       await this.#pass.run(recording, async (count) => {
@@ -120,12 +118,13 @@ export class ReplayRun {
     return this.#pass.replay.index;
   }
 
-  async #resume(): Promise<void> {
+  /** The states of the threads of a run that was killed. */
+  async #resumed(): Promise<readonly ReplayState[] | undefined> {
     const { checkpoint, session } = this.#options;
-    const state = await checkpoint?.load();
-    if (state === undefined) return;
-    this.#pass.replay.restore(state);
-    await session.note(`resumed after ${state.index} packets`);
+    const states = await checkpoint?.load();
+    if (states === undefined) return undefined;
+    await session.note(`resumed after ${Math.min(...states.map(({ index }) => index))} packets`);
+    return states;
   }
 
   async #saveCheckpoint(): Promise<void> {
@@ -134,25 +133,42 @@ export class ReplayRun {
     // While rows are read over, the file already says more.
     if (checkpoint === undefined || !replay.isPushing) return;
     const state = replay.save();
-    if (state !== undefined) await checkpoint.save(state, session.io.now());
+    if (state !== undefined) await checkpoint.save([state], session.io.now());
   }
 
   async #readInWorkers(names: readonly string[]): Promise<number> {
-    const { session, setup, filter, namespace, duplicates, jobs } = this.#options;
+    const { session, setup, filter, namespace, duplicates, capturedOn, jobs, output, checkpoint } = this.#options;
     const { io } = session;
     const sizes = await Promise.all(names.map((name) => (name === "-" ? undefined : io.sizeOf(name))));
     const total = sizes.reduce<number>((sum, size) => sum + (size ?? Number.NaN), 0);
     let read = 0;
+    const told = this.#isStreaming || output?.wantsPackets === true ? output?.told : undefined;
+    const from = await this.#resumed();
     const progress = session.progress("packets", () => (total > 0 ? read / total : undefined));
+    // Several files are fed abreast, and one at a time writes.
+    let saving: Promise<void> | undefined;
     try {
       const { causes, findings, index } = await replayInWorkers(this.#pass.replay, {
         io,
         jobs,
-        worker: { setup, filter, namespace, duplicates, names },
-        proceed: (count) => progress.step(count),
+        worker: { setup, filter, namespace, duplicates, capturedOn, names, told },
+        from,
+        proceed: async (count, crew) => {
+          await output?.flush();
+          const goesOn = await progress.step(count);
+          // What comes after an interruption is the end of a recording that has not ended: not for a run that goes on.
+          if (checkpoint !== undefined && (checkpoint.isDue(io.now()) || !goesOn)) {
+            saving ??= saveCrew(crew, checkpoint, () => io.now()).finally(() => {
+              saving = undefined;
+            });
+            await saving;
+          }
+          return goesOn;
+        },
         onRead: (bytes) => {
           read += bytes;
         },
+        onRound: (round) => output?.round(round),
       });
       this.#report = this.#reportOf(causes);
       await this.#told(findings);
@@ -186,6 +202,11 @@ export class ReplayRun {
     await session.report(issues);
     if (hasErrors(issues)) session.end(EXIT.invalid);
   }
+}
+
+async function saveCrew(crew: Crew, checkpoint: CheckpointFile, now: () => number): Promise<void> {
+  const states = await crew.save();
+  if (states !== undefined) await checkpoint.save(states, now());
 }
 
 function flowFilter({ filter, loaded: { sides, book } }: RunOptions): FlowFilter | undefined {

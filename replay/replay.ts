@@ -8,7 +8,7 @@
 import { createBatch, type PacketBatch, PROTOCOL, SCTP_CHUNK, TCP_FLAG } from "../dataplane/packet.ts";
 import { VERDICT_CODE } from "../dataplane/verdict.ts";
 import { copyRow } from "../traffic/copyRow.ts";
-import { RECORDED, type TrafficBatch } from "../traffic/source.ts";
+import { type BATCH_ROWS, RECORDED, type TrafficBatch } from "../traffic/source.ts";
 import type { Duplicates } from "./duplicates.ts";
 import { FLOW_STATE, FlowTable, type FlowTableState, NO_FLOW } from "./flowTable.ts";
 import { canOpen, detailOf } from "./openingPacket.ts";
@@ -33,6 +33,8 @@ export interface PushedRows {
   readonly rows: Int32Array;
   readonly flows: Int32Array;
   readonly length: number;
+  /** Number of the batch's row 0 in the whole recording. */
+  readonly firstIndex: number;
   /** Rows of the sides' columns are counted from 0: `rows[i]` is row i there. */
   readonly sides: readonly Side[];
 }
@@ -60,10 +62,15 @@ export interface ReplayOptions {
   /** Told of flows that have ended, in order of their beginning, at fixed places of the recording; they are forgotten then. */
   readonly onEnded?: (table: FlowTable, slots: readonly number[]) => void;
   readonly onPushed?: (pushed: PushedRows) => void;
+  /** Told at fixed places of the recording, and at its end: what several workers say between two of them belongs together. */
+  readonly rounds?: { readonly rows: RoundRows; readonly onEnd: () => void };
 }
 
+/** Rows of a round: as many as a batch, or as lie between two looks for flows that have ended. */
+export type RoundRows = typeof BATCH_ROWS | typeof SWEEP_ROWS;
+
 /** Rows between two looks for flows that have ended. */
-const SWEEP_ROWS = 65_536;
+export const SWEEP_ROWS = 65_536;
 /** Seconds that a closed flow waits for stragglers: last ACKs, repeated FINs. */
 const LINGER_SECONDS = 10;
 /** A flow of a protocol without an end is over when it was silent for so long (nf_conntrack_udp_timeout_stream). */
@@ -150,20 +157,23 @@ export class Replay {
 
   /** The rows of a batch, in order. Its columns may be changed: Service addresses become endpoints'. */
   consume(traffic: TrafficBatch): void {
+    const { rounds } = this.#options;
     const rows = traffic.packets.length;
+    const step = rounds?.rows ?? SWEEP_ROWS;
     for (let from = 0; from < rows; ) {
-      const to = Math.min(rows, from + SWEEP_ROWS - (this.#index % SWEEP_ROWS));
+      const to = Math.min(rows, from + step - (this.#index % step));
       this.#segment(traffic, from, to);
       from = to;
       if (this.#index % SWEEP_ROWS === 0) this.#sweep();
+      if (this.#index % step === 0) rounds?.onEnd();
     }
   }
 
   /** The recording is over: with `onEnded` the flows left are told. */
   finish(): void {
-    const { onEnded } = this.#options;
-    if (onEnded === undefined) return;
-    this.#end(this.table.ordered());
+    const { onEnded, rounds } = this.#options;
+    if (onEnded !== undefined) this.#end(this.table.ordered());
+    rounds?.onEnd();
   }
 
   /* -------------------------------------------- Before the push --------------------------------------------------- */
@@ -188,9 +198,10 @@ export class Replay {
     }
     if (length === 0) return;
     const batch = length === packets.length ? packets : this.#gather(packets, length);
-    for (const side of this.#options.sides) side.push(batch);
+    const { onPushed, sides } = this.#options;
+    for (const side of sides) side.push(batch);
     this.#record(batch, length);
-    this.#options.onPushed?.({ traffic, rows, flows: this.#flows, length, sides: this.#options.sides });
+    onPushed?.({ traffic, rows, flows: this.#flows, length, sides, firstIndex: this.#index - to });
   }
 
   /** Gives rows the addresses that policies see, and says which rows are meant; also of those that were pushed before `restore`. */

@@ -32,6 +32,28 @@ function outcome(code: number): number {
 /** Counts by `VERDICT_CODE`. */
 type ByVerdict = [accept: number, drop: number, reject: number, unknown: number];
 
+/** The sums of a part of the flows, to be sent elsewhere. */
+export interface TallyState {
+  /** In the order of `SUMS`. */
+  readonly sums: readonly number[];
+  readonly packetVerdicts: readonly number[];
+  readonly flowVerdicts: readonly number[];
+  readonly unknown: ReadonlyMap<string, Readonly<AddressSum>>;
+}
+
+const SUMS = [
+  "packets",
+  "bytes",
+  "flows",
+  "startMissing",
+  "translated",
+  "elsewhere",
+  "filteredPackets",
+  "filteredFlows",
+  "changed",
+  "nowRefused",
+] as const;
+
 export class Tally {
   packets = 0;
   bytes = 0;
@@ -92,6 +114,21 @@ export class Tally {
     this.#addEnd(table.destination(slot), packets);
   }
 
+  state(): TallyState {
+    const { packetVerdicts, flowVerdicts } = this;
+    return { sums: SUMS.map((sum) => this[sum]), packetVerdicts, flowVerdicts, unknown: this.#unknown };
+  }
+
+  /** Adds what another tally counted, of other flows. */
+  merge({ sums, packetVerdicts, flowVerdicts, unknown }: TallyState): void {
+    for (const [at, sum] of SUMS.entries()) this[sum] += sums[at] ?? 0;
+    for (let code = 0; code < 4; code++) {
+      this.packetVerdicts[code as 0] += packetVerdicts[code] ?? 0;
+      this.flowVerdicts[code as 0] += flowVerdicts[code] ?? 0;
+    }
+    for (const [text, { address, flows, packets }] of unknown) this.#addUnknown(text, address, { flows, packets });
+  }
+
   /** Addresses of no pod and no node, the busiest first. */
   unknownAddresses(): readonly UnknownAddress[] {
     return [...this.#unknown]
@@ -117,11 +154,14 @@ export class Tally {
 
   #addEnd(address: IpAddress, packets: number): void {
     if (this.#book.numberOf(address) !== NOBODY) return;
-    const text = formatAddress(address);
+    this.#addUnknown(formatAddress(address), address, { flows: 1, packets });
+  }
+
+  #addUnknown(text: string, address: IpAddress, { flows, packets }: Omit<AddressSum, "address">): void {
     const sum = this.#unknown.get(text);
-    if (sum === undefined) this.#unknown.set(text, { address, flows: 1, packets });
+    if (sum === undefined) this.#unknown.set(text, { address, flows, packets });
     else {
-      sum.flows++;
+      sum.flows += flows;
       sum.packets += packets;
     }
   }

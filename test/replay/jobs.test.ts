@@ -6,6 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../built.ts";
 import { builtCommandLine } from "../cli/builtCommandLine.ts";
+import { chainwalk } from "../cli/commandLine.ts";
+import { RECORDING } from "./threadsRecording.ts";
 
 /** Threads need built modules, so the command line as users have it. */
 let main: string;
@@ -13,92 +15,68 @@ const folder = mkdtempSync(join(tmpdir(), "chainwalk-jobs-"));
 beforeAll(() => {
   if (process.env.CI === undefined) return;
   main = builtCommandLine();
-  writeFileSync(join(folder, "t.jsonl"), traffic());
+  writeFileSync(join(folder, "t.jsonl"), RECORDING);
 });
 afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const PODS = ["default/db", "default/frontend", "default/intruder", "prod/api-pod", "kube-system/dns", "myns/mypod"];
-
-/** Connections of all pods to all others, closed or not, tuples used twice, errors about them: more than one batch. */
-function traffic(): string {
-  const lines: object[] = [];
-  for (let round = 0; round < 60; round++) {
-    for (const [at, source] of PODS.entries()) {
-      const destination = PODS[(at + 1 + (round % 5)) % PODS.length];
-      const there = { protocol: "tcp", source, sourcePort: 40_000 + (round % 40), destination, destinationPort: 3306 };
-      const back = {
-        protocol: "tcp",
-        source: destination,
-        sourcePort: 3306,
-        destination: source,
-        destinationPort: there.sourcePort,
-      };
-      const time = round + at / 10;
-      lines.push({ time, ...there, sequence: round }, { time, ...back, tcpFlags: "SA", acknowledgment: round + 1 });
-      lines.push({ time, ...there, tcpFlags: "A", sequence: round + 1, acknowledgment: 1 });
-      if (round % 3 === 0) lines.push({ time, ...there, tcpFlags: "FA" }, { time, ...back, tcpFlags: "FA" });
-      if (round % 7 === 0) {
-        const quoted = { protocol: "udp", source, sourcePort: 50_000, destination, destinationPort: 53 };
-        lines.push({ time, ...quoted });
-        lines.push({
-          time,
-          protocol: "icmp",
-          source: destination,
-          destination: source,
-          icmpType: 3,
-          icmpCode: 3,
-          quoted,
-        });
-      }
-    }
-  }
-  return lines.map((line) => JSON.stringify(line)).join("\n");
+function argvOf(flags: readonly string[]): readonly string[] {
+  return ["replay", "-f", join(ROOT, "scenarios/db-policy"), "t.jsonl", ...flags];
 }
 
+/** In a process of its own. */
 function replay(...flags: readonly string[]) {
-  const argv = [main, "replay", "-f", "scenarios/db-policy", join(folder, "t.jsonl"), "-o", "json", ...flags];
-  return spawnSync(process.execPath, argv, { cwd: ROOT, encoding: "utf8", timeout: 60_000 });
+  const { stdout, stderr, status } = spawnSync(process.execPath, [main, ...argvOf(flags)], {
+    cwd: folder,
+    timeout: 60_000,
+  });
+  return { out: stdout, err: stderr.toString(), code: status };
 }
 
-// Five processes of several threads are CI's work.
-describe.runIf(process.env.CI !== undefined)("replay --jobs", () => {
-  it("several threads give the report of one, byte for byte, notes included", () => {
-    const one = replay("-s", "kube-router,cilium-ebpf");
-    const three = replay("-s", "kube-router,cilium-ebpf", "--jobs", "3");
-    expect(JSON.parse(one.stdout).totals.flows).toBeGreaterThan(300);
-    expect(three.stdout).toBe(one.stdout);
-    expect({ code: three.status, err: three.stderr }).toEqual({ code: one.status, err: one.stderr });
-  });
+/** By one thread: this one. */
+async function replayHere(...flags: readonly string[]) {
+  const binary: Uint8Array[] = [];
+  const { out, err, code } = await chainwalk(
+    argvOf(flags).map((word) => word.replace(`${ROOT}/`, "")),
+    { files: { "t.jsonl": RECORDING }, binary },
+  );
+  return { out: Buffer.concat([Buffer.from(out), ...binary]), err, code };
+}
 
-  it("a filter is every thread's", () => {
-    const flags = ["--filter", "src host default/db", "--verdict", "dropped"];
-    const one = replay(...flags);
-    expect(replay(...flags, "--jobs", "2").stdout).toBe(one.stdout);
-    expect(JSON.parse(one.stdout).totals.filteredFlows).toBeGreaterThan(100);
+// Processes of several threads are CI's work; what they do, shares.test.ts asks in plain runs.
+describe.runIf(process.env.CI !== undefined)("replay --jobs", () => {
+  it.each([
+    ["a report", "-o json -s kube-router,cilium-ebpf", /"flows":3\d\d/],
+    ["flows as they end", "-o jsonl", /"from":"default\/db"/],
+    ["an annotated recording", "-o pcapng", /kube-router: accept, new/],
+  ])("several threads give what one gives, byte for byte, notes included: %s", async (_, text, known) => {
+    const flags = text.split(" ");
+    const one = await replayHere(...flags);
+    expect(one.out.toString("latin1")).toMatch(known);
+    const two = replay(...flags, "--jobs", "2");
+    expect(Buffer.compare(two.out, one.out)).toBe(0);
+    expect({ code: two.code, err: two.err }).toEqual({ code: one.code, err: one.err });
   });
 });
 
 describe.runIf(process.env.CI !== undefined)("replay --resume", () => {
-  it("after a kill gives the report of a run that nobody killed", async () => {
+  it.each([1, 2])("after a kill gives the report of a run that nobody killed: %i threads", async (jobs) => {
     const checkpoint = join(folder, "checkpoint");
-    const flags = ["--resume", checkpoint, "--checkpoint-seconds", "0"];
-    const argv = [main, "replay", "-f", "scenarios/db-policy", join(folder, "t.jsonl"), "-o", "json", ...flags];
-    const child = spawn(process.execPath, argv, { cwd: ROOT, stdio: "ignore" });
+    const flags = ["-o", "json", "--jobs", `${jobs}`, "--resume", checkpoint, "--checkpoint-seconds", "0"];
+    const child = spawn(process.execPath, [main, ...argvOf(flags)], { cwd: folder, stdio: "ignore" });
     const ended = new Promise((resolve) => child.once("close", resolve));
     for (let turn = 0; turn < 2000 && !existsSync(checkpoint) && child.exitCode === null; turn++) await sleep(5);
     child.kill("SIGKILL");
     await ended;
     expect(existsSync(checkpoint)).toBe(true);
-    const other = replay(...flags, "--keep-duplicates");
-    expect({ code: other.status, err: other.stderr }).toMatchObject({
+    expect(await replayHere(...flags, "--keep-duplicates")).toMatchObject({
       code: 2,
       err: expect.stringContaining("other manifests, traffic or flags"),
     });
     const resumed = replay(...flags);
-    expect(resumed.stderr).toMatch(/resumed after \d+ packets/);
-    expect(resumed.stdout).toBe(replay().stdout);
+    expect(resumed.err).toMatch(/resumed after \d+ packets/);
+    expect(resumed.out.toString()).toBe((await replayHere("-o", "json")).out.toString());
     expect(existsSync(checkpoint)).toBe(false);
   });
 });
