@@ -4,6 +4,7 @@ import { HUBBLE_FLAGS, type HubbleFlag, type HubbleTerm } from "../replay/filter
 import { addImportFlags, addInputFlags, addOutputFlag, addStrategyFlags, wholeNumber } from "./flags.ts";
 import { type ReplayFlags, runReplay } from "./replayCommand.ts";
 import { REPLAY_FORMATS } from "./replayOutput.ts";
+import { addReplayStoryFlags } from "./replayStory.ts";
 import type { Session } from "./session.ts";
 
 /** What the flags in Hubble's words say in `--help`. */
@@ -50,6 +51,7 @@ export function define(command: Command, session: Session): void {
     .option("--keep-duplicates", "replay a packet as often as it was recorded on several interfaces")
     .addOption(new Option("--top <N>", "rows of each table").argParser(wholeNumber(1, 1_000_000)).default(20))
     .action((traffic: readonly string[], flags: ReplayFlags) => runReplay({ traffic, flags, hubble }, session));
+  addReplayStoryFlags(command);
   const hubble = addHubbleFlags(command);
 }
 

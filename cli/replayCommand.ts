@@ -1,17 +1,19 @@
 /** The course of a replay: manifests to sides, traffic through them, the report and the exit code. */
 import { hasErrors } from "../compiler/issue.ts";
 import type { HubbleTerm } from "../replay/filter/hubble.ts";
-import { type LoadedSetup, loadSetup, type ReplaySetup } from "../replay/setup.ts";
+import { type LoadedSetup, loadSetup, loadStorySetup, type ReplaySetup } from "../replay/setup.ts";
+import { nodeNames } from "../replay/storyNodes.ts";
 import { BATCH_ROWS } from "../traffic/source.ts";
 import { EXIT, InvalidInput, UsageError } from "./io.ts";
 import { CheckpointFile } from "./replayCheckpoint.ts";
 import { type ReplayFormat, ReplayOutput } from "./replayOutput.ts";
 import { ReplayRun, type RunOptions } from "./replayRun.ts";
-import { comparisonOf, readSetup, type SetupFlags } from "./replaySetup.ts";
+import { comparisonOf, readSetup, type SetupFlags, storySetup } from "./replaySetup.ts";
+import { readReplayedStory, type StoryFlags } from "./replayStory.ts";
 import { suggest } from "./replaySuggest.ts";
 import type { Session } from "./session.ts";
 
-export interface ReplayFlags extends SetupFlags {
+export interface ReplayFlags extends SetupFlags, StoryFlags {
   readonly output: ReplayFormat;
   readonly top: number;
   readonly filter?: string;
@@ -34,8 +36,9 @@ export async function runReplay(input: ReplayInput, session: Session): Promise<v
   const { traffic, flags, hubble } = input;
   check(input, session);
   const comparison = comparisonOf(flags);
-  const setup = await readSetup(flags, session.io);
-  const loaded = await load(setup, session);
+  const story = await readReplayedStory(flags, session);
+  const setup = story === undefined ? await readSetup(flags, session.io) : storySetup(flags);
+  const loaded = story === undefined ? await load(setup, session) : loadStorySetup(setup.sides, story, BATCH_ROWS);
   const namespace = flags.namespace ?? "default";
   const options: RunOptions = {
     session,
@@ -66,16 +69,19 @@ export async function runReplay(input: ReplayInput, session: Session): Promise<v
 }
 
 function check({ traffic, flags }: ReplayInput, session: Session): void {
-  if ([...traffic, ...flags.filename].filter((name) => name === "-").length > 1) {
-    throw new UsageError("standard input (-) can be named once, for manifests or for traffic");
+  if ([...traffic, ...flags.filename, flags.story].filter((name) => name === "-").length > 1) {
+    throw new UsageError("standard input (-) can be named once, for manifests, a story or traffic");
   }
   if (flags.output === "pcapng" && session.io.stdout.isTerminal) {
     throw new UsageError("-o pcapng writes bytes, and standard output is a terminal: redirect it to a file");
   }
 }
 
-function capturedOn({ capturedOn: name }: ReplayFlags, { sides }: LoadedSetup): string | undefined {
-  const names = new Set(sides.flatMap(({ cluster }) => cluster.model.nodes.map((node) => node.name)));
+function capturedOn({ capturedOn: name }: ReplayFlags, { sides, story }: LoadedSetup): string | undefined {
+  const names = new Set([
+    ...sides.flatMap(({ cluster }) => cluster.model.nodes.map((node) => node.name)),
+    ...(story === undefined ? [] : nodeNames(story.story)),
+  ]);
   if (name === undefined || names.has(name)) return name;
   throw new UsageError(`--captured-on: unknown node "${name}"; there are ${[...names].join(", ") || "no nodes"}`);
 }

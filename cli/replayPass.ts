@@ -26,7 +26,7 @@ export class ReplayPass {
   constructor(options: PassOptions) {
     this.#options = options;
     const { loaded, main, filter, share, onEnded, onPushed, rounds, capturedOn } = options;
-    const { sides, book } = loaded;
+    const { sides, book, story } = loaded;
     this.#services = servicesOf(loaded);
     this.replay = new Replay(
       {
@@ -35,6 +35,7 @@ export class ReplayPass {
         book,
         ...(filter !== undefined && { filter }),
         ...(this.#services !== undefined && { services: this.#services }),
+        ...(story !== undefined && { story }),
         ...(share !== undefined && { share }),
         ...(capturedOn !== undefined && { capturedOn }),
         ...(onEnded !== undefined && { onEnded }),
@@ -50,7 +51,8 @@ export class ReplayPass {
     const model = loaded.sides[main]?.cluster.model;
     if (model === undefined) throw new RangeError(`side ${main} of ${loaded.sides.length}`);
     const frames = onPushed === undefined ? "left out" : "copied";
-    return Recording.open(io, names, { resolve: withReplicas(resolverOf(model, namespace), model), frames });
+    const resolve = loaded.story?.resolver(namespace) ?? withReplicas(resolverOf(model, namespace), model);
+    return Recording.open(io, names, { resolve, frames });
   }
 
   /** Until `proceed` says false; it is asked after each batch. */

@@ -1,7 +1,8 @@
 /** One pass of a recording through the sides of a replay. */
 import { hasErrors } from "../compiler/issue.ts";
 import { type ClusterModel, isOnPodNetwork } from "../compiler/model.ts";
-import type { IpAddress } from "../dataplane/address.ts";
+import { formatAddress, type IpAddress } from "../dataplane/address.ts";
+import { timeText } from "../format/replay/words.ts";
 import { type FilterSetup, filterOf } from "../replay/filter/filter.ts";
 import type { FlowFilter, ReplayState } from "../replay/replay.ts";
 import { ReplayReport } from "../replay/report.ts";
@@ -66,8 +67,14 @@ export class ReplayRun {
   async read(names: readonly string[]): Promise<void> {
     const { session, jobs, output, loaded, setup } = this.#options;
     const { io } = session;
-    const model = loaded.sides[setup.main]?.cluster.model;
-    if (model !== undefined) output?.begin(namesOf(model));
+    if (output?.wantsPackets === true) {
+      const start = loaded.sides[setup.main]?.cluster;
+      const clusters = [
+        ...(start === undefined ? [] : [start]),
+        ...(loaded.story?.story.steps ?? []).map(({ cluster }) => cluster),
+      ];
+      output.begin(namesOf(clusters.map(({ model }) => model)));
+    }
     const index = jobs > 1 ? await this.#readInWorkers(names) : await this.#readHere(names);
     if (io.interrupted.aborted) {
       this.findings.notes.push(`interrupted after ${index} packets; the report is about those`);
@@ -179,9 +186,10 @@ export class ReplayRun {
   }
 
   #reportOf(causes: readonly (readonly Cause[])[]): ReplayReport {
-    const { sides, book } = this.#options.loaded;
-    const { table, tally, timeline } = this.#pass.replay;
-    return new ReplayReport({ table, sides, causes, main: this.#options.setup.main, book, tally, timeline });
+    const { sides, book, story } = this.#options.loaded;
+    const { table, tally, timeline, steps } = this.#pass.replay;
+    const { main } = this.#options.setup;
+    return new ReplayReport({ table, sides, causes, main, book, tally, timeline, steps, ...(story && { story }) });
   }
 
   async #told({ skipped, notes, issues, copies, guessedServices }: ReadFindings): Promise<void> {
@@ -209,26 +217,43 @@ async function saveCrew(crew: Crew, checkpoint: CheckpointFile, now: () => numbe
   if (states !== undefined) await checkpoint.save(states, now());
 }
 
-function flowFilter({ filter, loaded: { sides, book } }: RunOptions): FlowFilter | undefined {
-  const models = sides.map(({ cluster }) => cluster.model);
+function flowFilter({ filter, loaded: { sides, book, story } }: RunOptions): FlowFilter | undefined {
+  const models = [...sides, ...(story?.story.steps ?? [])].map(({ cluster }) => cluster.model);
   const made = filterOf(filter, models, book);
   if (made !== undefined && "refusal" in made) throw new UsageError(made.refusal.join("\n"));
   return made;
 }
 
-/** Pods and nodes by address, for who shows names in the place of addresses. */
-function namesOf({ nodes, endpoints }: ClusterModel): readonly (readonly [IpAddress, string])[] {
-  const pods = endpoints.filter(isOnPodNetwork);
-  return [
-    ...nodes.flatMap(({ name, addresses }) => addresses.map((address) => [address, `node:${name}`] as const)),
-    ...pods.flatMap(({ key, addresses }) => addresses.map((address) => [address, key] as const)),
-  ];
+/** Pods and nodes by address, for who shows names in the place of addresses; not those that change hands. */
+function namesOf(models: readonly ClusterModel[]): readonly (readonly [IpAddress, string])[] {
+  const names = new Map<string, { readonly address: IpAddress; readonly names: Set<string> }>();
+  const add = (address: IpAddress, name: string): void => {
+    const text = formatAddress(address);
+    const known = names.get(text) ?? { address, names: new Set() };
+    names.set(text, known);
+    known.names.add(name);
+  };
+  for (const { nodes, endpoints } of models) {
+    for (const { name, addresses } of nodes) for (const address of addresses) add(address, `node:${name}`);
+    for (const { key, addresses } of endpoints.filter(isOnPodNetwork)) for (const each of addresses) add(each, key);
+  }
+  return [...names.values()].flatMap(({ address, names: own }) => {
+    const [name, ...others] = own;
+    return name === undefined || others.length > 0 ? [] : [[address, name] as const];
+  });
 }
 
 /** What the numbers do not say by themselves. */
 function notesOf(report: ReplayReport): readonly string[] {
-  const { tally } = report.options;
+  const { tally, story, steps } = report.options;
   const notes: string[] = [];
+  const late = (story?.story.steps.length ?? 0) - steps.taken;
+  if (story !== undefined && late > 0) {
+    const last = story.clock.timeOf(story.story.steps.length);
+    notes.push(
+      `${late === 1 ? "1 step" : `${late} steps`} of the story ${late === 1 ? "comes" : "come"} after the last packet, the last one at ${timeText(last)}`,
+    );
+  }
   const { startMissing } = tally;
   if (startMissing > 0) {
     const flows = startMissing === 1 ? "1 flow begins" : `${startMissing} flows begin`;

@@ -3,6 +3,7 @@
 import type { NodeSaves } from "../compiler/import/importProgram.ts";
 import type { ManifestFile } from "../compiler/manifest/parse.ts";
 import { clustersOfChange, type ReplaySetup, type SideSetup } from "../replay/setup.ts";
+import { REFERENCE } from "../verify/lane.ts";
 import type { ImportFlags, InputFlags, StrategyFlags } from "./flags.ts";
 import { asksForImport, readSaves } from "./imported.ts";
 import { readManifests } from "./input.ts";
@@ -29,23 +30,16 @@ export async function readSetup(flags: SetupFlags, io: Io): Promise<ReplaySetup>
     throw new UsageError("--before and --after compare two states under one strategy: name one with -s");
   }
   if (flags.prune === true && comparison !== "change") throw new UsageError("--prune goes with --before or --after");
-  const settings = settingsOf(flags);
-  const strategyOf = (choice: (typeof choices)[number]): Pick<SideSetup, "strategy" | "settings"> =>
-    choice.kind === "reference"
-      ? { strategy: "reference", settings: [] }
-      : { strategy: choice.strategy.name, settings: [...ownSettings(choice.strategy, settings)] };
   const isWhole = flags.before !== undefined && flags.after !== undefined && flags.filename.length === 0;
   const files = isWhole ? [] : await readManifests(io, flags.filename);
   const saves = await savesOf(flags, io);
   const { capturedOn: seenOn } = flags;
   const sides = (cluster: number): SideSetup[] =>
-    choices.map((choice) => ({
-      name: choice.kind === "reference" ? "reference" : choice.strategy.name,
-      cluster,
-      ...strategyOf(choice),
+    sidesOf(flags, cluster).map((side) => ({
+      ...side,
       ...(saves !== undefined && { saves }),
       // Elsewhere the packet may have met more; the API text knows no nodes.
-      ...(saves === undefined && choice.kind !== "reference" && seenOn !== undefined && { only: seenOn }),
+      ...(saves === undefined && side.strategy !== REFERENCE && seenOn !== undefined && { only: seenOn }),
     }));
   if (saves !== undefined && flags.capturedOn !== undefined && ![saves.node, ""].includes(flags.capturedOn)) {
     throw new UsageError(
@@ -71,6 +65,26 @@ export async function readSetup(flags: SetupFlags, io: Io): Promise<ReplaySetup>
     ],
     main: 1,
   };
+}
+
+/** The sides of a replay whose cluster is a story's. */
+export function storySetup(flags: SetupFlags): ReplaySetup {
+  const { capturedOn } = flags;
+  const sides = sidesOf(flags, 0).map((side) => ({
+    ...side,
+    ...(side.strategy !== REFERENCE && capturedOn !== undefined && { only: capturedOn }),
+  }));
+  return { clusters: [], sides, main: 0 };
+}
+
+/** One for each strategy chosen. */
+function sidesOf(flags: StrategyFlags, cluster: number): readonly SideSetup[] {
+  const settings = settingsOf(flags);
+  return choicesOf(flags).map((choice) => {
+    if (choice.kind === "reference") return { name: REFERENCE, cluster, strategy: REFERENCE, settings: [] };
+    const { strategy } = choice;
+    return { name: strategy.name, cluster, strategy: strategy.name, settings: [...ownSettings(strategy, settings)] };
+  });
 }
 
 async function savesOf(flags: SetupFlags, io: Io): Promise<Omit<NodeSaves, "attachment" | "strategy"> | undefined> {

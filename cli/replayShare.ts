@@ -75,8 +75,8 @@ export class ReplayShare {
     });
     const { sides, book } = loaded;
     const causes = sides.map((side) => side.causes);
-    const { table, tally, timeline } = this.#pass.replay;
-    this.#report = new ReplayReport({ table, sides, causes, main, book, tally, timeline });
+    const { table, tally, timeline, steps } = this.#pass.replay;
+    this.#report = new ReplayReport({ table, sides, causes, main, book, tally, timeline, steps });
     if (from !== undefined) this.#pass.replay.restore(from);
   }
 

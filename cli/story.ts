@@ -1,5 +1,5 @@
 /** `-f STORY`: a scenario folder, a folder of snapshots, or recorded watch events. */
-import { loadCluster, loadObjects, resolvePolicies } from "../compiler/compile.ts";
+import { loadObjects, resolvePolicies } from "../compiler/compile.ts";
 import type { Issue } from "../compiler/issue.ts";
 import { parseManifests } from "../compiler/manifest/objects.ts";
 import { parseScenario } from "../verify/scenario.ts";
@@ -80,13 +80,14 @@ async function snapshotStates(
   const states: StoryState[] = [];
   const said = new Set<string>();
   for (const { path: file, number } of snapshots) {
-    const { model, issues } = loadCluster(await readManifests(session.io, [file]));
+    const parsed = parseManifests(await readManifests(session.io, [file]));
+    const { model, issues } = loadObjects(parsed);
     // What is odd in one step is mostly odd in all of them.
     const keyOf = ({ severity, message, path: at }: Issue) => `${severity} ${at} ${message}`;
     await session.report(issues.filter((issue) => issue.severity === "error" || !said.has(keyOf(issue))));
     for (const issue of issues) said.add(keyOf(issue));
     if (model === undefined) throw new InvalidInput();
-    states.push({ what: texts?.get(number), cluster: resolvePolicies(model) });
+    states.push({ what: texts?.get(number), cluster: resolvePolicies(model), services: parsed.services });
   }
   return states;
 }
@@ -101,7 +102,7 @@ async function scenarioStates(
   const loaded = loadObjects(parsed);
   await session.report([...issues, ...loaded.issues]);
   if (scenario === undefined || loaded.model === undefined) throw new InvalidInput();
-  const read = statesOfScenario(scenario, parsed.objects, resolvePolicies(loaded.model));
+  const read = statesOfScenario(scenario, parsed, resolvePolicies(loaded.model));
   if (read.kind === "states") return read.states;
   await session.report(read.issues);
   throw new InvalidInput();

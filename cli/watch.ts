@@ -1,11 +1,12 @@
 /**
  * Watch events as `kubectl get … --watch -o json` prints them: one JSON value after the other, on a line each or over
  * several. With `--output-watch-events` each says its type; without, an object stands for itself, and that it is deleted
- * cannot be seen.
+ * cannot be seen. When it came kubectl does not say; who records may add it to each value as `time`.
  */
 import { loadObjects, resolvePolicies } from "../compiler/compile.ts";
 import type { Issue } from "../compiler/issue.ts";
 import { type ParsedObject, parseManifests } from "../compiler/manifest/objects.ts";
+import { parseTime } from "../traffic/logs/fields.ts";
 import type { StoryState } from "../verify/story.ts";
 import { readManifests } from "./input.ts";
 import { InvalidInput } from "./io.ts";
@@ -17,6 +18,8 @@ interface WatchEvent {
   readonly verb: WatchVerb;
   readonly objects: readonly ParsedObject[];
   readonly text: string;
+  /** Seconds since the epoch; undefined: not said. */
+  readonly time: number | undefined;
   /** As --output-watch-events has it. */
   readonly isTyped: boolean;
 }
@@ -30,7 +33,7 @@ export async function watchedStates(session: Session, path: string): Promise<rea
   const { events, issues } = readEvents(file?.text ?? "", path);
   await session.report(issues);
   if (issues.length > 0 || events.length === 0) {
-    if (events.length === 0) await session.error(`${path}: no watch events in it`);
+    if (issues.length === 0) await session.error(`${path}: no watch events in it`);
     throw new InvalidInput();
   }
   const known = new Map<string, ParsedObject>();
@@ -46,13 +49,13 @@ export async function watchedStates(session: Session, path: string): Promise<rea
       `${path}: objects without a type of event: that one is deleted cannot be seen; record with kubectl's --output-watch-events`,
     );
   }
-  const states: StoryState[] = [await stateOf(session, known, undefined)];
-  for (const { verb, objects, text } of events.slice(first)) {
+  const states: StoryState[] = [await stateOf(session, known, {})];
+  for (const { verb, objects, text, time } of events.slice(first)) {
     for (const object of objects) {
       if (verb === "DELETED") known.delete(keyOf(object));
       else known.set(keyOf(object), object);
     }
-    states.push(await stateOf(session, known, text));
+    states.push(await stateOf(session, known, { text, time }));
   }
   return states;
 }
@@ -60,14 +63,18 @@ export async function watchedStates(session: Session, path: string): Promise<rea
 async function stateOf(
   session: Session,
   known: ReadonlyMap<string, ParsedObject>,
-  what: string | undefined,
+  { text, time }: Partial<Pick<WatchEvent, "text" | "time">>,
 ): Promise<StoryState> {
   const { model, issues } = loadObjects({ objects: [...known.values()], issues: [], skipped: new Map(), services: [] });
   if (model === undefined) {
     await session.report(issues);
     throw new InvalidInput();
   }
-  return { what, cluster: resolvePolicies(model) };
+  return {
+    what: text,
+    cluster: resolvePolicies(model),
+    ...(time !== undefined && { time: { seconds: time, from: "the epoch" } }),
+  };
 }
 
 function keyOf({ kind, value }: ParsedObject): string {
@@ -82,6 +89,7 @@ interface ReadEvents {
 
 function readEvents(text: string, file: string): ReadEvents {
   const events: WatchEvent[] = [];
+  let last = Number.NEGATIVE_INFINITY;
   for (const { value, line } of jsonValues(text)) {
     const problem = (message: string, column = 1): ReadEvents => ({
       events: [],
@@ -89,10 +97,19 @@ function readEvents(text: string, file: string): ReadEvents {
     });
     if (value === undefined)
       return problem("want one JSON value after the other, as kubectl get --watch -o json prints them");
-    const event = value as { readonly type?: unknown; readonly object?: unknown; readonly kind?: unknown };
+    const event = value as Readonly<Partial<Record<"type" | "object" | "kind" | "time", unknown>>>;
     const wrapped = event.kind === undefined && event.type !== undefined;
     const verb = wrapped ? event.type : "ADDED";
     if (verb === "BOOKMARK") continue;
+    const time = timeOf(event.time);
+    if (event.time !== undefined && time === undefined) {
+      return problem(`time ${JSON.stringify(event.time)}: want 2024-05-01T12:00:00Z, or seconds since the epoch`);
+    }
+    if (time !== undefined && time < last) return problem(`time never decreases: found ${time} after ${last}`);
+    if (time === undefined && last > Number.NEGATIVE_INFINITY) {
+      return problem("no time, which the events before have: want it in all of them or in none");
+    }
+    last = time ?? last;
     if (verb !== "ADDED" && verb !== "MODIFIED" && verb !== "DELETED") {
       return problem(`type ${JSON.stringify(event.type)}: want ADDED, MODIFIED, DELETED or BOOKMARK`);
     }
@@ -101,9 +118,15 @@ function readEvents(text: string, file: string): ReadEvents {
     if (parsed.issues.length > 0) return { events: [], issues: parsed.issues.map((issue) => ({ ...issue, line })) };
     if (parsed.objects.length === 0) continue;
     const names = parsed.objects.map((each) => keyOf(each).replace(" /", " ")).join(", ");
-    events.push({ verb, objects: parsed.objects, text: `${verb} ${names}`, isTyped: wrapped });
+    events.push({ verb, objects: parsed.objects, text: `${verb} ${names}`, time, isTyped: wrapped });
   }
   return { events, issues: [] };
+}
+
+/** Undefined: no time. */
+function timeOf(value: unknown): number | undefined {
+  if (typeof value === "number") return parseTime(String(value));
+  return typeof value === "string" && value.trim() !== "" ? parseTime(value) : undefined;
 }
 
 interface JsonValue {

@@ -10,24 +10,22 @@ const MAX_ANSWERS = 100_000;
 
 export class RefusingPolicies {
   readonly #side: Side;
-  readonly #keys: ReadonlySet<string>;
   readonly #answers = new Map<string, readonly string[]>();
 
   constructor(side: Side) {
     this.#side = side;
-    this.#keys = new Set(side.cluster.model.policies.map(({ key }) => key));
   }
 
   /**
-   * Keys of the policies, sorted. The API text says which directions refuse; where it would have let the packet pass, the
+   * Keys of the policies after so many steps of the story, sorted. The API text says which directions refuse; where it would have let the packet pass, the
    * strategy deviates, and the policy is the one that its deciding rule comes from.
    */
-  of(packet: Packet, cause: Cause): readonly string[] {
+  of(packet: Packet, cause: Cause, step: number): readonly string[] {
     const origin = cause.decision?.origin?.split(" ")[0];
-    const key = `${formatAddress(packet.source)} ${formatAddress(packet.destination)} ${packet.protocol} ${packet.destinationPort} ${origin}`;
+    const key = `${step} ${formatAddress(packet.source)} ${formatAddress(packet.destination)} ${packet.protocol} ${packet.destinationPort} ${origin}`;
     const known = this.#answers.get(key);
     if (known !== undefined) return known;
-    const { cluster } = this.#side;
+    const cluster = this.#side.clusterAt(step);
     // The compiler's reading finds ends by address; the reference would look through all pods for every flow.
     const ends = packetEnds(cluster, packet);
     const { source, destination } = ends;
@@ -37,7 +35,7 @@ export class RefusingPolicies {
       const pod = direction === "egress" ? source.pod : destination.pod;
       return pod === undefined ? [] : cluster.policiesFor(pod, direction).map(({ policy }) => policy.key);
     });
-    if (found.length === 0 && origin !== undefined && this.#keys.has(origin)) found.push(origin);
+    if (found.length === 0 && cluster.model.policies.some((policy) => policy.key === origin)) found.push(origin ?? "");
     const answer = [...new Set(found)].sort();
     if (this.#answers.size >= MAX_ANSWERS) this.#answers.clear();
     this.#answers.set(key, answer);

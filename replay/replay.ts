@@ -5,16 +5,19 @@
  * packet meets the connection table the earlier ones left. What a packet costs here beside its pushes is one probe of the
  * flow table; owners, causes and texts are looked up once a flow.
  */
+import type { ResolvedCluster } from "../compiler/resolve.ts";
 import { createBatch, type PacketBatch, PROTOCOL, SCTP_CHUNK, TCP_FLAG } from "../dataplane/packet.ts";
 import { VERDICT_CODE } from "../dataplane/verdict.ts";
 import { copyRow } from "../traffic/copyRow.ts";
 import { type BATCH_ROWS, RECORDED, type TrafficBatch } from "../traffic/source.ts";
 import type { Duplicates } from "./duplicates.ts";
-import { FLOW_STATE, FlowTable, type FlowTableState, NO_FLOW } from "./flowTable.ts";
+import { FLOW_STATE, FlowTable, type FlowTableState, NO_FLOW, type SideColumns } from "./flowTable.ts";
 import { canOpen, detailOf } from "./openingPacket.ts";
 import type { AddressBook } from "./owners.ts";
 import type { Services } from "./services.ts";
 import type { Side, SideState } from "./side.ts";
+import type { ReplayedStory } from "./story.ts";
+import { StepStarts } from "./storyTime.ts";
 import { Tally } from "./tally.ts";
 import { Timeline, type TimelineState } from "./timeline.ts";
 
@@ -24,6 +27,8 @@ export interface FlowFilter {
   opens(batch: PacketBatch, row: number): boolean;
   /** Asked once the opening packet has its verdict (`VERDICT_CODE` of the main side). */
   verdict(code: number): boolean;
+  /** The cluster is another now: names stand for what has them there. */
+  step?(cluster: ResolvedCluster): void;
 }
 
 /** Rows just pushed, for who looks at every packet. */
@@ -57,6 +62,8 @@ export interface ReplayOptions {
   /** The node where the recording was made. */
   readonly capturedOn?: string;
   readonly services?: Services;
+  /** What becomes of the cluster while the packets pass. */
+  readonly story?: ReplayedStory;
   /** Of `of` workers the one that has flows whose hash falls on `index`. */
   readonly share?: { readonly index: number; readonly of: number };
   /** Told of flows that have ended, in order of their beginning, at fixed places of the recording; they are forgotten then. */
@@ -84,6 +91,7 @@ const CLOSED = FLOW_STATE.finSource | FLOW_STATE.finDestination;
 export class Replay {
   readonly table: FlowTable;
   readonly timeline = new Timeline();
+  readonly steps = new StepStarts();
   readonly tally: Tally;
   readonly #options: ReplayOptions;
   readonly #scratch: PacketBatch;
@@ -103,7 +111,9 @@ export class Replay {
   constructor(options: ReplayOptions, capacity: number) {
     this.#options = options;
     this.table = new FlowTable(options.sides.length);
-    this.tally = new Tally(options.book, options.main, options.capturedOn);
+    const { book, main, capturedOn, story, filter } = options;
+    this.tally = new Tally({ book, main, steps: this.steps, capturedOn });
+    if (story !== undefined) filter?.step?.(story.start);
     this.#scratch = createBatch(capacity);
     this.#rows = new Int32Array(capacity);
     this.#flows = new Int32Array(capacity);
@@ -159,13 +169,14 @@ export class Replay {
   consume(traffic: TrafficBatch): void {
     const { rounds } = this.#options;
     const rows = traffic.packets.length;
-    const step = rounds?.rows ?? SWEEP_ROWS;
+    const stride = rounds?.rows ?? SWEEP_ROWS;
     for (let from = 0; from < rows; ) {
-      const to = Math.min(rows, from + step - (this.#index % step));
+      const most = Math.min(rows, from + stride - (this.#index % stride));
+      const to = this.#takeSteps(traffic.packets, from, most);
       this.#segment(traffic, from, to);
       from = to;
       if (this.#index % SWEEP_ROWS === 0) this.#sweep();
-      if (this.#index % step === 0) rounds?.onEnd();
+      if (this.#index % stride === 0) rounds?.onEnd();
     }
   }
 
@@ -174,6 +185,28 @@ export class Replay {
     const { onEnded, rounds } = this.#options;
     if (onEnded !== undefined) this.#end(this.table.ordered());
     rounds?.onEnd();
+  }
+
+  /* -------------------------------------------- The story ---------------------------------------------------------- */
+
+  /** Takes the steps that are due before row `from`; the row, `to` at most, before which the next one is. */
+  #takeSteps(packets: PacketBatch, from: number, to: number): number {
+    const { story, sides, book, filter, services } = this.#options;
+    if (story === undefined) return to;
+    const { clock } = story;
+    const time = packets.time[from] ?? 0;
+    clock.see(time);
+    while (clock.timeOf(this.steps.taken + 1) <= time) {
+      const step = story.step(this.steps.taken + 1);
+      for (const side of sides) side.step(step);
+      book.step(step.cluster.model);
+      filter?.step?.(step.cluster);
+      services?.become(story.servicesAt(step.number));
+      this.steps.take(this.#index);
+    }
+    const next = clock.timeOf(this.steps.taken + 1);
+    for (let row = from + 1; row < to; row++) if ((packets.time[row] ?? 0) >= next) return row;
+    return to;
   }
 
   /* -------------------------------------------- Before the push --------------------------------------------------- */
@@ -323,7 +356,7 @@ export class Replay {
   /* -------------------------------------------- After the push ---------------------------------------------------- */
 
   #record(batch: PacketBatch, length: number): void {
-    const { sides, main, filter } = this.#options;
+    const { sides, main, filter, story } = this.#options;
     const { table, timeline } = this;
     for (let side = 0; side < sides.length; side++) {
       const pushed = sides[side];
@@ -334,6 +367,7 @@ export class Replay {
         const flow = this.#flows[at] ?? 0;
         const code = verdict[at] ?? 0;
         const cell = flow * 4 + code;
+        if (story !== undefined && side === main && this.#opens[at] === 0) this.#countCut(columns, flow, code);
         columns.packets[cell] = (columns.packets[cell] ?? 0) + 1;
         if (this.#opens[at] === 0) continue;
         columns.verdict[flow] = code;
@@ -355,6 +389,14 @@ export class Replay {
       timeline.packet(time, code);
       if (isOpening) timeline.flow(time, code === VERDICT_CODE.drop || code === VERDICT_CODE.reject ? 1 : 0);
     }
+  }
+
+  /** A later packet of a flow: the first one refused of a flow that passed is where the cluster's change cut it. */
+  #countCut({ verdict, packets }: SideColumns, flow: number, code: number): void {
+    if (code !== VERDICT_CODE.drop && code !== VERDICT_CODE.reject) return;
+    if (verdict[flow] !== VERDICT_CODE.accept || (this.table.state(flow) & FLOW_STATE.hidden) !== 0) return;
+    const refused = (packets[flow * 4 + VERDICT_CODE.drop] ?? 0) + (packets[flow * 4 + VERDICT_CODE.reject] ?? 0);
+    if (refused === 0) this.#options.story?.cut(this.steps.taken);
   }
 
   #sweep(): void {

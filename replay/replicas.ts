@@ -12,8 +12,8 @@ import { workloadOf } from "./workload.ts";
 export function withReplicas(resolve: Resolve, model: ClusterModel): Resolve {
   const known = new Map<string, readonly IpAddress[]>();
   const random = new SeededRandom(1);
-  return (name, family) => {
-    if (!name.endsWith("*")) return resolve(name, family);
+  return (name, family, time) => {
+    if (!name.endsWith("*")) return resolve(name, family, time);
     const key = `${family ?? ""} ${name}`;
     let addresses = known.get(key);
     if (addresses === undefined) {

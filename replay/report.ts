@@ -1,4 +1,5 @@
 /** What a replay found, as data: flows, sums, groups of what is refused and of what a change changes. */
+import { formatAddress } from "../dataplane/address.ts";
 import { hasPorts, type Packet, PROTOCOL, protocolName } from "../dataplane/packet.ts";
 import { CT_STATES, type CtState, VERDICTS, type Verdict } from "../dataplane/verdict.ts";
 import { FLOW_STATE, type FlowTable } from "./flowTable.ts";
@@ -6,6 +7,8 @@ import { openingPacket } from "./openingPacket.ts";
 import type { AddressBook } from "./owners.ts";
 import { RefusingPolicies } from "./refusingPolicies.ts";
 import type { Cause, Side } from "./side.ts";
+import type { ReplayedStory } from "./story.ts";
+import type { StepStarts } from "./storyTime.ts";
 import { hasChanged, type Tally } from "./tally.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -21,7 +24,9 @@ export interface SideVerdict {
 export interface FlowReport {
   readonly slot: number;
   readonly packet: Packet;
-  /** `namespace/pod`, `node:NAME` or the address. */
+  /** Steps of the story taken when it began. */
+  readonly step: number;
+  /** `namespace/pod`, `node:NAME` or the address; as it was then. */
   readonly from: string;
   readonly to: string;
   readonly sourceWorkload: string;
@@ -74,6 +79,20 @@ export interface MatrixCell {
   readonly changed: number;
 }
 
+/** A step of the story, and the flows that began while so many steps were taken. */
+export interface StepReport {
+  /** 0: before the first one. */
+  readonly number: number;
+  /** Seconds since the epoch; undefined: it comes after the last packet, or is none. */
+  readonly time: number | undefined;
+  readonly what: string;
+  readonly flows: number;
+  /** Of these, by the main side. */
+  readonly refused: number;
+  /** Flows that passed until a packet of theirs was refused here. */
+  readonly cut: number;
+}
+
 export interface ReplayReportOptions {
   readonly table: FlowTable;
   readonly sides: readonly Side[];
@@ -83,6 +102,9 @@ export interface ReplayReportOptions {
   readonly book: AddressBook;
   readonly tally: Tally;
   readonly timeline: Timeline;
+  readonly steps: StepStarts;
+  /** What became of the cluster meanwhile; undefined: nothing. */
+  readonly story?: ReplayedStory;
 }
 
 /** What is outside the cluster counts as one, so that a scan does not make a thousand groups. */
@@ -113,16 +135,18 @@ export class ReplayReport {
     const { table, book, main } = this.options;
     const packet = openingPacket(table, slot);
     const state = table.state(slot);
-    const source = book.owner(book.numberOf(packet.source));
-    const destination = book.owner(book.numberOf(packet.destination));
+    const step = this.options.steps.before(table.firstIndex[slot] ?? 0);
+    const source = book.owner(book.numberOf(packet.source, step));
+    const destination = book.owner(book.numberOf(packet.destination, step));
     const sides = this.options.sides.map((_, side) => this.#sideVerdict(slot, side));
     const mainSide = sides[main];
     if (mainSide === undefined) throw new RangeError(`side ${main} of ${sides.length}`);
     return {
       slot,
       packet,
-      from: source?.name ?? book.nameOf(packet.source),
-      to: destination?.name ?? book.nameOf(packet.destination),
+      step,
+      from: source?.name ?? formatAddress(packet.source),
+      to: destination?.name ?? formatAddress(packet.destination),
       sourceWorkload: source?.workload ?? OUTSIDE,
       destinationWorkload: destination?.workload ?? OUTSIDE,
       packets: table.packets(slot),
@@ -142,7 +166,7 @@ export class ReplayReport {
   refusingPolicies(flow: FlowReport, side: number): readonly string[] {
     const verdict = flow.sides[side];
     if (verdict === undefined || !isRefused(verdict.verdict)) return [];
-    return this.#policies[side]?.of(flow.packet, verdict.cause) ?? [];
+    return this.#policies[side]?.of(flow.packet, verdict.cause, flow.step) ?? [];
   }
 
   /** Refused flows of the main side, the most frequent first. */
@@ -180,6 +204,28 @@ export class ReplayReport {
     });
     const order = (group: ChangeGroup): number => (group.kind === "now refused" ? 0 : 1);
     return [...list].sort((a, b) => order(a) - order(b));
+  }
+
+  /** The steps of the story with their flows; empty without one. */
+  story(): readonly StepReport[] {
+    const { story, steps, table, main } = this.options;
+    if (story === undefined) return [];
+    const sums = Array.from({ length: steps.taken + 1 }, () => ({ flows: 0, refused: 0 }));
+    const verdicts = table.sides[main]?.verdict;
+    for (const slot of table.ordered()) {
+      if (!isWanted(table, slot)) continue;
+      const sum = sums[steps.before(table.firstIndex[slot] ?? 0)];
+      if (sum === undefined) continue;
+      sum.flows++;
+      if (isRefused(VERDICTS[verdicts?.[slot] ?? 0] ?? "unknown")) sum.refused++;
+    }
+    return ["the start", ...story.story.steps.map(({ what }) => what)].map((what, number) => ({
+      number,
+      time: number > 0 && number <= steps.taken ? story.clock.timeOf(number) : undefined,
+      what,
+      ...(sums[number] ?? { flows: 0, refused: 0 }),
+      cut: story.cutIn(number),
+    }));
   }
 
   /** Flows by workload of their source and destination. */

@@ -3,9 +3,10 @@
  * policy is asked (PREROUTING and OUTPUT of nat come before FORWARD), so what policies see is the endpoint. Packets
  * recorded on the client's side of that are given the endpoint's address here, and their replies likewise.
  */
-import { formatAddress, type IpAddress } from "../dataplane/address.ts";
+import { addressesEqual, formatAddress, type IpAddress } from "../dataplane/address.ts";
 import { AddressTable } from "../dataplane/addressTable.ts";
 import { type PacketBatch, PROTOCOL } from "../dataplane/packet.ts";
+import { canOpen } from "./openingPacket.ts";
 
 /** One address and port of a Service. */
 export interface ServiceAddress {
@@ -33,15 +34,32 @@ const MAX_CHOICES = 1_000_000;
 export class Services {
   /** Packets rewritten. */
   count = 0;
-  readonly #addresses: readonly ServiceAddress[];
-  readonly #table4 = new AddressTable(4);
-  readonly #table6 = new AddressTable(6);
+  #addresses: readonly ServiceAddress[] = [];
+  #table4 = new AddressTable(4);
+  #table6 = new AddressTable(6);
+  /** Endpoints may change: who has one keeps it as long as the connection lasts. */
+  #isChanging = false;
   /** Client and Service address -> endpoint. */
   readonly #choices = new Map<string, ServiceEndpoint>();
   readonly #guessed = new Set<ServiceAddress>();
 
-  constructor(addresses: readonly ServiceAddress[]) {
+  /** `story`: the endpoints are those of the start, and `become` others. */
+  constructor(addresses: readonly ServiceAddress[], story: "none" | "changing" = "none") {
+    this.#isChanging = story === "changing";
+    this.#load(addresses);
+  }
+
+  /** The cluster has changed. An address that is no Service's any more goes on for the connections there are. */
+  become(addresses: readonly ServiceAddress[]): void {
+    const left = new Set(addresses.map(placeText));
+    const gone = this.#addresses.filter((each) => !left.has(placeText(each)));
+    this.#load([...addresses, ...gone.map((each) => ({ ...each, endpoints: [] }))]);
+  }
+
+  #load(addresses: readonly ServiceAddress[]): void {
     this.#addresses = addresses;
+    this.#table4 = new AddressTable(4);
+    this.#table6 = new AddressTable(6);
     for (const [number, { address, protocol, port }] of addresses.entries()) {
       (address.family === 4 ? this.#table4 : this.#table6).set(address.words, keyOf(protocol, port), number);
     }
@@ -91,17 +109,30 @@ export class Services {
   /** The endpoint of a client's connection: the one seen, else the first. A connection keeps its endpoint. */
   #choose(packets: PacketBatch, row: number, service: ServiceAddress, client: End): ServiceEndpoint | undefined {
     const [only, ...others] = service.endpoints;
-    if (others.length === 0) return only;
-    const key = `${formatAddress(service.address)} ${service.protocol} ${service.port} ${clientText(packets, row, client)}`;
+    if (others.length === 0 && !this.#isChanging) return only;
+    const key = `${placeText(service)} ${clientText(packets, row, client)}`;
     const known = this.#choices.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined && (!opensAnew(packets, row) || hasEndpoint(service, known))) return known;
     const seen = client === "source" ? seenEndpoint(packets, row, service) : undefined;
-    if (seen === undefined) this.#guessed.add(service);
+    if (seen === undefined && others.length > 0) this.#guessed.add(service);
     const endpoint = seen ?? only;
     if (this.#choices.size >= MAX_CHOICES) this.#choices.clear();
     if (endpoint !== undefined) this.#choices.set(key, endpoint);
     return endpoint;
   }
+}
+
+/** Where there is no handshake, kube-proxy takes the connection away with its endpoint. */
+function opensAnew(packets: PacketBatch, row: number): boolean {
+  return packets.protocol[row] === PROTOCOL.udp || canOpen(packets, row);
+}
+
+function hasEndpoint({ endpoints }: ServiceAddress, { address, port }: ServiceEndpoint): boolean {
+  return endpoints.some((each) => each.port === port && addressesEqual(each.address, address));
+}
+
+function placeText({ address, protocol, port }: ServiceAddress): string {
+  return `${formatAddress(address)} ${protocol} ${port}`;
 }
 
 type End = "source" | "destination";

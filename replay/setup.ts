@@ -15,12 +15,14 @@ import {
 import type { ManifestFile } from "../compiler/manifest/parse.ts";
 import { type ResolvedCluster, resolvePolicies } from "../compiler/resolve.ts";
 import { STRATEGIES } from "../compiler/strategies/registry.ts";
+import type { Strategy } from "../compiler/strategies/strategy.ts";
 import { REFERENCE } from "../verify/lane.ts";
 import { nameOf } from "../verify/scenarioCluster.ts";
 import { AddressBook } from "./owners.ts";
 import { serviceAddresses } from "./serviceObjects.ts";
 import { type ServiceAddress, Services } from "./services.ts";
 import { referenceSide, type Side, strategySide } from "./side.ts";
+import type { ReplayedStory } from "./story.ts";
 
 /** A set of manifests: the base, with what comes on top of it. */
 export interface ClusterSetup {
@@ -61,6 +63,7 @@ export interface LoadedSetup {
   readonly sides: readonly Side[];
   readonly book: AddressBook;
   readonly services: readonly ServiceAddress[];
+  readonly story?: ReplayedStory;
 }
 
 export interface SetupProblems {
@@ -163,8 +166,7 @@ function makeSide(
 ): { readonly side: Side | undefined; readonly issues: readonly Issue[] } {
   const { name, strategy: strategyName, saves, only } = setup;
   if (strategyName === REFERENCE) return { side: referenceSide({ name, cluster, capacity }), issues: [] };
-  const strategy = STRATEGIES.find((candidate) => candidate.name === strategyName);
-  if (strategy === undefined) throw new Error(`unknown strategy ${strategyName}`);
+  const strategy = strategyNamed(strategyName);
   const settings = new Map(setup.settings);
   if (saves === undefined) {
     if (only === undefined) return { side: strategySide({ name, cluster, capacity, strategy, settings }), issues: [] };
@@ -196,7 +198,26 @@ function nodeFor(name: string, { model }: ResolvedCluster, isOfSaves: boolean): 
   return { code: "unknown-node", severity: "error", message, file, line: 0, column: 0, path: "" };
 }
 
+/** Sides that live through a story; each has strategy, settings and perhaps the one node of its setup. */
+export function loadStorySetup(setups: readonly SideSetup[], story: ReplayedStory, capacity: number): LoadedSetup {
+  const { start: cluster } = story;
+  const sides = setups.map(({ name, strategy: strategyName, settings, only }) => {
+    const common = { name, cluster, capacity, story: story.story };
+    if (strategyName === REFERENCE) return referenceSide(common);
+    const strategy = strategyNamed(strategyName);
+    return strategySide({ ...common, strategy, settings: new Map(settings), ...(only !== undefined && { only }) });
+  });
+  return { sides, book: new AddressBook([cluster.model]), services: story.servicesAt(0), story };
+}
+
+function strategyNamed(name: string): Strategy {
+  const strategy = STRATEGIES.find((candidate) => candidate.name === name);
+  if (strategy === undefined) throw new Error(`unknown strategy ${name}`);
+  return strategy;
+}
+
 /** The Services of a setup, as one run of a replay needs them; undefined: there are none. */
-export function servicesOf({ services }: LoadedSetup): Services | undefined {
+export function servicesOf({ services, story }: LoadedSetup): Services | undefined {
+  if (story?.hasServices === true) return new Services(services, "changing");
   return services.length === 0 ? undefined : new Services(services);
 }

@@ -14,7 +14,18 @@ import type { Decision } from "../dataplane/result.ts";
 import { CT_STATE_CODE, type DropReason, VERDICT_CODE, VERDICTS } from "../dataplane/verdict.ts";
 import { ReferenceConnections } from "../reference/connections.ts";
 import { packetAt } from "../traffic/packetRow.ts";
-import { compileNodes, importedLane, type Lane, REFERENCE, referenceLane, strategyLane } from "../verify/lane.ts";
+import {
+  compileNodes,
+  importedLane,
+  type Lane,
+  programsLane,
+  REFERENCE,
+  referenceLane,
+  strategyLane,
+} from "../verify/lane.ts";
+import type { Story, StoryStep } from "../verify/story.ts";
+import { flushConnections } from "../verify/timeline/connections.ts";
+import { StoryNodes } from "./storyNodes.ts";
 
 /** The rule or entry that decided about a flow, and why it did not pass. */
 export interface Cause {
@@ -29,6 +40,7 @@ export interface Side {
   readonly name: string;
   readonly strategy: Strategy | undefined;
   readonly strategyName: string;
+  /** As it is at the start. */
   readonly cluster: ResolvedCluster;
   /** `VERDICT_CODE` of the rows pushed last. */
   readonly verdict: Uint8Array;
@@ -43,8 +55,12 @@ export interface Side {
   /** Connections and causes, to go on from later; undefined: the side cannot. */
   save(): SideState | undefined;
   restore(state: SideState): void;
-  /** A new lane with the same programs and no connections, to look at single packets. */
-  freshLane(): Lane;
+  /** The next step of the story that the side was made with; connections live on. */
+  step(step: StoryStep): void;
+  /** After so many steps of the story. */
+  clusterAt(step: number): ResolvedCluster;
+  /** A new lane with the programs of after so many steps and no connections, to look at single packets. */
+  freshLane(step: number): Lane;
 }
 
 /** A side between two batches, as data. */
@@ -56,6 +72,8 @@ export interface SideState {
 export interface SideOptions {
   readonly name: string;
   readonly cluster: ResolvedCluster;
+  /** What becomes of the cluster, which is its start; undefined: nothing. */
+  readonly story?: Story;
   /** Rows of a batch at most. */
   readonly capacity: number;
 }
@@ -65,6 +83,8 @@ export interface StrategySideOptions extends SideOptions {
   readonly settings?: ReadonlyMap<string, string>;
   /** A program that every packet meets alone: one read from a real node, or what stands beside it. */
   readonly alone?: Program;
+  /** With a story: the node that every packet meets alone. */
+  readonly only?: string;
 }
 
 /**
@@ -74,7 +94,11 @@ export interface StrategySideOptions extends SideOptions {
 const CONNTRACK: ConntrackOptions = { maxEntries: 16_777_216 };
 
 export function strategySide(options: StrategySideOptions): Side {
-  const { cluster, strategy, settings, alone } = options;
+  const { cluster, strategy, settings, alone, story } = options;
+  if (story !== undefined) {
+    const nodes = new StoryNodes(story, options);
+    return new FabricSide(options, nodes.programs, nodes);
+  }
   const programs = alone === undefined ? compileNodes(cluster, strategy, { ...(settings && { settings }) }) : [alone];
   return new FabricSide(options, programs);
 }
@@ -88,17 +112,22 @@ class FabricSide implements Side {
   readonly #options: StrategySideOptions;
   readonly #fabric: Fabric;
   readonly #results: FabricResults;
+  readonly #nodes: StoryNodes | undefined;
   /** Decision number of a node -> cause. */
-  readonly #known: Map<number, number>[] = [];
+  #known: Map<number, number>[] = [];
+  /** What the causes say -> their numbers. */
+  readonly #numbers = new Map<string, number>();
   #unseen = -1;
 
-  constructor(options: StrategySideOptions, programs: readonly Program[]) {
+  /** `nodes`: what `programs` are of, where a story goes on. */
+  constructor(options: StrategySideOptions, programs: readonly Program[], nodes?: StoryNodes) {
     this.#options = options;
+    this.#nodes = nodes;
     this.name = options.name;
     this.strategy = options.strategy;
     this.cluster = options.cluster;
-    const only = options.alone === undefined ? {} : { only: options.alone.node };
-    this.#fabric = new Fabric(programs, { ...only, conntrack: CONNTRACK });
+    const only = options.alone?.node ?? options.only;
+    this.#fabric = new Fabric(programs, { ...(only !== undefined && { only }), conntrack: CONNTRACK });
     this.#results = createFabricResults(options.capacity);
     this.verdict = this.#results.verdict;
   }
@@ -148,7 +177,7 @@ class FabricSide implements Side {
   }
 
   restore({ causes, nodes }: SideState): void {
-    this.causes.push(...causes);
+    for (const cause of causes) this.#add(cause);
     for (const [index, node] of this.#fabric.nodes.entries()) {
       const state = nodes[index];
       if (state === undefined) throw new Error(`no connections of node ${node.node}`);
@@ -156,14 +185,39 @@ class FabricSide implements Side {
     }
   }
 
-  freshLane(): Lane {
-    const { alone, settings } = this.#options;
-    if (alone !== undefined) return importedLane(alone, this.strategy, { walk: true });
-    return strategyLane(this.cluster, this.strategy, { walk: true, ...(settings && { settings }) });
+  step(step: StoryStep): void {
+    if (this.#nodes === undefined) throw new Error(`side ${this.name} has no story`);
+    const flushes = this.#nodes.step(step);
+    this.#fabric.load(this.#nodes.programs);
+    for (const node of this.#fabric.nodes) {
+      for (const flush of flushes.get(node.node) ?? []) flushConnections(node, flush);
+    }
+    // Decisions are numbered by program.
+    this.#known = [];
   }
 
+  clusterAt(step: number): ResolvedCluster {
+    return clusterAt(this.#options, step);
+  }
+
+  freshLane(step: number): Lane {
+    const { alone, settings, story, only } = this.#options;
+    if (alone !== undefined) return importedLane(alone, this.strategy, { walk: true });
+    if (story === undefined)
+      return strategyLane(this.cluster, this.strategy, { walk: true, ...(settings && { settings }) });
+    const nodes = new StoryNodes(story, this.#options);
+    for (const each of story.steps.slice(0, step)) nodes.step(each);
+    const [first] = nodes.programs;
+    if (only !== undefined && first !== undefined) return importedLane(first, this.strategy, { walk: true });
+    return programsLane(nodes.programs, this.strategy, { walk: true });
+  }
+
+  /** Another program may have a cause as one before it had. */
   #add(cause: Cause): number {
-    return this.causes.push(cause) - 1;
+    const text = JSON.stringify(cause);
+    const number = this.#numbers.get(text) ?? this.causes.push(cause) - 1;
+    this.#numbers.set(text, number);
+    return number;
   }
 }
 
@@ -183,8 +237,11 @@ class ReferenceSide implements Side {
   readonly #connections: ReferenceConnections;
   readonly #because: (readonly string[])[];
   readonly #known = new Map<string, number>();
+  readonly #options: SideOptions;
 
-  constructor({ name, cluster, capacity }: SideOptions) {
+  constructor(options: SideOptions) {
+    const { name, cluster, capacity } = options;
+    this.#options = options;
     this.name = name;
     this.cluster = cluster;
     this.verdict = new Uint8Array(capacity);
@@ -226,7 +283,19 @@ class ReferenceSide implements Side {
     throw new Error("the reference keeps its connections to itself");
   }
 
-  freshLane(): Lane {
-    return referenceLane(this.cluster);
+  step({ cluster }: StoryStep): void {
+    this.#connections.setModel(cluster.model);
   }
+
+  clusterAt(step: number): ResolvedCluster {
+    return clusterAt(this.#options, step);
+  }
+
+  freshLane(step: number): Lane {
+    return referenceLane(this.clusterAt(step));
+  }
+}
+
+function clusterAt({ cluster, story }: SideOptions, step: number): ResolvedCluster {
+  return story?.steps[step - 1]?.cluster ?? cluster;
 }

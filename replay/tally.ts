@@ -3,6 +3,7 @@ import { formatAddress, type IpAddress } from "../dataplane/address.ts";
 import { VERDICT_CODE } from "../dataplane/verdict.ts";
 import { FLOW_STATE, type FlowTable } from "./flowTable.ts";
 import { type AddressBook, NOBODY } from "./owners.ts";
+import type { StepStarts } from "./storyTime.ts";
 
 export interface UnknownAddress {
   readonly address: string;
@@ -54,6 +55,15 @@ const SUMS = [
   "nowRefused",
 ] as const;
 
+export interface TallyOptions {
+  readonly book: AddressBook;
+  /** Index of the main side. */
+  readonly main: number;
+  readonly steps: StepStarts;
+  /** The node where the recording was made, when it is known. */
+  readonly capturedOn: string | undefined;
+}
+
 export class Tally {
   packets = 0;
   bytes = 0;
@@ -75,12 +85,13 @@ export class Tally {
   readonly #unknown = new Map<string, AddressSum>();
   readonly #book: AddressBook;
   readonly #main: number;
+  readonly #steps: StepStarts;
   readonly #capturedOn: string | undefined;
 
-  /** `capturedOn`: the node where the recording was made, when it is known. */
-  constructor(book: AddressBook, main: number, capturedOn?: string) {
+  constructor({ book, main, steps, capturedOn }: TallyOptions) {
     this.#book = book;
     this.#main = main;
+    this.#steps = steps;
     this.#capturedOn = capturedOn;
   }
 
@@ -110,8 +121,9 @@ export class Tally {
         if (last === VERDICT_CODE.drop || last === VERDICT_CODE.reject) this.nowRefused++;
       }
     }
-    this.#addEnd(table.source(slot), packets);
-    this.#addEnd(table.destination(slot), packets);
+    const step = this.#steps.before(table.firstIndex[slot] ?? 0);
+    this.#addEnd(table.source(slot), step, packets);
+    this.#addEnd(table.destination(slot), step, packets);
   }
 
   state(): TallyState {
@@ -146,14 +158,15 @@ export class Tally {
   }
 
   #isOn(node: string, table: FlowTable, slot: number): boolean {
+    const step = this.#steps.before(table.firstIndex[slot] ?? 0);
     return [table.source(slot), table.destination(slot)].some((address) => {
-      const owner = this.#book.owner(this.#book.numberOf(address));
+      const owner = this.#book.owner(this.#book.numberOf(address, step));
       return owner?.kind === "pod" ? owner.pod.node === node : owner?.name === `node:${node}`;
     });
   }
 
-  #addEnd(address: IpAddress, packets: number): void {
-    if (this.#book.numberOf(address) !== NOBODY) return;
+  #addEnd(address: IpAddress, step: number, packets: number): void {
+    if (this.#book.numberOf(address, step) !== NOBODY) return;
     this.#addUnknown(formatAddress(address), address, { flows: 1, packets });
   }
 

@@ -54,7 +54,7 @@ export interface PacketText extends TupleText {
 }
 
 /** The address a name stands for in a family (undefined: whichever comes first), or what is wrong with it. */
-export type Resolve = (name: string, family: Family | undefined) => IpAddress | TextProblem;
+export type Resolve = (name: string, family: Family | undefined, time?: number) => IpAddress | TextProblem;
 
 /** Why a text is not a packet: what was found and what is allowed. */
 export interface TextProblem {
@@ -354,10 +354,12 @@ function detailFromText(protocol: number, text: string): PacketDetails | TextPro
  * protocol, else `family`, else the first address of the source.
  */
 export function packetOf(text: PacketText, resolve: Resolve, family?: Family): Packet | TextProblem {
-  const tuple = resolveTuple(text, resolve, family);
+  const { time } = text.details;
+  const then: Resolve = time === undefined ? resolve : (name, wanted) => resolve(name, wanted, time);
+  const tuple = resolveTuple(text, then, family);
   if (isProblem(tuple)) return tuple;
   if (text.quoted === undefined) return makePacket({ ...text.details, ...tuple });
-  const quoted = resolveTuple(text.quoted, resolve, tuple.source.family);
+  const quoted = resolveTuple(text.quoted, then, tuple.source.family);
   if (isProblem(quoted)) return { problem: `quoted: ${quoted.problem}` };
   return makePacket({ ...text.details, ...tuple, quoted });
 }

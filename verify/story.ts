@@ -1,6 +1,6 @@
 /** A story: a cluster, and what becomes of it step by step. */
 import type { Issue } from "../compiler/issue.ts";
-import type { ParsedObject } from "../compiler/manifest/objects.ts";
+import type { ParsedManifests, ParsedObject } from "../compiler/manifest/objects.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import { type Burst, burstsBetween, eventText } from "../compiler/update/events.ts";
 import type { Scenario } from "./scenario.ts";
@@ -10,10 +10,20 @@ export interface StoryState {
   /** In words; undefined: the events say it. */
   readonly what: string | undefined;
   readonly cluster: ResolvedCluster;
+  readonly time?: StoryTime | undefined;
+  /** Of Services, where the story has them. */
+  readonly services?: readonly ParsedObject[];
 }
+
+/** When a step is taken; it never lies before the step ahead of it. */
+export type StoryTime =
+  | { readonly seconds: number; readonly from: "the start of the story" }
+  | { readonly seconds: number; readonly from: "the epoch" };
 
 export interface Story {
   readonly start: ResolvedCluster;
+  /** Of Services at the start. */
+  readonly services: readonly ParsedObject[];
   readonly steps: readonly StoryStep[];
 }
 
@@ -21,9 +31,12 @@ export interface StoryStep {
   /** From 1; 0 is the state at the start. */
   readonly number: number;
   readonly what: string;
+  /** Undefined: the story does not say. */
+  readonly time: StoryTime | undefined;
   /** Empty: nothing changed. */
   readonly bursts: readonly Burst[];
   readonly cluster: ResolvedCluster;
+  readonly services: readonly ParsedObject[];
 }
 
 export type ScenarioStates =
@@ -45,17 +58,22 @@ export function stepTexts(text: string): ReadonlyMap<number, string> {
 /** The start, and the state after each change of the scenario; its packets are left out. */
 export function statesOfScenario(
   scenario: Scenario,
-  objects: readonly ParsedObject[],
+  { objects, services }: Pick<ParsedManifests, "objects" | "services">,
   start: ResolvedCluster,
 ): ScenarioStates {
-  const states: StoryState[] = [{ what: undefined, cluster: start }];
+  const states: StoryState[] = [{ what: undefined, cluster: start, services }];
   let now = objects;
   for (const step of scenario.steps) {
     if (step.kind !== "change") continue;
     const changed = changeCluster(now, step, scenario.file);
     if (changed.kind === "invalid") return changed;
     now = changed.objects;
-    states.push({ what: step.changes.map(describeChange).join(", "), cluster: changed.cluster });
+    states.push({
+      what: step.changes.map(describeChange).join(", "),
+      cluster: changed.cluster,
+      time: { seconds: step.time, from: "the start of the story" },
+      services,
+    });
   }
   return { kind: "states", states };
 }
@@ -66,16 +84,18 @@ export function storyOf(states: readonly StoryState[]): Story {
   if (first === undefined) throw new Error("a story has at least one state");
   const steps: StoryStep[] = [];
   let before = first.cluster;
-  for (const [index, { what, cluster }] of rest.entries()) {
+  for (const [index, { what, cluster, time, services = [] }] of rest.entries()) {
     const bursts = burstsBetween(before, cluster);
     const events = bursts.flatMap((burst) => burst.events);
     before = bursts.at(-1)?.after ?? before;
     steps.push({
       number: index + 1,
       what: what ?? (events.length === 0 ? "nothing changes" : events.map(eventText).join(", ")),
+      time,
       bursts,
       cluster: before,
+      services,
     });
   }
-  return { start: first.cluster, steps };
+  return { start: first.cluster, services: first.services ?? [], steps };
 }

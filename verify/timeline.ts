@@ -3,22 +3,19 @@
  * differed, which packets met a verdict of neither before nor after, and what became of live connections.
  */
 import type { ResolvedCluster } from "../compiler/resolve.ts";
-import { isMade, type Lapse, type LowerOptions, type Strategy } from "../compiler/strategies/strategy.ts";
-import { type Controller, controllerOf } from "../compiler/update/controller.ts";
-import type { Burst } from "../compiler/update/events.ts";
+import { isMade, type Lapse } from "../compiler/strategies/strategy.ts";
+import { controllerOf } from "../compiler/update/controller.ts";
 import type { Operation } from "../compiler/update/operation.ts";
 import { formatAddress } from "../dataplane/address.ts";
-import type { Attachment, PodAttachment, Program } from "../dataplane/program.ts";
+import type { Program } from "../dataplane/program.ts";
 import type { Story, StoryStep } from "./story.ts";
 import { type ConnectionFates, LiveConnections } from "./timeline/connections.ts";
-import { type Moment, momentsOf } from "./timeline/moments.ts";
+import type { Moment } from "./timeline/moments.ts";
+import { type BurstPlan, lowerOptions, NodeLife, type NodeLifeOptions } from "./timeline/nodeLife.ts";
 import { type Transients, transientsOf } from "./timeline/transients.ts";
 import { type Difference, differenceOf, type Written, writtenBy } from "./timeline/written.ts";
 
-export interface TimelineOptions {
-  readonly strategy: Strategy;
-  readonly node: string;
-  readonly settings?: ReadonlyMap<string, string>;
+export interface TimelineOptions extends NodeLifeOptions {
   /** Most classes of packets asked for a step; beyond it the step says so. */
   readonly limit: number;
 }
@@ -45,27 +42,14 @@ export interface MetLapse {
   readonly isMade: boolean;
 }
 
-/** The operations of a burst, and how pods hang on the node while they run. */
-export interface BurstPlan {
-  readonly burst: Burst;
-  readonly operations: readonly Operation[];
-  readonly attachment: Attachment;
-}
-
 /** One step after the other, lazily. */
 export function* timeline(story: Story, options: TimelineOptions): Generator<TimelineStep, void, void> {
-  const controller = startedController(story.start, options);
-  let held = controller.program;
-  let comparable = controller.comparable ?? held;
-  const connections = new LiveConnections(held);
+  const life = new NodeLife(story, options);
+  const connections = new LiveConnections(life.program);
   const others = options.strategy.lapses.map((lapse) => otherwise(lapse, story.start, options));
   for (const step of story.steps) {
-    const plans = planStep(controller, step, held.attachment, options);
-    const operations = plans.flatMap((plan) => plan.operations);
-    const moments = momentsOf(held, plans, controller.program.attachment);
-    const after = moments.at(-1)?.program ?? held;
-    const before = comparable;
-    comparable = controller.comparable ?? controller.program;
+    const { program: held, comparable: before } = life;
+    const { plans, operations, moments } = life.step(step);
     const clusters = { before: step.bursts[0]?.before ?? step.cluster, after: step.cluster };
     const transients = transientsOf({
       before: held,
@@ -78,7 +62,7 @@ export function* timeline(story: Story, options: TimelineOptions): Generator<Tim
       step,
       operations,
       written: writtenBy(operations),
-      differed: differenceOf(before, comparable),
+      differed: differenceOf(before, life.comparable),
       transients,
       connections: connections.through({ before: held, moments, transients, clusters }),
       lapses: others.flatMap(({ lapse, isMade, controller: other }) => {
@@ -86,10 +70,9 @@ export function* timeline(story: Story, options: TimelineOptions): Generator<Tim
         return isAlike(operations, elsewhere) ? [] : [{ lapse, isMade }];
       }),
       before: held,
-      after,
+      after: life.program,
       states: moments,
     };
-    held = after;
   }
 }
 
@@ -108,14 +91,12 @@ export function programAt(
   options: TimelineOptions,
   at: { readonly step: number; readonly operation: number },
 ): StepMoment {
-  const controller = startedController(story.start, options);
-  let held = controller.program;
+  const life = new NodeLife(story, options);
   for (const step of story.steps) {
     if (step.number > at.step) break;
-    const plans = planStep(controller, step, held.attachment, options);
-    const moments = momentsOf(held, plans, controller.program.attachment);
+    const { program: held } = life;
+    const { operations: all, moments } = life.step(step);
     if (step.number === at.step) {
-      const all = plans.flatMap(({ operations }) => operations);
       const visible = all.flatMap(({ tool }, index) => (tool === "conntrack" ? [] : [index + 1]));
       const last = at.operation >= visible.length ? all.length : (visible[at.operation - 1] ?? 0);
       const isOver = at.operation >= visible.length;
@@ -124,21 +105,16 @@ export function programAt(
       )?.program;
       return { program: program ?? held, operations: visible.length };
     }
-    held = moments.at(-1)?.program ?? held;
   }
-  return { program: held, operations: 0 };
-}
-
-function startedController(start: ResolvedCluster, options: TimelineOptions): Controller {
-  return controllerOf(options.strategy, start, { node: options.node, ...settingsIn(options) });
+  return { program: life.program, operations: 0 };
 }
 
 /** The same controller with one lapse the other way round. */
 function otherwise(lapse: Lapse, start: ResolvedCluster, options: TimelineOptions) {
-  const made = isMade(options.strategy, { node: options.node, ...settingsIn(options) }, lapse);
+  const made = isMade(options.strategy, lowerOptions(options), lapse);
   const { option, on, off } = lapse.setting;
   const settings = new Map([...(options.settings ?? []), [option, made ? off : on]]);
-  return { lapse, isMade: made, controller: startedController(start, { ...options, settings }) };
+  return { lapse, isMade: made, controller: controllerOf(options.strategy, start, { node: options.node, settings }) };
 }
 
 function isAlike(a: readonly Operation[], b: readonly Operation[]): boolean {
@@ -149,27 +125,6 @@ function isAlike(a: readonly Operation[], b: readonly Operation[]): boolean {
       return tool === other?.tool && stdin === other.stdin && args.join(" ") === other.args.join(" ");
     })
   );
-}
-
-function settingsIn({ settings }: Pick<TimelineOptions, "settings">): Pick<LowerOptions, "settings"> {
-  return settings === undefined ? {} : { settings };
-}
-
-function planStep(
-  controller: Controller,
-  step: StoryStep,
-  attached: Attachment,
-  options: TimelineOptions,
-): readonly BurstPlan[] {
-  const { strategy, node } = options;
-  let before = attached;
-  return step.bursts.map((burst) => {
-    const operations = controller.react(burst);
-    const after = strategy.attach(burst.after, { node, ...settingsIn(options) });
-    const attachment = bothAttached(before, after);
-    before = after;
-    return { burst, operations, attachment };
-  });
 }
 
 /** Addresses that another pod has after a burst than before, and the operations done when it came. */
@@ -186,17 +141,4 @@ function arrivalsIn(plans: readonly BurstPlan[]): ReadonlyMap<string, number> {
     done += operations.length;
   }
   return arrivals;
-}
-
-/** Pods that come are there from the first operation on, those that go keep their place until the last. */
-function bothAttached(before: Attachment, after: Attachment): Attachment {
-  const taken = new Set([
-    ...after.pods.flatMap(({ addresses }) => addresses.map(formatAddress)),
-    ...after.remotePodAddresses.map(formatAddress),
-  ]);
-  const leaving = before.pods.flatMap((pod): readonly PodAttachment[] => {
-    const addresses = pod.addresses.filter((address) => !taken.has(formatAddress(address)));
-    return addresses.length === 0 ? [] : [{ ...pod, addresses }];
-  });
-  return leaving.length === 0 ? after : { ...after, pods: [...after.pods, ...leaving] };
 }

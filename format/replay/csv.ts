@@ -11,6 +11,7 @@ export function* formatCsv(report: ReplayReport, comparison: Comparison): Genera
     ...["protocol", "source", "sourcePort", "destination", "destinationPort", "from", "to", "packets", "bytes"],
     ...["firstTime", "lastTime", "verdict", "reason", "ctState", "decidedBy", "policies", "startMissing"],
     ...sides,
+    ...(report.options.story === undefined ? [] : ["step"]),
   ];
   yield `${head.join(",")}\r\n`;
   for (const flow of report.flows())
@@ -42,6 +43,7 @@ function cells(report: ReplayReport, flow: FlowReport, withSides: boolean): read
     report.refusingPolicies(flow, report.options.main).join(" "),
     flow.isStartMissing ? "true" : "",
     ...(withSides ? flow.sides.map(({ verdict }) => verdict) : []),
+    ...(report.options.story === undefined ? [] : [flow.step]),
   ];
 }
 

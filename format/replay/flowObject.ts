@@ -27,6 +27,7 @@ export function flowObject(report: ReplayReport, flow: FlowReport, comparison: C
     ...sideObject(main),
     ...refusers(report, flow, report.options.main),
     ...(main.refusedPackets > 0 && main.verdict === "accept" && { refusedLater: main.refusedPackets }),
+    ...(report.options.story !== undefined && { step: flow.step }),
     ...(flow.isStartMissing && { startMissing: true }),
     ...(flow.isTranslated && { translated: true }),
     ...sidesObject(report, flow, comparison),

@@ -38,15 +38,15 @@ function* annotations(report: ReplayReport, group: FlowGroup, { level, what }: S
     ...because,
     `first: ${flowText(group.example)} at ${firstText(group.example)}`,
   ].join("\n");
-  const places = group.policies.flatMap((key) => placeOf(report, key) ?? []);
+  const places = group.policies.flatMap((key) => placeOf(report, key, group.example.step) ?? []);
   if (places.length === 0) yield workflowCommand(level, { file: "", line: 0, title, message });
   for (const { file, line } of places) yield workflowCommand(level, { file, line, title, message });
 }
 
 /** Of the policy on the main side, else on whichever side has it. */
-function placeOf({ options: { sides, main } }: ReplayReport, key: string): SourceRef | undefined {
+function placeOf({ options: { sides, main } }: ReplayReport, key: string, step: number): SourceRef | undefined {
   for (const side of [sides[main], ...sides]) {
-    const policy = side?.cluster.model.policies.find((candidate) => candidate.key === key);
+    const policy = side?.clusterAt(step).model.policies.find((candidate) => candidate.key === key);
     if (policy !== undefined) return policy.source;
   }
   return undefined;

@@ -2,6 +2,7 @@
 import type { ChangeGroup, FlowGroup, MatrixCell, ReplayReport } from "../../replay/report.ts";
 import { escapeHtml, htmlPage, htmlRow } from "../html.ts";
 import { type Comparison, groupObject, type ReportNumbers, totalsObject } from "./flowObject.ts";
+import { STORY_HEAD, storyCells } from "./story.ts";
 import { walksOf } from "./walks.ts";
 import { counted, firstText, flowText, headline, policiesText, portsText, timeText, verdictsText } from "./words.ts";
 
@@ -35,6 +36,7 @@ export function* formatReplayHtml(report: ReplayReport, options: HtmlOptions): G
     `<p class="sub">${escapeHtml([first, ...others.slice(comparison === "none" ? 0 : 1)].join(" · "))}</p>`,
     figures(report, comparison),
     ...timeline(report),
+    ...storyTable(report, top),
     ...heatMap(report.matrix()),
     ...changeSections(report, changes.slice(0, top), comparison),
     ...groupTable("Most refused", denied.slice(0, top)),
@@ -171,6 +173,18 @@ function heatMap(cells: readonly MatrixCell[]): readonly string[] {
     ...squares,
     "</svg></div>",
     '<p class="note">Flows; green pass, red are refused, between them a share; framed: the sides differ</p>',
+  ];
+}
+
+function storyTable(report: ReplayReport, top: number): readonly string[] {
+  const story = report.story();
+  if (story.length === 0) return [];
+  const rows = story.slice(0, top).map((step) => htmlRow("td", storyCells(step)));
+  return [
+    "<h2>Story</h2>",
+    `<table class="rows"><thead>${htmlRow("th", STORY_HEAD)}</thead><tbody>`,
+    ...rows,
+    "</tbody></table>",
   ];
 }
 

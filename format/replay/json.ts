@@ -1,6 +1,7 @@
 /** A report as one JSON object, written piece by piece: a recording can have more flows than one string can hold. */
 import type { ReplayReport } from "../../replay/report.ts";
 import { type Comparison, flowObject, groupObject, type ReportNumbers, totalsObject } from "./flowObject.ts";
+import { storyObjects } from "./story.ts";
 
 /** Unknown addresses that are listed; their number is in the totals. */
 const LISTED_ADDRESSES = 1000;
@@ -20,7 +21,8 @@ export function* formatJsonReport(report: ReplayReport, options: JsonReportOptio
     yield `,"changes":${JSON.stringify(changes)}`;
   }
   yield `,"denied":${JSON.stringify(report.denied().map((group) => groupObject(report, group, "none")))}`;
-  const { timeline, tally } = report.options;
+  const { timeline, tally, story } = report.options;
+  if (story !== undefined) yield `,"story":${JSON.stringify(storyObjects(report))}`;
   yield `,"timeline":${JSON.stringify({ bucketSeconds: timeline.bucketSeconds, buckets: timeline.buckets() })}`;
   yield `,"unknown":${JSON.stringify(tally.unknownAddresses().slice(0, LISTED_ADDRESSES))}`;
   yield `,"notes":${JSON.stringify(notes)}}\n`;

@@ -1,6 +1,7 @@
 /** A report as a comment on a pull request. */
 import type { FlowGroup, ReplayReport } from "../../replay/report.ts";
 import type { Comparison, ReportNumbers } from "./flowObject.ts";
+import { isCount, STORY_HEAD, storyCells } from "./story.ts";
 import { walksOf } from "./walks.ts";
 import { firstText, flowText, headline, policiesText, portsText, verdictsText } from "./words.ts";
 
@@ -19,6 +20,8 @@ export function* formatReplayMarkdown(report: ReplayReport, options: MarkdownOpt
   yield `### ${comparison === "change" && tally.nowRefused > 0 ? "❌ " : comparison === "change" ? "✅ " : ""}${capital(verdict)}`;
   yield "";
   for (const line of comparison === "none" ? others : [first, ...others]) yield `${capital(line)}.  `;
+  const story = report.story();
+  if (story.length > 0) yield* table(STORY_HEAD, story.slice(0, top).map(storyCells));
   const changes = report.changes();
   if (comparison !== "none" && changes.length > 0) {
     const verdicts = report.options.sides.map(({ name }) => name).join(" → ");
@@ -64,6 +67,8 @@ export function* formatReplayMarkdown(report: ReplayReport, options: MarkdownOpt
   }
 }
 
+const COUNTS: ReadonlySet<string> = new Set(["flows", "packets", ...STORY_HEAD.filter(isCount)]);
+
 const HEAD = ["policy", "source", "destination", "ports", "flows", "packets"];
 
 function cells(group: FlowGroup): readonly string[] {
@@ -74,7 +79,7 @@ function cells(group: FlowGroup): readonly string[] {
 function* table(head: readonly string[], rows: readonly (readonly string[])[]): Generator<string> {
   yield "";
   yield row(head);
-  yield row(head.map((name) => (name === "flows" || name === "packets" ? "--:" : "---")));
+  yield row(head.map((name) => (COUNTS.has(name) ? "--:" : "---")));
   for (const each of rows) yield row(each);
 }
 

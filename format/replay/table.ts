@@ -6,6 +6,7 @@ import { type Cell, formatColumns } from "../columns.ts";
 import type { Paint } from "../paint.ts";
 import { formatDecision } from "../trace.ts";
 import type { Comparison, ReportNumbers } from "./flowObject.ts";
+import { isCount, STORY_HEAD, storyCells } from "./story.ts";
 import { walksOf } from "./walks.ts";
 import { firstText, flowText, headline, policiesText, portsText, timeText, verdictsText } from "./words.ts";
 
@@ -22,6 +23,7 @@ export function* formatReplayTable(report: ReplayReport, options: TableOptions):
   const [first = "", ...others] = headline(report, comparison, options);
   yield paint.strong(first);
   yield* others;
+  yield* storyTable(report, options);
   if (comparison !== "none") yield* changesTable(report, options);
   yield* deniedTable(report, options);
   if (comparison === "none") yield* flowsTable(report, options);
@@ -39,6 +41,18 @@ function* table(head: readonly string[], rows: readonly (readonly Cell[])[], opt
 
 function* more(total: number, top: number): Generator<string> {
   if (total > top) yield `… and ${total - top} more: --top ${total} shows all`;
+}
+
+function* storyTable(report: ReplayReport, options: TableOptions): Generator<string> {
+  const story = report.story();
+  if (story.length === 0) return;
+  yield "";
+  yield options.paint.strong("Story");
+  const rows = story
+    .slice(0, options.top)
+    .map((step) => storyCells(step).map((text, index) => (isCount(STORY_HEAD[index] ?? "") ? right(text) : { text })));
+  yield* table(STORY_HEAD, rows, options);
+  yield* more(story.length, options.top);
 }
 
 function* changesTable(report: ReplayReport, options: TableOptions): Generator<string> {

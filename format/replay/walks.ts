@@ -17,18 +17,25 @@ export interface Walk {
   readonly lines: readonly string[];
 }
 
-/** Compiled once, when the first walk is asked for. */
-const LANES = new WeakMap<Side, Lane>();
+/** By step of the story; compiled once, when the first walk is asked for. */
+const LANES = new WeakMap<Side, Map<number, Lane>>();
+
+function laneOf(side: Side, step: number): Lane {
+  const known = LANES.get(side) ?? new Map<number, Lane>();
+  LANES.set(side, known);
+  const lane = known.get(step) ?? side.freshLane(step);
+  known.set(step, lane);
+  return lane;
+}
 
 /** The walks of a flow's first packet, as a connection of its own. */
-export function walksOf(report: ReplayReport, { packet }: FlowReport): readonly Walk[] {
+export function walksOf(report: ReplayReport, { packet, step }: FlowReport): readonly Walk[] {
   return report.options.sides.map((side) => {
-    const lane = LANES.get(side) ?? side.freshLane();
-    LANES.set(side, lane);
+    const lane = laneOf(side, step);
     lane.flush();
     const recorder = new TraceRecorder();
     const answer = lane.push(packet, recorder);
-    const { cluster } = side;
+    const cluster = side.clusterAt(step);
     const view = { lane, packet, answer, cluster, steps: recorder.steps, nameOf: namerOf(cluster.model) };
     return {
       side: side.name,

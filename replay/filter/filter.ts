@@ -3,7 +3,7 @@ import type { ClusterModel } from "../../compiler/model.ts";
 import type { IpAddress } from "../../dataplane/address.ts";
 import type { AddressBook } from "../owners.ts";
 import type { FlowFilter } from "../replay.ts";
-import { parseExpression } from "./expression.ts";
+import { type FilterProblem, parseExpression } from "./expression.ts";
 import { type HubbleTerm, hubbleFilter, hubbleProblem } from "./hubble.ts";
 import { isFilterProblem, predicateOf } from "./predicate.ts";
 
@@ -33,17 +33,27 @@ export function filterOf(
   const words = hubbleFilter(hubble, book, namespace);
   if (expression === undefined || expression.trim() === "") return words;
   const parsed = parseExpression(expression);
-  const predicate = isFilterProblem(parsed)
-    ? parsed
-    : predicateOf(parsed, (name) => addressesOf(name, models, namespace));
-  if (isFilterProblem(predicate)) {
-    const { problem, column } = predicate;
-    return { refusal: [`--filter, column ${column}: ${problem}`, `  ${expression}`, `  ${" ".repeat(column - 1)}^`] };
-  }
-  return { ...words, opens: (batch, row) => predicate(batch, row) && words.opens(batch, row) };
+  const refused = ({ problem, column }: FilterProblem): FilterRefusal => ({
+    refusal: [`--filter, column ${column}: ${problem}`, `  ${expression}`, `  ${" ".repeat(column - 1)}^`],
+  });
+  if (isFilterProblem(parsed)) return refused(parsed);
+  let predicate = predicateOf(parsed, (name) => someOf(addressesOf(name, models, namespace)));
+  if (isFilterProblem(predicate)) return refused(predicate);
+  return {
+    ...words,
+    opens: (batch, row) => !isFilterProblem(predicate) && predicate(batch, row) && words.opens(batch, row),
+    // A name that nobody has at the moment is one that somebody has at another.
+    step: ({ model }) => {
+      predicate = predicateOf(parsed, (name) => addressesOf(name, [model], namespace));
+    },
+  };
 }
 
-/** All addresses of a pod or `node:NAME`, before the change or after it. */
+function someOf(addresses: readonly IpAddress[]): readonly IpAddress[] | undefined {
+  return addresses.length === 0 ? undefined : addresses;
+}
+
+/** All addresses of a pod or `node:NAME` in any of the models. */
 function addressesOf(name: string, models: readonly ClusterModel[], namespace: string): readonly IpAddress[] {
   const key = name.includes("/") ? name : `${namespace}/${name}`;
   return models.flatMap(({ nodes, endpoints }) =>

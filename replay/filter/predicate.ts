@@ -13,8 +13,8 @@ import type { Expression, FilterProblem, Side } from "./expression.ts";
 
 export type RowPredicate = (batch: PacketBatch, row: number) => boolean;
 
-/** The addresses a name stands for; empty: nobody has the name. */
-export type AddressesOf = (name: string) => readonly IpAddress[];
+/** The addresses a name stands for; undefined: nobody ever has the name. */
+export type AddressesOf = (name: string) => readonly IpAddress[] | undefined;
 
 /** Throws nothing; a name or network that means nothing is a problem with its column. */
 export function predicateOf(expression: Expression, addressesOf: AddressesOf): RowPredicate | FilterProblem {
@@ -47,7 +47,7 @@ export function predicateOf(expression: Expression, addressesOf: AddressesOf): R
       const { text, column, side } = expression;
       const own = parseAddress(text);
       const addresses = own === undefined ? addressesOf(text) : [own];
-      if (addresses.length > 0) return anyCidr(side, addresses.map(hostCidr));
+      if (addresses !== undefined) return anyCidr(side, addresses.map(hostCidr));
       const problem = `"${text}" is no address, namespace/pod or node:NAME of the manifests`;
       return { problem, column };
     }

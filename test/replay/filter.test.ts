@@ -115,7 +115,7 @@ describe.runIf(hasTcpdump)("filters against tcpdump", () => {
 
 function predicate(text: string): RowPredicate {
   const parsed = parseExpression(text);
-  const made = isFilterProblem(parsed) ? parsed : predicateOf(parsed, () => []);
+  const made = isFilterProblem(parsed) ? parsed : predicateOf(parsed, () => undefined);
   if (isFilterProblem(made)) throw new Error(`${made.column}: ${made.problem}`);
   return made;
 }
@@ -135,7 +135,7 @@ describe("filters that are wrong", () => {
     ["(".repeat(300), 201, "nested deeper than 200 levels"],
   ])("%s", (expression, column, message) => {
     const parsed = parseExpression(expression);
-    const made = isFilterProblem(parsed) ? parsed : predicateOf(parsed, () => []);
+    const made = isFilterProblem(parsed) ? parsed : predicateOf(parsed, () => undefined);
     expect(isFilterProblem(made) && made).toMatchObject({ column, problem: expect.stringContaining(message) });
   });
 });

@@ -159,9 +159,9 @@ export class LogSource implements TrafficSource, LogSink {
   }
 
   flow(record: FlowRecord): void {
-    const source = this.#address(record.source, record.destination);
+    const source = this.#address(record.source, record.destination, record.start);
     if (source === undefined) return;
-    const destination = this.#address(record.destination, source);
+    const destination = this.#address(record.destination, source, record.start);
     if (destination === undefined) return;
     if (source.family !== destination.family) {
       this.skip("ends of different address families");
@@ -218,9 +218,9 @@ export class LogSource implements TrafficSource, LogSink {
   }
 
   /** The address of an end; of the other end's family where it has several. Undefined: counted as skipped. */
-  #address(end: LoggedEnd, other: LoggedEnd): IpAddress | undefined {
+  #address(end: LoggedEnd, other: LoggedEnd, time: number): IpAddress | undefined {
     if (typeof end !== "string") return end;
-    const resolved = this.#resolve?.(end, typeof other === "string" ? undefined : other.family);
+    const resolved = this.#resolve?.(end, typeof other === "string" ? undefined : other.family, time);
     if (resolved !== undefined && !isProblem(resolved)) return resolved;
     this.skip(`no address known for ${end}`);
     return undefined;

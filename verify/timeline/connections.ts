@@ -8,7 +8,9 @@
  * it.
  */
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
+import type { ConnectionFlush } from "../../compiler/update/operation.ts";
 import { addressesEqual, formatAddress, type IpAddress } from "../../dataplane/address.ts";
+import type { Dataplane } from "../../dataplane/dataplane.ts";
 import { Fabric } from "../../dataplane/fabric.ts";
 import { makePacket, type Packet, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
 import type { Program } from "../../dataplane/program.ts";
@@ -90,13 +92,7 @@ export class LiveConnections {
         this.#fabric.load([program]);
         this.#askWhile(owners);
       }
-      if (flush === undefined) continue;
-      const { address, end } = flush;
-      for (const node of this.#fabric.nodes) {
-        node.deleteConnections(({ source, destination }) =>
-          addressesEqual(end === "original source" ? source : destination, address),
-        );
-      }
+      if (flush !== undefined) for (const node of this.#fabric.nodes) flushConnections(node, flush);
     }
     this.#fabric.load([moments.at(-1)?.program ?? before]);
     return { ...this.#ask(owners), isSampled: stride > 1 };
@@ -200,6 +196,13 @@ export class LiveConnections {
     });
     return this.#fabric.push(packet).verdict === "accept";
   }
+}
+
+/** `conntrack --delete` as the operation has it. */
+export function flushConnections(node: Dataplane, { address, end }: ConnectionFlush): void {
+  node.deleteConnections(({ source, destination }) =>
+    addressesEqual(end === "original source" ? source : destination, address),
+  );
 }
 
 function ownersIn({ pods }: ResolvedCluster): ReadonlyMap<string, string> {

@@ -85,7 +85,7 @@ export class Bench {
   }
 
   #scenarioStates(): readonly StoryState[] {
-    const read = statesOfScenario(this.scenario, this.objects, this.cluster);
+    const read = statesOfScenario(this.scenario, { objects: this.objects, services: [] }, this.cluster);
     if (read.kind === "invalid") throw new Refusal(read.issues.map(formatIssue).join("\n"));
     return read.states;
   }

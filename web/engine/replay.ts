@@ -49,6 +49,7 @@ export async function replayOf(bench: Bench, ask: ReplayAsk): Promise<ReplayRepo
     book: loaded.book,
     tally: replay.tally,
     timeline: replay.timeline,
+    steps: replay.steps,
   });
   return {
     lines: [

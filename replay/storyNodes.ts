@@ -1,0 +1,54 @@
+/** The nodes of a cluster under one solution, taken through a story by the updates of their own controllers. */
+import type { Strategy } from "../compiler/strategies/strategy.ts";
+import type { ConnectionFlush } from "../compiler/update/operation.ts";
+import type { Program } from "../dataplane/program.ts";
+import type { Story, StoryStep } from "../verify/story.ts";
+import { NodeLife } from "../verify/timeline/nodeLife.ts";
+
+export interface StoryNodesOptions {
+  readonly strategy: Strategy;
+  readonly settings?: ReadonlyMap<string, string>;
+  /** This node alone; undefined: every node that the cluster has at some time. */
+  readonly only?: string;
+}
+
+export class StoryNodes {
+  readonly #lives: ReadonlyMap<string, NodeLife>;
+  #present: readonly string[];
+  readonly #only: string | undefined;
+
+  constructor(story: Story, { strategy, settings, only }: StoryNodesOptions) {
+    this.#only = only;
+    const names = only === undefined ? nodeNames(story) : [only];
+    this.#lives = new Map(
+      names.map((node) => [node, new NodeLife(story, { strategy, node, ...(settings !== undefined && { settings }) })]),
+    );
+    this.#present = only === undefined ? story.start.model.nodes.map(({ name }) => name) : [only];
+  }
+
+  /** Of the nodes that the cluster has now. */
+  get programs(): readonly Program[] {
+    return this.#present.flatMap((name) => this.#lives.get(name)?.program ?? []);
+  }
+
+  /** The next step of the story; by node, the connections that its solution makes it forget. */
+  step(step: StoryStep): ReadonlyMap<string, readonly ConnectionFlush[]> {
+    const flushes = new Map<string, readonly ConnectionFlush[]>();
+    for (const [name, life] of this.#lives) {
+      const { moments } = life.step(step);
+      const own = moments.flatMap(({ flush }) => flush ?? []);
+      if (own.length > 0) flushes.set(name, own);
+    }
+    if (this.#only === undefined) this.#present = step.cluster.model.nodes.map(({ name }) => name);
+    return flushes;
+  }
+}
+
+/** The nodes that the cluster has at some time of the story. */
+export function nodeNames({ start, steps }: Story): readonly string[] {
+  return [
+    ...new Set(
+      [start, ...steps.map(({ cluster }) => cluster)].flatMap(({ model }) => model.nodes.map(({ name }) => name)),
+    ),
+  ];
+}
