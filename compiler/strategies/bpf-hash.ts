@@ -254,11 +254,18 @@ const LAYOUTS = {
   egress: new WeakMap<Endpoint, Layout>(),
 } as const satisfies Record<Direction, unknown>;
 
+/** Layouts in which nothing is of one endpoint: those of all whom the same policies select. */
+const SHARED_LAYOUTS = {
+  ingress: new WeakMap<readonly ResolvedPolicy[], Layout>(),
+  egress: new WeakMap<readonly ResolvedPolicy[], Layout>(),
+} as const satisfies Record<Direction, unknown>;
+
 /** The latest layout of an endpoint, which stays while what it was made from does. */
 function layoutOf(cluster: ResolvedCluster, pod: Endpoint, direction: Direction): Layout {
   const policies = cluster.policiesFor(pod, direction);
   const node = nodeNamed(cluster, pod.node);
-  const latest = LAYOUTS[direction].get(pod);
+  const isShared = policies.length > 0 && !(direction === "ingress" && policies.some(namesIngressPorts));
+  const latest = isShared ? SHARED_LAYOUTS[direction].get(policies) : LAYOUTS[direction].get(pod);
   if (
     latest !== undefined &&
     latest.policies === policies &&
@@ -269,8 +276,14 @@ function layoutOf(cluster: ResolvedCluster, pod: Endpoint, direction: Direction)
   const maps = lowerDirection(cluster, pod, direction, node);
   const pods = direction === "egress" && policies.some(namesPortsOfBlocks) ? cluster.pods : undefined;
   const layout = { exact: maps.exact, blocks: maps.blocks, policies, node, pods };
-  LAYOUTS[direction].set(pod, layout);
+  if (isShared) SHARED_LAYOUTS[direction].set(policies, layout);
+  else LAYOUTS[direction].set(pod, layout);
   return layout;
+}
+
+/** Whether a rule names ports of the pods that the policy selects. */
+function namesIngressPorts({ ingress }: ResolvedPolicy): boolean {
+  return ingress.some(({ ports }) => ports.some(({ port }) => typeof port === "string"));
 }
 
 /** Whether a rule names ports of whoever is in a block. */

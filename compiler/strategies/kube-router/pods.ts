@@ -5,7 +5,7 @@
  */
 import type { Family, IpAddress } from "../../../dataplane/address.ts";
 import type { Chain, Match, RejectWith, Rule } from "../../../dataplane/program.ts";
-import type { Direction, Endpoint } from "../../model.ts";
+import type { Direction, Endpoint, NetworkPolicy } from "../../model.ts";
 import type { ResolvedCluster, ResolvedPolicy } from "../../resolve.ts";
 import { ACCEPT, comment, host, jumpTo, marked, notMarked, setMark } from "../../ruleParts.ts";
 import { ALLOWED_MARK, PASSED_MARK } from "./marks.ts";
@@ -112,11 +112,9 @@ function makePodChain(cluster: ResolvedCluster, settings: Settings, { pod, addre
       // Each is inserted before the one visited earlier.
       ...policies.toReversed().map(({ policy }): Rule => {
         const [only] = policy.types.length === 1 ? policy.types : [];
-        return {
-          matches: [...(only === undefined ? [] : [sideOf(only, address)]), comment(identityComment(policy, "policy"))],
-          target: jumpTo(policyChainName(policy, settings.version, family)),
-          origin: policy.key,
-        };
+        const jump = policyJump(policy, settings.version, family);
+        if (only === undefined) return jump;
+        return { ...jump, matches: [sideOf(only, address), ...jump.matches] };
       }),
       {
         matches: [comment(identityComment(pod, "log-drop")), refused, { kind: "limit", rate: "10/min", burst: 10 }],
@@ -133,6 +131,24 @@ function makePodChain(cluster: ResolvedCluster, settings: Settings, { pod, addre
     ],
   };
 }
+
+/** The jump to a policy's chain, the same for every pod: where many policies select many pods, most of a node's rules. */
+function policyJump(policy: NetworkPolicy, version: string, family: Family): Rule {
+  const known = POLICY_JUMPS[family].get(policy);
+  if (known?.version === version) return known.jump;
+  const jump = {
+    matches: [comment(identityComment(policy, "policy"))],
+    target: jumpTo(policyChainName(policy, version, family)),
+    origin: policy.key,
+  };
+  POLICY_JUMPS[family].set(policy, { version, jump });
+  return jump;
+}
+
+const POLICY_JUMPS = {
+  4: new WeakMap<NetworkPolicy, { readonly version: string; readonly jump: Rule }>(),
+  6: new WeakMap<NetworkPolicy, { readonly version: string; readonly jump: Rule }>(),
+} as const satisfies Record<Family, unknown>;
 
 /** Every policy that selects the pod, in the order in which policies are visited. */
 function selecting(cluster: ResolvedCluster, settings: Settings, pod: Endpoint): readonly ResolvedPolicy[] {
