@@ -29,9 +29,17 @@ import { Random } from "./workloads/random.ts";
  *   and 3 policies).
  * - `everyone`: each policy selects every pod of its namespace and admits one application (Antrea's other: 10,000
  *   policies and 10,000 pods in one namespace).
+ * - `selectors`: no two policies have a selector in common, and each asks for two labels, one of them by expression.
+ * - `blocks`: each policy is about one application and admits a hundred blocks outside of the cluster.
  */
-export type WorkloadShape = "mixed" | "tenants" | "everyone";
-export const WORKLOAD_SHAPES = ["mixed", "tenants", "everyone"] as const satisfies readonly WorkloadShape[];
+export type WorkloadShape = "mixed" | "tenants" | "everyone" | "selectors" | "blocks";
+export const WORKLOAD_SHAPES = [
+  "mixed",
+  "tenants",
+  "everyone",
+  "selectors",
+  "blocks",
+] as const satisfies readonly WorkloadShape[];
 
 export interface WorkloadSize {
   readonly pods: number;
@@ -193,9 +201,35 @@ function policyOf(index: number, size: WorkloadSize, random: Random): NetworkPol
       return { ...identity, ...ingressOnly(app(), [ruleOf([podsPeer({ pods: app() })], [tcp(8080)])]) };
     case "everyone":
       return { ...identity, ...ingressOnly(EVERYTHING, [ruleOf([podsPeer({ pods: app() })], [tcp(8080)])]) };
+    case "selectors": {
+      const own = distinctSelector(index, size);
+      const peer = podsPeer({ pods: distinctSelector(index + size.policies, size) });
+      return { ...identity, ...ingressOnly(own, [ruleOf([peer], [tcp(8080)])]) };
+    }
+    case "blocks": {
+      const blocks = Array.from({ length: BLOCKS_PER_POLICY }, (_, block) =>
+        hostsPeer(index * BLOCKS_PER_POLICY + block),
+      );
+      return { ...identity, ...ingressOnly(app(), [ruleOf(blocks, [tcp(8080)])]) };
+    }
     case "mixed":
       return { ...identity, ...mixedSpec(random, app) };
   }
+}
+
+/** An application's pods but for those of a tier that is no pod's, so that the number makes the selector another one. */
+function distinctSelector(number: number, size: WorkloadSize): LabelSelector {
+  const apps = appsPerNamespace(size);
+  const absent = { key: "tier", operator: "NotIn" as const, values: [`tier-${Math.floor(number / apps)}`] };
+  return { matchLabels: [["app", `app-${number % apps}`]], matchExpressions: [absent] };
+}
+
+const BLOCKS_PER_POLICY = 100;
+
+/** The `number`th /30 from 32.0.0.0 on, which no other block touches: nothing can be merged. */
+function hostsPeer(number: number): PolicyPeer {
+  const cidr = cidrOf({ family: 4, words: [((32 << 24) + number * 8) | 0] }, 30);
+  return { kind: "ipBlock", cidr, cidrText: formatCidr(cidr), except: [], exceptText: [], source: BUILT };
 }
 
 type Spec = Pick<NetworkPolicy, "podSelector" | "types" | "ingress" | "egress">;

@@ -1,7 +1,7 @@
 /** The one list of suites: command line, reports and docs iterate it. */
 import { planSuite, writesSuite } from "./changes.ts";
 import { localitySuite, stateSuite } from "./clusters.ts";
-import { compileSuite, memorySuite, updateSuite } from "./compile.ts";
+import { blocksSuite, compileSuite, memorySuite, selectorsSuite, updateSuite } from "./compile.ts";
 import { microSuite } from "./micro.ts";
 import { replaySuite } from "./replay.ts";
 import { positionSuite, rulesSuite } from "./rules.ts";
@@ -16,6 +16,8 @@ export const SUITES: readonly Suite[] = [
   flowsSuite,
   mapsSuite,
   compileSuite,
+  selectorsSuite,
+  blocksSuite,
   memorySuite,
   updateSuite,
   writesSuite,
