@@ -8,7 +8,7 @@
  * come or go together. The invariant: the result equals `resolvePolicies` of the model. The price: two lists that become
  * equal by the change stay two lists.
  */
-import { listChange, MappedAgain, mappedAgain, rememberedBy, sameItems } from "./again.ts";
+import { FilteredAgain, listChange, mappedAgain, rememberedBy, sameItems } from "./again.ts";
 import { PodIndex } from "./members.ts";
 import {
   type ClusterModel,
@@ -93,11 +93,8 @@ class PodChange {
 
   constructor(before: ResolvedCluster, model: ClusterModel) {
     const { lineage } = before;
-    const onNetwork = rememberedBy(ON_POD_NETWORK, lineage, () => new MappedAgain()).of(
-      model.endpoints,
-      isOnPodNetwork,
-    );
-    const pods = model.endpoints.filter((_, index) => onNetwork[index]);
+    const onNetwork = rememberedBy(ON_POD_NETWORK, lineage, () => new FilteredAgain<Endpoint>());
+    const pods = onNetwork.of(model.endpoints, isOnPodNetwork);
     this.pods = sameItems(before.pods, pods) ? before.pods : pods;
     const { gone, come } = listChange(before.pods, this.pods);
     [this.#gone, this.#come] = [gone, come];
@@ -147,7 +144,8 @@ class PodChange {
     if (touched.size === 0) return before;
     const nodes = new Map(before);
     for (const node of touched) {
-      const pods = this.pods.filter((pod) => pod.node === node);
+      const own = (pod: Endpoint) => pod.node === node;
+      const pods = this.#replaced(before.get(node) ?? [], this.#come.filter(own), NO_NAMESPACES);
       if (pods.length > 0) nodes.set(node, pods);
       else nodes.delete(node);
     }
@@ -261,7 +259,7 @@ function merged<T>(items: readonly T[], others: readonly T[], place: (item: T) =
   return list;
 }
 
-const ON_POD_NETWORK = new WeakMap<WeakKey, MappedAgain<Endpoint, boolean>>();
+const ON_POD_NETWORK = new WeakMap<WeakKey, FilteredAgain<Endpoint>>();
 
 type Names = ReadonlySet<string>;
 const NO_NAMESPACES: Names = new Set();
