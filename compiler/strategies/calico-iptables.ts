@@ -24,13 +24,7 @@ import { endpointChains } from "./calico-iptables/endpointChains.ts";
 import { livePods } from "./calico-iptables/livePods.ts";
 import { interfaceName, setName } from "./calico-iptables/names.ts";
 import { type CalicoRule, calicoRules, ruleSets } from "./calico-iptables/policyRules.ts";
-import {
-  type EndpointToHostAction,
-  filterTable,
-  mangleTable,
-  natTable,
-  rawTable,
-} from "./calico-iptables/staticChains.ts";
+import { chainOrder, type EndpointToHostAction, hostTables } from "./calico-iptables/staticChains.ts";
 import { planFelix } from "./calico-iptables/update.ts";
 import { InvalidSetting, type LowerOptions, type Strategy, type StrategyOption, settingOf } from "./strategy.ts";
 
@@ -86,20 +80,18 @@ export const calicoIptables: Strategy = {
       sets: families.flatMap((family) => sets(cluster, { node, family, pools })),
       families: families.map((family) => {
         const host = { family, endpointToHost, masquerade: family === 4 && pools.length > 0 ? "on" : "off" } as const;
-        return {
-          family,
-          tables: [
-            rawTable(),
-            mangleTable(host),
-            natTable(host),
-            filterTable(host, endpointChains(cluster, pods, family)),
-          ],
-        };
+        const order = rememberedBy(ORDERS[family], cluster.lineage, chainOrder);
+        return { family, tables: hostTables(host, endpointChains(cluster, pods, family), order) };
       }),
       attachment: attach(cluster, lowerOptions),
     };
   },
 };
+
+const ORDERS = {
+  4: new WeakMap<WeakKey, ReturnType<typeof chainOrder>>(),
+  6: new WeakMap<WeakKey, ReturnType<typeof chainOrder>>(),
+} as const satisfies Record<Family, unknown>;
 
 function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
   return routedAttachment(cluster, {

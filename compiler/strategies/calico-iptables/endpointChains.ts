@@ -8,7 +8,7 @@ import { LRUCache } from "lru-cache";
 import type { Family } from "../../../dataplane/address.ts";
 import { PROTOCOL } from "../../../dataplane/packet.ts";
 import type { Chain } from "../../../dataplane/program.ts";
-import { rememberedBy } from "../../again.ts";
+import { rememberedBy, sameItems } from "../../again.ts";
 import { compareText } from "../../age.ts";
 import { DIRECTIONS, type Direction, type Endpoint } from "../../model.ts";
 import type { ResolvedCluster, ResolvedPolicy } from "../../resolve.ts";
@@ -34,9 +34,8 @@ export function endpointChains(cluster: ResolvedCluster, pods: readonly Endpoint
   const put = (chain: Chain) => {
     if (!chains.has(chain.name)) chains.set(chain.name, chain);
   };
-  const add = (name: string, rules: () => readonly FelixRule[]) => put(felixChain(name, rules()));
   for (const direction of DIRECTIONS) {
-    addDispatch(pods, direction, add);
+    for (const chain of dispatchAgain(cluster.lineage, pods, direction)) put(chain);
     for (const pod of pods) {
       const groups = policyGroups(cluster, pod, direction);
       put(chainOfEndpoint(pod, direction, groups));
@@ -89,13 +88,31 @@ function chainOfProfile(profile: Profile, direction: Direction): Chain {
   return chain;
 }
 
-type AddChain = (name: string, rules: () => readonly FelixRule[]) => void;
+interface Dispatch {
+  readonly keys: readonly string[];
+  readonly chains: readonly Chain[];
+}
+
+const DISPATCHES = {
+  ingress: new WeakMap<WeakKey, Dispatch>(),
+  egress: new WeakMap<WeakKey, Dispatch>(),
+} as const satisfies Record<Direction, unknown>;
+
+/** Interfaces are named by the names of pods: pods that change, and keep them, keep the chains. */
+function dispatchAgain(lineage: WeakKey, pods: readonly Endpoint[], direction: Direction): readonly Chain[] {
+  const keys = pods.map(({ key }) => key);
+  const latest = DISPATCHES[direction].get(lineage);
+  if (latest !== undefined && sameItems(latest.keys, keys)) return latest.chains;
+  const chains = dispatchChains(pods, direction);
+  DISPATCHES[direction].set(lineage, { keys, chains });
+  return chains;
+}
 
 /**
  * Two levels: interfaces that share the character after the common beginning of all names go to a chain of their own,
  * by goto, so that each chain must end in the drop itself.
  */
-function addDispatch(pods: readonly Endpoint[], direction: Direction, add: AddChain): void {
+function dispatchChains(pods: readonly Endpoint[], direction: Direction): readonly Chain[] {
   const side = direction === "ingress" ? "out" : "in";
   const byInterface = new Map(pods.map((pod) => [interfaceName(pod), pod]));
   const names = [...byInterface.keys()].sort(compareText);
@@ -116,6 +133,7 @@ function addDispatch(pods: readonly Endpoint[], direction: Direction, add: AddCh
     bins.set(prefix, [...(bins.get(prefix) ?? []), name]);
   }
   const root: FelixRule[] = [];
+  const children: Chain[] = [];
   for (const [prefix, members] of bins) {
     const [only] = members;
     if (members.length === 1 && only !== undefined) {
@@ -124,9 +142,9 @@ function addDispatch(pods: readonly Endpoint[], direction: Direction, add: AddCh
     }
     const child = `${ROOT[direction]}-${prefix.slice(common.length)}`;
     root.push({ matches: [match.interface(side, `${prefix}+`)], action: action.goto(child) });
-    add(child, () => [...members.map(toEndpoint), unknown]);
+    children.push(felixChain(child, [...members.map(toEndpoint), unknown]));
   }
-  add(ROOT[direction], () => [...root, unknown]);
+  return [...children, felixChain(ROOT[direction], [...root, unknown])];
 }
 
 function commonPrefix(names: readonly string[]): string {

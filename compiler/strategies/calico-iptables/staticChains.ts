@@ -7,6 +7,7 @@
 import type { Family } from "../../../dataplane/address.ts";
 import { PROTOCOL } from "../../../dataplane/packet.ts";
 import type { Chain, Rule, Table } from "../../../dataplane/program.ts";
+import { SortedAgain } from "../../again.ts";
 import { compareText } from "../../age.ts";
 import { action, type FelixRule, felixChain, hashedRules, match } from "./felixRule.ts";
 import { ALL_MARKS, MARK } from "./marks.ts";
@@ -34,7 +35,7 @@ const clearAll: FelixRule = { matches: [], action: action.clearMark(ALL_MARKS) }
 
 /** A table with its own chains after the built-in ones, in order of name as iptables-save lists them. */
 function table(name: Table["name"], builtIn: readonly Chain[], own: readonly Chain[]): Table {
-  return { name, chains: [...builtIn, ...[...own].sort((a, b) => compareText(a.name, b.name))] };
+  return { name, chains: [...builtIn, ...chainOrder().of(own)] };
 }
 
 function hook(name: string, rules: readonly Rule[] = []): Chain {
@@ -51,7 +52,39 @@ function hooked(name: string): Chain {
   return hook(name, hashedRules([jump(`cali-${name}`)], name));
 }
 
-export function rawTable(): Table {
+/** What the host's own chains are of, whatever endpoints there are. */
+interface HostTables {
+  readonly raw: Table;
+  readonly mangle: Table;
+  readonly nat: Table;
+  readonly filter: { readonly builtIn: readonly Chain[]; readonly own: readonly Chain[] };
+}
+
+const HOST_TABLES = new Map<string, HostTables>();
+
+/**
+ * The tables of a host, with the chains of its endpoints in the filter table. What is the host's own is made once for all
+ * programs: hashing its rules takes a millisecond, and a change of the cluster leaves it alone.
+ */
+export function hostTables(options: HostOptions, endpoints: readonly Chain[], order: SortedAgain<Chain>): Table[] {
+  const key = `${options.family} ${options.endpointToHost} ${options.masquerade}`;
+  const own = HOST_TABLES.get(key) ?? makeHostTables(options);
+  HOST_TABLES.set(key, own);
+  const { raw, mangle, nat, filter } = own;
+  const chains = order.of([...filter.own, ...endpoints]);
+  return [raw, mangle, nat, { name: "filter", chains: [...filter.builtIn, ...chains] }];
+}
+
+/** Chains as iptables-save lists them. */
+export function chainOrder(): SortedAgain<Chain> {
+  return new SortedAgain<Chain>((a, b) => compareText(a.name, b.name));
+}
+
+function makeHostTables(options: HostOptions): HostTables {
+  return { raw: rawTable(), mangle: mangleTable(options), nat: natTable(options), filter: filterChains(options) };
+}
+
+function rawTable(): Table {
   const fromWorkload = match.markSet(MARK.scratch0);
   return table(
     "raw",
@@ -77,7 +110,7 @@ export function rawTable(): Table {
   );
 }
 
-export function mangleTable({ family }: HostOptions): Table {
+function mangleTable({ family }: HostOptions): Table {
   return table(
     "mangle",
     [hooked("PREROUTING"), hook("INPUT"), hook("FORWARD"), hook("OUTPUT"), hooked("POSTROUTING")],
@@ -110,7 +143,7 @@ export function mangleTable({ family }: HostOptions): Table {
   );
 }
 
-export function natTable({ family, masquerade }: HostOptions): Table {
+function natTable({ family, masquerade }: HostOptions): Table {
   return table(
     "nat",
     [
@@ -144,8 +177,7 @@ export function natTable({ family, masquerade }: HostOptions): Table {
   );
 }
 
-/** `endpoints` are the chains of dispatch, endpoints, policies and profiles. */
-export function filterTable({ family, endpointToHost }: HostOptions, endpoints: readonly Chain[]): Table {
+function filterChains({ family, endpointToHost }: HostOptions): HostTables["filter"] {
   const hostAction = {
     ACCEPT: action.accept,
     DROP: action.drop,
@@ -157,9 +189,8 @@ export function filterTable({ family, endpointToHost }: HostOptions, endpoints: 
       action: action.accept,
     }),
   );
-  return table(
-    "filter",
-    [
+  return {
+    builtIn: [
       hooked("INPUT"),
       // What Felix appends stands below everybody else's rules, so that they still see what policy has allowed.
       hook("FORWARD", [
@@ -174,7 +205,7 @@ export function filterTable({ family, endpointToHost }: HostOptions, endpoints: 
       ]),
       hooked("OUTPUT"),
     ],
-    [
+    own: [
       felixChain("cali-FORWARD", [
         { matches: [], action: action.clearMark(ALL_MARKS & ~MARK.accept) },
         { matches: [match.markClear(MARK.accept)], action: action.jump("cali-from-hep-forward") },
@@ -208,7 +239,6 @@ export function filterTable({ family, endpointToHost }: HostOptions, endpoints: 
       felixChain("cali-from-host-endpoint", []),
       felixChain("cali-to-host-endpoint", []),
       felixChain("cali-cidr-block", []),
-      ...endpoints,
     ],
-  );
+  };
 }
