@@ -54,7 +54,8 @@ export class HeadIndex {
     const slots = heads.length / HEAD_WORDS;
     this.byDevice = new Uint8Array(slots);
     const lists = { source: new Map<number, number[]>(), destination: new Map<number, number[]>() };
-    this.#nextPlain = Int32Array.from({ length: slots }, (_, slot) => slot);
+    this.#nextPlain = new Int32Array(slots);
+    for (let slot = 0; slot < slots; slot++) this.#nextPlain[slot] = slot;
     for (const { start, rules } of chains) {
       if (rules.length < LONG_CHAIN) continue;
       let plain = start + rules.length;

@@ -1,6 +1,6 @@
 /** Chains and rules of a node as columns of numbers: what the walk executes. */
 
-import type { Cidr, Family } from "../address.ts";
+import type { Family } from "../address.ts";
 import { maskWord } from "../address.ts";
 import { assertNever } from "../assertNever.ts";
 import type { FamilyTables, Hook, Match, Rule, TableName, TableProgram, Target } from "../program.ts";
@@ -89,9 +89,8 @@ export interface LoadedTables {
  * set that is not there; `verifyProgram` says these things as issues, before.
  */
 export function loadTables(program: TableProgram, surroundings: Omit<MatchSurroundings, "sets">): LoadedTables {
-  const chains = numberChains(program.families);
-  const calls = callsOf(chains);
-  const slots = chains.reduce((end, { start, rules }) => Math.max(end, start + rules.length + 1), 0);
+  const { chains, siblings, slots } = numberChains(program.families);
+  const calls = callsOf(chains, siblings);
   const matches = new MatchTable({ ...surroundings, sets: loadSets(program.sets) });
   const reasons: DropReason[] = [];
   const tables = {
@@ -107,22 +106,20 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
     reasons,
     stackDepth: jumpDepth(chains, calls),
   };
-  const starts = new Map(chains.map((chain) => [chainKey(chain, chain.name), chain.start]));
   const last = lastChains(chains, calls);
   for (const [index, chain] of chains.entries()) {
     const consequence = last.has(chain) ? "none" : "some";
-    tables.chainOf.fill(index, chain.start, chain.start + chain.rules.length + 1);
-    for (const [offset, rule] of chain.rules.entries()) {
-      const slot = chain.start + offset;
-      loadMatches(tables, slot, rule);
-      const startOf = (name: string) => starts.get(chainKey(chain, name)) ?? missing(chain, name);
-      const [action, a, b] = loadTarget(rule, startOf, consequence);
-      tables.action[slot] = action;
-      tables.a[slot] = a;
-      tables.b[slot] = b;
-      reasons.push(dropReason(chain, rule));
-    }
+    const dispatches = isInterfaceDispatch(chain);
+    const table = siblings[index] ?? NO_CHAINS;
     const end = chain.start + chain.rules.length;
+    tables.chainOf.fill(index, chain.start, end + 1);
+    for (let slot = chain.start; slot < end; slot++) {
+      const rule = chain.rules[slot - chain.start];
+      if (rule === undefined) break;
+      loadMatches(tables, slot, rule);
+      loadTarget(tables, { slot, rule, chain, table, consequence });
+      reasons.push(dropReason(rule, dispatches && slot === end - 1));
+    }
     tables.headStart[end] = matches.length;
     tables.action[end] =
       chain.policy === undefined ? ACTION.chainEnd : chain.policy === "drop" ? ACTION.policyDrop : ACTION.policyAccept;
@@ -131,27 +128,45 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
   return { ...tables, headIndex: new HeadIndex(tables.heads, chains, surroundings.devices) };
 }
 
-/** The first slot of a built-in chain; undefined when the program has no such chain. */
-export function hookStart(tables: LoadedTables, family: Family, table: TableName, hook: Hook): number | undefined {
-  return tables.chains.find((chain) => chain.family === family && chain.table === table && chain.name === hook)?.start;
+const HOOKS: ReadonlySet<string> = new Set<Hook>(["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]);
+
+/** The chains that packets enter by themselves. */
+export function builtInChains({ chains }: LoadedTables): readonly LoadedChain[] {
+  return chains.filter(({ name }) => HOOKS.has(name));
 }
 
-function numberChains(families: readonly FamilyTables[]): LoadedChain[] {
+/** Chains of one table of one family, by name: what its rules can jump to. */
+type Siblings = ReadonlyMap<string, LoadedChain>;
+
+const NO_CHAINS: Siblings = new Map();
+
+interface NumberedChains {
+  readonly chains: readonly LoadedChain[];
+  /** By chain: those of its table. Of two of one name the last. */
+  readonly siblings: readonly Siblings[];
+  /** Of all chains together. */
+  readonly slots: number;
+}
+
+function numberChains(families: readonly FamilyTables[]): NumberedChains {
   const chains: LoadedChain[] = [];
+  const siblings: Siblings[] = [];
   let start = 0;
   for (const { family, tables } of families) {
+    const byTable = new Map<TableName, Map<string, LoadedChain>>();
     for (const table of tables) {
+      const own = byTable.get(table.name) ?? new Map<string, LoadedChain>();
+      byTable.set(table.name, own);
       for (const { name, policy, rules } of table.chains) {
-        chains.push({ family, table: table.name, name, policy, start, rules });
+        const chain = { family, table: table.name, name, policy, start, rules };
+        chains.push(chain);
+        siblings.push(own);
+        own.set(name, chain);
         start += rules.length + 1;
       }
     }
   }
-  return chains;
-}
-
-function chainKey(chain: LoadedChain, name: string): string {
-  return `${chain.family} ${chain.table} ${name}`;
+  return { chains, siblings, slots: start };
 }
 
 function missing(chain: LoadedChain, name: string): never {
@@ -163,17 +178,18 @@ type Calls = ReadonlyMap<LoadedChain, readonly (readonly [LoadedChain, 0 | 1])[]
 
 const NO_CALLS: readonly (readonly [LoadedChain, 0 | 1])[] = [];
 
-function callsOf(chains: readonly LoadedChain[]): Calls {
-  const byKey = new Map(chains.map((chain) => [chainKey(chain, chain.name), chain]));
-  const calls = new Map<LoadedChain, readonly (readonly [LoadedChain, 0 | 1])[]>();
-  for (const chain of chains) {
-    const own: (readonly [LoadedChain, 0 | 1])[] = [];
+/** Chains that call none are not in it. */
+function callsOf(chains: readonly LoadedChain[], siblings: readonly Siblings[]): Calls {
+  const calls = new Map<LoadedChain, (readonly [LoadedChain, 0 | 1])[]>();
+  for (const [index, chain] of chains.entries()) {
+    let own: (readonly [LoadedChain, 0 | 1])[] | undefined;
     for (const { target } of chain.rules) {
       if (target?.kind !== "jump" && target?.kind !== "goto") continue;
-      const callee = byKey.get(chainKey(chain, target.chain)) ?? missing(chain, target.chain);
+      const callee = siblings[index]?.get(target.chain) ?? missing(chain, target.chain);
+      own ??= [];
       own.push([callee, target.kind === "jump" ? 1 : 0]);
     }
-    calls.set(chain, own);
+    if (own !== undefined) calls.set(chain, own);
   }
   return calls;
 }
@@ -186,6 +202,7 @@ function jumpDepth(chains: readonly LoadedChain[], calls: Calls): number {
   const depths = new Map<LoadedChain, number>();
   const open = new Set<LoadedChain>();
   for (const first of chains) {
+    if (!calls.has(first) || depths.has(first)) continue;
     const path = [{ chain: first, calls: calls.get(first) ?? NO_CALLS, next: 0, depth: 0 }];
     for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
       const call = depths.has(top.chain) ? undefined : top.calls[top.next];
@@ -197,7 +214,7 @@ function jumpDepth(chains: readonly LoadedChain[], calls: Calls): number {
       }
       open.add(top.chain);
       const [callee, room] = call;
-      const known = depths.get(callee);
+      const known = calls.has(callee) ? depths.get(callee) : 0;
       if (known !== undefined) {
         top.depth = Math.max(top.depth, known + room);
         top.next++;
@@ -236,124 +253,165 @@ function isHeader(match: Match): boolean {
 }
 
 /**
- * Puts a match into the head of its slot when that can hold it. Says whether that settles it: then the record of the
- * match need not be tested again.
+ * Puts a match into the head at `base` when that can hold it. Says whether that settles it: then the record of the match
+ * need not be tested again.
  */
-function loadHead(head: Int32Array, match: Match): "settled" | "not settled" {
-  if (match.kind === "protocol" && !match.negate && head[HEAD.protocol] === 0) {
-    head[HEAD.protocol] = 0xff;
-    head[HEAD.protocol + 1] = match.protocol;
-    return "settled";
+function loadHead(heads: Int32Array, base: number, match: Match): boolean {
+  if (match.kind === "protocol" && !match.negate && heads[base + HEAD.protocol] === 0) {
+    heads[base + HEAD.protocol] = 0xff;
+    heads[base + HEAD.protocol + 1] = match.protocol;
+    return true;
   }
-  if (match.kind !== "address" || match.negate) return "not settled";
-  const at = HEAD[match.side];
-  const { mask, value } = headWord(match.cidr);
-  if (head[at] !== 0 || mask === 0) return "not settled";
-  head[at] = mask;
-  head[at + 1] = value;
-  return match.cidr.family === 4 ? "settled" : "not settled";
-}
-
-function headWord({ family, words, prefixLength }: Cidr): { readonly mask: number; readonly value: number } {
-  if (family === 4) return { mask: maskWord(prefixLength), value: words[0] ?? 0 };
-  return { mask: maskWord(prefixLength - 96), value: words[3] ?? 0 };
+  if (match.kind !== "address" || match.negate) return false;
+  const at = base + HEAD[match.side];
+  const { family, words, prefixLength } = match.cidr;
+  const mask = maskWord(family === 4 ? prefixLength : prefixLength - 96);
+  if (heads[at] !== 0 || mask === 0) return false;
+  heads[at] = mask;
+  heads[at + 1] = words[family === 4 ? 0 : 3] ?? 0;
+  return family === 4;
 }
 
 interface MatchColumns extends Pick<LoadedTables, "heads" | "headStart" | "matches"> {
   readonly idleLimits: Set<number>;
 }
 
+/** Records in the order in which they are tested: what the head settles, the rest of the header, then all others. */
 function loadMatches(tables: MatchColumns, slot: number, rule: Rule): void {
   const { heads, headStart, matches, idleLimits } = tables;
-  const head = heads.subarray(slot * HEAD_WORDS, (slot + 1) * HEAD_WORDS);
+  const base = slot * HEAD_WORDS;
+  const list = rule.matches;
   headStart[slot] = matches.length;
-  const rest: (readonly [Match, number])[] = [];
-  for (const [index, match] of rule.matches.entries()) {
-    if (loadHead(head, match) === "settled") matches.add(match, index);
-    else rest.push([match, index]);
+  let settled = 0; // a bit for each match; what stands behind the 31st is asked like any other
+  for (let index = 0; index < list.length; index++) {
+    const match = list[index] as Match;
+    if (index > 30 || !loadHead(heads, base, match)) continue;
+    matches.add(match, index);
+    settled |= 1 << index;
   }
-  head[HEAD.matchStart] = matches.length;
-  for (const [match, index] of rest) if (isHeader(match)) matches.add(match, index);
-  const extensions = rest.filter(([match]) => !isHeader(match));
+  heads[base + HEAD.matchStart] = matches.length;
+  for (let index = 0; index < list.length; index++) {
+    const match = list[index] as Match;
+    if (isHeader(match) && !isSettled(settled, index)) matches.add(match, index);
+  }
   const goesOn = rule.target === undefined || rule.target.kind === "log";
-  for (const [place, [match, index]] of extensions.entries()) {
-    const isLast = extensions.slice(place + 1).every(([{ kind }]) => kind === "comment");
-    if (match.kind === "limit" && goesOn && isLast) idleLimits.add(matches.length);
+  for (let index = 0; index < list.length; index++) {
+    const match = list[index] as Match;
+    if (isHeader(match)) continue;
+    if (match.kind === "limit" && goesOn && isLastExtension(list, index)) idleLimits.add(matches.length);
     matches.add(match, index);
   }
-  head[HEAD.matchEnd] = matches.length;
+  heads[base + HEAD.matchEnd] = matches.length;
+}
+
+function isSettled(settled: number, index: number): boolean {
+  return index <= 30 && ((settled >>> index) & 1) === 1;
+}
+
+/** Whether nothing behind it but comments is tested after it. */
+function isLastExtension(matches: readonly Match[], index: number): boolean {
+  return matches.slice(index + 1).every((match) => isHeader(match) || match.kind === "comment");
+}
+
+interface TargetPlace {
+  readonly slot: number;
+  readonly rule: Rule;
+  readonly chain: LoadedChain;
+  readonly table: Siblings;
+  readonly consequence: "none" | "some";
 }
 
 /** Action and operands of a rule. */
 function loadTarget(
-  rule: Rule,
-  startOf: (chain: string) => number,
-  consequence: "none" | "some",
-): readonly [number, number, number] {
+  { action, a, b }: Pick<LoadedTables, "action" | "a" | "b">,
+  { slot, rule, chain, table, consequence }: TargetPlace,
+): void {
   const { target } = rule;
-  if (rule.matches.some(({ kind }) => kind === "opaque")) {
+  if (rule.matches.some(isOpaque)) {
     const harmless = consequence === "none" || target === undefined || target.kind === "log";
-    return [harmless ? ACTION.unknownPass : ACTION.unknown, 0, 0];
+    action[slot] = harmless ? ACTION.unknownPass : ACTION.unknown;
+    return;
   }
-  return target === undefined ? [ACTION.pass, 0, 0] : targetAction(target, startOf);
+  if (target === undefined) return; // ACTION.pass
+  action[slot] = actionOf(target);
+  switch (target.kind) {
+    case "jump":
+    case "goto":
+      a[slot] = table.get(target.chain)?.start ?? missing(chain, target.chain);
+      return;
+    case "mark":
+    case "connmark":
+      a[slot] = target.value | 0;
+      b[slot] = target.mask | 0;
+      return;
+    case "ctZone":
+      a[slot] = target.zone;
+      return;
+    default:
+      return;
+  }
 }
 
-function targetAction(target: Target, startOf: (chain: string) => number): readonly [number, number, number] {
+function isOpaque({ kind }: Match): boolean {
+  return kind === "opaque";
+}
+
+function actionOf(target: Target): number {
   switch (target.kind) {
     case "accept":
-      return [ACTION.accept, 0, 0];
+      return ACTION.accept;
     case "drop":
-      return [ACTION.drop, 0, 0];
+      return ACTION.drop;
     case "reject":
-      return [ACTION.reject, 0, 0];
+      return ACTION.reject;
     case "return":
-      return [ACTION.return, 0, 0];
+      return ACTION.return;
     case "jump":
-      return [ACTION.jump, startOf(target.chain), 0];
+      return ACTION.jump;
     case "goto":
-      return [ACTION.goto, startOf(target.chain), 0];
+      return ACTION.goto;
     case "mark":
-      return [ACTION.mark, target.value | 0, target.mask | 0];
-    case "connmark": {
-      const action = {
-        set: ACTION.connmarkSet,
-        save: ACTION.connmarkSave,
-        restore: ACTION.connmarkRestore,
-      }[target.operation];
-      return [action, target.value | 0, target.mask | 0];
-    }
+      return ACTION.mark;
+    case "connmark":
+      return CONNMARK_ACTION[target.operation];
     case "notrack":
-      return [ACTION.notrack, 0, 0];
+      return ACTION.notrack;
     case "ctZone":
-      return [ACTION.ctZone, target.zone, 0];
+      return ACTION.ctZone;
     case "log":
-      return [ACTION.pass, 0, 0];
+      return ACTION.pass;
     case "nat": {
       // A new destination is what every later rule would see, and we do not know it. A new source is seen by none here.
       const newDestination = target.target === "DNAT" || target.target === "REDIRECT";
-      return [newDestination ? ACTION.unknown : ACTION.nat, 0, 0];
+      return newDestination ? ACTION.unknown : ACTION.nat;
     }
     case "opaque":
-      return [ACTION.unknown, 0, 0];
+      return ACTION.unknown;
     default:
       return assertNever(target);
   }
 }
 
+const CONNMARK_ACTION = {
+  set: ACTION.connmarkSet,
+  save: ACTION.connmarkSave,
+  restore: ACTION.connmarkRestore,
+} as const;
+
 /** Why a packet is gone when this rule dropped it. Read from what the rule tests, since names are the solutions' own. */
-function dropReason(chain: LoadedChain, rule: Rule): DropReason {
-  if (rule.matches.some((match) => match.kind === "rpfilter")) return "spoofed";
-  if (rule.matches.some((match) => match.kind === "ctState" && !match.negate && match.states.includes("invalid"))) {
-    return "invalid";
+function dropReason({ matches }: Rule, endsDispatch: boolean): DropReason {
+  for (const match of matches) if (match.kind === "rpfilter") return "spoofed";
+  for (const match of matches) {
+    if (match.kind === "ctState" && !match.negate && match.states.includes("invalid")) return "invalid";
   }
-  return endsInterfaceDispatch(chain, rule) ? "unknown-interface" : "policy";
+  return endsDispatch ? "unknown-interface" : "policy";
 }
 
-/** An unconditional last rule after rules that all pick an interface: the packet came by none of them. */
-function endsInterfaceDispatch(chain: LoadedChain, rule: Rule): boolean {
-  if (chain.rules.at(-1) !== rule || chain.rules.length < 2) return false;
-  return (
-    rule.matches.every(({ kind }) => kind === "comment") &&
-    chain.rules.slice(0, -1).every(({ matches }) => matches.some(({ kind }) => kind === "interface"))
+/** An unconditional last rule after rules that all pick an interface: what meets it came by none of them. */
+function isInterfaceDispatch({ rules }: LoadedChain): boolean {
+  const last = rules.length - 1;
+  if (last < 1) return false;
+  return rules.every(({ matches }, index) =>
+    index === last ? matches.every(({ kind }) => kind === "comment") : matches.some(({ kind }) => kind === "interface"),
   );
 }

@@ -105,71 +105,71 @@ export class MatchTable {
         const { cidr } = match;
         if (cidr.family === 4) {
           const code = bySource ? CODE.source4 : CODE.destination4;
-          this.#push([code, Number(match.negate), cidr.words[0] ?? 0, maskWord(cidr.prefixLength), 0, index]);
+          this.#push(code, Number(match.negate), cidr.words[0] ?? 0, maskWord(cidr.prefixLength), 0, index);
           return;
         }
         const at = this.#words.length;
         this.#words.push(...cidr.words, ...[0, 32, 64, 96].map((bits) => maskWord(cidr.prefixLength - bits)));
         const code = bySource ? CODE.source6 : CODE.destination6;
-        this.#push([code, Number(match.negate), at, 0, 0, index]);
+        this.#push(code, Number(match.negate), at, 0, 0, index);
         return;
       }
       case "interface": {
         const code = match.side === "in" ? CODE.in : CODE.out;
-        this.#push([code, Number(match.negate), this.#devices.pattern(match.name), 0, 0, index]);
+        this.#push(code, Number(match.negate), this.#devices.pattern(match.name), 0, 0, index);
         return;
       }
       case "protocol":
-        this.#push([CODE.protocol, Number(match.negate), match.protocol, 0, 0, index]);
+        this.#push(CODE.protocol, Number(match.negate), match.protocol, 0, 0, index);
         return;
       case "fragment":
-        this.#push([CODE.fragment, Number(match.negate), 0, 0, 0, index]);
+        this.#push(CODE.fragment, Number(match.negate), 0, 0, 0, index);
         return;
       case "ports":
         this.#addPorts(match, index);
         return;
       case "tcpFlags":
-        this.#push([CODE.tcpFlags, Number(match.negate), match.mask, match.compare, 0, index]);
+        this.#push(CODE.tcpFlags, Number(match.negate), match.mask, match.compare, 0, index);
         return;
       case "icmp": {
         const protocol = match.family === 4 ? PROTOCOL.icmp : PROTOCOL.icmpv6;
         // 255 stands for any type in IPv4 only (icmp_type_code_match); ICMPv6 has a type 255.
         const type = match.family === 4 && match.type === 255 ? -1 : match.type;
-        this.#push([CODE.icmp, Number(match.negate), type, match.code ?? -1, protocol, index]);
+        this.#push(CODE.icmp, Number(match.negate), type, match.code ?? -1, protocol, index);
         return;
       }
       case "set":
-        this.#push([CODE.set, Number(match.negate), this.#setNumber(match.set), packSides(match.sides), 0, index]);
+        this.#push(CODE.set, Number(match.negate), this.#setNumber(match.set), packSides(match.sides), 0, index);
         return;
       case "mark":
-        this.#push([CODE.mark, Number(match.negate), match.value | 0, match.mask | 0, 0, index]);
+        this.#push(CODE.mark, Number(match.negate), match.value | 0, match.mask | 0, 0, index);
         return;
       case "connmark":
-        this.#push([CODE.connmark, Number(match.negate), match.value | 0, match.mask | 0, 0, index]);
+        this.#push(CODE.connmark, Number(match.negate), match.value | 0, match.mask | 0, 0, index);
         return;
       case "ctState": {
         // Translation is not modelled, so no connection ever has the flags SNAT and DNAT.
         let bits = 0;
         for (const state of match.states) if (state !== "snat" && state !== "dnat") bits |= 1 << CT_STATE_CODE[state];
-        this.#push([CODE.ctState, Number(match.negate), bits, 0, 0, index]);
+        this.#push(CODE.ctState, Number(match.negate), bits, 0, 0, index);
         return;
       }
       case "addressType": {
         const side = match.side === "source" ? 1 : 0;
-        this.#push([CODE.addressType, Number(match.negate), ADDRESS_TYPE_CODE[match.type], side, 0, index]);
+        this.#push(CODE.addressType, Number(match.negate), ADDRESS_TYPE_CODE[match.type], side, 0, index);
         return;
       }
       case "physdev":
         this.#addPhysdev(match, index);
         return;
       case "rpfilter":
-        this.#push([CODE.rpfilter, Number(match.invert), Number(match.loose), 0, 0, index]);
+        this.#push(CODE.rpfilter, Number(match.invert), Number(match.loose), 0, 0, index);
         return;
       case "limit": {
         const at = this.#buckets.length;
         const cost = ticksPerPacket(match.rate);
         this.#buckets.push(cost, cost * match.burst, cost * match.burst, 0);
-        this.#push([CODE.limit, 0, at, 0, 0, index]);
+        this.#push(CODE.limit, 0, at, 0, 0, index);
         return;
       }
       case "comment":
@@ -185,13 +185,13 @@ export class MatchTable {
     const [first] = match.ranges;
     if (match.extension !== "multiport" && match.side !== "either" && match.ranges.length === 1 && first) {
       const code = match.side === "source" ? CODE.sourcePort : CODE.destinationPort;
-      this.#push([code, negate, first.first, first.last, PROTOCOL[match.extension], index]);
+      this.#push(code, negate, first.first, first.last, PROTOCOL[match.extension], index);
       return;
     }
     const from = this.#ranges.length;
     for (const range of match.ranges) this.#ranges.push(range.first, range.last);
     const code = { source: CODE.sourcePorts, destination: CODE.destinationPorts, either: CODE.eitherPorts }[match.side];
-    this.#push([code, negate, from, this.#ranges.length, 0, index]);
+    this.#push(code, negate, from, this.#ranges.length, 0, index);
   }
 
   #addPhysdev(match: Extract<Match, { kind: "physdev" }>, index: number): void {
@@ -208,7 +208,7 @@ export class MatchTable {
     if (match.isOut !== undefined) ask(PHYSDEV.isOut, !match.isOut);
     const inPattern = match.in === undefined ? 0 : this.#devices.pattern(match.in.name);
     const outPattern = match.out === undefined ? 0 : this.#devices.pattern(match.out.name);
-    this.#push([CODE.physdev, 0, asked, inverted, (inPattern << 16) | outPattern, index]);
+    this.#push(CODE.physdev, 0, asked, inverted, (inPattern << 16) | outPattern, index);
   }
 
   #setNumber(name: string): number {
@@ -222,13 +222,20 @@ export class MatchTable {
     return number;
   }
 
-  #push(record: readonly [number, number, number, number, number, number]): void {
-    if ((this.#length + 1) * RECORD > this.#records.length) {
+  #push(code: number, negate: number, a: number, b: number, c: number, index: number): void {
+    const at = this.#length * RECORD;
+    if (at + RECORD > this.#records.length) {
       const grown = new Int32Array(this.#records.length * 2);
       grown.set(this.#records);
       this.#records = grown;
     }
-    this.#records.set(record, this.#length * RECORD);
+    const records = this.#records;
+    records[at] = code;
+    records[at + 1] = negate;
+    records[at + 2] = a;
+    records[at + 3] = b;
+    records[at + 4] = c;
+    records[at + 5] = index;
     this.#length++;
   }
 

@@ -17,7 +17,7 @@ import type { NodeRoutes } from "../routes.ts";
 import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, CT_STATES, VERDICT_CODE } from "../verdict.ts";
 import { HEAD, HEAD_WORDS, type HeadIndex, holds } from "./headIndex.ts";
-import { ACTION, hookStart, type LoadedTables, loadTables } from "./load.ts";
+import { ACTION, builtInChains, type LoadedChain, type LoadedTables, loadTables } from "./load.ts";
 
 /** A built-in chain on a packet's way. */
 interface HookCall {
@@ -110,6 +110,10 @@ const NOT_LOOKED_UP = -1;
 /** Rules whose heads are tried one after the other before the index is asked. */
 const RULES_TRIED = 4;
 
+/** The columns of a walker that nobody has attached any to: one for all, since making them takes longer than a short program does. */
+const NO_BATCH = createBatch(0);
+const NO_RESULTS = createResults(0);
+
 /** `failedRecord` of a rule that matched, and of one that failed in its head columns. */
 const MATCHED = -1;
 const FAILED_IN_HEAD = -2;
@@ -126,8 +130,8 @@ export class TableWalker {
   readonly #packet = new CurrentPacket();
   /** Slots to go on at after the chains being walked. */
   readonly #stack: Int32Array;
-  #batch: PacketBatch = createBatch(0);
-  #results: ResultBatch = createResults(0);
+  #batch: PacketBatch = NO_BATCH;
+  #results: ResultBatch = NO_RESULTS;
   #sink: TraceSink | undefined;
   #zone = 0;
   /** Whether NOTRACK or CT has spoken: the first one counts (xt_ct_target). */
@@ -141,7 +145,8 @@ export class TableWalker {
     this.#node = program.node;
     this.#connections = surroundings.connections;
     this.#tables = loadTables(program, surroundings);
-    this.#ways = [waysOf(this.#tables, 4), waysOf(this.#tables, 6)];
+    const builtIn = builtInChains(this.#tables);
+    this.#ways = [waysOf(builtIn, 4), waysOf(builtIn, 6)];
     this.#stack = new Int32Array(this.#tables.stackDepth);
   }
 
@@ -508,17 +513,15 @@ function nextHeadMatch(heads: Int32Array, slot: number, packet: CurrentPacket, i
   return index.next(slot + RULES_TRIED, packet);
 }
 
-function waysOf(tables: LoadedTables, family: Family): readonly Way[] {
+function waysOf(builtIn: readonly LoadedChain[], family: Family): readonly Way[] {
   return WAYS.map((hooks) => {
-    const calls = hooks.flatMap(([hook, tableNames]) =>
-      tableNames.flatMap((table) => {
-        const start = hookStart(tables, family, table, hook);
-        return start === undefined ? [] : [{ hook, table, start }];
-      }),
-    );
-    return {
-      before: calls.filter(({ table }) => table === "raw"),
-      after: calls.filter(({ table }) => table !== "raw"),
-    };
+    const way = { before: [] as HookCall[], after: [] as HookCall[] };
+    for (const [hook, tableNames] of hooks) {
+      for (const table of tableNames) {
+        const chain = builtIn.find((one) => one.name === hook && one.table === table && one.family === family);
+        if (chain !== undefined) way[table === "raw" ? "before" : "after"].push({ hook, table, start: chain.start });
+      }
+    }
+    return way;
   });
 }
