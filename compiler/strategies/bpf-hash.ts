@@ -19,7 +19,6 @@ import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
 import { routedAttachment } from "../attachment.ts";
 import { deviationsOf } from "../deviation.ts";
-import { sha1, toHex } from "../hash.ts";
 import {
   type ClusterNode,
   DIRECTIONS,
@@ -29,6 +28,7 @@ import {
   peerPath,
   rulePath,
 } from "../model.ts";
+import { podHash } from "../podHash.ts";
 import type { ResolvedCluster, ResolvedPolicy, ResolvedRule } from "../resolve.ts";
 import { untrackedProtocols } from "../untrackedProtocols.ts";
 import { plannedController } from "../update/controller.ts";
@@ -112,7 +112,7 @@ function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
   return routedAttachment(cluster, {
     node,
     pods: cluster.podsOn(node),
-    interfaceOf: (pod) => `veth${toHex(sha1(pod.key)).slice(0, 11)}`,
+    interfaceOf: (pod) => `veth${podHash(pod, 11)}`,
   });
 }
 

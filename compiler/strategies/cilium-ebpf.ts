@@ -13,8 +13,8 @@ import {
 import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
 import { rememberedBy } from "../again.ts";
 import { routedAttachment } from "../attachment.ts";
-import { sha1, toHex } from "../hash.ts";
 import { DIRECTIONS, type Endpoint } from "../model.ts";
+import { podHash } from "../podHash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { endpointNumbersOf } from "../update/endpointNumbers.ts";
 import { deviations } from "./cilium-ebpf/deviations.ts";
@@ -112,6 +112,6 @@ function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
     node,
     pods: cluster.podsOn(node),
     // The real name has random letters.
-    interfaceOf: (pod) => `lxc${toHex(sha1(pod.key)).slice(0, 12)}`,
+    interfaceOf: (pod) => `lxc${podHash(pod, 12)}`,
   });
 }

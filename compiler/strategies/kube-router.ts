@@ -12,7 +12,7 @@
  */
 import { type Family, hostCidr } from "../../dataplane/address.ts";
 import type { Attachment, Chain, FamilyTables, IPSet, TableProgram } from "../../dataplane/program.ts";
-import { sha1, toHex } from "../hash.ts";
+import { podHash } from "../podHash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { keepingFamilies } from "../update/controller.ts";
 import { deviations } from "./kube-router/deviations.ts";
@@ -57,7 +57,9 @@ export const kubeRouter: Strategy = {
       families: lowered.map(
         ({ family, fixed, perPod }, at): FamilyTables => ({
           family,
-          tables: [{ name: "filter", chains: synced(at) ? joined([fixed.synced, perPod]) : fixed.started }],
+          tables: [
+            { name: "filter", chains: synced(at) ? joined([fixed("with jumps"), perPod]) : fixed("without jumps") },
+          ],
         }),
       ),
       attachment: attach(cluster, lowerOptions),
@@ -74,11 +76,8 @@ interface LoweredFamily {
   readonly family: Family;
   readonly sets: readonly IPSet[];
   readonly localPodsSet: readonly IPSet[];
-  readonly fixed: {
-    /** Before the first sync ends: nothing leads to a pod's chain. */
-    readonly started: readonly Chain[];
-    readonly synced: readonly Chain[];
-  };
+  /** Those that do not depend on pods and policies; before the first sync ends nothing leads to a pod's chain. */
+  readonly fixed: (jumps: "with jumps" | "without jumps") => readonly Chain[];
   readonly perPod: readonly Chain[];
   /**
    * Two chains have one name. `iptables-restore` refuses the second declaration, so no sync of this node ever ends: it
@@ -87,15 +86,19 @@ interface LoweredFamily {
   readonly collides: boolean;
 }
 
+const BUILT_IN_CHAINS = builtInChains();
+const COMMON_CHAINS = { 4: commonChain(4), 6: commonChain(6) } as const satisfies Record<Family, Chain>;
+const MARKING_CHAIN = defaultChain();
+
 function lowerFamily(cluster: ResolvedCluster, settings: Settings, family: Family): LoweredFamily {
   const pods = localPods(cluster, settings, family);
   const policies = lowerPolicies(cluster, settings, family);
   const perPod = joined([policies.chains, pods.map((pod) => podChain(cluster, settings, pod))]);
   const podCidrs = cluster.model.nodes.find(({ name }) => name === settings.node)?.podCidrs ?? [];
   const fixed = (jumps: "with jumps" | "without jumps"): readonly Chain[] => [
-    ...builtInChains(),
-    commonChain(family),
-    defaultChain(),
+    ...BUILT_IN_CHAINS,
+    COMMON_CHAINS[family],
+    MARKING_CHAIN,
     tailChain(settings, podCidrs, family),
     ...(["INPUT", "FORWARD", "OUTPUT"] as const).map(
       (hook): Chain => ({
@@ -111,7 +114,7 @@ function lowerFamily(cluster: ResolvedCluster, settings: Settings, family: Famil
     family,
     sets: policies.sets,
     localPodsSet: settings.defaultDeny ? [localPodsSet(pods, family)] : [],
-    fixed: { started: fixed("without jumps"), synced: fixed("with jumps") },
+    fixed,
     perPod,
     collides: new Set(perPod.map(({ name }) => name)).size < perPod.length,
   };
@@ -136,7 +139,7 @@ function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
       endpoint: pod.key,
       addresses: pod.addresses,
       // The bridge plugin takes eight random digits.
-      interface: `veth${toHex(sha1(pod.key)).slice(0, 8)}`,
+      interface: `veth${podHash(pod, 8)}`,
     })),
     remotePodAddresses: [],
     localAddresses: cluster.model.nodes.find(({ name }) => name === node)?.addresses ?? [],

@@ -12,8 +12,8 @@ import type { Attachment, Chain, IPSet, Match, Rule, TableProgram, Target } from
 import { listChange, MappedAgain, rememberedBy, sameItems } from "../again.ts";
 import { compareAge, compareText } from "../age.ts";
 import { routedAttachment } from "../attachment.ts";
-import { sha1, toHex } from "../hash.ts";
 import type { Endpoint } from "../model.ts";
+import { podHash } from "../podHash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { type Block, blocksOf, isPlugged } from "./romana/blocks.ts";
 import { deviations } from "./romana/deviations.ts";
@@ -89,7 +89,7 @@ function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
 
 /** The real name ends in eight digits of the pod's infra container, which no manifest knows. */
 function interfaceOf(pod: Endpoint): string {
-  return `romana-${toHex(sha1(pod.key)).slice(0, 8)}`;
+  return `romana-${podHash(pod, 8)}`;
 }
 
 /** The CNI plugin appends a pod's rules when it makes the pod. */

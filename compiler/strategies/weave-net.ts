@@ -11,8 +11,8 @@
 import { type Cidr, type IpAddress, parseCidr } from "../../dataplane/address.ts";
 import { PROTOCOL } from "../../dataplane/packet.ts";
 import type { Attachment, Chain, IPSet, Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
-import { sha1, toHex } from "../hash.ts";
 import type { Endpoint } from "../model.ts";
+import { podHash } from "../podHash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { isMade, type LowerOptions, type Strategy, type StrategyOption, settingOf, switchOf } from "./strategy.ts";
 import { latestController } from "./weave-net/checkpoint.ts";
@@ -98,7 +98,7 @@ function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
       endpoint: pod.key,
       addresses: pod.addresses,
       // The real name ends in the first seven digits of the container's id, which no manifest knows.
-      interface: `vethwepl${toHex(sha1(pod.key)).slice(0, 7)}`,
+      interface: `vethwepl${podHash(pod, 7)}`,
     })),
     remotePodAddresses: addressesBeside(cluster.pods, node),
     localAddresses: cluster.model.nodes.find(({ name }) => name === node)?.addresses ?? [],

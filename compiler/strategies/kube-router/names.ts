@@ -2,6 +2,7 @@
  * Names of chains and sets: a prefix and 16 characters of the base32 of a SHA-256. What is hashed is put together without
  * separators, as in the original, so that `a/bc` and `ab/c` share a name (pkg/controllers/netpol/policy.go, pod.go).
  */
+import { LRUCache } from "lru-cache";
 import type { Family } from "../../../dataplane/address.ts";
 import { prefixedBase32, sha256 } from "../../hash.ts";
 import type { Direction } from "../../model.ts";
@@ -29,8 +30,14 @@ export const LOCAL_PODS_SET = "kube-router-local-pods";
 const FAMILY_NAME = { 4: "IPv4", 6: "IPv6" } as const;
 
 function hashedName(prefix: string, text: string): string {
-  return prefixedBase32(prefix, sha256(text), 16);
+  const key = `${prefix}\n${text}`;
+  const name = NAMES.get(key) ?? prefixedBase32(prefix, sha256(text), 16);
+  NAMES.set(key, name);
+  return name;
 }
+
+/** Names seen before: the node's own are in every program, and a cluster that changes keeps most. */
+const NAMES = new LRUCache<string, string>({ max: 4_096 });
 
 export function shortHash(text: string): string {
   return hashedName("", text);
