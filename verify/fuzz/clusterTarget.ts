@@ -5,7 +5,7 @@ import { evaluate } from "../../reference/evaluate.ts";
 import type { Random } from "../kernel/random.ts";
 import { type FuzzCase, packetSteps } from "./case.ts";
 import { roughCause } from "./cause.ts";
-import { type Contest, FreshCourt, Trial, thrownBy } from "./contest.ts";
+import { type Contest, DEVIATION_STRIDE, FreshCourt, Trial, thrownBy } from "./contest.ts";
 import { ClusterCorpus, clusterFiles } from "./corpus.ts";
 import { type Coverage, inputFeatures } from "./coverage.ts";
 import { edgePackets } from "./edges.ts";
@@ -30,7 +30,7 @@ export class ClusterTarget implements FuzzTarget {
   readonly corpus = new ClusterCorpus();
   readonly #options: ClusterTargetOptions;
   readonly #parts: Parts;
-  readonly #court = new FreshCourt();
+  readonly #court = new FreshCourt({ deviationStride: DEVIATION_STRIDE });
   #count = 0;
 
   constructor(options: ClusterTargetOptions) {

@@ -102,14 +102,26 @@ export class Trial {
   }
 }
 
-/** Holds contests about first packets. Stateful only in the columns it keeps. */
+export interface CourtOptions {
+  readonly engine?: Engine;
+  /**
+   * Of packets about which the accused and the API text agree, one in so many is put to the deviations: one that speaks in
+   * vain is a mistake as well, but the slower question. Default 1: a case that shows it once shows it again.
+   */
+  readonly deviationStride?: number;
+}
+
+/** Holds contests about first packets. Stateful in the columns it keeps, and in whose turn it is to be put to the deviations. */
 export class FreshCourt {
   readonly #accused: FreshPusher;
   readonly #against: FreshPusher;
+  readonly #deviationStride: number;
+  #agreed = 0;
 
-  constructor(engine: Engine = "memo") {
+  constructor({ engine = "memo", deviationStride = 1 }: CourtOptions = {}) {
     this.#accused = new FreshPusher(engine);
     this.#against = new FreshPusher(engine);
+    this.#deviationStride = deviationStride;
   }
 
   /** The first packet about which the two disagree; features of the programs and decisions go to `coverage`. */
@@ -203,14 +215,11 @@ export class FreshCourt {
     }
   }
 
-  /**
-   * The verdict that the accused should have given. Deviations are asked where it and the API text part; where they do
-   * not, only for a packet in thirty-two, since a deviation that speaks in vain is a mistake as well but the slower question.
-   */
+  /** The verdict that the accused should have given. Deviations are asked where it and the API text part, else by turns. */
   #meant(accused: Strategy, { trial, index, actual, coverage }: Meeting): Verdict {
     const said = trial.said(index);
     const plain: Verdict = said === "accept" ? "accept" : accused.denyVerdict;
-    if (actual === plain && index % DEVIATION_STRIDE !== 0) return plain;
+    if (actual === plain && this.#agreed++ % this.#deviationStride !== 0) return plain;
     const packet = trial.packetAt(index);
     const { verdict, deviation } = meantVerdict(accused, {
       cluster: trial.cluster,
@@ -222,7 +231,8 @@ export class FreshCourt {
   }
 }
 
-const DEVIATION_STRIDE = 32;
+/** For campaigns, which meet a mistake again and again. */
+export const DEVIATION_STRIDE = 32;
 
 interface Answered {
   readonly trial: Trial;

@@ -3,7 +3,8 @@
  * that shows a number nobody has shown before is worth keeping and changing further. The numbers are hashes; two features
  * may share one, which only hides a feature and never invents one.
  */
-import type { ClusterModel, PolicyPeer, PolicyPort, PolicyRule } from "../../compiler/model.ts";
+import { rememberedBy } from "../../compiler/again.ts";
+import type { ClusterModel, NetworkPolicy, PolicyPeer, PolicyPort, PolicyRule } from "../../compiler/model.ts";
 import { decodePolicyKey, decodePolicyValue, decodeTupleKey, isTupleAccept } from "../../dataplane/maps/layout.ts";
 import type { Chain, MapProgram, Program, Rule, TableProgram } from "../../dataplane/program.ts";
 
@@ -60,6 +61,8 @@ function mix(hash: number, value: number): number {
 
 const BASIS = 0x811c9dc5;
 const PRIME = 0x01000193;
+/** Begins the feature of two parts that stand together. */
+const PAIR = hashText("&");
 
 /** Counts in steps, so that one pod more is no feature: 0, 1, 2, 3–4, 5–8, … */
 function step(count: number): number {
@@ -76,26 +79,38 @@ export function inputFeatures(model: ClusterModel, coverage: Coverage): void {
     for (const { protocol, container, name } of pod.ports) lives.add(`port ${protocol} ${container} ${name === ""}`);
   }
   for (const life of lives) coverage.text(life);
-  const whole = new Set<string>();
-  for (const { types, ingress, egress, podSelector } of model.policies) {
-    const parts = new Set([`types ${types.join()}`, `subject ${selectorText(podSelector)}`]);
-    for (const [direction, rules] of [
-      ["in", ingress],
-      ["out", egress],
-    ] as const) {
-      parts.add(`${direction} ${step(rules.length)}`);
-      for (const rule of rules) for (const part of ruleParts(rule)) parts.add(`${direction} ${part}`);
-    }
-    const all = [...parts].sort();
-    for (const [index, part] of all.entries()) {
-      coverage.text(part);
-      whole.add(part);
-      for (const other of all.slice(index + 1)) coverage.text(`${part} & ${other}`);
-    }
+  const whole = new Set<number>();
+  for (const policy of model.policies) {
+    const { parts, features } = rememberedBy(POLICY_FEATURES, policy, policyFeatures);
+    for (const part of parts) whole.add(part);
+    for (const feature of features) coverage.add(feature);
   }
   coverage.text(
     `policies ${step(model.policies.length)} pods ${step(model.endpoints.length)} parts ${step(whole.size)}`,
   );
+}
+
+interface PolicyFeatures {
+  readonly parts: readonly number[];
+  /** The parts, and each two of them. */
+  readonly features: readonly number[];
+}
+
+/** A changed cluster has most of its policies from the one that it was made of. */
+const POLICY_FEATURES = new WeakMap<NetworkPolicy, PolicyFeatures>();
+
+function policyFeatures({ types, ingress, egress, podSelector }: NetworkPolicy): PolicyFeatures {
+  const texts = new Set([`types ${types.join()}`, `subject ${selectorText(podSelector)}`]);
+  for (const [direction, rules] of [
+    ["in", ingress],
+    ["out", egress],
+  ] as const) {
+    texts.add(`${direction} ${step(rules.length)}`);
+    for (const rule of rules) for (const part of ruleParts(rule)) texts.add(`${direction} ${part}`);
+  }
+  const parts = [...texts].sort().map(hashText);
+  const pairs = parts.flatMap((part, index) => parts.slice(index + 1).map((other) => mix(mix(PAIR, part), other)));
+  return { parts, features: [...parts, ...pairs] };
 }
 
 function* ruleParts({ peers, ports }: PolicyRule): Generator<string> {

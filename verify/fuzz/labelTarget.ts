@@ -3,8 +3,11 @@
  * other one on one port, a strategy against the API text. The corners of addresses, ports, text and engines are
  * the other targets'; this one is for corners of selectors, namespaces and types, of which there are many and cheap ones.
  *
- * What makes it lean: a cluster is drawn, resolved and asked of the API text once for all strategies; one node; the walk itself, since learning classes costs more than the few
- * packets of a matrix; the reference asked with the few pods and policies that have a say; programs of one cluster in sixteen
+ * A run is one strategy's programs for one cluster, compiled, loaded, and asked about the cluster's matrix.
+ *
+ * What makes it lean: clusters of labels alone (labelCluster.ts), of one node and one family; each is drawn, resolved and
+ * asked of the API text once for all strategies; the walk itself, since learning classes costs more than the few packets
+ * of a matrix; the reference asked with the few pods and policies that have a say; programs of one cluster in sixteen
  * held against the rules of programs and looked at for features; no packets beside the matrix; the programs' text read
  * again only every `TEXT_STRIDE`-th time.
  */
@@ -16,12 +19,11 @@ import { evaluate } from "../../reference/evaluate.ts";
 import { compileAll, lowerAll } from "./answers.ts";
 import { type FuzzCase, packetSteps } from "./case.ts";
 import { type ClusterTargetOptions, suspectOf } from "./clusterTarget.ts";
-import { type Contest, FreshCourt, Trial, thrownBy } from "./contest.ts";
+import { type Contest, DEVIATION_STRIDE, FreshCourt, Trial, thrownBy } from "./contest.ts";
 import { ClusterCorpus, clusterFiles } from "./corpus.ts";
 import { inputFeatures } from "./coverage.ts";
 import { PORTS } from "./domain.ts";
-import { mutateCluster } from "./mutate.ts";
-import { type Parts, partsFrom } from "./parts.ts";
+import { drawLabels } from "./labelCluster.ts";
 import type { FuzzEvent, FuzzTarget } from "./target.ts";
 
 /** The programs of one cluster in so many are verified, and looked at for features. */
@@ -33,13 +35,11 @@ export class LabelTarget implements FuzzTarget {
   readonly name = "labels";
   readonly corpus = new ClusterCorpus();
   readonly #options: ClusterTargetOptions;
-  readonly #parts: Parts;
-  readonly #court = new FreshCourt("walk");
+  readonly #court = new FreshCourt({ engine: "walk", deviationStride: DEVIATION_STRIDE });
   #count = 0;
 
   constructor(options: ClusterTargetOptions) {
     this.#options = options;
-    this.#parts = partsFrom(options.random);
   }
 
   step(): readonly FuzzEvent[] {
@@ -48,11 +48,7 @@ export class LabelTarget implements FuzzTarget {
     if (first === undefined) throw new Error("nobody is accused");
     this.#count++;
     const kept = random.oneIn(4) ? undefined : this.corpus.pick(random);
-    const drawn =
-      kept === undefined
-        ? this.#parts.cluster()
-        : mutateCluster(kept, this.corpus.pick(random), { random, parts: this.#parts });
-    const model = onOneNode(drawn);
+    const model = drawLabels(random, kept, this.corpus.pick(random));
     inputFeatures(model, coverage);
     const packets = matrixOf(model, random.pick(PORTS));
     const subject: FuzzCase = { model, steps: packetSteps(packets), fresh: true };
@@ -86,14 +82,7 @@ export class LabelTarget implements FuzzTarget {
   }
 }
 
-/** All pods on the first node: labels know no nodes, and each further one is another program. */
-function onOneNode(model: ClusterModel): ClusterModel {
-  const [node] = model.nodes;
-  if (node === undefined) return model;
-  return { ...model, nodes: [node], endpoints: model.endpoints.map((pod) => ({ ...pod, node: node.name })) };
-}
-
-/** Every pod to every other one, each family, to one port; senders speak from ports of their own. */
+/** Every pod to every other one, to one port; senders speak from ports of their own. */
 function matrixOf({ endpoints }: ClusterModel, destinationPort: number): readonly Packet[] {
   const packets: Packet[] = [];
   const addresses = endpoints.flatMap((pod): readonly IpAddress[] => (isOnPodNetwork(pod) ? pod.addresses : []));
