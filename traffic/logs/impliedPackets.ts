@@ -61,7 +61,8 @@ interface Connection {
 /** One per log: it remembers the connections that are open. */
 export class ImpliedPackets {
   // A Map in order of use would do, but finding its first after thousands of first ones went means stepping over them all.
-  readonly #connections = new LRUCache<string, Connection>({ max: MAX_CONNECTIONS });
+  // Its `max` would make room for all at once, 4 ms that a short log is read in many times over; of `maxSize` it grows.
+  readonly #connections = new LRUCache<string, Connection>({ maxSize: MAX_CONNECTIONS, sizeCalculation: () => 1 });
   #seed = 0;
   /** Records whose direction was told by their ports. */
   guessedRoles = 0;
