@@ -77,7 +77,9 @@ export class FlowIndex {
   }
 
   clear(): void {
-    this.places = new Int32Array(2 << FIRST_BITS);
+    // What is small is kept: who asks about single packets clears after each.
+    if (this.places.length > 2 << FIRST_BITS) this.places = new Int32Array(2 << FIRST_BITS);
+    else if (this.#count > 0) this.places.fill(0);
     this.shift = 32 - FIRST_BITS;
     this.mask = (1 << FIRST_BITS) - 1;
     this.#count = 0;

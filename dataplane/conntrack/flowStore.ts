@@ -121,11 +121,16 @@ export class FlowStore {
     return pair;
   }
 
+  /** What is small is kept for the next entries: who asks about single packets clears after each. */
   clear(): void {
-    this.words = new Int32Array(0);
-    this.bytes = new Uint8Array(0);
-    this.pairs = new Int32Array(0);
-    this.#capacity = this.#used = this.#live = this.#pairsUsed = 0;
+    if (this.#capacity <= FIRST_CAPACITY) this.words.fill(0, 0, this.#used * FLOW_WORDS);
+    else {
+      this.words = new Int32Array(0);
+      this.bytes = new Uint8Array(0);
+      this.#capacity = 0;
+    }
+    if (this.pairs.length > FIRST_CAPACITY * PAIR_WORDS) this.pairs = new Int32Array(0);
+    this.#used = this.#live = this.#pairsUsed = 0;
     this.#free = NONE;
     this.#freePairs.length = 0;
   }

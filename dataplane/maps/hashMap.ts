@@ -104,7 +104,9 @@ export class HashMap {
   }
 
   clear(): void {
-    this.#words = new Int32Array(FIRST_RECORDS * this.#stride);
+    // What is small is kept: who asks about single packets clears after each.
+    if (this.#mask >= FIRST_RECORDS) this.#words = new Int32Array(FIRST_RECORDS * this.#stride);
+    else if (this.#size > 0) this.#words.fill(0);
     this.#mask = FIRST_RECORDS - 1;
     this.#size = 0;
   }
