@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { chainwalk, linesOf } from "./commandLine.ts";
 
-const SHORT = "fuzz -s kube-router,bpf-hash --runs 30 --seed 4";
+const SHORT = "fuzz -s kube-router,bpf-hash --runs 20 --seed 4";
 
 describe("fuzz", () => {
   it("-o json has the contract's fields and no others; without findings the exit code is 0", async () => {
@@ -9,7 +9,7 @@ describe("fuzz", () => {
     const report: unknown = JSON.parse(out);
     expect(report).toEqual({
       seed: 4,
-      runs: 30,
+      runs: 20,
       seconds: expect.any(Number),
       features: expect.any(Number),
       corpus: expect.any(Number),
@@ -31,12 +31,12 @@ describe("fuzz", () => {
     expect(
       Object.keys(files).filter((path) => /^kept\/clusters\/[0-9a-f]{16}\.yaml$/.test(path)).length,
     ).toBeGreaterThan(5);
-    const again = await chainwalk("fuzz -s kube-router,bpf-hash --runs 60 --seed 4 -o json --corpus kept --resume", {
+    const again = await chainwalk("fuzz -s kube-router,bpf-hash --runs 40 --seed 4 -o json --corpus kept --resume", {
       files,
     });
     const [before, after] = [first, again].map(({ out }): Report => JSON.parse(out));
-    expect(before?.runs).toBe(30);
-    expect(after?.runs).toBe(60);
+    expect(before?.runs).toBe(20);
+    expect(after?.runs).toBe(40);
     expect(after?.features).toBeGreaterThanOrEqual(before?.features ?? 0);
     expect(after?.corpus).toBeGreaterThanOrEqual(before?.corpus ?? 0);
   });
@@ -59,7 +59,7 @@ describe("fuzz", () => {
   });
 
   it("shows runs, features and cases on a terminal", async () => {
-    const { err } = await chainwalk("fuzz -s kube-router --runs 100", { terminalColumns: 100 });
+    const { err } = await chainwalk("fuzz -s kube-router --runs 40", { terminalColumns: 100 });
     expect(err).toMatch(/\d+ runs, \d+ a second, \d+ features, \d+ cases kept, 0 findings/);
   });
 

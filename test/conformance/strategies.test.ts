@@ -36,7 +36,7 @@ function once<T>(read: () => T): () => T {
 /** Compares every packet of the cases, each distinct cluster compiled once; returns how many packets were pushed. */
 function conforms(strategy: Strategy, cases: readonly ConformanceCase[]): number {
   let count = 0;
-  for (const [model, sharing] of sampled([...casesByModel(cases)], 12)) {
+  for (const [model, sharing] of sampled([...casesByModel(cases)], 6)) {
     const packets = sharing.flatMap(({ probes }) => probes.map(({ packet }) => packet));
     const { packetCount, disagreements } = compareWithReference(strategy, model, packets);
     if (disagreements.length > 0) {
@@ -62,6 +62,7 @@ describe.each(STRATEGIES)(
   (strategy) => {
     test("over random clusters and packets", () => {
       let pushed = 0;
+      const runs = runsOf(200);
       fc.assert(
         fc.property(
           clusterArbitrary(),
@@ -73,10 +74,10 @@ describe.each(STRATEGIES)(
             expect(disagreements).toEqual([]);
           },
         ),
-        { numRuns: runsOf(200) },
+        { numRuns: runs },
       );
       // A generator that misses, or a strategy that refuses everything, would pass in silence.
-      expect(pushed).toBeGreaterThan(200);
+      expect(pushed).toBeGreaterThan(8 * runs);
     });
 
     test("what answers an accepted packet is accepted, whatever the policies say in its direction", () => {

@@ -36,7 +36,7 @@ describe.each(FORMATS)("$name", (format) => {
   });
 
   it("is read, or rejected with a place, however it is broken", async () => {
-    const rounds = isWhole ? 200 : 25;
+    const rounds = isWhole ? 200 : 12;
     const target = new InputTarget({ format, source: sourceOf(3), coverage: new Coverage(), meter: METER });
     for (let count = 0; count < rounds; count++) {
       const events = await target.step();

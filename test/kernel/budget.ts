@@ -3,7 +3,7 @@
  * `npm test`, a million in CI (.ci/run). `CHAINWALK_KERNEL_SEED` draws other programs, clusters and packets.
  */
 
-const SAMPLE = 20_000;
+const SAMPLE = 10_000;
 
 function numberFrom(variable: string, otherwise: number): number {
   const text = process.env[variable];

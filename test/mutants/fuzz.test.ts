@@ -1,13 +1,13 @@
 /**
  * Whether the fuzzer would notice. `npm run docs:mutants` plants every bug and writes the tables of docs/verification.md; what
- * the fuzzer does not find is the kernel judge's (kernelNotes.ts). Every run plants the historic bugs.
+ * the fuzzer does not find is the kernel judge's (kernelNotes.ts). Every run plants some of the historic bugs, a whole one all.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
 import { STRATEGIES, strategyNamed } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
-import { sampled } from "../extent.ts";
+import { isWhole, sampled } from "../extent.ts";
 import { HISTORIC_BUGS } from "./historicBugs.ts";
 import { CONVERSATIONS, hunt } from "./hunt.ts";
 import { CONNTRACK_MUTANTS, EVALUATOR_MUTANTS, RENDERER_MUTANTS, STRATEGY_MUTANTS } from "./kernelMutants.ts";
@@ -97,7 +97,7 @@ function rowsOf(part: Part): readonly string[] {
 }
 
 describe("the fuzzer finds bugs that real solutions had:", () => {
-  it.each(HISTORIC_BUGS)("$issue, $name", ({ strategy, plant }) => {
+  it.each(sampled(HISTORIC_BUGS, 3))("$issue, $name", ({ strategy, plant }) => {
     expect(huntOne(strategy, plant)).toBeDefined();
   });
 });
@@ -113,7 +113,7 @@ describe("the fuzzer finds mistakes in connection tracking:", () => {
     await loader.close();
   });
 
-  it.each(sampled(CONNTRACK_MUTANTS, 4))("$name", async (mutant) => {
+  it.each(sampled(CONNTRACK_MUTANTS, 2))("$name", async (mutant) => {
     const { huntConnections } = await loader.load(mutant, "test/mutants/hunt.ts");
     expect(huntConnections(CONVERSATIONS)).toBeDefined();
   });
@@ -121,7 +121,7 @@ describe("the fuzzer finds mistakes in connection tracking:", () => {
 
 describe("the fuzzer finds nothing", () => {
   it("where nothing is planted", () => {
-    expect(hunt({ accused: STRATEGIES, what: "clusters", budget: 10 })).toBeUndefined();
+    expect(hunt({ accused: STRATEGIES, what: "clusters", budget: isWhole ? 10 : 3 })).toBeUndefined();
   });
 });
 

@@ -90,7 +90,7 @@ function compareSides({ imported, compiled }: Sides): {
 }
 
 describe.each(SOLUTIONS.filter((solution) => clustersOf(solution).length > 0))("%s", (solution) => {
-  it.each(sampled(clustersOf(solution), 4))(
+  it.each(sampled(clustersOf(solution), 2))(
     "%s: the node that was read and the one compiled agree",
     { timeout: 60_000 },
     (name) => {

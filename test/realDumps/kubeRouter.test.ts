@@ -8,6 +8,7 @@ import { Fabric } from "../../dataplane/fabric.ts";
 import { type Packet, protocolName } from "../../dataplane/packet.ts";
 import type { Program } from "../../dataplane/program.ts";
 import type { Hop } from "../../dataplane/result.ts";
+import { sampled } from "../extent.ts";
 import { hasShared } from "../shared.ts";
 import { clusterOf, clustersOf, NODES, verdictsOf, walksOf } from "./dumps.ts";
 import { differingNamedPorts, unexplainedNamedPorts } from "./namedPortVisits.ts";
@@ -42,7 +43,7 @@ function show({ protocol, source, destination, sourcePort, destinationPort }: Pa
 
 const hopText = ({ node, verdict }: Pick<Hop, "node" | "verdict">) => `${node} ${verdict}`;
 
-describe.each(clustersOf("kube-router"))("kube-router on %s", (name) => {
+describe.each(sampled(clustersOf("kube-router"), 4))("kube-router on %s", (name) => {
   const cluster = clusterOf("kube-router", name);
   const nodes = nodesOf(name, cluster);
 

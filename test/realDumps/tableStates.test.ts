@@ -164,7 +164,7 @@ function stepsIn(
     });
 }
 
-const SOME = sampled(states(), 16);
+const SOME = sampled(states(), 8);
 
 describe.runIf(hasShared)("other recorded states", () => {
   it.each(SOME)("$folder", (state) => {

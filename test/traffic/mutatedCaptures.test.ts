@@ -10,6 +10,7 @@ import { SeededRandom } from "../../traffic/generate/random.ts";
 import { openTraffic } from "../../traffic/openTraffic.ts";
 import { createTrafficBatch, MAX_ISSUES, TrafficError } from "../../traffic/source.ts";
 import { PcapngWriter } from "../../traffic/writePcapng.ts";
+import { isWhole } from "../extent.ts";
 import {
   block,
   datagramOf,
@@ -26,8 +27,8 @@ import {
 import { piecesOf } from "./readTraffic.ts";
 
 const SEED = 20_240_501;
-const CAPTURES = process.env.CI ? 1_000_000 : 5000;
-const LOGS = process.env.CI ? 20_000 : 500;
+const CAPTURES = isWhole ? 1_000_000 : 3000;
+const LOGS = isWhole ? 20_000 : 200;
 
 function address(text: string) {
   const parsed = parseAddress(text);

@@ -43,7 +43,7 @@ function linesOf(program: Program): readonly string[] {
 }
 
 /** States between two of the crowded story that are asked whether the kernel takes them; of more, every few. */
-const MOST_CHECKED = isWhole ? 40 : 8;
+const MOST_CHECKED = isWhole ? 40 : 4;
 
 interface Lived {
   readonly controller: Controller;
@@ -110,7 +110,7 @@ const histories = fc
   .chain((stack) => fc.array(clusterArbitrary({ stack }), { minLength: 2, maxLength: 3 }))
   .filter((models) => models.every(({ nodes }) => nodes.some(({ name }) => name === NODE)));
 
-const RUNS = isWhole ? 20 : 2;
+const RUNS = isWhole ? 20 : 1;
 
 describe.each(STRATEGIES)("$name", (strategy) => {
   it("executed, its plans lead from program to program", () => {
