@@ -57,9 +57,16 @@ async function kernelIsThere(session: Session): Promise<boolean> {
   return false;
 }
 
+/** Whether it also runs eBPF programs; says what is missing when not. */
+async function hasMaps(session: Session): Promise<boolean> {
+  const reason = reasonAgainst(await missingCapabilities(), "bpf");
+  if (reason !== undefined) await session.note(`maps are left out: ${reason}`);
+  return reason === undefined;
+}
+
 async function runCalibrate(flags: CalibrateFlags, session: Session): Promise<void> {
   if (!(await kernelIsThere(session))) return;
-  const profile = await calibrated(flags, session);
+  const profile = await calibrated({ ...flags, maps: await hasMaps(session) }, session);
   if (profile === undefined) return;
   if (flags.save !== undefined) {
     await session.io.writeFile(flags.save, `${JSON.stringify(profile, undefined, 2)}\n`);
@@ -69,13 +76,19 @@ async function runCalibrate(flags: CalibrateFlags, session: Session): Promise<vo
 }
 
 async function calibrated(
-  { variant, name, passes, seed }: Pick<CalibrateFlags, "variant" | "name" | "passes" | "seed">,
+  {
+    variant,
+    name,
+    passes,
+    seed,
+    maps,
+  }: Pick<CalibrateFlags, "variant" | "name" | "passes" | "seed"> & { maps: boolean },
   session: Session,
 ): Promise<CostProfile | undefined> {
-  const progress = session.progress("measurements", measurementsOf(passes));
+  const progress = session.progress("measurements", measurementsOf({ passes, maps }));
   const environment = environmentOf({ seed, processes: 1, version: session.io.version() });
   const proceed = () => progress.step();
-  const calibration = await calibrate({ name, variant, environment, seed, passes, proceed });
+  const calibration = await calibrate({ name, variant, environment, seed, passes, maps, proceed });
   await progress.done();
   if (calibration === undefined)
     await session.note("stopped before every kind of work was measured once: nothing to fit");
@@ -86,14 +99,15 @@ async function runValidate(flags: ValidateFlags, session: Session): Promise<void
   const strategies = strategiesOf(flags);
   const given = flags.profile === undefined ? undefined : await profileFrom(flags.profile, session);
   if (!(await kernelIsThere(session))) return;
+  const maps = await hasMaps(session);
   const profile =
-    given ?? (await calibrated({ variant: "legacy", name: "this-host", passes: 3, seed: flags.seed }, session));
+    given ?? (await calibrated({ variant: "legacy", name: "this-host", passes: 3, seed: flags.seed, maps }, session));
   if (profile === undefined) return;
   const progress = session.progress("programs", validationsOf(strategies));
   const rows: Validation[] = [];
   const proceed = () => progress.step();
   try {
-    for await (const row of validate({ strategies, profile, seed: flags.seed, proceed })) rows.push(row);
+    for await (const row of validate({ strategies, profile, seed: flags.seed, maps, proceed })) rows.push(row);
   } catch (error) {
     // Ctrl-C reaches the tools that load rules as well; what is done is kept.
     if (!session.io.interrupted.aborted) throw error;

@@ -5,6 +5,7 @@ import { fitCosts, type Observation } from "../model/fit.ts";
 import type { CostProfile } from "../model/profile.ts";
 import type { Params } from "../result.ts";
 import { ATTACHMENT, EXPERIMENTS, openingOf } from "./experiments.ts";
+import { CURVE_MEASUREMENTS, measureCurves } from "./mapLookups.ts";
 import { type ConnectionState, countWork, PacedNode } from "./pacedNode.ts";
 import { measureUpdates, UPDATE_PASSES } from "./updateCosts.ts";
 
@@ -15,6 +16,8 @@ export interface CalibrateOptions {
   readonly seed: number;
   /** Passes over all experiments. */
   readonly passes: number;
+  /** Whether the kernel runs eBPF programs: look-ups of its maps are measured, too. */
+  readonly maps: boolean;
   /** Called after each measurement; false: stop here. */
   proceed(): Promise<boolean>;
 }
@@ -25,8 +28,12 @@ const TIMES = 3;
 /** New connections are told from old ones where nothing else is to be seen. */
 const STATES: Readonly<Record<string, readonly ConnectionState[]>> = { bare: ["established", "new"] };
 
-export function measurementsOf(passes: number): number {
-  return UPDATE_PASSES + passes * EXPERIMENTS.reduce((sum, { name }) => sum + (STATES[name]?.length ?? 1), 0);
+export function measurementsOf({ passes, maps }: Pick<CalibrateOptions, "passes" | "maps">): number {
+  return (maps ? CURVE_MEASUREMENTS : 0) + UPDATE_PASSES + passesOver(passes);
+}
+
+function passesOver(passes: number): number {
+  return passes * EXPERIMENTS.reduce((sum, { name }) => sum + (STATES[name]?.length ?? 1), 0);
 }
 
 export interface Calibration {
@@ -50,12 +57,13 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration 
   } finally {
     await node.close();
   }
-  if (found.size < measurementsOf(1) - UPDATE_PASSES && passes > 0) return undefined;
+  if (found.size < passesOver(1) && passes > 0) return undefined;
   const observations = [...found].map(([key, observation]) => ({ name: key, ...observation }));
   const coefficients = fitCosts(observations, { seed });
   const updates = await measureUpdates(ATTACHMENT, variant, () => options.proceed());
+  const curves = options.maps ? await measureCurves(() => options.proceed()) : {};
   return {
-    profile: { name, variant, environment: { ...environment }, coefficients, curves: {}, updates },
+    profile: { name, variant, environment: { ...environment }, coefficients, curves: { ...curves }, updates },
     observations,
   };
 }

@@ -4,21 +4,13 @@ import { PROTOCOL } from "../../dataplane/packet.ts";
 import type { MapSpec } from "../../dataplane/program.ts";
 import { Assembler } from "../../verify/bpf/assembler.ts";
 import { KernelMaps } from "../../verify/bpf/kernelMaps.ts";
-import { ETHERNET_BYTES } from "../../verify/bpf/policyProgram.ts";
 import { median } from "../statistics.ts";
+import { askMap, filledMap, RANDOM, runTimes, STACK } from "./mapLookups.ts";
 
 /** struct ipv4_ct_tuple and struct ct_entry of bpf/lib/common.h. */
 const CT_KEY_BYTES = 14;
 const CT_VALUE_BYTES = 56;
 
-const MAP_LOOKUP = 1; // bpf_map_lookup_elem
-const RANDOM = 7; // bpf_get_prandom_u32
-const TIMES = 200_000;
-const ROUNDS = 9;
-/** Keys sent to the helper at once. */
-const PORTION = 4_096;
-
-const STACK = 10;
 const IPCACHE_KEY = -24;
 const POLICY_KEY = -40;
 const CT_KEY = -56;
@@ -49,16 +41,7 @@ export function peerWord(number: number): number {
 export async function kernelMapPath({ ipcache, policy, peers, flows, port }: MapPath): Promise<number> {
   const kernel = new KernelMaps();
   try {
-    const fill = async (spec: Pick<MapSpec, "type" | "keyBytes" | "valueBytes" | "maxEntries" | "entries">) => {
-      const map = await kernel.create(spec);
-      for (let from = 0; from < spec.entries.length; from += PORTION) {
-        const refused = (await kernel.update(map, spec.entries.slice(from, from + PORTION))).find(
-          (say) => say !== "ok",
-        );
-        if (refused !== undefined) throw new Error(`the kernel refused an entry: ${refused}`);
-      }
-      return map.fd;
-    };
+    const fill = async (spec: Parameters<typeof filledMap>[1]) => (await filledMap(kernel, spec)).fd;
     const connections = Array.from({ length: flows }, (_, number) => {
       const key = new Uint8Array(CT_KEY_BYTES);
       new DataView(key.buffer).setUint32(0, number, true);
@@ -75,19 +58,10 @@ export async function kernelMapPath({ ipcache, policy, peers, flows, port }: Map
         entries: connections,
       }),
     };
-    const time = async (program: number, expected: number): Promise<number> => {
-      const frame = new Uint8Array(ETHERNET_BYTES + 50);
-      const rounds: number[] = [];
-      for (let round = 0; round < ROUNDS; round++) {
-        const { returned, ns } = await kernel.time({ program, frame }, TIMES);
-        if (returned !== expected) throw new Error(`the program returned ${returned}, not ${expected}`);
-        rounds.push(ns);
-      }
-      return median(rounds);
-    };
+    const time = async (program: number) => median(await runTimes(kernel, program, FOUND_AS_EXPECTED));
     const asking = await kernel.load(lookupProgram({ maps, peers, port }));
     const idle = await kernel.load(lookupProgram({ maps: undefined, peers, port }));
-    return (await time(asking, FOUND_AS_EXPECTED)) - (await time(idle, FOUND_AS_EXPECTED));
+    return (await time(asking)) - (await time(idle));
   } finally {
     await kernel.close();
   }
@@ -120,12 +94,7 @@ function lookupProgram({ maps, peers, port }: LookupProgram): Uint8Array {
   code.storeConstant(1, [STACK, POLICY_KEY + 10], port >> 8);
   code.storeConstant(1, [STACK, POLICY_KEY + 11], port & 0xff);
   if (maps !== undefined) {
-    const ask = (map: number, key: number) => {
-      code.loadMap(1, map);
-      code.copy(2, STACK);
-      code.add(2, key);
-      code.call(MAP_LOOKUP);
-    };
+    const ask = (map: number, key: number) => askMap(code, map, key);
     const expectNothing = (label: string) => {
       code.jumpIfNull(0, label);
       code.jump("else");

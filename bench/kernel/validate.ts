@@ -3,7 +3,9 @@ import { z } from "zod";
 import { compileNode, resolvePolicies } from "../../compiler/compile.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import type { Packet } from "../../dataplane/packet.ts";
-import type { TableProgram } from "../../dataplane/program.ts";
+import type { MapProgram, Program, TableProgram } from "../../dataplane/program.ts";
+import { KernelMaps } from "../../verify/bpf/kernelMaps.ts";
+import { MapJudge } from "../../verify/bpf/mapJudge.ts";
 import { quietValue } from "../model/fit.ts";
 import { predict } from "../model/predict.ts";
 import type { CostProfile } from "../model/profile.ts";
@@ -21,7 +23,9 @@ export interface Validation {
   readonly state: ConnectionState;
   /** Rules that the packet visits. */
   readonly rules: number;
-  /** Nanoseconds that the program adds to a packet's way through the node. */
+  /** Maps that are asked for it. */
+  readonly lookups: number;
+  /** Nanoseconds that the program adds to a packet's way through the node; of a map program, that its look-ups take. */
   readonly predicted: number;
   readonly predictedCi95: readonly [number, number];
   readonly measured: number;
@@ -38,6 +42,7 @@ const rowSchema = z.object({
   policies: z.number(),
   state: z.enum(["new", "established"]),
   rules: z.number(),
+  lookups: z.number(),
   predicted: z.number(),
   predictedCi95: z.tuple([z.number(), z.number()]),
   measured: z.number(),
@@ -63,6 +68,8 @@ export interface ValidateOptions {
   readonly strategies: readonly Strategy[];
   readonly profile: CostProfile;
   readonly seed: number;
+  /** Whether the kernel runs eBPF programs; without, map programs are left out. */
+  readonly maps: boolean;
   proceed(): Promise<boolean>;
 }
 
@@ -82,40 +89,80 @@ export function validationsOf(strategies: readonly Strategy[]): number {
   return strategies.length * SIZES.length;
 }
 
-/** A row for each strategy with tables, size and state of the connection. */
-export async function* validate({ strategies, profile, seed, proceed }: ValidateOptions): AsyncGenerator<Validation> {
+/** A row for each strategy, size and state of the connection; map programs have the first packet of one alone. */
+export async function* validate({
+  strategies,
+  profile,
+  seed,
+  maps,
+  proceed,
+}: ValidateOptions): AsyncGenerator<Validation> {
   for (const policies of SIZES) {
     const cluster = resolvePolicies(clusterOf(clusterSize(policies, seed)));
     const candidates = openingPackets(cluster, NODE, { count: CANDIDATES, random: new Random(seed) });
     for (const strategy of strategies) {
       const program = compileNode(cluster, strategy, { node: NODE });
-      if (program.kind === "maps") continue;
+      if (program.kind === "maps" && !maps) continue;
       const packet = longestWay(program, candidates);
       if (packet === undefined) continue;
-      const node = await PacedNode.start(program.attachment, profile.variant);
-      try {
-        for (const state of STATES) {
-          const counts = countWork(program, packet, state);
-          if (counts === undefined) continue;
-          const added = await addedBy(node, program, packet, state);
-          yield rowOf({ strategy: strategy.name, policies, state, counts, ...added, profile });
-        }
-      } finally {
-        await node.close();
-      }
+      const about = { strategy: strategy.name, policies, profile };
+      if (program.kind === "maps") yield* mapRow(program, packet, about);
+      else yield* tableRows(program, packet, about);
       if (!(await proceed())) return;
     }
   }
 }
 
-/** The packet that passes after the most rules. */
-function longestWay(program: TableProgram, candidates: readonly Packet[]): Packet | undefined {
-  let best: { readonly packet: Packet; readonly rules: number } | undefined;
+type About = Pick<RowParts, "strategy" | "policies" | "profile">;
+
+async function* tableRows(program: TableProgram, packet: Packet, about: About): AsyncGenerator<Validation> {
+  const node = await PacedNode.start(program.attachment, about.profile.variant);
+  try {
+    for (const state of STATES) {
+      const counts = countWork(program, packet, state);
+      if (counts === undefined) continue;
+      const added = await addedBy(node, program, packet, state);
+      yield rowOf({ ...about, state, counts, ...added });
+    }
+  } finally {
+    await node.close();
+  }
+}
+
+/** Runs of a map program, of which one measurement is made. */
+const MAP_RUNS = 50_000;
+
+async function* mapRow(program: MapProgram, packet: Packet, about: About): AsyncGenerator<Validation> {
+  const counts = countWork(program, packet, "new");
+  if (counts === undefined) return;
+  const kernel = new KernelMaps();
+  try {
+    const judge = await MapJudge.load(kernel, [program]);
+    const measured: number[] = [];
+    for (let time = 0; time < TIMES; time++) measured.push(await judge.time(packet, MAP_RUNS));
+    const noise = (Math.max(...measured) - Math.min(...measured)) / 2;
+    yield rowOf({ ...about, state: "new", counts, measured: quietValue(measured), noise });
+  } finally {
+    await kernel.close();
+  }
+}
+
+/** The packet that passes after the most work. */
+function longestWay(program: Program, candidates: readonly Packet[]): Packet | undefined {
+  let best: { readonly packet: Packet; readonly work: number } | undefined;
   for (const packet of candidates) {
-    const rules = countWork(program, packet, "new")?.get("rule") ?? -1;
-    if (rules > (best?.rules ?? -1)) best = { packet, rules };
+    const counts = countWork(program, packet, "new");
+    if (counts === undefined) continue;
+    const work = (counts.get("rule") ?? 0) + lookupsIn(counts);
+    if (work > (best?.work ?? -1)) best = { packet, work };
   }
   return best?.packet;
+}
+
+function lookupsIn(counts: WorkCounts): number {
+  let sum = 0;
+  for (const [kind, count] of counts) if (/^(map|miss|trie) /.test(kind)) sum += count;
+  return sum;
 }
 
 interface Added {
@@ -152,6 +199,7 @@ function rowOf({ counts, profile, ...row }: RowParts): Validation {
   return {
     ...row,
     rules: counts.get("rule") ?? 0,
+    lookups: lookupsIn(counts),
     predicted: ns,
     predictedCi95: ci95,
     error: ns / row.measured - 1,

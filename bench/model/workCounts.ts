@@ -8,7 +8,8 @@ import type { TraceSink, TraceStep } from "../../dataplane/trace.ts";
 
 /**
  * Kind of work to how often: `chain` (a built-in chain was called), `rule` (a rule was looked at), `jump` (a chain called
- * and returned from), `match KIND`, `set TYPE`, `target KIND`, `conntrack STATE`; for maps `trie` and `map`, by their size.
+ * and returned from), `match KIND`, `set TYPE`, `target KIND`, `conntrack STATE`; for maps, by their size, `trie`, `map` and `miss` (a hash map without an answer, whose
+ * bucket is most often empty).
  */
 export type WorkCounts = ReadonlyMap<string, number>;
 
@@ -55,7 +56,8 @@ export class WorkCounter implements TraceSink {
         return;
       case "lookup": {
         const map = this.#maps.get(step.map);
-        this.#add(map === undefined ? "map" : `${map.type === "lpm-trie" ? "trie" : "map"} ${map.entries}`);
+        const kind = map?.type === "lpm-trie" ? "trie" : step.value === undefined ? "miss" : "map";
+        this.#add(map === undefined ? kind : `${kind} ${map.entries}`);
         return;
       }
       case "verdict":

@@ -20,7 +20,7 @@ import { kernelMapPath, peerWord } from "../kernel/mapPath.ts";
 import { Random } from "../workloads/random.ts";
 import type { Target } from "./target.ts";
 
-const POD = (172 << 24) | 5;
+export const POD = (172 << 24) | 5;
 export const ADMITTED = 80;
 export const REFUSED = 81;
 /** Cilium's limit for the policy map of an endpoint. */

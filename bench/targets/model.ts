@@ -14,15 +14,17 @@ export const modelTargets: readonly Target[] = [
     better: "lower",
     limitMs: 290_000,
     async measure({ seed }) {
-      const reason = reasonAgainst(await missingCapabilities(), "judge");
+      const missing = await missingCapabilities();
+      const reason = reasonAgainst(missing, "judge");
       if (reason !== undefined) return { measured: undefined, note: `the kernel cannot be measured here: ${reason}` };
+      const maps = reasonAgainst(missing, "bpf") === undefined;
       const proceed = async () => true;
-      const options = { name: "target", variant: "legacy", environment: {}, seed, passes: 2, proceed } as const;
+      const options = { name: "target", variant: "legacy", environment: {}, seed, passes: 2, maps, proceed } as const;
       const calibration = await calibrate(options);
       if (calibration === undefined) return { measured: undefined, note: "the calibration was stopped" };
       const errors: number[] = [];
       let untold = 0;
-      for await (const row of validate({ strategies: STRATEGIES, profile: calibration.profile, seed, proceed })) {
+      for await (const row of validate({ strategies: STRATEGIES, profile: calibration.profile, seed, maps, proceed })) {
         if (isTold(row)) errors.push(Math.abs(row.error) * 100);
         else untold++;
       }

@@ -31,7 +31,7 @@ export function formatCalibration(profile: CostProfile, format: "table" | "json"
   return [...formatColumns([head, ...rows], { paint }), ...curves];
 }
 
-const HEAD = ["strategy", "policies", "connection", "rules", "predicted ns", "measured ns", "noise ns", "error"];
+const HEAD = ["strategy", "policies", "connection", "work", "predicted ns", "measured ns", "noise ns", "error"];
 
 export function formatValidations(
   rows: readonly Validation[],
@@ -43,7 +43,7 @@ export function formatValidations(
     row.strategy,
     String(row.policies),
     row.state,
-    String(row.rules),
+    workOf(row),
     figures(row.predicted),
     figures(row.measured),
     `±${figures(row.noise)}`,
@@ -62,6 +62,11 @@ export function formatValidations(
     verdict,
     ...(without.length === 0 ? [] : [`without a cost in the profile: ${without.join(", ")}`]),
   ];
+}
+
+/** `117 rules`, `3 look-ups` */
+function workOf({ rules, lookups }: Validation): string {
+  return lookups > 0 ? `${lookups} look-ups` : `${rules} rules`;
 }
 
 function painted(texts: readonly string[], row: Validation | undefined): readonly Cell[] {

@@ -1,7 +1,11 @@
 /** The kernel's side of the targets about maps: that its program looks up what it says. */
 import { describe, expect, it } from "vitest";
+import { measureCurves } from "../../bench/kernel/mapLookups.ts";
 import { kernelMapPath, peerWord } from "../../bench/kernel/mapPath.ts";
-import { ADMITTED, ingressProgram, REFUSED } from "../../bench/targets/mapLookup.ts";
+import { ADMITTED, ingressProgram, POD, REFUSED } from "../../bench/targets/mapLookup.ts";
+import { makePacket, PROTOCOL } from "../../dataplane/packet.ts";
+import { KernelMaps } from "../../verify/bpf/kernelMaps.ts";
+import { MapJudge } from "../../verify/bpf/mapJudge.ts";
 import { hasKernel } from "../kernel/kernel.ts";
 
 const PEERS = 16;
@@ -18,6 +22,38 @@ describe.runIf(hasKernel("bpf"))("the look-ups of a new packet in the kernel", (
     await expect(kernelMapPath({ ...path, port: ADMITTED })).rejects.toThrow("returned 2");
     const fewer = { ...ipcache, entries: ipcache.entries.slice(0, 1) };
     await expect(kernelMapPath({ ...path, ipcache: fewer })).rejects.toThrow("returned 2");
+  });
+});
+
+describe.runIf(hasKernel("bpf"))("look-ups of the kernel's maps, for a profile", () => {
+  it("are measured for both kinds of map, and stop when told to", async () => {
+    let left = 2;
+    const curves = await measureCurves(async () => --left > 0);
+    expect(Object.keys(curves)).toEqual(["map"]);
+    expect(curves.map?.map(({ entries }) => entries)).toEqual([1, 16]);
+    for (const { ns, ci95 } of curves.map ?? []) {
+      expect(ns).toBeGreaterThan(0);
+      expect(ci95[0]).toBeLessThanOrEqual(ci95[1]);
+    }
+  });
+
+  it("are the whole of what a map program adds to reading a packet", async () => {
+    const kernel = new KernelMaps();
+    try {
+      const judge = await MapJudge.load(kernel, [ingressProgram(PEERS).program]);
+      const packet = makePacket({
+        protocol: PROTOCOL.tcp,
+        source: { family: 4, words: [peerWord(3)] },
+        destination: { family: 4, words: [POD] },
+        destinationPort: ADMITTED,
+      });
+      expect(await judge.run([packet])).toEqual([true]);
+      expect(await judge.time(packet, 20_000)).toBeGreaterThan(0);
+      const elsewhere = { ...packet, destination: { family: 4 as const, words: [1] } };
+      expect(await judge.time(elsewhere, 1)).toBe(0);
+    } finally {
+      await kernel.close();
+    }
   });
 });
 

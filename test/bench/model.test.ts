@@ -145,6 +145,7 @@ describe("predictions beside measurements", () => {
     policies: 1,
     state: "new" as const,
     rules: 3,
+    lookups: 0,
     predicted: 110,
     predictedCi95: [100, 120] as const,
   };
@@ -157,13 +158,15 @@ describe("predictions beside measurements", () => {
       "1 of 2 within 25 %, median error 65 %; 1 more cannot be told from the noise",
     );
     expect(formatValidations([sure, unsure], "md", PLAIN)).toEqual([
-      "| strategy | policies | connection | rules | predicted ns | measured ns | noise ns | error |",
+      "| strategy | policies | connection | work | predicted ns | measured ns | noise ns | error |",
       "| --- | --- | --- | --- | --- | --- | --- | --- |",
-      "| romana | 1 | new | 3 | 110 | 100 | ±5.00 | +10 % |",
-      "| romana | 1 | new | 3 | 110 | 100 | ±90.0 | in the noise |",
+      "| romana | 1 | new | 3 rules | 110 | 100 | ±5.00 | +10 % |",
+      "| romana | 1 | new | 3 rules | 110 | 100 | ±90.0 | in the noise |",
       "",
       "1 of 1 within 25 %, median error 10 %; 1 more cannot be told from the noise",
     ]);
+    const maps = { ...sure, rules: 0, lookups: 4 };
+    expect(formatValidations([maps], "md", PLAIN)[2]).toContain("| new | 4 look-ups |");
   });
 });
 

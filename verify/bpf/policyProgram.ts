@@ -106,15 +106,27 @@ function end(code: Assembler): Uint8Array {
   return code.assemble();
 }
 
+const READING = {
+  identity: { familyCode: { 4: 1, 6: 2 }, familyAt: [TRIE_KEY + 7], addressAt: [TRIE_KEY + 8], icmpPort: "type" },
+  tuple: {
+    familyCode: { 4: 4, 6: 6 },
+    familyAt: [OTHER_KEY + 16, TRIE_KEY + 4],
+    addressAt: [OTHER_KEY, TRIE_KEY + 8],
+    icmpPort: "none",
+  },
+} as const satisfies Readonly<Record<AttachPoint["plan"]["kind"], Reading>>;
+
+/** What a plan does before it looks anything up: it reads the packet, and passes it. */
+export function readingProgram(direction: Direction, plan: AttachPoint["plan"]["kind"]): Uint8Array {
+  const code = new Assembler();
+  readPacket(code, direction, READING[plan]);
+  return end(code);
+}
+
 /** The `identity` plan. `ipcache` and `policy` are descriptors. */
 export function identityProgram(direction: Direction, maps: { ipcache: number; policy: number }): Uint8Array {
   const code = new Assembler();
-  readPacket(code, direction, {
-    familyCode: { 4: 1, 6: 2 },
-    familyAt: [TRIE_KEY + 7],
-    addressAt: [TRIE_KEY + 8],
-    icmpPort: "type",
-  });
+  readPacket(code, direction, READING.identity);
   code.storeConstant(4, [STACK, OTHER_KEY], 64); // identity, direction, protocol and port, all of their bits
   code.storeConstant(1, [STACK, OTHER_KEY + 8], direction === "egress" ? 1 : 0);
   code.store(1, [STACK, OTHER_KEY + 9], PROTO);
@@ -160,12 +172,7 @@ export function identityProgram(direction: Direction, maps: { ipcache: number; p
 /** The `tuple` plan. `exact` and `blocks` are descriptors. */
 export function tupleProgram(direction: Direction, maps: { exact: number; blocks: number }): Uint8Array {
   const code = new Assembler();
-  readPacket(code, direction, {
-    familyCode: { 4: 4, 6: 6 },
-    familyAt: [OTHER_KEY + 16, TRIE_KEY + 4],
-    addressAt: [OTHER_KEY, TRIE_KEY + 8],
-    icmpPort: "none",
-  });
+  readPacket(code, direction, READING.tuple);
   code.copy(FOUND, 3); // the port, until the end
   const tables = [
     { map: maps.exact, key: OTHER_KEY, protocolAt: OTHER_KEY + 17 },
