@@ -47,7 +47,12 @@ export function define(command: Command, session: Session): void {
     .addOption(
       new Option("--checkpoint-seconds <N>", "with --resume: how often").argParser(wholeNumber(0, 86_400)).default(10),
     )
-    .option("--captured-on <NODE>", "where the recording was made: packets meet that node alone")
+    .addOption(
+      new Option(
+        "--captured-on <PLACE>",
+        "where the recording was made: NODE, NODE:INTERFACE (any: all of them) or NAMESPACE/POD; packets meet that node alone (repeat it: one for each recording)",
+      ).argParser((place: string, before: readonly string[] | undefined) => [...(before ?? []), place]),
+    )
     .option("--keep-duplicates", "replay a packet as often as it was recorded on several interfaces")
     .addOption(new Option("--top <N>", "rows of each table").argParser(wholeNumber(1, 1_000_000)).default(20))
     .action((traffic: readonly string[], flags: ReplayFlags) => runReplay({ traffic, flags, hubble }, session));

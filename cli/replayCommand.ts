@@ -2,7 +2,7 @@
 import { hasErrors } from "../compiler/issue.ts";
 import type { HubbleTerm } from "../replay/filter/hubble.ts";
 import { type LoadedSetup, loadSetup, loadStorySetup, type ReplaySetup } from "../replay/setup.ts";
-import { nodeNames } from "../replay/storyNodes.ts";
+import type { ReplayedStory } from "../replay/story.ts";
 import { BATCH_ROWS } from "../traffic/source.ts";
 import { EXIT, InvalidInput, UsageError } from "./io.ts";
 import { CheckpointFile } from "./replayCheckpoint.ts";
@@ -20,7 +20,6 @@ export interface ReplayFlags extends SetupFlags, StoryFlags {
   readonly keepDuplicates?: boolean;
   readonly suggest?: boolean;
   readonly jobs: number;
-  readonly capturedOn?: string;
   readonly resume?: string;
   readonly checkpointSeconds: number;
 }
@@ -38,7 +37,7 @@ export async function runReplay(input: ReplayInput, session: Session): Promise<v
   const comparison = comparisonOf(flags);
   const story = await readReplayedStory(flags, session);
   const setup = story === undefined ? await readSetup(flags, session.io) : storySetup(flags);
-  const loaded = story === undefined ? await load(setup, session) : loadStorySetup(setup.sides, story, BATCH_ROWS);
+  const loaded = story === undefined ? await load(setup, session) : await loadStory(setup, story, session);
   const namespace = flags.namespace ?? "default";
   const options: RunOptions = {
     session,
@@ -46,7 +45,6 @@ export async function runReplay(input: ReplayInput, session: Session): Promise<v
     loaded,
     filter: { ...(flags.filter !== undefined && { expression: flags.filter }), hubble, namespace },
     namespace,
-    capturedOn: capturedOn(flags, loaded),
     jobs: flags.jobs,
     duplicates: flags.keepDuplicates === true ? "kept" : "counted once",
   };
@@ -72,18 +70,15 @@ function check({ traffic, flags }: ReplayInput, session: Session): void {
   if ([...traffic, ...flags.filename, flags.story].filter((name) => name === "-").length > 1) {
     throw new UsageError("standard input (-) can be named once, for manifests, a story or traffic");
   }
+  const places = flags.capturedOn?.length ?? 0;
+  if (places > 1 && places !== traffic.length) {
+    throw new UsageError(
+      `--captured-on is given once, or once for each of the ${traffic.length} recordings in their order; found ${places}`,
+    );
+  }
   if (flags.output === "pcapng" && session.io.stdout.isTerminal) {
     throw new UsageError("-o pcapng writes bytes, and standard output is a terminal: redirect it to a file");
   }
-}
-
-function capturedOn({ capturedOn: name }: ReplayFlags, { sides, story }: LoadedSetup): string | undefined {
-  const names = new Set([
-    ...sides.flatMap(({ cluster }) => cluster.model.nodes.map((node) => node.name)),
-    ...(story === undefined ? [] : nodeNames(story.story)),
-  ]);
-  if (name === undefined || names.has(name)) return name;
-  throw new UsageError(`--captured-on: unknown node "${name}"; there are ${[...names].join(", ") || "no nodes"}`);
 }
 
 /** `--resume`: the file, for exactly this question. */
@@ -107,6 +102,13 @@ async function checkpointOf(
   const sizes = await Promise.all(traffic.map((name) => io.sizeOf(name)));
   const question = { setup, traffic, sizes, filter, hubble, namespace, keepDuplicates, jobs, version: io.version() };
   return new CheckpointFile(resume, question, { intervalMs: checkpointSeconds * 1000, nowMs: io.now() });
+}
+
+async function loadStory(setup: ReplaySetup, story: ReplayedStory, session: Session): Promise<LoadedSetup> {
+  const { loaded, issues } = loadStorySetup(setup, story, BATCH_ROWS);
+  await session.report(issues);
+  if (loaded === undefined) throw new InvalidInput();
+  return loaded;
 }
 
 /** Makes the sides; issues go to stderr, and errors among them end the command. */

@@ -1,5 +1,7 @@
 /** The recording through the sides, without a word to anybody: what the main thread and its workers have in common. */
 import { Duplicates } from "../replay/duplicates.ts";
+import type { MergedTraffic } from "../replay/mergeTraffic.ts";
+import { CapturePoints } from "../replay/places.ts";
 import { type FlowFilter, Replay, type ReplayOptions } from "../replay/replay.ts";
 import { withReplicas } from "../replay/replicas.ts";
 import { type LoadedSetup, servicesOf } from "../replay/setup.ts";
@@ -7,7 +9,7 @@ import { BATCH_ROWS } from "../traffic/source.ts";
 import { resolverOf } from "../verify/who.ts";
 import { type ReadFindings, Recording, type TrafficIo } from "./replayTraffic.ts";
 
-export interface PassOptions extends Pick<ReplayOptions, "share" | "onEnded" | "onPushed" | "rounds" | "capturedOn"> {
+export interface PassOptions extends Pick<ReplayOptions, "share" | "onEnded" | "onPushed" | "rounds"> {
   readonly loaded: LoadedSetup;
   /** Index of the main side. */
   readonly main: number;
@@ -25,8 +27,8 @@ export class ReplayPass {
 
   constructor(options: PassOptions) {
     this.#options = options;
-    const { loaded, main, filter, share, onEnded, onPushed, rounds, capturedOn } = options;
-    const { sides, book, story } = loaded;
+    const { loaded, main, filter, share, onEnded, onPushed, rounds } = options;
+    const { sides, book, places, story } = loaded;
     this.#services = servicesOf(loaded);
     this.replay = new Replay(
       {
@@ -37,7 +39,7 @@ export class ReplayPass {
         ...(this.#services !== undefined && { services: this.#services }),
         ...(story !== undefined && { story }),
         ...(share !== undefined && { share }),
-        ...(capturedOn !== undefined && { capturedOn }),
+        places,
         ...(onEnded !== undefined && { onEnded }),
         ...(onPushed !== undefined && { onPushed }),
         ...(rounds !== undefined && { rounds }),
@@ -59,6 +61,7 @@ export class ReplayPass {
   async run({ merged }: Recording, proceed: (count: number) => Promise<boolean>): Promise<void> {
     this.#duplicates = new Duplicates(merged.interfaces);
     if (this.#options.duplicates === "counted once") this.replay.recognise(this.#duplicates);
+    this.replay.locate(pointsOf(this.#options.loaded, merged));
     for await (const batch of merged.batches()) {
       this.replay.consume(batch);
       if (!(await proceed(batch.packets.length))) return;
@@ -72,4 +75,13 @@ export class ReplayPass {
       guessedServices: this.#services?.guessed ?? [],
     };
   }
+}
+
+/** What is known of the recording's interfaces: the side that stands for its time, the first, says how pods hang on nodes. */
+function pointsOf({ sides, places, book }: LoadedSetup, { interfaces, sourceOf }: MergedTraffic): CapturePoints {
+  const [side] = sides;
+  if (side === undefined) throw new RangeError("no sides");
+  const { filtersBeforeLeaving } = side;
+  const attachments = () => side.attachments;
+  return new CapturePoints({ places, interfaces, fileOf: sourceOf, attachments, filtersBeforeLeaving, book });
 }

@@ -24,8 +24,6 @@ export interface RunOptions {
   /** Of names without one. */
   readonly namespace: string;
   readonly duplicates: "kept" | "counted once";
-  /** The node where the recording was made. */
-  readonly capturedOn: string | undefined;
   /** Threads. */
   readonly jobs: number;
   /** Where to leave and find what was done; undefined: nowhere. */
@@ -43,14 +41,13 @@ export class ReplayRun {
   /** Throws a `UsageError` when the filter means nothing. */
   constructor(options: RunOptions) {
     this.#options = options;
-    const { loaded, output, setup, namespace, duplicates, capturedOn } = options;
+    const { loaded, output, setup, namespace, duplicates } = options;
     this.#pass = new ReplayPass({
       loaded,
       main: setup.main,
       filter: flowFilter(options),
       namespace,
       duplicates,
-      ...(capturedOn !== undefined && { capturedOn }),
       ...(output?.wantsPackets === true && { onPushed: (rows) => output.pushed(rows) }),
       ...(this.#isStreaming && {
         onEnded: (_, slots) => output?.ended(this.#report, slots),
@@ -87,12 +84,23 @@ export class ReplayRun {
 
   /** A node records what it sends, gets and forwards for its pods; anything else says that names and places do not fit. */
   #elsewhere(): readonly string[] {
-    const { capturedOn } = this.#options;
-    const { elsewhere } = this.#pass.replay.tally;
-    if (capturedOn === undefined || elsewhere === 0) return [];
-    return [
-      `${elsewhere} ${elsewhere === 1 ? "flow has" : "flows have"} neither end on ${capturedOn}, where the recording was made: the manifests may be of another time, or the capture of another node`,
-    ];
+    const { places } = this.#options.loaded;
+    const { elsewhere, disproved } = this.#pass.replay.tally;
+    const notes: string[] = [];
+    if (elsewhere > 0) {
+      const names = [...new Set(places.map(({ node, pod }) => pod ?? node))].join(" or ");
+      notes.push(
+        `${elsewhere} ${elsewhere === 1 ? "flow has" : "flows have"} neither end on ${names}, where the recording was made: the manifests may be of another time, or the capture of another node`,
+      );
+    }
+    if (disproved > 0) {
+      const [first] = this.#options.loaded.sides;
+      const side = this.#options.setup.main > 0 ? ` ${first?.name}` : "";
+      notes.push(
+        `${disproved} ${disproved === 1 ? "flow is" : "flows are"} refused${side} and had passed every policy where the recording was made: other policies were in force then`,
+      );
+    }
+    return notes;
   }
 
   get #isStreaming(): boolean {
@@ -144,7 +152,7 @@ export class ReplayRun {
   }
 
   async #readInWorkers(names: readonly string[]): Promise<number> {
-    const { session, setup, filter, namespace, duplicates, capturedOn, jobs, output, checkpoint } = this.#options;
+    const { session, setup, filter, namespace, duplicates, jobs, output, checkpoint } = this.#options;
     const { io } = session;
     const sizes = await Promise.all(names.map((name) => (name === "-" ? undefined : io.sizeOf(name))));
     const total = sizes.reduce<number>((sum, size) => sum + (size ?? Number.NaN), 0);
@@ -158,7 +166,7 @@ export class ReplayRun {
       const { causes, findings, index } = await replayInWorkers(this.#pass.replay, {
         io,
         jobs,
-        worker: { setup, filter, namespace, duplicates, capturedOn, names, told },
+        worker: { setup, filter, namespace, duplicates, names, told },
         from,
         proceed: async (count, crew) => {
           await output?.flush();

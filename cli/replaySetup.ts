@@ -14,7 +14,7 @@ export interface SetupFlags extends InputFlags, StrategyFlags, ImportFlags {
   readonly before?: string;
   readonly after?: string;
   readonly prune?: boolean;
-  readonly capturedOn?: string;
+  readonly capturedOn?: readonly string[];
 }
 
 /** What is compared: nothing, two states of the cluster, or strategies. */
@@ -33,23 +33,20 @@ export async function readSetup(flags: SetupFlags, io: Io): Promise<ReplaySetup>
   const isWhole = flags.before !== undefined && flags.after !== undefined && flags.filename.length === 0;
   const files = isWhole ? [] : await readManifests(io, flags.filename);
   const saves = await savesOf(flags, io);
-  const { capturedOn: seenOn } = flags;
+  const { capturedOn: places = [] } = flags;
   const sides = (cluster: number): SideSetup[] =>
     sidesOf(flags, cluster).map((side) => ({
       ...side,
       ...(saves !== undefined && { saves }),
-      // Elsewhere the packet may have met more; the API text knows no nodes.
-      ...(saves === undefined && side.strategy !== REFERENCE && seenOn !== undefined && { only: seenOn }),
     }));
-  if (saves !== undefined && flags.capturedOn !== undefined && ![saves.node, ""].includes(flags.capturedOn)) {
-    throw new UsageError(
-      `--captured-on ${flags.capturedOn}, and the saves are those of ${saves.node}: one node at a time`,
-    );
+  const other = places.find((place) => !place.includes("/") && place.split(":")[0] !== saves?.node);
+  if (saves !== undefined && other !== undefined) {
+    throw new UsageError(`--captured-on ${other}, and the saves are those of ${saves.node}: one node at a time`);
   }
   if (saves !== undefined && choices.some(({ kind }) => kind === "reference")) {
     throw new UsageError("the reference is the API text and has no program; choose a solution for the saves");
   }
-  if (comparison !== "change") return { clusters: [{ files }], sides: sides(0), main: 0 };
+  if (comparison !== "change") return { clusters: [{ files }], sides: sides(0), main: 0, places };
   const over = async (folder: string | undefined): Promise<readonly ManifestFile[] | undefined> =>
     folder === undefined ? undefined : readManifests(io, [folder]);
   const [before, after] = [await over(flags.before), await over(flags.after)];
@@ -64,17 +61,14 @@ export async function readSetup(flags: SetupFlags, io: Io): Promise<ReplaySetup>
       { ...compiled, name: "after", cluster: 1, ...(saves !== undefined && { only: saves.node }) },
     ],
     main: 1,
+    places,
   };
 }
 
 /** The sides of a replay whose cluster is a story's. */
 export function storySetup(flags: SetupFlags): ReplaySetup {
-  const { capturedOn } = flags;
-  const sides = sidesOf(flags, 0).map((side) => ({
-    ...side,
-    ...(side.strategy !== REFERENCE && capturedOn !== undefined && { only: capturedOn }),
-  }));
-  return { clusters: [], sides, main: 0 };
+  const { capturedOn: places = [] } = flags;
+  return { clusters: [], sides: sidesOf(flags, 0), main: 0, places };
 }
 
 /** One for each strategy chosen. */

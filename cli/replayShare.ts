@@ -18,7 +18,6 @@ export interface ShareSetup {
   readonly filter: FilterSetup;
   readonly namespace: string;
   readonly duplicates: "kept" | "counted once";
-  readonly capturedOn: string | undefined;
   readonly share: { readonly index: number; readonly of: number };
   /** Of the files, in order. */
   readonly names: readonly string[];
@@ -56,7 +55,7 @@ export class ReplayShare {
   constructor(setup: ShareSetup, listener: ShareListener) {
     this.#setup = setup;
     this.#listener = listener;
-    const { filter, namespace, duplicates, capturedOn, share, from } = setup;
+    const { filter, namespace, duplicates, share, from } = setup;
     const { main } = setup.setup;
     const { loaded } = loadSetup(setup.setup, BATCH_ROWS);
     if (loaded === undefined) throw new Error("the manifests were good in the main thread, and are not here");
@@ -70,7 +69,6 @@ export class ReplayShare {
       namespace,
       duplicates,
       share,
-      ...(capturedOn !== undefined && { capturedOn }),
       ...this.#tellingOptions(),
     });
     const { sides, book } = loaded;

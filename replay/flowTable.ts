@@ -20,6 +20,9 @@ export const FLOW_STATE = {
   translated: 64,
   /** The log says that its first packet was dropped where it was recorded. */
   recordedDrop: 128,
+  /** It was recorded behind egress policy, or behind every policy it meets. */
+  metEgress: 256,
+  metAll: 512,
 } as const;
 
 /**

@@ -11,6 +11,8 @@ import {
 export interface MergedTraffic {
   /** Of all sources; `interfaceId` counts here. Grows while `batches` runs. */
   readonly interfaces: readonly CaptureInterface[];
+  /** The number of the source that an interface is of. */
+  sourceOf(interfaceId: number): number;
   batches(): AsyncGenerator<TrafficBatch>;
 }
 
@@ -22,14 +24,27 @@ export interface MergeOptions {
 export function mergeTraffic(sources: readonly TrafficSource[], options: MergeOptions): MergedTraffic {
   const [only, ...others] = sources;
   if (only !== undefined && others.length === 0) {
-    return { interfaces: only.interfaces, batches: () => only.batches() };
+    return { interfaces: only.interfaces, sourceOf: () => 0, batches: () => only.batches() };
   }
   const interfaces: CaptureInterface[] = [];
-  return { interfaces, batches: () => merge(sources, interfaces, options) };
+  const owners: number[] = [];
+  return {
+    interfaces,
+    sourceOf: (interfaceId) => owners[interfaceId] ?? 0,
+    batches: () => merge(sources, { interfaces, owners }, options),
+  };
+}
+
+/** Interfaces of all sources, and of which source each is. */
+interface Interfaces {
+  readonly interfaces: CaptureInterface[];
+  readonly owners: number[];
 }
 
 /** Where one source stands. */
 interface Head {
+  /** From 0, in the order named. */
+  readonly number: number;
   readonly source: TrafficSource;
   readonly batches: AsyncGenerator<TrafficBatch>;
   batch: TrafficBatch | undefined;
@@ -44,10 +59,11 @@ interface Head {
  */
 async function* merge(
   sources: readonly TrafficSource[],
-  interfaces: CaptureInterface[],
+  all: Interfaces,
   { frames }: MergeOptions,
 ): AsyncGenerator<TrafficBatch> {
-  const heads: Head[] = sources.map((source) => ({
+  const heads: Head[] = sources.map((source, number) => ({
+    number,
     source,
     batches: source.batches(),
     batch: undefined,
@@ -66,7 +82,7 @@ async function* merge(
     while (head.row < batch.packets.length && timeOf(head) <= limit) {
       copyRow(batch.packets, head.row, merged.packets, filled);
       copyPlace(batch, head.row, merged, filled);
-      merged.interfaceId[filled] = numberOf(head, batch.interfaceId[head.row] ?? 0, interfaces);
+      merged.interfaceId[filled] = numberOf(head, batch.interfaceId[head.row] ?? 0, all);
       if (frames === "copied") bytes.copy(batch, head.row, filled);
       head.row++;
       if (++filled < BATCH_ROWS) continue;
@@ -104,12 +120,13 @@ function earliest(heads: readonly Head[]): Head | undefined {
   return found;
 }
 
-function numberOf(head: Head, own: number, interfaces: CaptureInterface[]): number {
+function numberOf(head: Head, own: number, { interfaces, owners }: Interfaces): number {
   const known = head.numbers[own];
   if (known !== undefined) return known;
   const described = head.source.interfaces[own];
   const number = described === undefined ? 0 : interfaces.push(described) - 1;
   head.numbers[own] = number;
+  if (described !== undefined) owners[number] = head.number;
   return number;
 }
 
@@ -119,6 +136,8 @@ function copyPlace(source: TrafficBatch, from: number, target: TrafficBatch, to:
   target.frameBytes[to] = source.frameBytes[from] ?? 0;
   target.offset[to] = source.offset[from] ?? 0;
   target.recorded[to] = source.recorded[from] ?? 0;
+  target.direction[to] = source.direction[from] ?? 0;
+  target.device[to] = source.device[from] ?? 0;
   target.capturedBytes[to] = 0;
 }
 

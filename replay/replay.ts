@@ -14,6 +14,7 @@ import type { Duplicates } from "./duplicates.ts";
 import { FLOW_STATE, FlowTable, type FlowTableState, NO_FLOW, type SideColumns } from "./flowTable.ts";
 import { canOpen, detailOf } from "./openingPacket.ts";
 import type { AddressBook } from "./owners.ts";
+import type { CapturePoints, Place } from "./places.ts";
 import type { Services } from "./services.ts";
 import type { Side, SideState } from "./side.ts";
 import type { ReplayedStory } from "./story.ts";
@@ -59,8 +60,8 @@ export interface ReplayOptions {
   readonly main: number;
   readonly book: AddressBook;
   readonly filter?: FlowFilter;
-  /** The node where the recording was made. */
-  readonly capturedOn?: string;
+  /** Where the recording was made. */
+  readonly places?: readonly Place[];
   readonly services?: Services;
   /** What becomes of the cluster while the packets pass. */
   readonly story?: ReplayedStory;
@@ -103,6 +104,7 @@ export class Replay {
   readonly #meant: Uint8Array;
   readonly #hashes: Int32Array;
   #duplicates: Duplicates | undefined;
+  #points: CapturePoints | undefined;
   #index = 0;
   /** Rows before this were pushed before `restore`. */
   #skipTo = 0;
@@ -111,8 +113,8 @@ export class Replay {
   constructor(options: ReplayOptions, capacity: number) {
     this.#options = options;
     this.table = new FlowTable(options.sides.length);
-    const { book, main, capturedOn, story, filter } = options;
-    this.tally = new Tally({ book, main, steps: this.steps, capturedOn });
+    const { book, main, places = [], story, filter } = options;
+    this.tally = new Tally({ book, main, steps: this.steps, places });
     if (story !== undefined) filter?.step?.(story.start);
     this.#scratch = createBatch(capacity);
     this.#rows = new Int32Array(capacity);
@@ -165,6 +167,11 @@ export class Replay {
     this.#duplicates = duplicates;
   }
 
+  /** From now on what is known of the interfaces says what packets had met when they were recorded. */
+  locate(points: CapturePoints): void {
+    this.#points = points;
+  }
+
   /** The rows of a batch, in order. Its columns may be changed: Service addresses become endpoints'. */
   consume(traffic: TrafficBatch): void {
     const { rounds } = this.#options;
@@ -202,6 +209,7 @@ export class Replay {
       book.step(step.cluster.model);
       filter?.step?.(step.cluster);
       services?.become(story.servicesAt(step.number));
+      this.#points?.forget();
       this.steps.take(this.#index);
     }
     const next = clock.timeOf(this.steps.taken + 1);
@@ -220,8 +228,12 @@ export class Replay {
     const hashes = this.#hashes;
     this.table.hashRows(packets, pushed, to, hashes);
     let length = 0;
+    const located = this.#points?.isKnown === true;
     for (let row = pushed; row < to; row++) {
-      const flow = this.#meant[row] === MEANT.no ? NO_FLOW : this.#admit(traffic, row, hashes[row - pushed] ?? 0);
+      const hash = hashes[row - pushed] ?? 0;
+      const isCopy = this.#meant[row] === MEANT.no;
+      const flow = isCopy ? NO_FLOW : this.#admit(traffic, row, hash);
+      if (located) this.#see(traffic, row, isCopy ? this.#known(packets, row, hash) : flow);
       this.#index++;
       if (flow === NO_FLOW) continue;
       rows[length] = row;
@@ -272,6 +284,21 @@ export class Replay {
     table.count(flow, traffic.frameBytes[row] ?? 0, time);
     if (!this.#isQuoted) this.#follow(packets, row, flow);
     return (table.state(flow) & FLOW_STATE.filtered) === 0 ? flow : NO_FLOW;
+  }
+
+  /** The flow that a copy of a packet is of, or `NO_FLOW`. */
+  #known(packets: PacketBatch, row: number, hash: number): number {
+    this.#isQuoted = false;
+    return FlowTable.isPlain(packets, row) ? this.table.findRow(packets, row, hash) : this.#find(packets, row);
+  }
+
+  /** What a packet had met when it was recorded, its flow has met. What comes back, a node may have answered. */
+  #see(traffic: TrafficBatch, row: number, flow: number): void {
+    const { table } = this;
+    if (flow === NO_FLOW || this.#isQuoted || table.isReply || (table.state(flow) & FLOW_STATE.metAll) !== 0) return;
+    const met = this.#points?.met(traffic, row, { table, flow });
+    if (met === "every policy") table.addState(flow, FLOW_STATE.metAll | FLOW_STATE.metEgress);
+    else if (met === "egress policy") table.addState(flow, FLOW_STATE.metEgress);
   }
 
   /** The flow of a row of any kind: an error's is the one that it is about, as long as that was seen. */

@@ -5,6 +5,7 @@ import { CT_STATES, type CtState, VERDICTS, type Verdict } from "../dataplane/ve
 import { FLOW_STATE, type FlowTable } from "./flowTable.ts";
 import { openingPacket } from "./openingPacket.ts";
 import type { AddressBook } from "./owners.ts";
+import type { Met } from "./places.ts";
 import { RefusingPolicies } from "./refusingPolicies.ts";
 import type { Cause, Side } from "./side.ts";
 import type { ReplayedStory } from "./story.ts";
@@ -42,6 +43,8 @@ export interface FlowReport {
   readonly isStartMissing: boolean;
   /** The log says that it was dropped. */
   readonly isRecordedDrop: boolean;
+  /** What it had met where it was recorded; undefined: not known. */
+  readonly met: Exclude<Met, "unknown"> | undefined;
   /** Sent to a Service address, judged as sent to the endpoint. */
   readonly isTranslated: boolean;
   readonly main: SideVerdict;
@@ -156,6 +159,7 @@ export class ReplayReport {
       offset: table.firstOffset[slot] ?? 0,
       isStartMissing: (state & FLOW_STATE.startMissing) !== 0,
       isRecordedDrop: (state & FLOW_STATE.recordedDrop) !== 0,
+      met: metOf(state),
       isTranslated: (state & FLOW_STATE.translated) !== 0,
       main: mainSide,
       sides,
@@ -258,6 +262,11 @@ export class ReplayReport {
 
 export function isRefused(verdict: Verdict): boolean {
   return verdict === "drop" || verdict === "reject";
+}
+
+function metOf(state: number): FlowReport["met"] {
+  if ((state & FLOW_STATE.metAll) !== 0) return "every policy";
+  return (state & FLOW_STATE.metEgress) !== 0 ? "egress policy" : undefined;
 }
 
 export function isWanted(table: FlowTable, slot: number): boolean {

@@ -13,12 +13,14 @@ import {
   SERVICE_KINDS,
 } from "../compiler/manifest/objects.ts";
 import type { ManifestFile } from "../compiler/manifest/parse.ts";
+import type { ClusterModel } from "../compiler/model.ts";
 import { type ResolvedCluster, resolvePolicies } from "../compiler/resolve.ts";
 import { STRATEGIES } from "../compiler/strategies/registry.ts";
 import type { Strategy } from "../compiler/strategies/strategy.ts";
 import { REFERENCE } from "../verify/lane.ts";
 import { nameOf } from "../verify/scenarioCluster.ts";
 import { AddressBook } from "./owners.ts";
+import { isPlaceProblem, type Place, parsePlace } from "./places.ts";
 import { serviceAddresses } from "./serviceObjects.ts";
 import { type ServiceAddress, Services } from "./services.ts";
 import { referenceSide, type Side, strategySide } from "./side.ts";
@@ -48,7 +50,7 @@ export interface SideSetup {
   readonly settings: readonly (readonly [string, string])[];
   /** Of `node`; "" stands for the only one there is. */
   readonly saves?: Omit<NodeSaves, "attachment" | "strategy">;
-  /** Compile and ask this node alone: as an imported node is asked, or because the recording was made there. "": the only one. */
+  /** Compile and ask this node alone, as an imported node is asked. "": the only one. */
   readonly only?: string;
 }
 
@@ -57,9 +59,12 @@ export interface ReplaySetup {
   readonly sides: readonly SideSetup[];
   /** Index of the side whose verdicts are the flows' own. */
   readonly main: number;
+  /** Where the recording was made, in the user's words (`parsePlace`): packets meet these nodes only. Default: it does not matter. */
+  readonly places?: readonly string[];
 }
 
 export interface LoadedSetup {
+  readonly places: readonly Place[];
   readonly sides: readonly Side[];
   readonly book: AddressBook;
   readonly services: readonly ServiceAddress[];
@@ -96,11 +101,13 @@ export function loadSetup(
   const issues: Issue[] = [];
   const notes: string[] = [];
   const clusters = setup.clusters.map((cluster) => loadClusterSetup(cluster, issues, notes));
+  const read = clusters.flatMap(({ cluster }) => (cluster === undefined ? [] : [cluster.model]));
+  const places = loadPlaces(setup.places ?? [], read, issues);
   const sides: Side[] = [];
   for (const side of setup.sides) {
     const cluster = clusters[side.cluster]?.cluster;
     if (cluster === undefined) continue;
-    const made = makeSide(side, cluster, capacity);
+    const made = makeSide(side, cluster, { capacity, places });
     issues.push(...made.issues);
     if (made.side !== undefined) sides.push(made.side);
   }
@@ -110,7 +117,7 @@ export function loadSetup(
   const services = clusters.flatMap(({ objects, cluster }) =>
     cluster === undefined ? [] : serviceAddresses(objects, cluster.model),
   );
-  return { issues, notes, loaded: { sides, book: new AddressBook([...new Set(models)]), services } };
+  return { issues, notes, loaded: { places, sides, book: new AddressBook([...new Set(models)]), services } };
 }
 
 interface ClusterRead {
@@ -138,6 +145,25 @@ function loadClusterSetup({ files, over, prune, added }: ClusterSetup, issues: I
   return { cluster: model === undefined ? undefined : resolvePolicies(model), objects: parsed.services };
 }
 
+function loadPlaces(texts: readonly string[], models: readonly ClusterModel[], issues: Issue[]): readonly Place[] {
+  if (models.length === 0) return [];
+  return texts.flatMap((text) => {
+    const place = parsePlace(text, models);
+    if (!isPlaceProblem(place)) return [place];
+    issues.push(issueOf("--captured-on", place.problem));
+    return [];
+  });
+}
+
+/** Undefined: all of them. */
+function nodesOf(places: readonly Place[]): readonly string[] | undefined {
+  return places.length === 0 ? undefined : [...new Set(places.map(({ node }) => node))];
+}
+
+function issueOf(file: string, message: string): Issue {
+  return { code: "unknown-node", severity: "error", message, file, line: 0, column: 0, path: "" };
+}
+
 const CLUSTER_WIDE: ReadonlySet<string> = new Set(["Node", "Namespace"]);
 const NOTHING: ParsedManifests = { objects: [], issues: [], skipped: new Map(), services: [] };
 
@@ -162,14 +188,21 @@ function merged(base: ParsedManifests, top: ParsedManifests, prune: boolean): Pa
 function makeSide(
   setup: SideSetup,
   cluster: ResolvedCluster,
-  capacity: number,
+  { capacity, places }: { readonly capacity: number; readonly places: readonly Place[] },
 ): { readonly side: Side | undefined; readonly issues: readonly Issue[] } {
-  const { name, strategy: strategyName, saves, only } = setup;
+  const { name, strategy: strategyName, saves } = setup;
+  const nodes = nodesOf(places);
+  const only = setup.only ?? (nodes?.length === 1 ? nodes[0] : undefined);
   if (strategyName === REFERENCE) return { side: referenceSide({ name, cluster, capacity }), issues: [] };
   const strategy = strategyNamed(strategyName);
   const settings = new Map(setup.settings);
   if (saves === undefined) {
-    if (only === undefined) return { side: strategySide({ name, cluster, capacity, strategy, settings }), issues: [] };
+    if (only === undefined) {
+      return {
+        side: strategySide({ name, cluster, capacity, strategy, settings, ...(nodes && { nodes }) }),
+        issues: [],
+      };
+    }
     const node = nodeFor(only, cluster, only === "");
     if (typeof node !== "string") return { side: undefined, issues: [node] };
     const alone = compileNode(cluster, strategy, { node, settings });
@@ -194,20 +227,29 @@ function nodeFor(name: string, { model }: ResolvedCluster, isOfSaves: boolean): 
     name === ""
       ? `--node is needed: which of ${known} do the saves come from?`
       : `unknown node "${name}"; there are ${known}`;
-  const file = isOfSaves ? "--node" : "--captured-on";
-  return { code: "unknown-node", severity: "error", message, file, line: 0, column: 0, path: "" };
+  return issueOf(isOfSaves ? "--node" : "--captured-on", message);
 }
 
-/** Sides that live through a story; each has strategy, settings and perhaps the one node of its setup. */
-export function loadStorySetup(setups: readonly SideSetup[], story: ReplayedStory, capacity: number): LoadedSetup {
+/** Sides that live through a story. */
+export function loadStorySetup(
+  setup: ReplaySetup,
+  story: ReplayedStory,
+  capacity: number,
+): Pick<SetupProblems, "issues"> & { readonly loaded: LoadedSetup | undefined } {
   const { start: cluster } = story;
-  const sides = setups.map(({ name, strategy: strategyName, settings, only }) => {
+  const issues: Issue[] = [];
+  const models = [cluster, ...story.story.steps.map((step) => step.cluster)].map(({ model }) => model);
+  const places = loadPlaces(setup.places ?? [], [...new Set(models)], issues);
+  if (issues.length > 0) return { issues, loaded: undefined };
+  const nodes = nodesOf(places);
+  const sides = setup.sides.map(({ name, strategy: strategyName, settings }) => {
     const common = { name, cluster, capacity, story: story.story };
     if (strategyName === REFERENCE) return referenceSide(common);
     const strategy = strategyNamed(strategyName);
-    return strategySide({ ...common, strategy, settings: new Map(settings), ...(only !== undefined && { only }) });
+    return strategySide({ ...common, strategy, settings: new Map(settings), ...(nodes && { nodes }) });
   });
-  return { sides, book: new AddressBook([cluster.model]), services: story.servicesAt(0), story };
+  const book = new AddressBook([cluster.model]);
+  return { issues, loaded: { places, sides, book, services: story.servicesAt(0), story } };
 }
 
 function strategyNamed(name: string): Strategy {

@@ -9,7 +9,7 @@ import type { ConntrackOptions } from "../dataplane/conntrack/options.ts";
 import type { NodeConnections } from "../dataplane/dataplane.ts";
 import { createFabricResults, Fabric, type FabricResults } from "../dataplane/fabric.ts";
 import type { PacketBatch } from "../dataplane/packet.ts";
-import type { Program } from "../dataplane/program.ts";
+import type { Attachment, Program } from "../dataplane/program.ts";
 import type { Decision } from "../dataplane/result.ts";
 import { CT_STATE_CODE, type DropReason, VERDICT_CODE, VERDICTS } from "../dataplane/verdict.ts";
 import { ReferenceConnections } from "../reference/connections.ts";
@@ -42,6 +42,9 @@ export interface Side {
   readonly strategyName: string;
   /** As it is at the start. */
   readonly cluster: ResolvedCluster;
+  /** How pods hang on the nodes that packets meet now; and whether these are rules of netfilter, which come before a packet leaves. */
+  readonly attachments: ReadonlyMap<string, Attachment>;
+  readonly filtersBeforeLeaving: boolean;
   /** `VERDICT_CODE` of the rows pushed last. */
   readonly verdict: Uint8Array;
   /** Every cause asked for so far, by number. */
@@ -83,8 +86,8 @@ export interface StrategySideOptions extends SideOptions {
   readonly settings?: ReadonlyMap<string, string>;
   /** A program that every packet meets alone: one read from a real node, or what stands beside it. */
   readonly alone?: Program;
-  /** With a story: the node that every packet meets alone. */
-  readonly only?: string;
+  /** The nodes that packets meet, one of them every packet; undefined: all. With a story, of all its times. */
+  readonly nodes?: readonly string[];
 }
 
 /**
@@ -94,12 +97,15 @@ export interface StrategySideOptions extends SideOptions {
 const CONNTRACK: ConntrackOptions = { maxEntries: 16_777_216 };
 
 export function strategySide(options: StrategySideOptions): Side {
-  const { cluster, strategy, settings, alone, story } = options;
+  const { cluster, strategy, settings, alone, nodes: chosen, story } = options;
   if (story !== undefined) {
-    const nodes = new StoryNodes(story, options);
+    const nodes = new StoryNodes(story, { strategy, ...(settings && { settings }), ...(chosen && { nodes: chosen }) });
     return new FabricSide(options, nodes.programs, nodes);
   }
-  const programs = alone === undefined ? compileNodes(cluster, strategy, { ...(settings && { settings }) }) : [alone];
+  const programs =
+    alone === undefined
+      ? compileNodes(cluster, strategy, { ...(settings && { settings }), ...(chosen && { nodes: chosen }) })
+      : [alone];
   return new FabricSide(options, programs);
 }
 
@@ -110,6 +116,8 @@ class FabricSide implements Side {
   readonly verdict: Uint8Array;
   readonly causes: Cause[] = [];
   readonly #options: StrategySideOptions;
+  /** At the start. */
+  readonly #programs: readonly Program[];
   readonly #fabric: Fabric;
   readonly #results: FabricResults;
   readonly #nodes: StoryNodes | undefined;
@@ -126,7 +134,8 @@ class FabricSide implements Side {
     this.name = options.name;
     this.strategy = options.strategy;
     this.cluster = options.cluster;
-    const only = options.alone?.node ?? options.only;
+    const only = options.alone?.node ?? (options.nodes?.length === 1 ? options.nodes[0] : undefined);
+    this.#programs = programs;
     this.#fabric = new Fabric(programs, { ...(only !== undefined && { only }), conntrack: CONNTRACK });
     this.#results = createFabricResults(options.capacity);
     this.verdict = this.#results.verdict;
@@ -185,6 +194,14 @@ class FabricSide implements Side {
     }
   }
 
+  get attachments(): ReadonlyMap<string, Attachment> {
+    return new Map((this.#nodes?.programs ?? this.#programs).map(({ node, attachment }) => [node, attachment]));
+  }
+
+  get filtersBeforeLeaving(): boolean {
+    return this.#programs.every(({ kind }) => kind === "tables");
+  }
+
   step(step: StoryStep): void {
     if (this.#nodes === undefined) throw new Error(`side ${this.name} has no story`);
     const flushes = this.#nodes.step(step);
@@ -201,14 +218,14 @@ class FabricSide implements Side {
   }
 
   freshLane(step: number): Lane {
-    const { alone, settings, story, only } = this.#options;
+    const { alone, settings, story, nodes: chosen } = this.#options;
     if (alone !== undefined) return importedLane(alone, this.strategy, { walk: true });
-    if (story === undefined)
-      return strategyLane(this.cluster, this.strategy, { walk: true, ...(settings && { settings }) });
-    const nodes = new StoryNodes(story, this.#options);
+    const options = { ...(settings && { settings }), ...(chosen && { nodes: chosen }) };
+    if (story === undefined) return strategyLane(this.cluster, this.strategy, { walk: true, ...options });
+    const nodes = new StoryNodes(story, { strategy: this.strategy, ...options });
     for (const each of story.steps.slice(0, step)) nodes.step(each);
     const [first] = nodes.programs;
-    if (only !== undefined && first !== undefined) return importedLane(first, this.strategy, { walk: true });
+    if (chosen?.length === 1 && first !== undefined) return importedLane(first, this.strategy, { walk: true });
     return programsLane(nodes.programs, this.strategy, { walk: true });
   }
 
@@ -231,6 +248,8 @@ class ReferenceSide implements Side {
   readonly strategy = undefined;
   readonly strategyName = REFERENCE;
   readonly cluster: ResolvedCluster;
+  readonly attachments: ReadonlyMap<string, Attachment> = new Map();
+  readonly filtersBeforeLeaving = false;
   readonly verdict: Uint8Array;
   readonly causes: Cause[] = [];
   readonly #ctState: Uint8Array;

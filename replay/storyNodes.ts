@@ -8,22 +8,24 @@ import { NodeLife } from "../verify/timeline/nodeLife.ts";
 export interface StoryNodesOptions {
   readonly strategy: Strategy;
   readonly settings?: ReadonlyMap<string, string>;
-  /** This node alone; undefined: every node that the cluster has at some time. */
-  readonly only?: string;
+  /** These nodes alone; undefined: every node that the cluster has at some time. */
+  readonly nodes?: readonly string[];
 }
 
 export class StoryNodes {
   readonly #lives: ReadonlyMap<string, NodeLife>;
   #present: readonly string[];
-  readonly #only: string | undefined;
+  readonly #chosen: readonly string[] | undefined;
 
-  constructor(story: Story, { strategy, settings, only }: StoryNodesOptions) {
-    this.#only = only;
-    const names = only === undefined ? nodeNames(story) : [only];
+  constructor(story: Story, { strategy, settings, nodes }: StoryNodesOptions) {
+    this.#chosen = nodes;
     this.#lives = new Map(
-      names.map((node) => [node, new NodeLife(story, { strategy, node, ...(settings !== undefined && { settings }) })]),
+      (nodes ?? nodeNames(story)).map((node) => [
+        node,
+        new NodeLife(story, { strategy, node, ...(settings !== undefined && { settings }) }),
+      ]),
     );
-    this.#present = only === undefined ? story.start.model.nodes.map(({ name }) => name) : [only];
+    this.#present = nodes ?? story.start.model.nodes.map(({ name }) => name);
   }
 
   /** Of the nodes that the cluster has now. */
@@ -39,7 +41,7 @@ export class StoryNodes {
       const own = moments.flatMap(({ flush }) => flush ?? []);
       if (own.length > 0) flushes.set(name, own);
     }
-    if (this.#only === undefined) this.#present = step.cluster.model.nodes.map(({ name }) => name);
+    if (this.#chosen === undefined) this.#present = step.cluster.model.nodes.map(({ name }) => name);
     return flushes;
   }
 }

@@ -3,6 +3,7 @@ import { formatAddress, type IpAddress } from "../dataplane/address.ts";
 import { VERDICT_CODE } from "../dataplane/verdict.ts";
 import { FLOW_STATE, type FlowTable } from "./flowTable.ts";
 import { type AddressBook, NOBODY } from "./owners.ts";
+import { isOn, type Place } from "./places.ts";
 import type { StepStarts } from "./storyTime.ts";
 
 export interface UnknownAddress {
@@ -49,6 +50,7 @@ const SUMS = [
   "startMissing",
   "translated",
   "elsewhere",
+  "disproved",
   "filteredPackets",
   "filteredFlows",
   "changed",
@@ -60,8 +62,8 @@ export interface TallyOptions {
   /** Index of the main side. */
   readonly main: number;
   readonly steps: StepStarts;
-  /** The node where the recording was made, when it is known. */
-  readonly capturedOn: string | undefined;
+  /** Where the recording was made, as far as the user says. */
+  readonly places: readonly Place[];
 }
 
 export class Tally {
@@ -74,8 +76,10 @@ export class Tally {
   /** Flows whose beginning is not in the recording, and flows whose Service address was translated. */
   startMissing = 0;
   translated = 0;
-  /** Flows of which neither end is on the node where the recording was made. */
+  /** Flows of which neither end is where the recording was made. */
   elsewhere = 0;
+  /** Flows that the first side refuses, and that had met every policy where they were recorded. */
+  disproved = 0;
   /** Packets of flows that a filter did not want. */
   filteredPackets = 0;
   filteredFlows = 0;
@@ -86,13 +90,13 @@ export class Tally {
   readonly #book: AddressBook;
   readonly #main: number;
   readonly #steps: StepStarts;
-  readonly #capturedOn: string | undefined;
+  readonly #places: readonly Place[];
 
-  constructor({ book, main, steps, capturedOn }: TallyOptions) {
+  constructor({ book, main, steps, places }: TallyOptions) {
     this.#book = book;
     this.#main = main;
     this.#steps = steps;
-    this.#capturedOn = capturedOn;
+    this.#places = places;
   }
 
   add(table: FlowTable, slot: number): void {
@@ -113,7 +117,11 @@ export class Tally {
     for (let code = 0; code < 4; code++) this.packetVerdicts[code as 0] += side.packets[slot * 4 + code] ?? 0;
     if ((state & FLOW_STATE.startMissing) !== 0) this.startMissing++;
     if ((state & FLOW_STATE.translated) !== 0) this.translated++;
-    if (this.#capturedOn !== undefined && !this.#isOn(this.#capturedOn, table, slot)) this.elsewhere++;
+    if (this.#places.length > 0 && !this.#isAt(this.#places, table, slot)) this.elsewhere++;
+    if ((state & FLOW_STATE.metAll) !== 0 && (state & FLOW_STATE.startMissing) === 0) {
+      const first = table.sides[0]?.verdict[slot];
+      if (first === VERDICT_CODE.drop || first === VERDICT_CODE.reject) this.disproved++;
+    }
     if (hasChanged(table, slot)) {
       this.changed++;
       if (table.sides[0]?.verdict[slot] === VERDICT_CODE.accept) {
@@ -157,11 +165,11 @@ export class Tally {
     return this.#unknown.size;
   }
 
-  #isOn(node: string, table: FlowTable, slot: number): boolean {
+  #isAt(places: readonly Place[], table: FlowTable, slot: number): boolean {
     const step = this.#steps.before(table.firstIndex[slot] ?? 0);
     return [table.source(slot), table.destination(slot)].some((address) => {
       const owner = this.#book.owner(this.#book.numberOf(address, step));
-      return owner?.kind === "pod" ? owner.pod.node === node : owner?.name === `node:${node}`;
+      return places.some(({ node, pod }) => (pod === undefined ? isOn(owner, node) : owner?.name === pod));
     });
   }
 

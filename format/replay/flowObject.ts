@@ -30,6 +30,7 @@ export function flowObject(report: ReplayReport, flow: FlowReport, comparison: C
     ...(report.options.story !== undefined && { step: flow.step }),
     ...(flow.isStartMissing && { startMissing: true }),
     ...(flow.isTranslated && { translated: true }),
+    ...(flow.met !== undefined && { metWhereRecorded: flow.met }),
     ...sidesObject(report, flow, comparison),
   };
 }

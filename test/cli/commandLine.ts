@@ -7,8 +7,8 @@ import { runCli } from "../../cli/run.ts";
 import { ROOT } from "../built.ts";
 
 export interface World {
-  /** Path to text; stands before the checkout's files. */
-  readonly files?: Readonly<Record<string, string>>;
+  /** Path to text or bytes; stands before the checkout's files. */
+  readonly files?: Readonly<Record<string, string | Uint8Array>>;
   readonly stdin?: string | AsyncIterable<Uint8Array | string>;
   readonly env?: Readonly<Record<string, string>>;
   /** Stdout and stderr are terminals of this width. */
@@ -83,7 +83,7 @@ function filesOf({ files = {} }: World): FilesOfIo {
   const real = (path: string) => join(ROOT, path);
   const inFolder = (path: string) => Object.keys(files).filter((name) => name.startsWith(`${path}/`));
   return {
-    readFile: (path) => (path in files ? Promise.resolve(files[path] ?? "") : readFile(real(path), "utf8")),
+    readFile: (path) => (path in files ? Promise.resolve(textOf(files[path])) : readFile(real(path), "utf8")),
     readStream: (path) => (path in files ? once(files[path] ?? "") : createReadStream(real(path))),
     readdir: async (path) => {
       const own = new Map<string, FolderEntry>();
@@ -131,6 +131,10 @@ function restOf({
   };
 }
 
-async function* once(text: string): AsyncGenerator<string> {
-  yield text;
+async function* once(data: string | Uint8Array): AsyncGenerator<string | Uint8Array> {
+  yield data;
+}
+
+function textOf(data: string | Uint8Array | undefined): string {
+  return typeof data === "string" ? data : new TextDecoder().decode(data);
 }

@@ -53,7 +53,6 @@ async function written({ bytes, format, threads, expression }: Given): Promise<B
         filter: { hubble: [], namespace: "default", ...(expression !== undefined && { expression }) },
         namespace: "default",
         duplicates: "counted once",
-        capturedOn: undefined,
         share: { index, of: threads },
         names: ["-"],
         told: output.told,

@@ -282,7 +282,10 @@ async function verdictsOf(
   strategy: string,
   packets: readonly (PacketStep & { time: number })[],
 ): Promise<readonly (string | undefined)[]> {
-  const { sides, book } = loadStorySetup([{ name: strategy, cluster: 0, strategy, settings: [] }], story, 256);
+  const setup = { clusters: [], sides: [{ name: strategy, cluster: 0, strategy, settings: [] }], main: 0 };
+  const { loaded } = loadStorySetup(setup, story, 256);
+  if (loaded === undefined) throw new Error("no sides");
+  const { sides, book } = loaded;
   const verdicts: (string | undefined)[] = [];
   const onPushed = ({ length }: PushedRows) => {
     for (let row = 0; row < length; row++) verdicts.push(VERDICTS[sides[0]?.verdict[row] ?? 0]);
