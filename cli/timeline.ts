@@ -53,7 +53,7 @@ async function timeline(flags: TimelineFlags, session: Session): Promise<void> {
   const nodes = flags.node === undefined ? [...names] : [flags.node];
   const strategies = strategiesOf(flags);
   const clock = flags.profile === undefined ? undefined : await clockOf(flags.profile, session);
-  const progress = session.progress("steps", strategies.length * nodes.length * story.steps.length);
+  const progress = session.progress("steps", strategies.length * nodes.length * (1 + story.steps.length));
   const lived: Lived[] = [];
   for (const strategy of strategies) {
     for (const node of nodes) {

@@ -3,7 +3,9 @@ import { escapeHtml, htmlPage } from "./html.ts";
 import { type Lived, lapseText, lastsText, windowsOf, windowText } from "./timeline.ts";
 import { numberedOperations, timelineObject } from "./timelineJson.ts";
 
-export function timelinePage(lived: readonly Lived[]): readonly string[] {
+/** The story alone: how the nodes came to its start is more moments than all of it, and nothing is followed there. */
+export function timelinePage(whole: readonly Lived[]): readonly string[] {
+  const lived = whole.map((one) => ({ ...one, steps: one.steps.filter(({ step }) => step.number > 0) }));
   return htmlPage({
     title: "chainwalk timeline",
     body: ["<h1>timeline</h1>", ...lived.flatMap(sectionOf), "<script>", ...SCRIPT, "</script>"],

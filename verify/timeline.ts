@@ -10,8 +10,8 @@ import { formatAddress } from "../dataplane/address.ts";
 import type { Program } from "../dataplane/program.ts";
 import type { Story, StoryStep } from "./story.ts";
 import { type ConnectionFates, LiveConnections } from "./timeline/connections.ts";
-import type { Moment } from "./timeline/moments.ts";
-import { type BurstPlan, lowerOptions, NodeLife, type NodeLifeOptions } from "./timeline/nodeLife.ts";
+import { type Moment, momentsOf } from "./timeline/moments.ts";
+import { type BurstPlan, type LivedStep, lowerOptions, NodeLife, type NodeLifeOptions } from "./timeline/nodeLife.ts";
 import { type Transients, transientsOf } from "./timeline/transients.ts";
 import { type Difference, differenceOf, type Written, writtenBy } from "./timeline/written.ts";
 
@@ -32,7 +32,7 @@ export interface TimelineStep {
   /** What the node holds before the step and after it. */
   readonly before: Program;
   readonly after: Program;
-  /** The states in between, in order; the last is `after`. */
+  /** The states in between, in order; the last is `after`. Empty for the start. */
   readonly states: readonly Moment[];
 }
 
@@ -42,9 +42,10 @@ export interface MetLapse {
   readonly isMade: boolean;
 }
 
-/** One step after the other, lazily. */
+/** The start as step 0, then one step after the other, lazily. */
 export function* timeline(story: Story, options: TimelineOptions): Generator<TimelineStep, void, void> {
   const life = new NodeLife(story, options);
+  yield startStep(story, life);
   const connections = new LiveConnections(life.program);
   const others = options.strategy.lapses.map((lapse) => otherwise(lapse, story.start, options));
   for (const step of story.steps) {
@@ -76,6 +77,26 @@ export function* timeline(story: Story, options: TimelineOptions): Generator<Tim
   }
 }
 
+/**
+ * How the node came to the start, from never having run the solution: what is done. Nothing is followed: every packet's
+ * verdict turns there, and what the rules will refuse is open until they stand.
+ */
+function startStep({ start, services }: Story, life: NodeLife): TimelineStep {
+  const { before, operations } = life.start();
+  return {
+    step: { number: 0, what: "the start, on an empty node", time: undefined, bursts: [], cluster: start, services },
+    operations,
+    written: writtenBy(operations),
+    differed: differenceOf(before, life.program),
+    transients: { found: [], turned: 0, concerned: 0, followed: 0, spaces: [] },
+    connections: { survive: 0, cut: 0, inherited: 0, stalled: 0, isSampled: false, examples: {} },
+    lapses: [],
+    before,
+    after: life.program,
+    states: [],
+  };
+}
+
 export interface StepMoment {
   readonly program: Program;
   /** Operations of the step, flushes of connections not counted. */
@@ -92,21 +113,29 @@ export function programAt(
   at: { readonly step: number; readonly operation: number },
 ): StepMoment {
   const life = new NodeLife(story, options);
+  if (at.step === 0) {
+    const { before, operations } = life.start();
+    const { attachment } = life.program;
+    return momentIn({ before, operations, moments: momentsOf(before, [{ operations, attachment }], attachment) }, at);
+  }
   for (const step of story.steps) {
     if (step.number > at.step) break;
-    const { program: held } = life;
-    const { operations: all, moments } = life.step(step);
-    if (step.number === at.step) {
-      const visible = all.flatMap(({ tool }, index) => (tool === "conntrack" ? [] : [index + 1]));
-      const last = at.operation >= visible.length ? all.length : (visible[at.operation - 1] ?? 0);
-      const isOver = at.operation >= visible.length;
-      const program = moments.findLast(
-        ({ operation, settled }) => operation <= last && (isOver || settled !== true),
-      )?.program;
-      return { program: program ?? held, operations: visible.length };
-    }
+    const { program: before } = life;
+    const lived = life.step(step);
+    if (step.number === at.step) return momentIn({ ...lived, before }, at);
   }
   return { program: life.program, operations: 0 };
+}
+
+function momentIn(
+  { before, operations: all, moments }: Pick<LivedStep, "operations" | "moments"> & Pick<TimelineStep, "before">,
+  { operation: asked }: { readonly operation: number },
+): StepMoment {
+  const visible = all.flatMap(({ tool }, index) => (tool === "conntrack" ? [] : [index + 1]));
+  const isOver = asked >= visible.length;
+  const last = isOver ? all.length : (visible[asked - 1] ?? 0);
+  const moment = moments.findLast(({ operation, settled }) => operation <= last && (isOver || settled !== true));
+  return { program: moment?.program ?? before, operations: visible.length };
 }
 
 /** The same controller with one lapse the other way round. */

@@ -17,9 +17,33 @@ export interface Controller {
   readonly program: Program;
   /** The same with names that do not depend on time, where the solution's own do: equal states are equal here. */
   readonly comparable?: Program;
+  /** How the node came to the cluster it starts in sync with; to be asked before it is told of anything. */
+  start(): Start;
   /** What happened before shows in the program: a fresh one on the same cluster has another. */
   readonly remembers?: true;
   react(burst: Burst): readonly Operation[];
+}
+
+/** How a node gets from never having run the solution to being in sync. */
+export interface Start {
+  readonly before: Program;
+  readonly operations: readonly Operation[];
+}
+
+/** A node on which the solution has never run: its hooks without rules, no sets, no maps. */
+export function emptied<P extends Program>(program: P): P {
+  if (program.kind === "maps") return { ...program, maps: [], attachPoints: [] };
+  return {
+    ...program,
+    sets: [],
+    families: program.families.map(({ family, tables }) => ({
+      family,
+      tables: tables.map((table) => ({
+        ...table,
+        chains: table.chains.flatMap((chain) => (chain.policy === undefined ? [] : [{ ...chain, rules: [] }])),
+      })),
+    })),
+  };
 }
 
 /** The strategy's own controller, or one that writes exactly what differs. */
@@ -30,7 +54,8 @@ export function controllerOf(strategy: Strategy, cluster: ResolvedCluster, optio
 export interface PlannedOptions {
   readonly strategy: Pick<Strategy, "lower">;
   readonly options: LowerOptions;
-  plan(before: Program, after: Program, burst: Burst): readonly Operation[];
+  /** Without events: the way of a controller that starts. */
+  plan(before: Program, after: Program, burst: Pick<Burst, "events">): readonly Operation[];
 }
 
 /** A controller that compiles the new cluster and plans the way from program to program. */
@@ -39,6 +64,10 @@ export function plannedController(start: ResolvedCluster, { strategy, options, p
   return {
     get program() {
       return program;
+    },
+    start() {
+      const before = emptied(program);
+      return { before, operations: plan(before, program, { events: [] }) };
     },
     react(burst) {
       const before = program;

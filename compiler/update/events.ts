@@ -43,6 +43,11 @@ export function eventText({ verb, kind, key }: ClusterEvent): string {
   return `${verb} ${kind} ${key}`;
 }
 
+/** What made a controller act: the events of a burst, or, where there are none, its start. */
+export function causeText(events: readonly ClusterEvent[]): string {
+  return events.length === 0 ? "start" : events.map(eventText).join("; ");
+}
+
 /** The bursts that lead from one state to the other: one, or two when pods come back with other addresses. */
 export function burstsBetween(before: ResolvedCluster, after: ResolvedCluster): readonly Burst[] {
   const model = shareUnchanged(before.model, after.model);

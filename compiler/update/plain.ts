@@ -16,11 +16,11 @@ import {
   updateEntry,
 } from "./commands.ts";
 import { chainDifference, mapChange, setDifference } from "./difference.ts";
-import { type Burst, eventText } from "./events.ts";
+import { type Burst, causeText } from "./events.ts";
 import type { Operation } from "./operation.ts";
 
 export function planPlain(before: Program, after: Program, { events }: Pick<Burst, "events">): readonly Operation[] {
-  const cause = events.map(eventText).join("; ");
+  const cause = causeText(events);
   if (before.kind === "maps" && after.kind === "maps") return planMaps(before, after, cause);
   if (before.kind === "tables" && after.kind === "tables") return planTables(before, after, cause);
   throw new Error("the two programs are not of one kind");

@@ -22,8 +22,11 @@ describe("timeline", () => {
     const { code, out } = await chainwalk(`timeline -f ${STORY} --node node-a -o json`);
     expect(code).toBe(0);
     const { strategy, node, steps } = JSON.parse(out) as { strategy: string; node: string; steps: TimelineStep[] };
-    expect([strategy, node, steps.length]).toEqual(["kube-router", "node-a", 1]);
-    const [step] = steps;
+    expect([strategy, node, steps.length]).toEqual(["kube-router", "node-a", 2]);
+    const [start, step] = steps;
+    // What stands before the first sync, and the sync; in the middle of it nothing is followed.
+    expect(start?.operations.slice(-2).map(({ tool }) => tool)).toEqual(["ipset", "iptables-restore"]);
+    expect([start?.step, start?.transient, start?.connections.survive]).toEqual([0, [], 0]);
     expect(step?.operations.map(({ tool, args }) => [tool, ...args])).toEqual([
       ["ipset", "restore", "-exist"],
       ["iptables-restore", "--wait", "-T", "filter"],
@@ -61,7 +64,8 @@ describe("timeline", () => {
       "story/steps.txt": "0 base\n1 c moves\n",
     };
     const { out } = await chainwalk("timeline -f story --node node-a", { files });
-    expect(linesOf(out)[2]).toMatch(/^ +1 .* c moves$/);
+    expect(linesOf(out)[2]).toMatch(/^ +0 .* the start, on an empty node$/);
+    expect(linesOf(out)[3]).toMatch(/^ +1 .* c moves$/);
     const gap = { "story/step-0.yaml": cluster, "story/step-2.yaml": cluster };
     const wrong = await chainwalk("timeline -f story", { files: gap });
     expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining("story/step-2.yaml: want step-1 here")]);
@@ -88,7 +92,7 @@ describe("timeline", () => {
     expect(code).toBe(0);
     expect(
       linesOf(out)
-        .slice(2)
+        .slice(3)
         .map((line) => line.replace(/^.*0 {2}/, "")),
     ).toEqual(["MODIFIED Pod default/b", "DELETED Pod default/b"]);
     // Without --output-watch-events a pod that is gone stays, and the reader is told.
@@ -149,7 +153,7 @@ describe("timeline", () => {
     const lived = JSON.parse(out) as readonly { readonly strategy: string; readonly steps: readonly TimelineStep[] }[];
     // Cilium asks its policy about every packet; where connection tracking answers first, nothing stalls.
     expect(
-      lived.map(({ strategy, steps }) => [strategy, steps[1]?.connections.stalled, steps[1]?.connections.cut]),
+      lived.map(({ strategy, steps }) => [strategy, steps[2]?.connections.stalled, steps[2]?.connections.cut]),
     ).toEqual([
       ["cilium-ebpf", 1, 0],
       ["kube-router", 0, 0],
@@ -162,6 +166,10 @@ describe("timeline", () => {
       (await chainwalk(`trace -f ${STORY} --at ${at} --from prod/c --to prod/a --port 80 -o minimal`)).out;
     // The set of the first rule has the new rule's peer; the chains are still those of the old rules.
     expect(await trace("0")).toContain("Rejected");
+    // Until the first sync has its tables nothing is refused.
+    expect(await trace("0.0")).toMatch(/Allowed|Accepted/);
+    expect(await trace("0.21")).toMatch(/Allowed|Accepted/);
+    expect(await trace("0.22")).toContain("Rejected");
     expect(await trace("1.0")).toContain("Rejected");
     expect(await trace("1.1")).toMatch(/Allowed|Accepted/);
     expect(await trace("1.2")).toContain("Rejected");
@@ -170,6 +178,8 @@ describe("timeline", () => {
     expect(compared.code).toBe(1);
     const wrong = await chainwalk(`trace -f ${STORY} --at 1.7 --from prod/c --to prod/a`);
     expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining("kube-router has 2 operations in step 1")]);
+    const early = await chainwalk(`trace -f ${STORY} --at 0.99 --from prod/c --to prod/a`);
+    expect([early.code, early.err]).toEqual([2, expect.stringContaining("kube-router has 22 operations in step 0")]);
     expect((await chainwalk(`trace -f ${STORY} --at 2 --from prod/c --to prod/a`)).err).toContain("steps 0 to 1");
   });
 });

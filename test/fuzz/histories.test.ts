@@ -46,6 +46,7 @@ describe("histories", () => {
           get program() {
             return controller.program;
           },
+          start: () => controller.start(),
           react: (burst) => controller.react(burst).filter(({ args }) => args[0] !== "destroy"),
         };
       },

@@ -91,9 +91,10 @@ describe.skipIf(!hasShared)("Cilium's agent", () => {
         expect(readdirSync(updatesPath("cilium", story)).length).toBeGreaterThan(clusters.length);
         for (const [step, cluster] of clusters.entries()) {
           const was = clusters[step - 1];
-          if (was === undefined) continue;
-          const before = mapsOf(controller.program);
-          const operations = burstsBetween(was, cluster).flatMap((burst) => controller.react(burst));
+          const start = was === undefined ? controller.start() : undefined;
+          const before = mapsOf(start?.before ?? controller.program);
+          const operations =
+            start?.operations ?? burstsBetween(was ?? cluster, cluster).flatMap((burst) => controller.react(burst));
           const after = mapsOf(controller.program);
           noteOwners(before, owners);
           noteOwners(after, owners);

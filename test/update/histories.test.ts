@@ -6,7 +6,7 @@ import { renderMapDump } from "../../compiler/render/mapDump.ts";
 import { resolvePolicies } from "../../compiler/resolve.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
-import { type Controller, controllerOf } from "../../compiler/update/controller.ts";
+import { type Controller, carriedOut, controllerOf } from "../../compiler/update/controller.ts";
 import { type Burst, burstsBetween } from "../../compiler/update/events.ts";
 import { verifyProgram } from "../../compiler/verify.ts";
 import type { Packet } from "../../dataplane/packet.ts";
@@ -53,6 +53,13 @@ interface Lived {
   readonly model: ClusterModel;
 }
 
+/** Its own start leads from an empty node to where it stands. */
+function started(controller: Controller): Controller {
+  const { before, operations } = controller.start();
+  expect(linesOf(carriedOut(before, operations))).toEqual(linesOf(controller.program));
+  return controller;
+}
+
 /** Plays the history, and stops at each of its states; states on the way are ones that the kernel takes. */
 function* live(strategy: Strategy, models: readonly ClusterModel[], mostChecked: number): Generator<Lived, void, void> {
   const settings = SETTINGS.get(strategy.name);
@@ -61,7 +68,7 @@ function* live(strategy: Strategy, models: readonly ClusterModel[], mostChecked:
   let controller: Controller | undefined;
   let cluster = resolvePolicies(models[0] ?? { nodes: [], namespaces: [], endpoints: [], policies: [] });
   for (const model of models) {
-    controller ??= controllerOf(strategy, cluster, options);
+    controller ??= started(controllerOf(strategy, cluster, options));
     const before = last?.state ?? controller.program;
     const bursts = burstsBetween(cluster, resolvePolicies(model));
     const plans = bursts.map((burst) => ({

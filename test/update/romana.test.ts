@@ -55,14 +55,17 @@ describe.skipIf(!hasShared)("the agent of Romana", () => {
     };
     for (const [step, cluster] of clusters.entries()) {
       const before = clusters[step - 1];
-      if (before === undefined) continue;
-      const operations = burstsBetween(before, cluster).flatMap((burst) => controller.react(burst));
+      const operations =
+        before === undefined
+          ? controller.start().operations
+          : burstsBetween(before, cluster).flatMap((burst) => controller.react(burst));
       const recorded = commandsOf(...folder, `step-${step}`);
       expect([step, ...settled(linesOf(operations))]).toEqual([step, ...settled(linesOf(recorded))]);
-      const held = stateOf(strategy, cluster, "node-a", ...folder, `step-${step - 1}`);
+      const was = before === undefined ? "start" : `step-${step - 1}`;
+      const held = stateOf(strategy, cluster, "node-a", ...folder, was);
       const wanted = stateOf(strategy, cluster, "node-a", ...folder, `step-${step}`);
       const named = JSON.parse(
-        JSON.stringify(held).replace(INTERFACE, (name) => renamed(step - 1).get(name) ?? name),
+        JSON.stringify(held).replace(INTERFACE, (name) => renamed(Math.max(0, step - 1)).get(name) ?? name),
       ) as typeof held;
       const now = stateLines(carriedOut(named, operations));
       const then = stateLines(wanted).map((line) => line.replace(INTERFACE, (name) => renamed(step).get(name) ?? name));

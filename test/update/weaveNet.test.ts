@@ -66,14 +66,17 @@ function follows({ clusters, folder }: Told): void {
   const controller = controllerOf(strategy, first, { node });
   for (const [step, cluster] of clusters.entries()) {
     const before = clusters[step - 1];
-    if (before === undefined) continue;
-    const operations = burstsBetween(before, cluster).flatMap((burst) => controller.react(burst));
+    const was = before === undefined ? "start" : `step-${step - 1}`;
+    const operations =
+      before === undefined
+        ? controller.start().operations
+        : burstsBetween(before, cluster).flatMap((burst) => controller.react(burst));
     const recorded = commandsOf(...folder, `step-${step}`) as readonly (RecordedCommand & { event: string })[];
     expect([step, ...eventsOf(operations.map((operation) => [operation.cause, operation]))]).toEqual([
       step,
       ...eventsOf(recorded.map((command) => [command.event, command])),
     ]);
-    const held = stateOf(strategy, cluster, node, ...folder, `step-${step - 1}`);
+    const held = stateOf(strategy, cluster, node, ...folder, was);
     const wanted = stateOf(strategy, cluster, node, ...folder, `step-${step}`);
     expect([step, settled(stateLines(carriedOut(held, operations)))]).toEqual([step, settled(stateLines(wanted))]);
   }

@@ -1,6 +1,6 @@
 /** One node under one solution through a story: what its controller does at each step, and the states that makes. */
 import type { LowerOptions, Strategy } from "../../compiler/strategies/strategy.ts";
-import { type Controller, controllerOf } from "../../compiler/update/controller.ts";
+import { type Controller, controllerOf, type Start } from "../../compiler/update/controller.ts";
 import type { Burst } from "../../compiler/update/events.ts";
 import type { Operation } from "../../compiler/update/operation.ts";
 import { formatAddress } from "../../dataplane/address.ts";
@@ -48,6 +48,11 @@ export class NodeLife {
   /** The same with names that do not depend on time, where the solution's own do: equal states are equal here. */
   get comparable(): Program {
     return this.#controller.comparable ?? this.#controller.program;
+  }
+
+  /** How the node came to the start of the story; to be asked before the first step. */
+  start(): Start {
+    return this.#controller.start();
   }
 
   /** The next step of the story. */

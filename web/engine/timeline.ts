@@ -19,7 +19,8 @@ export function timelineOf(bench: Bench, { strategy: name, node, limit = LIMIT }
   if (strategy === undefined) throw new Refusal("the reference is the API text and has no program; choose a solution");
   const steps = [...timeline(bench.story, { strategy, node, limit })];
   return {
-    steps: steps.map(stepView),
+    // How the node came to the start of the story is no change to look at step by step.
+    steps: steps.filter(({ step }) => step.number > 0).map(stepView),
     lines: formatTimelines([{ strategy: name, node, steps }], "table", PLAIN),
   };
 }

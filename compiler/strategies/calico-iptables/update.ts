@@ -14,7 +14,16 @@
  * felix/routetable; dumps/updates/calico/NOTES.md.
  */
 import { type Family, formatAddress, formatCidr, type IpAddress } from "../../../dataplane/address.ts";
-import type { Chain, IPSet, IPSetMember, Program, Rule, Table, TableProgram } from "../../../dataplane/program.ts";
+import type {
+  Chain,
+  IPSet,
+  IPSetMember,
+  Program,
+  Rule,
+  Table,
+  TableName,
+  TableProgram,
+} from "../../../dataplane/program.ts";
 import { elementText } from "../../render/ipsetSave.ts";
 import { ruleText } from "../../render/iptablesSave.ts";
 import {
@@ -26,7 +35,7 @@ import {
   tableRestore,
 } from "../../update/commands.ts";
 import { chainDifference, setDifference } from "../../update/difference.ts";
-import { type Burst, eventText } from "../../update/events.ts";
+import { type Burst, causeText } from "../../update/events.ts";
 import type { Operation } from "../../update/operation.ts";
 import { felixSpelling } from "./felixRule.ts";
 
@@ -34,7 +43,7 @@ const RESTORE_ARGS = ["--noflush", "--verbose", "--wait", "10", "--wait-interval
 
 export function planFelix(before: Program, after: Program, { events }: Pick<Burst, "events">): readonly Operation[] {
   if (before.kind !== "tables" || after.kind !== "tables") throw new Error("Felix programs tables");
-  const cause = events.map(eventText).join("; ");
+  const cause = causeText(events);
   const sets = setDifference(before.sets, after.sets);
   return [
     ...([4, 6] as const).flatMap((family) => restoreSets(family, sets, cause)),
@@ -104,7 +113,9 @@ function restoreTable(family: Family, { before, after }: TablePair, cause: strin
       ({ name }): RuleLine => ({ text: `:${name} - -`, command: { verb: "declare", chain: name } }),
     ),
     ...created.flatMap(({ name, rules }) => rules.map((rule) => appended(name, rule, family))),
-    ...changed.flatMap((pair) => chainDelta(pair, family)),
+    ...changed.flatMap((pair) =>
+      pair.after.policy === undefined ? chainDelta(pair, family) : hookLines(pair.after, after.name, family),
+    ),
     ...removed.map(
       ({ name }): RuleLine => ({ text: `--delete-chain ${name}`, command: { verb: "remove", chain: name } }),
     ),
@@ -150,6 +161,26 @@ function chainDelta(
     lines.push({ text: `-D ${name} ${at}`, command: { verb: "deleteAt", chain: name, at } });
   }
   return lines;
+}
+
+/**
+ * The rules of a built-in chain, written once, when Felix starts: jumps to its own chains before whatever is there, the
+ * rest behind it; behind it as well the jump to masquerading.
+ */
+function hookLines({ name, rules }: Chain, table: TableName, family: Family): readonly RuleLine[] {
+  const isFirst = ({ target }: Rule) => target?.kind === "jump" && !(table === "nat" && name === "POSTROUTING");
+  return [
+    ...rules
+      .filter(isFirst)
+      .toReversed()
+      .map(
+        (rule): RuleLine => ({
+          text: `-I ${name} ${spelling(rule, family)}`,
+          command: { verb: "insert", chain: name, at: 1, rule },
+        }),
+      ),
+    ...rules.filter((rule) => !isFirst(rule)).map((rule) => appended(name, rule, family)),
+  ];
 }
 
 function appended(chain: string, rule: Rule, family: Family): RuleLine {

@@ -15,7 +15,7 @@
  * dumps/updates/cilium/NOTES.md.
  */
 import { hostCidr } from "../../../dataplane/address.ts";
-import { encodeIpcacheKey } from "../../../dataplane/maps/layout.ts";
+import { decodeIpcacheIdentity, encodeIpcacheKey } from "../../../dataplane/maps/layout.ts";
 import type { MapEntry, MapProgram, MapSpec, Program } from "../../../dataplane/program.ts";
 import type { Endpoint } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
@@ -23,7 +23,7 @@ import { deleteEntry, mapOperation, updateEntry } from "../../update/commands.ts
 import { type Controller, runOperation } from "../../update/controller.ts";
 import { type MapChange, mapChange } from "../../update/difference.ts";
 import { EndpointNumbers } from "../../update/endpointNumbers.ts";
-import { type ClusterEvent, eventText } from "../../update/events.ts";
+import { type ClusterEvent, causeText, eventText } from "../../update/events.ts";
 import { keyText, NodeState } from "../../update/nodeState.ts";
 import type { Operation } from "../../update/operation.ts";
 import type { LowerOptions, Strategy } from "../strategy.ts";
@@ -110,6 +110,11 @@ export function agentController(
     get program() {
       return state.program;
     },
+    start() {
+      const program = mapsOf(state.program);
+      const before = initialised(program, ipcache);
+      return { before, operations: planStart(before, program, ipcache) };
+    },
     react({ events, after, isLast }) {
       const operations: Operation[] = [];
       const run = (planned: readonly Operation[]) => {
@@ -136,6 +141,30 @@ function copyOf(cluster: ResolvedCluster): ResolvedCluster {
 function mapsOf(program: Program): MapProgram {
   if (program.kind !== "maps") throw new Error("Cilium programs maps");
   return program;
+}
+
+/** Numbers below are the solution's own: world, hosts, what is unmanaged (pkg/identity/numericidentity.go). */
+const LEAST_ALLOCATED = 256;
+
+/** No pod yet, and the addresses that do not hang on any: how they come is not recorded. */
+function initialised(program: MapProgram, ipcache: string): MapProgram {
+  const isReserved = ({ value }: MapEntry) => decodeIpcacheIdentity(value) < LEAST_ALLOCATED;
+  const own = program.maps.filter(({ name }) => name === ipcache);
+  return {
+    ...program,
+    maps: own.map((map) => ({ ...map, entries: map.entries.filter(isReserved) })),
+    attachPoints: [],
+  };
+}
+
+/** Endpoint by endpoint its map, then its program; then the addresses. */
+function planStart(before: MapProgram, program: MapProgram, ipcache: string): readonly Operation[] {
+  const endpoints = program.maps.filter(({ name }) => name !== ipcache);
+  const cause = causeText([]);
+  return [
+    ...endpoints.flatMap((map) => endpointComes(map, program, cause)),
+    ...updatesOf(addressChange([before, program], ipcache), cause),
+  ];
 }
 
 interface EventStep {

@@ -39,6 +39,7 @@ import { isMade, type LowerOptions, type Strategy } from "../strategy.ts";
 import { TORN_SNAPSHOT } from "./lapses.ts";
 import type { NumberOrder } from "./namedPorts.ts";
 import { TAIL_CHAIN, TOP_LEVEL } from "./names.ts";
+import { startOf } from "./start.ts";
 
 const VERSION = "chain-version";
 
@@ -62,6 +63,7 @@ export function syncingController(start: ResolvedCluster, { strategy, options }:
     get comparable() {
       return comparable;
     },
+    start: () => startOf(tablesOf(program), (before) => planSync(before, program, "sync 1").operations),
     react({ events, after }) {
       const relevant = events.filter(startsSync);
       const syncs = Math.min(relevant.length, 2);
@@ -131,6 +133,11 @@ function addressesOf(pod: { readonly addresses: readonly Parameters<typeof forma
 
 function sameLabels(a: ReadonlyMap<string, string> = new Map(), b: ReadonlyMap<string, string> = new Map()): boolean {
   return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
+}
+
+function tablesOf(program: Program): TableProgram {
+  if (program.kind !== "tables") throw new Error("kube-router programs tables");
+  return program;
 }
 
 export interface PlannedSync {

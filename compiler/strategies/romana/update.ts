@@ -16,6 +16,7 @@
  */
 import { formatCidr } from "../../../dataplane/address.ts";
 import type { Chain, IPSet, IPSetMember, Program, Rule } from "../../../dataplane/program.ts";
+import { compareAge } from "../../age.ts";
 import { type Endpoint, isOnPodNetwork, type Namespace, type NetworkPolicy } from "../../model.ts";
 import { ruleText } from "../../render/iptablesSave.ts";
 import { type ResolvedCluster, resolvePolicies } from "../../resolve.ts";
@@ -27,7 +28,7 @@ import {
   tableCall,
   tableRestore,
 } from "../../update/commands.ts";
-import { type Controller, runOperation } from "../../update/controller.ts";
+import { type Controller, emptied, runOperation } from "../../update/controller.ts";
 import { type Burst, type ClusterEvent, eventText } from "../../update/events.ts";
 import { NodeState } from "../../update/nodeState.ts";
 import type { Operation } from "../../update/operation.ts";
@@ -66,6 +67,15 @@ export function tickingController(
     remembers: true,
     get program() {
       return state.program;
+    },
+    start() {
+      const { program } = state;
+      const before = emptied(program);
+      if (!hasAgentChains(program)) return { before, operations: [] };
+      // The agent's first tick, then the CNI plugin, pod by pod.
+      const pods = start.podsOn(options.node).filter(isPlugged).toSorted(compareAge);
+      const diverted = pods.flatMap((pod) => divertRules(interfaceOf(pod), "-A", `CNI ADD ${pod.key}`));
+      return { before, operations: [...tick(new NodeState(before), program), ...diverted] };
     },
     react(burst) {
       const operations: Operation[] = [];

@@ -19,7 +19,7 @@ import type { Controller } from "../../update/controller.ts";
 import { type ClusterEvent, eventText } from "../../update/events.ts";
 import type { Operation, RuleCommand } from "../../update/operation.ts";
 import type { Lapse } from "../strategy.ts";
-import { hasWeaveAddress, type WeaveController, WeavePanic } from "./controller.ts";
+import { hasWeaveAddress, WeaveController, WeavePanic } from "./controller.ts";
 import { IpsetError, ruleCall } from "./kernel.ts";
 import { runController } from "./run.ts";
 
@@ -37,10 +37,16 @@ export function liveController(start: ResolvedCluster, options: LiveOptions): Co
   const sink = (operation: Operation) => operations.push(operation);
   let controller = runController(start, options.policyOrder, sink, options.made);
   let cluster = start;
+  const listed = operations;
   return {
     remembers: true,
     get program() {
       return options.programOf(controller, cluster);
+    },
+    start() {
+      const before = besideWeaver(options.programOf(new WeaveController(), start));
+      const found = { sets: [], chains: (name: string) => OF_ROUTER.has(name), cause: "start of weave-npc" };
+      return { before, operations: [...startOperations(options.baseRules(), found), ...listed] };
     },
     react({ events, after }) {
       operations = [];
@@ -50,7 +56,9 @@ export function liveController(start: ResolvedCluster, options: LiveOptions): Co
           handle(controller, event);
         } catch (error) {
           if (error instanceof WeavePanic) {
-            operations.push(...resetOperations(controller, options.baseRules()));
+            const sets = controller.sets.map(({ name }) => name);
+            const found = { sets, chains: () => true, cause: "restart of weave-npc" };
+            operations.push(...startOperations(options.baseRules(), found));
             controller = runController(event.cluster(), "name", sink, options.made);
           } else if (!(error instanceof IpsetError)) throw error;
         }
@@ -89,7 +97,6 @@ function handle(controller: WeaveController, event: ClusterEvent): void {
   }
 }
 
-const RESTART = "restart of weave-npc";
 /** The set by which weave-npc finds out whether ipset knows comments; the real name ends in random digits. */
 const TEST_SET = "weave-test-comment00000000";
 
@@ -103,32 +110,57 @@ const EMPTIED = [
   "WEAVE-NPC-EGRESS-DEFAULT",
 ];
 const EGRESS = "WEAVE-NPC-EGRESS";
+/** The router has made these two, empty, and the rules that lead to them, before weave-npc first starts. */
+const OF_ROUTER: ReadonlySet<string> = new Set(["WEAVE-NPC", EGRESS]);
 
-/** What the start does on a node that has run before, up to the first list. */
-function resetOperations(controller: WeaveController, base: readonly Chain[]): readonly Operation[] {
+/** The node as the router leaves it to a weave-npc that has never run. */
+function besideWeaver(program: TableProgram): TableProgram {
+  return {
+    ...program,
+    families: program.families.map(({ family, tables }) => ({
+      family,
+      tables: tables.map((table) => ({
+        ...table,
+        chains: table.chains.flatMap((chain) => {
+          if (chain.policy !== undefined) return [chain];
+          return OF_ROUTER.has(chain.name) ? [{ ...chain, rules: [] }] : [];
+        }),
+      })),
+    })),
+  };
+}
+
+interface Found {
+  readonly sets: readonly string[];
+  readonly chains: (name: string) => boolean;
+  readonly cause: string;
+}
+
+/** What the start does, up to the first list; sets and chains of an earlier run are emptied. */
+function startOperations(base: readonly Chain[], { sets, chains, cause }: Found): readonly Operation[] {
   const rulesOf = (name: string) => base.find((chain) => chain.name === name)?.rules ?? [];
-  const append = (chain: string) => (rule: Rule) => ruleCall("-A", { verb: "append", chain, rule }, RESTART);
-  const destroyTest = ipsetCall(["destroy", TEST_SET], { verb: "destroy", set: TEST_SET }, RESTART);
+  const append = (chain: string) => (rule: Rule) => ruleCall("-A", { verb: "append", chain, rule }, cause);
+  const destroyTest = ipsetCall(["destroy", TEST_SET], { verb: "destroy", set: TEST_SET }, cause);
   const test = { name: TEST_SET, type: "hash:ip", family: 4, options: { comment: true } } as const;
-  const names = controller.sets.map(({ name }) => name);
+  /** `-N`, and where that fails because the chain is there, `-F`. */
+  const emptied = (chain: string): readonly Operation[] => {
+    const call = (flag: string, command: RuleCommand) =>
+      tableCall({ family: 4, table: "filter", args: ["-t", "filter", flag, chain, "--wait"], command, cause });
+    const create = call("-N", { verb: "create", chain });
+    if (!chains(chain)) return [create];
+    return [{ ...create, mayFail: true }, call("-F", { verb: "flush", chain })];
+  };
   return [
     { ...destroyTest, mayFail: true },
     { ...destroyTest, mayFail: true },
-    ipsetCall(["create", TEST_SET, "hash:ip", "comment"], { verb: "create", set: test }, RESTART),
+    ipsetCall(["create", TEST_SET, "hash:ip", "comment"], { verb: "create", set: test }, cause),
     destroyTest,
     ...EMPTIED.flatMap(emptied),
-    ...names.map((set) => ipsetCall(["flush", set], { verb: "flush", set }, RESTART)),
-    ...names.map((set) => ipsetCall(["destroy", set], { verb: "destroy", set }, RESTART)),
+    ...sets.map((set) => ipsetCall(["flush", set], { verb: "flush", set }, cause)),
+    ...sets.map((set) => ipsetCall(["destroy", set], { verb: "destroy", set }, cause)),
     ...rulesOf("WEAVE-NPC").map(append("WEAVE-NPC")),
     ...rulesOf("WEAVE-NPC-EGRESS-ACCEPT").map(append("WEAVE-NPC-EGRESS-ACCEPT")),
     ...emptied(EGRESS),
     ...rulesOf(EGRESS).map(append(EGRESS)),
   ];
-}
-
-/** `-N`, which fails where the chain is, then `-F`. */
-function emptied(chain: string): readonly Operation[] {
-  const call = (flag: string, command: RuleCommand) =>
-    tableCall({ family: 4, table: "filter", args: ["-t", "filter", flag, chain, "--wait"], command, cause: RESTART });
-  return [{ ...call("-N", { verb: "create", chain }), mayFail: true }, call("-F", { verb: "flush", chain })];
 }
