@@ -92,5 +92,5 @@ async function clockOf(path: string, session: Session): Promise<Clock> {
   if (Object.keys(profile.updates).length === 0) {
     throw new UsageError(`${path}: it does not say what updates cost; chainwalk bench calibrate measures that now`);
   }
-  return { name: profile.name, milliseconds: (operations, window) => updateMs(operations, window, profile) };
+  return { name: profile.name, milliseconds: (step, window) => updateMs(step, window, profile) };
 }

@@ -1,6 +1,5 @@
 /** Timelines for people: a table, Markdown, a page. */
 
-import type { Operation } from "../compiler/update/operation.ts";
 import type { ServiceAtom } from "../verify/space.ts";
 import { servicesText } from "../verify/space.ts";
 import type { Transient, TransientKind } from "../verify/timeline/transients.ts";
@@ -23,13 +22,22 @@ export interface Clock {
   /** The machine's profile. */
   readonly name: string;
   /** Undefined: not known. */
-  milliseconds(operations: readonly Operation[], window: Pick<Transient, "from" | "to">): number | undefined;
+  milliseconds(step: TimelineStep, window: Pick<Transient, "from" | "to">): number | undefined;
 }
 
-/** `7.3 ms on NAME`, apart from what is counted; empty without a clock. */
-export function lastsText({ operations }: TimelineStep, window: Pick<Transient, "from" | "to">, clock?: Clock): string {
-  const milliseconds = clock?.milliseconds(operations, window);
-  return milliseconds === undefined ? "" : `${milliseconds.toFixed(milliseconds < 10 ? 2 : 0)} ms on ${clock?.name}`;
+/** `7.31 ms on NAME`, apart from what is counted, or that it is not known; empty without a clock. */
+export function lastsText(step: TimelineStep, window: Pick<Transient, "from" | "to">, clock?: Clock): string {
+  if (clock === undefined) return "";
+  const milliseconds = clock.milliseconds(step, window);
+  return milliseconds === undefined
+    ? `how long is not known on ${clock.name}`
+    : `${figures(milliseconds)} ms on ${clock.name}`;
+}
+
+/** Writes into maps take microseconds. */
+function figures(milliseconds: number): string {
+  if (milliseconds >= 10) return milliseconds.toFixed(0);
+  return milliseconds >= 0.1 ? milliseconds.toFixed(2) : String(Number(milliseconds.toPrecision(2)));
 }
 
 export function formatTimelines(

@@ -47,7 +47,7 @@ function stepObject(step: TimelineStep, clock: Clock | undefined) {
       service: servicesText([transient.service])[0],
       usual: transient.usual,
       between: transient.between,
-      ...(clock !== undefined && { milliseconds: clock.milliseconds(step.operations, transient) ?? null }),
+      ...(clock !== undefined && { milliseconds: clock.milliseconds(step, transient) ?? null }),
       ...(index < WALKS && { walks: walksOf(step, transient) }),
     })),
     turned: transients.turned,

@@ -6,6 +6,7 @@ import type { CostProfile } from "../model/profile.ts";
 import type { Params } from "../result.ts";
 import { ATTACHMENT, EXPERIMENTS, openingOf } from "./experiments.ts";
 import { CURVE_MEASUREMENTS, measureCurves } from "./mapLookups.ts";
+import { MAP_WRITE_MEASUREMENTS, measureMapWrites } from "./mapWrites.ts";
 import { type ConnectionState, countWork, PacedNode } from "./pacedNode.ts";
 import { measureUpdates, UPDATE_PASSES } from "./updateCosts.ts";
 
@@ -29,7 +30,7 @@ const TIMES = 3;
 const STATES: Readonly<Record<string, readonly ConnectionState[]>> = { bare: ["established", "new"] };
 
 export function measurementsOf({ passes, maps }: Pick<CalibrateOptions, "passes" | "maps">): number {
-  return (maps ? CURVE_MEASUREMENTS : 0) + UPDATE_PASSES + passesOver(passes);
+  return (maps ? CURVE_MEASUREMENTS + MAP_WRITE_MEASUREMENTS : 0) + UPDATE_PASSES + passesOver(passes);
 }
 
 function passesOver(passes: number): number {
@@ -60,8 +61,10 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration 
   if (found.size < passesOver(1) && passes > 0) return undefined;
   const observations = [...found].map(([key, observation]) => ({ name: key, ...observation }));
   const coefficients = fitCosts(observations, { seed });
-  const updates = await measureUpdates(ATTACHMENT, variant, () => options.proceed());
+  const commands = await measureUpdates(ATTACHMENT, variant, () => options.proceed());
+  const writes = options.maps ? await measureMapWrites(() => options.proceed()) : {};
   const curves = options.maps ? await measureCurves(() => options.proceed()) : {};
+  const updates = { ...commands, ...writes };
   return {
     profile: { name, variant, environment: { ...environment }, coefficients, curves: { ...curves }, updates },
     observations,

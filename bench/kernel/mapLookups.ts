@@ -80,7 +80,7 @@ interface CurveOf {
 }
 
 /** By the names of work (model/workCounts.ts): an exact map of bpf-hash, the ipcache of cilium-ebpf. */
-const KINDS = {
+export const KINDS = {
   map: { type: "hash", keyBytes: TUPLE_KEY_BYTES, valueBytes: TUPLE_VALUE_BYTES, numberAt: 0 },
   trie: {
     type: "lpm-trie",
@@ -139,7 +139,7 @@ async function lookupCost(
   return { ns: quietValue(each), ci95: [low, high] };
 }
 
-function entryOf({ keyBytes, valueBytes, numberAt, prefixBits }: Kind, number: number): MapEntry {
+export function entryOf({ keyBytes, valueBytes, numberAt, prefixBits }: Kind, number: number): MapEntry {
   const key = new Uint8Array(keyBytes);
   const view = new DataView(key.buffer);
   if (prefixBits !== undefined) view.setUint32(0, prefixBits, true);

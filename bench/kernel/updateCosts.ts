@@ -13,6 +13,24 @@ const PARTS = 4_000;
 /** Measurements of each kind. */
 export const UPDATE_PASSES = 7;
 
+/** Measurements by kind of work. */
+export class UpdateCosts {
+  readonly #found = new Map<string, number[]>();
+
+  note(kind: string, ns: number): void {
+    this.#found.set(kind, [...(this.#found.get(kind) ?? []), Math.max(0, ns)]);
+  }
+
+  coefficients(): Readonly<Record<string, Coefficient>> {
+    return Object.fromEntries(
+      [...this.#found].map(([kind, values]) => {
+        const [low, high] = medianInterval([values], 1);
+        return [kind, { ns: median(values), ci95: [low, high] as [number, number] }];
+      }),
+    );
+  }
+}
+
 /** The shell takes the time itself: to start the shell is no part of it. */
 function timed(command: string): string {
   return `t=$(date +%s%N); ${command}; echo $(($(date +%s%N) - t))`;
@@ -34,8 +52,8 @@ export async function measureUpdates(
 ): Promise<Readonly<Record<string, Coefficient>>> {
   const iptables = `iptables-${variant}`;
   const addresses = Array.from({ length: PARTS }, (_, index) => `10.77.${index >> 8}.${index & 255}`);
-  const found = new Map<string, number[]>();
-  const note = (kind: string, ns: number) => found.set(kind, [...(found.get(kind) ?? []), Math.max(0, ns)]);
+  const costs = new UpdateCosts();
+  const note = (kind: string, ns: number) => costs.note(kind, ns);
   const node = await KernelNode.start(attachment, { variant, walks: false });
   const ask = (script: string) => Number(node.run(script).trim().split("\n").at(-1));
   try {
@@ -61,10 +79,5 @@ export async function measureUpdates(
   } finally {
     await node.close();
   }
-  return Object.fromEntries(
-    [...found].map(([kind, values]) => {
-      const [low, high] = medianInterval([values], 1);
-      return [kind, { ns: median(values), ci95: [low, high] as [number, number] }];
-    }),
-  );
+  return costs.coefficients();
 }

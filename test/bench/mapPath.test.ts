@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { measureCurves } from "../../bench/kernel/mapLookups.ts";
 import { kernelMapPath, peerWord } from "../../bench/kernel/mapPath.ts";
+import { measureMapWrites } from "../../bench/kernel/mapWrites.ts";
 import { ADMITTED, ingressProgram, POD, REFUSED } from "../../bench/targets/mapLookup.ts";
 import { makePacket, PROTOCOL } from "../../dataplane/packet.ts";
 import { KernelMaps } from "../../verify/bpf/kernelMaps.ts";
@@ -34,6 +35,29 @@ describe.runIf(hasKernel("bpf"))("look-ups of the kernel's maps, for a profile",
     for (const { ns, ci95 } of curves.map ?? []) {
       expect(ns).toBeGreaterThan(0);
       expect(ci95[0]).toBeLessThanOrEqual(ci95[1]);
+    }
+  });
+
+  it("and of writes, of both kinds of map, each key once there and once gone", async () => {
+    const writes = await measureMapWrites(async () => false);
+    expect(Object.keys(writes).toSorted()).toEqual([
+      "map delete, hash",
+      "map delete, lpm-trie",
+      "map update, hash",
+      "map update, lpm-trie",
+    ]);
+    for (const { ns } of Object.values(writes)) expect(ns).toBeGreaterThan(0);
+    const kernel = new KernelMaps();
+    try {
+      const map = await kernel.create({ type: "hash", keyBytes: 4, valueBytes: 4, maxEntries: 2 });
+      const entry = { key: Uint8Array.of(1, 2, 3, 4), value: Uint8Array.of(5, 6, 7, 8) };
+      await kernel.timeWrites(map, "update", [entry]);
+      expect(await kernel.dump(map)).toEqual([entry]);
+      await kernel.timeWrites(map, "delete", [entry]);
+      expect(await kernel.dump(map)).toEqual([]);
+      await expect(kernel.timeWrites(map, "delete", [entry])).rejects.toThrow("ENOENT");
+    } finally {
+      await kernel.close();
     }
   });
 

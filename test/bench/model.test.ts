@@ -4,12 +4,14 @@ import { countWork } from "../../bench/kernel/pacedNode.ts";
 import { fitCosts, type Observation } from "../../bench/model/fit.ts";
 import { predict } from "../../bench/model/predict.ts";
 import { type CostProfile, NotAProfile, readProfile } from "../../bench/model/profile.ts";
-import { updateMs } from "../../bench/model/updateCost.ts";
+import { type UpdateSteps, updateMs } from "../../bench/model/updateCost.ts";
 import { Random } from "../../bench/workloads/random.ts";
 import { RULE_SET_NODE, ruleSetCluster, ruleSetPacket } from "../../bench/workloads/ruleSet.ts";
 import { compileNode, resolvePolicies } from "../../compiler/compile.ts";
 import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
+import { mapOperation } from "../../compiler/update/commands.ts";
 import type { Operation } from "../../compiler/update/operation.ts";
+import type { Program } from "../../dataplane/program.ts";
 import { formatValidations, summaryOf } from "../../format/bench/model.ts";
 import { PLAIN } from "../../format/paint.ts";
 
@@ -226,16 +228,56 @@ describe("windows in milliseconds", () => {
     },
   ];
 
+  const nothing = {
+    strategy: "",
+    node: "",
+    attachment: { uplink: "", pods: [], remotePodAddresses: [], localAddresses: [] },
+  };
+  const empty: Program = { ...nothing, kind: "tables", sets: [], families: [] };
+  const commands: UpdateSteps = { operations, before: empty, after: empty };
+
   it("are the rest of the command they begin in, and those up to the part that ends them", () => {
     const window = { from: { operation: 1, part: 3 }, to: { operation: 2, part: 1 } };
-    expect(updateMs(operations, window, { updates })).toBeCloseTo(0.01 + 3 + 0.01, 9);
+    expect(updateMs(commands, window, { updates })).toBeCloseTo(0.01 + 3 + 0.01, 9);
     const whole = { from: { operation: 0, part: 0 }, to: { operation: 1, part: 2 } };
-    expect(updateMs(operations, whole, { updates })).toBeCloseTo(2 + 0.02, 9);
+    expect(updateMs(commands, whole, { updates })).toBeCloseTo(2 + 0.02, 9);
   });
 
   it("are not known where the profile does not know a command", () => {
     const { "rule of a restore": _rule, ...less } = updates;
     const window = { from: { operation: 1, part: 3 }, to: { operation: 2, part: 1 } };
-    expect(updateMs(operations, window, { updates: less })).toBeUndefined();
+    expect(updateMs(commands, window, { updates: less })).toBeUndefined();
+  });
+
+  it("of writes into maps go by the kind of map, and end where an endpoint's program is loaded", () => {
+    const maps = ["hash", "lpm-trie"].map((type) => ({
+      name: `a ${type}`,
+      type,
+      keyBytes: 1,
+      valueBytes: 1,
+      maxEntries: 9,
+    }));
+    const program = { ...nothing, kind: "maps", maps: maps.map((map) => ({ ...map, entries: [] })), attachPoints: [] };
+    const byte = Uint8Array.of(1);
+    const written: readonly Operation[] = [
+      mapOperation({ verb: "update", map: "a hash", entry: { key: byte, value: byte } }, ""),
+      mapOperation({ verb: "update", map: "a lpm-trie", entry: { key: byte, value: byte } }, ""),
+      mapOperation({ verb: "delete", map: "a lpm-trie", key: byte }, ""),
+      mapOperation({ verb: "detach", endpoint: "x/y" }, ""),
+    ];
+    const step = { operations: written, before: program, after: program } as unknown as UpdateSteps;
+    const writes = {
+      "map update, hash": each(1_000),
+      "map update, lpm-trie": each(20_000),
+      "map delete, lpm-trie": each(300_000),
+    };
+    const to = (operation: number) => ({ from: { operation: 0, part: 0 }, to: { operation, part: 1 } });
+    expect([1, 2, 3, 4].map((last) => updateMs(step, to(last), { updates: writes })?.toFixed(3))).toEqual([
+      "0.001",
+      "0.021",
+      "0.321",
+      undefined,
+    ]);
+    expect(updateMs(step, to(1), { updates })).toBeUndefined();
   });
 });

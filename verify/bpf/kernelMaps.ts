@@ -9,7 +9,18 @@ import { compiledHelper } from "../kernel/helper.ts";
 const SOURCE = fileURLToPath(new URL("bpf.c", import.meta.url));
 
 /** Operations of bpf.c. */
-const OPERATION = { create: 1, update: 2, lookup: 3, delete: 4, dump: 5, load: 6, run: 7, close: 8, time: 9 } as const;
+const OPERATION = {
+  create: 1,
+  update: 2,
+  lookup: 3,
+  delete: 4,
+  dump: 5,
+  load: 6,
+  run: 7,
+  close: 8,
+  time: 9,
+  timeEach: 10,
+} as const;
 
 /** What a map is made of; its entries are loaded by `update`. */
 export type MapShape = Pick<MapSpec, "type" | "keyBytes" | "valueBytes" | "maxEntries">;
@@ -134,6 +145,14 @@ export class KernelMaps {
     const request = Buffer.concat([new Uint8Array(Uint32Array.of(times).buffer), frame]);
     const view = viewOf(await this.#checked(OPERATION.time, program, request));
     return { returned: view.getUint32(0, true), ns: view.getUint32(4, true) };
+  }
+
+  /** Writes keys one after the other; answers the nanoseconds that all of it took. Rejects when the kernel refuses one. */
+  async timeWrites(map: KernelMap, verb: "update" | "delete", entries: readonly MapEntry[]): Promise<number> {
+    const head = new Uint8Array(Uint32Array.of(OPERATION[verb]).buffer);
+    const parts = entries.flatMap(({ key, value }) => (verb === "update" ? [key, value] : [key]));
+    const answer = viewOf(await this.#checked(OPERATION.timeEach, map.fd, Buffer.concat([head, ...parts])));
+    return answer.getUint32(0, true) + answer.getUint32(4, true) * 2 ** 32;
   }
 
   /** Gives up a map or program; the kernel frees it when nothing uses it any more. */
