@@ -18,23 +18,21 @@ export interface Filled {
 
 /** The sets and maps of which more than that share is filled. The size of a list of sets is no limit: the kernel ignores it. */
 export function filledBeyond(program: Program, share: number): readonly Filled[] {
-  const all: readonly Filled[] =
-    program.kind === "maps"
-      ? program.maps.map(({ name, origin, entries, maxEntries }) => ({
-          name,
-          origin,
-          entries: entries.length,
-          room: maxEntries,
-        }))
-      : program.sets
-          .filter(({ type }) => type !== "list:set")
-          .map(({ name, origin, members, options }) => ({
-            name,
-            origin,
-            entries: members.length,
-            room: options.maxElements ?? DEFAULT_MAX_ELEMENTS,
-          }));
-  return all.filter(({ entries, room }) => entries > share * room);
+  const filled: Filled[] = [];
+  const add = (
+    { name, origin }: { readonly name: string; readonly origin?: string },
+    entries: number,
+    room: number,
+  ) => {
+    if (entries > share * room) filled.push({ name, origin, entries, room });
+  };
+  if (program.kind === "maps") for (const map of program.maps) add(map, map.entries.length, map.maxEntries);
+  else {
+    for (const set of program.sets) {
+      if (set.type !== "list:set") add(set, set.members.length, set.options.maxElements ?? DEFAULT_MAX_ELEMENTS);
+    }
+  }
+  return filled;
 }
 
 export function describeFilled({ name, origin, entries, room }: Filled): string {

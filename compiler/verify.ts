@@ -9,8 +9,8 @@ import {
 } from "../dataplane/program.ts";
 import { CHAIN_NAME_MAX_BYTES, INTERFACE_NAME_MAX_BYTES, unsafeName } from "./names.ts";
 import { verifyMaps } from "./verify/maps.ts";
-import { RESERVED_TARGETS, verifyRule } from "./verify/rule.ts";
-import { dimensionsBySet, verifySets } from "./verify/sets.ts";
+import { RESERVED_TARGETS, type RulePlace, verifyRule } from "./verify/rule.ts";
+import { dimensionsBySet, type SetShape, verifySets } from "./verify/sets.ts";
 
 /** What the kernel or its tools would refuse or loop on, in words; empty when the program is sound. */
 export function verifyProgram(program: Program): readonly string[] {
@@ -63,10 +63,10 @@ function verifyTable(table: Table, family: FamilyTables["family"], sets: ReturnT
       if (unsafe !== undefined) problems.push(`${table.name}: chain name ${quoted(chain.name)} ${unsafe}`);
       if (RESERVED_TARGETS.has(chain.name)) problems.push(`${place}: the name is that of a target`);
     }
+    for (const problem of verifyRules(chain, { family, table: table.name, chain: chain.name, sets })) {
+      problems.push(`${place} ${problem}`);
+    }
     chain.rules.forEach((rule, index) => {
-      for (const problem of verifyRule(rule, { family, table: table.name, chain: chain.name, sets })) {
-        problems.push(`${place} rule ${index + 1}: ${problem}`);
-      }
       const next = nextChain(rule.target);
       if (next === undefined) return;
       if (builtIn.has(next)) problems.push(`${place} rule ${index + 1}: ${next} is built in and cannot be jumped to`);
@@ -74,6 +74,42 @@ function verifyTable(table: Table, family: FamilyTables["family"], sets: ReturnT
     });
   }
   problems.push(...loops(chains).map((loop) => `${table.name}: the chains ${loop.join(" > ")} loop`));
+  return problems;
+}
+
+interface VerifiedRules {
+  readonly family: FamilyTables["family"];
+  readonly table: Table["name"];
+  readonly chain: string;
+  /** What the rules asked about, and what they were told. */
+  readonly asked: ReadonlyMap<string, SetShape | undefined>;
+  readonly problems: readonly string[];
+}
+
+/** Nodes have chains in common, and a change of the cluster leaves most of them alone. */
+const VERIFIED = new WeakMap<Chain["rules"], VerifiedRules>();
+
+function verifyRules({ rules }: Chain, { sets, ...place }: RulePlace): readonly string[] {
+  const known = VERIFIED.get(rules);
+  const isKnown =
+    known !== undefined &&
+    known.family === place.family &&
+    known.table === place.table &&
+    known.chain === place.chain &&
+    [...known.asked].every(([name, shape]) => sets.get(name) === shape);
+  if (isKnown) return known.problems;
+  const asked = new Map<string, SetShape | undefined>();
+  const listening = {
+    get(name: string) {
+      const shape = sets.get(name);
+      asked.set(name, shape);
+      return shape;
+    },
+  };
+  const problems = rules.flatMap((rule, index) =>
+    verifyRule(rule, { ...place, sets: listening }).map((problem) => `rule ${index + 1}: ${problem}`),
+  );
+  VERIFIED.set(rules, { ...place, asked, problems });
   return problems;
 }
 

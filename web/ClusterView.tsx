@@ -1,12 +1,10 @@
 /** The cluster as a picture: nodes, namespaces, pods, outside; click or drag from one to another makes a packet. */
 import { useComputed } from "@preact/signals";
+import type { VNode } from "preact";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { ClusterPicture, NodePicture, PodPicture } from "./messages.ts";
 import { draft, sendDraft } from "./packet.ts";
-import { armed, loaded, said, walk } from "./state.ts";
-
-/** From so many pods on they are squares, not names. */
-const MANY = 150;
+import { armed, loaded, MANY, said, walk } from "./state.ts";
 
 export function ClusterView() {
   const cluster = loaded.value?.cluster;
@@ -97,17 +95,20 @@ function Pods({ pods }: { readonly pods: readonly PodPicture[] }) {
       {namespaces.map((namespace) => (
         <div class="namespace" key={namespace}>
           <h4>{namespace}</h4>
-          <div class="pods">
-            {pods
-              .filter((pod) => pod.namespace === namespace)
-              .map((pod) => (
-                <End key={pod.key} name={pod.key} label={pod.name} pod={pod} />
-              ))}
-          </div>
+          <div class="pods">{pods.filter((pod) => pod.namespace === namespace).map(endOf)}</div>
         </div>
       ))}
     </>
   );
+}
+
+const ENDS = new WeakMap<PodPicture, VNode>();
+
+/** The same node for the same pod: it is not drawn again when another pod has changed. */
+function endOf(pod: PodPicture): VNode {
+  const known = ENDS.get(pod) ?? <End key={pod.key} name={pod.key} label={pod.name} pod={pod} />;
+  ENDS.set(pod, known);
+  return known;
 }
 
 interface EndProps {

@@ -105,7 +105,7 @@ function refresh(editor: Editor): void {
   const places = litPlaces.value.filter(isHere);
   editor.light(places);
   const decision = places.find(({ isDecision }) => isDecision);
-  if (decision !== undefined) editor.reveal(decision, false);
+  if (decision !== undefined && !editor.hasFocus) editor.reveal(decision, false);
 }
 
 const SCENARIO = /^scenario\.ya?ml$/;

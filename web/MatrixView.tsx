@@ -35,7 +35,8 @@ export function MatrixView() {
       const first = Math.max(0, Math.floor(frame.scrollTop / cell));
       const count = Math.ceil(frame.clientHeight / cell) + 1;
       table.want(first, count, pods.length);
-      reference.want(first, count, pods.length);
+      // The reference is slow by design: it must not be what somebody waits for who wants to see the strategy.
+      if (table.hasAll(first, count, pods.length)) reference.want(first, count, pods.length);
       drawMatrix(paper, {
         pods,
         rowOf: (index) => table.row(index),

@@ -1,5 +1,7 @@
 /** The packet: ends, protocol, ports, flags, family. */
 import { useSignalEffect } from "@preact/signals";
+import { useMemo } from "preact/hooks";
+import type { ClusterPicture } from "./messages.ts";
 import { chooseFamily, type Draft, draft, draftOf, sendDraft, WITH_PORTS, WITH_TYPES } from "./packet.ts";
 import { family, loaded, sendNext, walk } from "./state.ts";
 
@@ -26,6 +28,8 @@ export function PacketForm() {
     </label>
   );
   const cluster = loaded.value?.cluster;
+  // A thousand of them are drawn when the cluster changes, not with every key in a field.
+  const ends = useMemo(() => <Ends cluster={cluster} />, [cluster]);
   return (
     <form
       class="packet"
@@ -35,17 +39,7 @@ export function PacketForm() {
         void sendDraft();
       }}
     >
-      <datalist id="ends">
-        {cluster?.pods.map(({ key }) => (
-          <option key={key} value={key} />
-        ))}
-        {cluster?.nodes.map(({ name }) => (
-          <option key={name} value={`node:${name}`} />
-        ))}
-        {cluster?.outside.map((address) => (
-          <option key={address} value={address} />
-        ))}
-      </datalist>
+      {ends}
       {text("source", "From", { list: "ends", size: 22 })}
       {text("destination", "To", { list: "ends", size: 22 })}
       <label class="field">
@@ -89,6 +83,22 @@ export function PacketForm() {
         </button>
       </fieldset>
     </form>
+  );
+}
+
+function Ends({ cluster }: { readonly cluster: ClusterPicture | undefined }) {
+  return (
+    <datalist id="ends">
+      {cluster?.pods.map(({ key }) => (
+        <option key={key} value={key} />
+      ))}
+      {cluster?.nodes.map(({ name }) => (
+        <option key={name} value={`node:${name}`} />
+      ))}
+      {cluster?.outside.map((address) => (
+        <option key={address} value={address} />
+      ))}
+    </datalist>
   );
 }
 

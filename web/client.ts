@@ -20,13 +20,13 @@ export class Refused extends Error {
   }
 }
 
-/** Longest time of a question, by kind. A proof of a large cluster takes its time; nothing else does. */
+/** Longest time of a question, by kind. A proof of a large cluster takes its time, and so does compiling all its nodes. */
 const PATIENCE_MS: Readonly<Record<Kind, number>> = {
   load: 10_000,
   walk: 10_000,
   next: 5_000,
   set: 5_000,
-  matrix: 10_000,
+  matrix: 60_000,
   compare: 120_000,
   timeline: 120_000,
   replay: 120_000,
@@ -43,6 +43,7 @@ interface Waiting {
 
 export class Client {
   readonly #make: () => Worker;
+  readonly #patience: Readonly<Record<Kind, number>>;
   #worker: Worker | undefined;
   #waiting: Waiting[] = [];
   #running: Waiting | undefined;
@@ -51,8 +52,10 @@ export class Client {
   /** What the next worker has to load before it can answer anything else. */
   #loaded: LoadAsk | undefined;
 
-  constructor(make: () => Worker) {
+  /** `patience`: where it is another than that of a person who waits for the answer. */
+  constructor(make: () => Worker, patience: Partial<Record<Kind, number>> = {}) {
     this.#make = make;
+    this.#patience = { ...PATIENCE_MS, ...patience };
   }
 
   ask<K extends Kind>(kind: K, ask: Questions[K]["ask"], lane: string = kind): Promise<Questions[K]["answer"]> {
@@ -97,8 +100,8 @@ export class Client {
     this.#timer = setTimeout(() => {
       // What takes too long to load would take too long again.
       if (waiting.kind === "load") this.#loaded = undefined;
-      this.#kill(new Refused(`took longer than ${PATIENCE_MS[waiting.kind] / 1_000} s and was stopped`));
-    }, PATIENCE_MS[waiting.kind]);
+      this.#kill(new Refused(`took longer than ${this.#patience[waiting.kind] / 1_000} s and was stopped`));
+    }, this.#patience[waiting.kind]);
   }
 
   #post(kind: Kind, ask: Questions[Kind]["ask"], id: number): void {

@@ -87,6 +87,9 @@ export class Editor {
   readonly #view: EditorView;
   readonly #extensions: Extension;
   #name = "";
+  /** What stands in it, as it was given or told: comparing it with the document takes milliseconds for a megabyte. */
+  #text = "";
+  #issues: readonly Issue[] = [];
 
   constructor(parent: HTMLElement, onEdit: (text: string) => void) {
     const root = parent.shadowRoot ?? parent.attachShadow({ mode: "open" });
@@ -104,7 +107,9 @@ export class Editor {
       THEME,
       EditorView.contentAttributes.of({ "aria-label": "Manifests, YAML", spellcheck: "false", tabindex: "0" }),
       EditorView.updateListener.of((update) => {
-        if (update.docChanged) onEdit(update.state.doc.toString());
+        if (!update.docChanged) return;
+        this.#text = update.state.doc.toString();
+        onEdit(this.#text);
       }),
     ];
     this.#view = new EditorView({ root, parent: root, state: this.#stateOf("") });
@@ -121,14 +126,17 @@ export class Editor {
 
   /** Shows a file; its text is taken over when it is another than what stands there. */
   show(name: string, text: string): void {
-    const doc = this.#view.state.doc;
-    if (name === this.#name && doc.length === text.length && doc.toString() === text) return;
+    if (name === this.#name && text === this.#text) return;
     this.#name = name;
+    this.#text = text;
+    this.#issues = [];
     this.#view.setState(this.#stateOf(text));
     this.#view.scrollDOM.scrollTop = 0;
   }
 
   issues(issues: readonly Issue[]): void {
+    if (issues.length === 0 && this.#issues.length === 0) return;
+    this.#issues = issues;
     const { doc } = this.#view.state;
     const diagnostics = issues.map((issue): Diagnostic => {
       const line = doc.line(Math.min(Math.max(1, issue.line), doc.lines));
@@ -151,6 +159,11 @@ export class Editor {
       return [{ first: place.line, last: this.#lastLine(place), isDecision: place.isDecision }];
     });
     this.#view.dispatch({ effects: setLit.of(lit) });
+  }
+
+  /** Somebody types in it, or reads: what it shows is theirs. */
+  get hasFocus(): boolean {
+    return this.#view.hasFocus;
   }
 
   /** Brings a line into sight, and takes the keyboard there when asked to. */

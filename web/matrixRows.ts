@@ -31,6 +31,12 @@ export class MatrixTable {
     if (!this.#asking) void this.#ask(pods);
   }
 
+  /** Whether there is nothing more to ask for. */
+  hasAll(first: number, count: number, pods: number): boolean {
+    for (let row = first; row < Math.min(pods, first + count); row++) if (!this.#rows.has(row)) return false;
+    return true;
+  }
+
   async #ask(pods: number): Promise<void> {
     this.#asking = true;
     try {

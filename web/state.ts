@@ -4,6 +4,7 @@ import { type BundledScenario, FIRST, scenarioNamed } from "./bundled.ts";
 import { makeReports, makeWorker } from "./carried.ts";
 import { Client, Overtaken, Refused } from "./client.ts";
 import type {
+  ClusterPicture,
   Kind,
   Loaded,
   ManifestFile,
@@ -13,6 +14,7 @@ import type {
   Questions,
   SavedNode,
   StrategyWalk,
+  WalkAsk,
   WalkTarget,
 } from "./messages.ts";
 import { isServed, type ServedFiles, servedFiles } from "./served.ts";
@@ -20,6 +22,15 @@ import { decodeState, encodeState } from "./share.ts";
 import type { Moment, Origin, SharedState, View } from "./sharedState.ts";
 
 export const client = new Client(makeWorker);
+/**
+ * Of the same packet under the other strategies, where a cluster is so large that some of them take seconds: what is typed
+ * meanwhile must not wait for them, and they may take longer than what somebody waits for.
+ */
+const aside = new Client(makeWorker, { load: 60_000, walk: 60_000 });
+let asideLoaded = -1;
+/** From so many pods on a cluster is large: pods are drawn as squares, and the other strategies are walked aside. */
+export const MANY = 150;
+
 /** Of compare, timeline and replay; started when the first of them is asked for. */
 export const reports = new Client(makeReports);
 let reported = -1;
@@ -188,9 +199,18 @@ export async function load(): Promise<void> {
   }
 }
 
-/** The one before where nothing has changed: most keys change no pod, and of the same object nothing is drawn again. */
+/** The one before where nothing has changed, and its pods where they have not: of the same object nothing is drawn again. */
 function sameCluster(before: Loaded["cluster"], now: Loaded["cluster"]): Loaded["cluster"] {
-  return JSON.stringify(before) === JSON.stringify(now) ? before : now;
+  if (before === undefined || now === undefined) return now;
+  const known = new Map(before.pods.map((pod) => [pod.key, pod]));
+  const pods = now.pods.map((pod) => {
+    const old = known.get(pod.key);
+    return old !== undefined && JSON.stringify(old) === JSON.stringify(pod) ? old : pod;
+  });
+  const isSame = pods.length === before.pods.length && pods.every((pod, index) => pod === before.pods[index]);
+  if (!isSame) return { ...now, pods };
+  const rest = (cluster: ClusterPicture) => JSON.stringify({ ...cluster, pods: undefined });
+  return rest(before) === rest(now) ? before : { ...now, pods: before.pods };
 }
 
 /** Something to look at without asking: the first step of a story, else a packet between the first two pods. */
@@ -218,8 +238,11 @@ function chooseFirstPacket({ steps, cluster }: Loaded): void {
   ];
 }
 
+let walks = 0;
+
 export async function walkNow(): Promise<void> {
   if (loaded.value?.cluster === undefined) return;
+  const turn = ++walks;
   const names = loaded.value.strategies.map(({ name }) => name);
   const ask = { target: target.value, walks: true };
   try {
@@ -233,13 +256,31 @@ export async function walkNow(): Promise<void> {
     const all: StrategyWalk[] = [];
     // One at a time, so that a question of the person's own need not wait for all of them.
     for (const name of names) {
-      const [other] = await askAbout("walk", { ...ask, walks: false, strategies: [name] }, "others");
-      if (other !== undefined) all.push(other);
+      const [other] = await askOthers({ ...ask, walks: false, strategies: [name] });
+      // Another packet, or another cluster, is walked by now.
+      if (turn !== walks) return;
+      if (other === undefined) continue;
+      all.push(other);
+      // Each as it comes, where they take their time.
+      if (isLarge()) others.value = [...all, ...others.value.slice(all.length)];
     }
     others.value = all;
   } catch (error) {
     report(error);
   }
+}
+
+function isLarge(): boolean {
+  return (loaded.peek()?.cluster?.pods.length ?? 0) > MANY;
+}
+
+async function askOthers(ask: WalkAsk): Promise<readonly StrategyWalk[]> {
+  if (!isLarge() || ask.target.kind === "moment") return askAbout("walk", ask, "others");
+  if (asideLoaded !== generation.peek()) {
+    asideLoaded = generation.peek();
+    await aside.ask("load", { files: files.peek(), scenario: scenario.peek(), saved: saved.peek() });
+  }
+  return aside.ask("walk", ask, "others");
 }
 
 export function report(error: unknown): void {

@@ -3,6 +3,7 @@
  *
  * Source: k8s.io/kubernetes pkg/apis/networking/v1/defaults.go, pkg/apis/core/v1/defaults.go, the ServiceAccount admission.
  */
+import { rememberedBy } from "../again.ts";
 import { type Fields, isAbsent } from "./fields.ts";
 import type { ParsedManifests, ParsedObject } from "./objects.ts";
 import { isRecord } from "./values.ts";
@@ -15,7 +16,13 @@ export const NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name";
 
 /** The same objects with defaults in place. Values of the wrong type are left alone: validation speaks of them. */
 export function applyDefaults(parsed: ParsedManifests): ParsedManifests {
-  return { ...parsed, objects: parsed.objects.map((object) => ({ ...object, value: defaulted(object) })) };
+  return { ...parsed, objects: parsed.objects.map((object) => rememberedBy(DEFAULTED, object, withDefaults)) };
+}
+
+const DEFAULTED = new WeakMap<ParsedObject, ParsedObject>();
+
+function withDefaults(object: ParsedObject): ParsedObject {
+  return { ...object, value: defaulted(object) };
 }
 
 function defaulted({ kind, value }: ParsedObject): Fields {

@@ -20,27 +20,37 @@ export interface Problem {
 /** ObjectMeta of the API: what annotations may add up to. */
 const ANNOTATIONS_MAX_BYTES = 262_144;
 
-/** One object being read. Problems are appended to the list it was given. */
+/** A problem, at its path. Where that is in the text may change while the object does not. */
+export interface Report {
+  readonly path: Path;
+  readonly problem: Problem;
+}
+
+export function issueAt(object: ParsedObject, { path, problem }: Report): Issue {
+  const position = problem.at === "key" ? object.positionOfKey(path) : object.positionOf(path);
+  return {
+    code: problem.code,
+    severity: problem.severity ?? "error",
+    message: problem.message,
+    file: object.file,
+    line: position.line,
+    column: position.column,
+    path: formatPath(path),
+  };
+}
+
+/** One object being read. Problems are told to who listens. */
 export class FieldReader {
   readonly #object: ParsedObject;
-  readonly #issues: Issue[];
+  readonly #tell: (report: Report) => void;
 
-  constructor(object: ParsedObject, issues: Issue[]) {
+  constructor(object: ParsedObject, tell: (report: Report) => void) {
     this.#object = object;
-    this.#issues = issues;
+    this.#tell = tell;
   }
 
   report(path: Path, problem: Problem): void {
-    const position = problem.at === "key" ? this.#object.positionOfKey(path) : this.#object.positionOf(path);
-    this.#issues.push({
-      code: problem.code,
-      severity: problem.severity ?? "error",
-      message: problem.message,
-      file: this.#object.file,
-      line: position.line,
-      column: position.column,
-      path: formatPath(path),
-    });
+    this.#tell({ path, problem });
   }
 
   warn(path: Path, code: string, message: string): void {
@@ -73,9 +83,18 @@ export class FieldReader {
     this.report(path, { code: "duplicate", message: `Duplicate value: ${shown(value)}` });
   }
 
+  /** Looked up when it is asked for: of thousands a few are, and a document that moves keeps what was read of it. */
   source(path: Path): SourceRef {
-    const { line, column } = this.#object.positionOf(path);
-    return { file: this.#object.file, line, column };
+    const object = this.#object;
+    return {
+      file: object.file,
+      get line() {
+        return object.positionOf(path).line;
+      },
+      get column() {
+        return object.positionOf(path).column;
+      },
+    };
   }
 
   /** A map; absent is empty. */

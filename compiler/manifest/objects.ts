@@ -1,7 +1,8 @@
 /** parse, second half: documents -> API objects of the kinds that say something about network policy. */
+import { rememberedBy } from "../again.ts";
 import type { Issue } from "../issue.ts";
 import { didYouMean } from "./formats.ts";
-import { type ManifestFile, parseYamlDocuments, type YamlDocument } from "./parse.ts";
+import { DocumentMemory, type ManifestFile, parseYamlDocuments, type YamlDocument } from "./parse.ts";
 import type { Position } from "./plain/lines.ts";
 import { describe, formatPath, isRecord, type Path, quote } from "./values.ts";
 
@@ -36,26 +37,40 @@ export const SERVICE_KINDS: ReadonlySet<string> = new Set([
 const CORE_KINDS = ["Node", "Namespace", "Pod"];
 const KINDS = [...CORE_KINDS, "NetworkPolicy"];
 
-/** Reads API objects from all files; `List` objects of any kind are taken apart. Never throws on their text. */
-export function parseManifests(files: readonly ManifestFile[]): ParsedManifests {
+/** What was read of files, for when they are read again. */
+export class ManifestMemory {
+  #files = new Map<string, DocumentMemory>();
+
+  /** Forgets files that are no longer there. */
+  of(files: readonly ManifestFile[]): ReadonlyMap<string, DocumentMemory> {
+    this.#files = new Map(files.map(({ name }) => [name, this.#files.get(name) ?? new DocumentMemory()]));
+    return this.#files;
+  }
+}
+
+/**
+ * Reads API objects from all files; `List` objects of any kind are taken apart. Never throws on their text. With a memory,
+ * objects of documents that have not changed are the same as before, and say where they stand now.
+ */
+export function parseManifests(files: readonly ManifestFile[], memory?: ManifestMemory): ParsedManifests {
+  const memories = memory?.of(files);
   const objects: ParsedObject[] = [];
   const issues: Issue[] = [];
   const skipped = new Map<string, number>();
   const services: ParsedObject[] = [];
   const empty: string[] = [];
   for (const file of files) {
-    const { documents, issues: found } = parseYamlDocuments(file);
+    const { documents, issues: found } = parseYamlDocuments(file, memories?.get(file.name));
     issues.push(...found);
     if (documents.length === 0 && found.length === 0) empty.push(file.name);
     for (const document of documents) {
-      for (const item of itemsOf({ file: file.name, value: document.value, path: [], document })) {
-        const read = readItem(item);
+      for (const read of readDocument(document, file.name)) {
         switch (read.kind) {
           case "object":
             objects.push(read.object);
             break;
           case "issue":
-            issues.push(read.issue);
+            issues.push(read.issue());
             break;
           case "skipped":
             skipped.set(read.name, (skipped.get(read.name) ?? 0) + 1);
@@ -77,6 +92,15 @@ const NO_FILES = "no manifests given: files ending in .yaml, .yml and .json are 
 function fileIssue(file: string, severity: Issue["severity"]): Issue {
   const message = "no objects in this file: it is empty, or has only comments";
   return { code: "no-objects", severity, message, file, line: 1, column: 1, path: "" };
+}
+
+const READ = new WeakMap<YamlDocument, readonly Read[]>();
+
+/** What stands in a document, which is of one file. */
+function readDocument(document: YamlDocument, file: string): readonly Read[] {
+  return rememberedBy(READ, document, () =>
+    [...itemsOf({ file, value: document.value, path: [], document })].map(readItem),
+  );
 }
 
 interface Item {
@@ -113,7 +137,7 @@ function itemsIn({ apiVersion, kind, items }: Readonly<Record<string, unknown>>)
 
 type Read =
   | { readonly kind: "object"; readonly object: ParsedObject }
-  | { readonly kind: "issue"; readonly issue: Issue }
+  | { readonly kind: "issue"; readonly issue: () => Issue }
   | { readonly kind: "skipped"; readonly name: string; readonly object: ParsedObject };
 
 function readItem({ file, value, path, document }: Item): Read {
@@ -121,7 +145,14 @@ function readItem({ file, value, path, document }: Item): Read {
     const where = field === undefined ? path : [...path, field];
     return {
       kind: "issue",
-      issue: { code, severity: "error", message, file, ...document.positionOf(where), path: formatPath(where) },
+      issue: () => ({
+        code,
+        severity: "error",
+        message,
+        file,
+        ...document.positionOf(where),
+        path: formatPath(where),
+      }),
     };
   };
   if (!isRecord(value)) return issue("not-an-object", `found ${describe(value)}, want an API object, a map`);

@@ -21,7 +21,7 @@ import {
   visit,
 } from "yaml";
 import type { Issue } from "../issue.ts";
-import { type Chunk, chunksOf } from "./plain/chunks.ts";
+import { chunksOf } from "./plain/chunks.ts";
 import { readJson } from "./plain/json.ts";
 import { Lines, type Position } from "./plain/lines.ts";
 import { NOT_PLAIN } from "./plain/notPlain.ts";
@@ -56,12 +56,13 @@ export function formatYaml(value: unknown): string {
   return stringify(value, { version: "1.1", lineWidth: 0, aliasDuplicateObjects: false });
 }
 
-/** Reads every document of a file. Never throws on its text. */
-export function parseYamlDocuments(file: ManifestFile): YamlFile {
-  return readDocuments(file, (chunk, lines) => {
-    const plain = readChunkPlainly(chunk, lines);
-    return plain === NOT_PLAIN ? readChunkWithLibrary(chunk, lines) : plain;
-  });
+/** Reads every document of a file. Never throws on its text. `memory`: of the same file, as it was before. */
+export function parseYamlDocuments(file: ManifestFile, memory?: DocumentMemory): YamlFile {
+  const read: ReadChunk = (chunk) => {
+    const plain = readChunkPlainly(chunk);
+    return plain === NOT_PLAIN ? readChunkWithLibrary(chunk) : plain;
+  };
+  return readDocuments(file, memory === undefined ? read : memory.reader(read));
 }
 
 /** The same by the `yaml` package alone, without plain/: what plain/ is judged by. */
@@ -69,27 +70,74 @@ export function parseYamlDocumentsSlowly(file: ManifestFile): YamlFile {
   return readDocuments(file, readChunkWithLibrary);
 }
 
-type ReadChunk = (chunk: Chunk, lines: Lines) => readonly (YamlDocument | Trouble)[];
+type ReadChunk = (chunk: PlacedChunk) => readonly (YamlDocument | Trouble)[];
+
+/** A chunk, and where it stands: its documents ask for that whenever they are asked for a position. */
+interface PlacedChunk {
+  readonly text: string;
+  /** Characters of the `---` line. */
+  readonly contentStart: number;
+  readonly place: ChunkPlace;
+}
+
+interface ChunkPlace {
+  lines: Lines;
+  start: number;
+}
 
 function readDocuments({ name, text }: ManifestFile, readChunk: ReadChunk): YamlFile {
   const lines = new Lines(text);
-  const strange = strangeCharacter(text);
-  const read = strange === undefined ? chunksOf(text).flatMap((chunk) => readChunk(chunk, lines)) : [strange];
   const documents: YamlDocument[] = [];
   const issues: Issue[] = [];
-  for (const item of read) {
-    if ("value" in item) documents.push(item);
-    else {
-      const { code, message, offset } = item;
-      issues.push({ code, severity: "error", message, file: name, ...lines.positionAt(offset), path: "" });
+  const complain = ({ code, message, offset }: Trouble, start: number) =>
+    issues.push({ code, severity: "error", message, file: name, ...lines.positionAt(start + offset), path: "" });
+  const strange = strangeCharacter(text);
+  if (strange !== undefined) complain(strange, 0);
+  for (const { start, contentStart, end } of strange === undefined ? chunksOf(text) : []) {
+    const place = { lines, start };
+    for (const item of readChunk({ text: text.slice(start, end), contentStart: contentStart - start, place })) {
+      if ("value" in item) documents.push(item);
+      else complain(item, start);
     }
   }
   return { documents, issues };
 }
 
+/**
+ * What was read of a file, for when it is read again: documents whose text is the same are the same objects, wherever they
+ * stand now. A person who types changes one of them, and of a thousand the others are not read.
+ */
+export class DocumentMemory {
+  /** By text: chunks of the text that was read last. Equal chunks are as many objects. */
+  #chunks = new Map<string, RememberedChunk[]>();
+
+  /** Reads one text, from its beginning to its end. */
+  reader(readChunk: ReadChunk): ReadChunk {
+    const before = this.#chunks;
+    this.#chunks = new Map();
+    return ({ text, contentStart, place }) => {
+      const known = before.get(text)?.pop();
+      if (known !== undefined) Object.assign(known.place, place);
+      // A part of a string keeps all of it: each version of the file would stay as long as one document it brought.
+      const own = known === undefined ? ` ${text}`.slice(1) : text;
+      const chunk = known ?? { place, items: readChunk({ text: own, contentStart, place }) };
+      const equal = this.#chunks.get(own);
+      if (equal === undefined) this.#chunks.set(own, [chunk]);
+      else equal.push(chunk);
+      return chunk.items;
+    };
+  }
+}
+
+interface RememberedChunk {
+  readonly place: ChunkPlace;
+  readonly items: readonly (YamlDocument | Trouble)[];
+}
+
 interface Trouble {
   readonly code: string;
   readonly message: string;
+  /** From the start of the chunk. */
   readonly offset: number;
 }
 
@@ -106,12 +154,13 @@ function strangeCharacter(text: string): Trouble | undefined {
   return { code: "not-text", message: `not a manifest: found ${found}`, offset };
 }
 
-function readChunkPlainly(chunk: Chunk, lines: Lines): readonly (YamlDocument | Trouble)[] | typeof NOT_PLAIN {
-  const text = lines.text.slice(chunk.contentStart, chunk.end);
+function readChunkPlainly(chunk: PlacedChunk): readonly (YamlDocument | Trouble)[] | typeof NOT_PLAIN {
+  const { contentStart, place } = chunk;
+  const text = chunk.text.slice(contentStart);
   const read = /^\s*[{[]/.test(text) ? readJson : readPlainYaml;
   const values = read(text);
   if (values === NOT_PLAIN) return NOT_PLAIN;
-  if ("tooDeepAt" in values) return [{ ...TOO_DEEP, offset: chunk.contentStart + values.tooDeepAt }];
+  if ("tooDeepAt" in values) return [{ ...TOO_DEEP, offset: contentStart + values.tooDeepAt }];
   let again: { readonly values: readonly PlacedValue[]; readonly places: Places } | undefined;
   const readAgain = () => {
     const places: Places = new Map();
@@ -123,9 +172,10 @@ function readChunkPlainly(chunk: Chunk, lines: Lines): readonly (YamlDocument | 
   };
   return values.map(({ value, start }, index) => {
     const positionOf = (path: Path, want: "key" | "value"): Position => {
-      if (path.length === 0) return lines.positionAt(chunk.contentStart + start);
+      const from = place.start + contentStart;
+      if (path.length === 0) return place.lines.positionAt(from + start);
       const kept = again ?? readAgain();
-      return lines.positionAt(chunk.contentStart + startAt(kept.values[index]?.value, kept.places, { path, want }));
+      return place.lines.positionAt(from + startAt(kept.values[index]?.value, kept.places, { path, want }));
     };
     return {
       value,
@@ -148,9 +198,8 @@ const TOO_LARGE = {
   message: "the document has an error, or YAML that only the slow reader reads, and is too large for it",
 };
 
-function readChunkWithLibrary(chunk: Chunk, lines: Lines): readonly (YamlDocument | Trouble)[] {
-  const text = lines.text.slice(chunk.start, chunk.end);
-  if (hasMoreSigns(text, MAX_SIGNS)) return [{ ...TOO_LARGE, offset: chunk.start }];
+function readChunkWithLibrary({ text, place }: PlacedChunk): readonly (YamlDocument | Trouble)[] {
+  if (hasMoreSigns(text, MAX_SIGNS)) return [{ ...TOO_LARGE, offset: 0 }];
   const parsed = parseAllDocuments(text, {
     version: "1.1",
     merge: true,
@@ -161,10 +210,10 @@ function readChunkWithLibrary(chunk: Chunk, lines: Lines): readonly (YamlDocumen
   const documents = "empty" in parsed ? [] : parsed;
   return documents.flatMap((document): readonly (YamlDocument | Trouble)[] => {
     const read = syntaxTrouble(document, text) ?? valueTrouble(document) ?? readValue(document);
-    if ("message" in read) return [{ ...read, offset: chunk.start + read.offset }];
+    if ("message" in read) return [read];
     if (read.value === null) return [];
     const positionOf = (path: Path, want: "key" | "value") =>
-      lines.positionAt(chunk.start + offsetOf(document, path, want));
+      place.lines.positionAt(place.start + offsetOf(document, path, want));
     return [
       {
         value: read.value,

@@ -2,10 +2,11 @@
  * validate: defaulted objects -> ClusterModel and issues. What the API server would refuse is refused, in its words; all
  * problems are reported at once. Checks of one object are in read*.ts, those between objects in together.ts.
  */
+import { rememberedBy } from "../again.ts";
 import { compareText } from "../age.ts";
 import { formatIssuePlace, type Issue } from "../issue.ts";
 import type { ClusterModel, ClusterNode, Endpoint, Namespace, NetworkPolicy } from "../model.ts";
-import { FieldReader } from "./fields.ts";
+import { FieldReader, issueAt, type Report } from "./fields.ts";
 import { type ObjectIdentity, readIdentity } from "./identity.ts";
 import type { ParsedManifests, ParsedObject } from "./objects.ts";
 import { readNamespace, readNode, readPod } from "./readCluster.ts";
@@ -55,17 +56,35 @@ function readKind<T>(
   const found = new Map<string, ReadItem<T>>();
   for (const object of objects) {
     if (object.kind !== kind) continue;
-    const reader = new FieldReader(object, issues);
-    reader.onlyKnown(object.value, [], OBJECT_FIELDS);
-    const identity = readIdentity(reader, object);
-    if (identity === undefined) continue;
-    const item = read(reader, identity, object.value);
+    const { identity, item, reports } = rememberedBy(OBJECTS, object, () => readObject(object, read)) as ReadObject<T>;
+    const tell = (report: Report) => issues.push(issueAt(object, report));
+    reports.forEach(tell);
+    if (identity === undefined || item === undefined) continue;
+    const reader = new FieldReader(object, tell);
     const key = identity.namespace === "" ? identity.name : `${identity.namespace}/${identity.name}`;
     const first = found.get(key);
     if (first === undefined) found.set(key, { key, item, reader });
     else reader.report(["metadata", "name"], { code: "duplicate", message: twice(kind, key, first) });
   }
   return sorted(found.values(), ({ key }) => key);
+}
+
+/** What one object says, whatever stands beside it. */
+interface ReadObject<T> {
+  /** Undefined when the object has no name. */
+  readonly identity: ObjectIdentity | undefined;
+  readonly item: T | undefined;
+  readonly reports: readonly Report[];
+}
+
+const OBJECTS = new WeakMap<ParsedObject, ReadObject<unknown>>();
+
+function readObject<T>(object: ParsedObject, read: ReadOne<T>): ReadObject<T> {
+  const reports: Report[] = [];
+  const reader = new FieldReader(object, (report) => reports.push(report));
+  reader.onlyKnown(object.value, [], OBJECT_FIELDS);
+  const identity = readIdentity(reader, object);
+  return { identity, item: identity && read(reader, identity, object.value), reports };
 }
 
 function twice(kind: string, key: string, { reader }: ReadItem<unknown>): string {

@@ -1,5 +1,6 @@
 /** What bpf(2) refuses of maps, and look-ups that could not run. */
 import type { AttachPoint, MapProgram, MapSpec, MapType } from "../../dataplane/program.ts";
+import { rememberedBy } from "../again.ts";
 import { toHex } from "../hash.ts";
 import { unsafeName } from "../names.ts";
 
@@ -9,6 +10,9 @@ const MAP_NAME_MAX_BYTES = 255;
 const TRIE_PREFIX_BYTES = 4;
 const TRIE_DATA_MAX_BYTES = 256;
 
+/** Of entries that a change of the cluster has left alone, by the shape of their map. */
+const VERIFIED = new WeakMap<MapSpec["entries"], Map<string, readonly string[]>>();
+
 export function verifyMaps(program: MapProgram): readonly string[] {
   const problems: string[] = [];
   const maps = new Map<string, MapSpec>();
@@ -17,7 +21,11 @@ export function verifyMaps(program: MapProgram): readonly string[] {
     if (unsafe !== undefined) problems.push(`map name ${JSON.stringify(map.name)} ${unsafe}`);
     if (maps.has(map.name)) problems.push(`map ${map.name}: created twice`);
     maps.set(map.name, map);
-    problems.push(...verifyMap(map).map((problem) => `map ${map.name}: ${problem}`));
+    const shape = `${map.type} ${map.keyBytes} ${map.valueBytes} ${map.maxEntries}`;
+    const known = rememberedBy(VERIFIED, map.entries, () => new Map<string, readonly string[]>());
+    const found = known.get(shape) ?? verifyMap(map);
+    known.set(shape, found);
+    problems.push(...found.map((problem) => `map ${map.name}: ${problem}`));
   }
   const attached = new Set<string>();
   for (const point of program.attachPoints) {

@@ -18,7 +18,7 @@ export interface RulePlace {
   readonly family: Family;
   readonly table: TableName;
   readonly chain: string;
-  readonly sets: ReadonlyMap<string, SetShape>;
+  readonly sets: Pick<ReadonlyMap<string, SetShape>, "get">;
 }
 
 /** Names after `-j` that are not chains (iptables(8), TARGETS). */

@@ -3,6 +3,7 @@
 import { addressBits, type Cidr, formatCidr } from "../../dataplane/address.ts";
 import { hasPorts, PROTOCOL } from "../../dataplane/packet.ts";
 import type { IPSet, IPSetMember, IPSetType } from "../../dataplane/program.ts";
+import { rememberedBy } from "../again.ts";
 import { DEFAULT_MAX_ELEMENTS } from "../capacity.ts";
 import { hasControls, SET_COMMENT_MAX_BYTES, SET_NAME_MAX_BYTES, unsafeName, utf8Bytes } from "../names.ts";
 
@@ -45,23 +46,34 @@ export function dimensionsBySet(sets: readonly IPSet[]): ReadonlyMap<string, Set
 /** So many are looked at again in less time than it takes to remember what was found. */
 const FEW_MEMBERS = 8;
 
+/** Nodes have sets in common, and a change of the cluster leaves most of them alone. */
+const VERIFIED = new WeakMap<IPSet, readonly string[]>();
+/** Sets with one array of members and the same wishes for them have the same problems. */
+const VERIFIED_MEMBERS = new WeakMap<IPSet["members"], Map<string, readonly string[]>>();
+
 export function verifySets(sets: readonly IPSet[]): readonly string[] {
   const problems: string[] = [];
   const earlier = new Map<string, IPSet>();
-  // Sets with one array of members and the same wishes for them have the same problems.
-  const seen = new Map<IPSet["members"], Map<string, readonly string[]>>();
   for (const set of sets) {
-    const unsafe = unsafeName(set.name, SET_NAME_MAX_BYTES);
-    if (unsafe !== undefined) problems.push(`set name ${JSON.stringify(set.name)} ${unsafe}`);
     if (earlier.has(set.name)) problems.push(`set ${set.name}: created twice`);
-    const wishes = `${set.type} ${set.family} ${set.options.comment}`;
-    const known = set.members.length > FEW_MEMBERS ? (seen.get(set.members) ?? new Map()) : undefined;
-    const ofMembers = known?.get(wishes) ?? verifyMembers(set);
-    if (known !== undefined) seen.set(set.members, known.set(wishes, ofMembers));
-    const ofSet = [...verifyOptions(set), ...ofMembers, ...verifyLists(set, earlier)];
-    problems.push(...ofSet.map((problem) => `set ${set.name}: ${problem}`));
+    for (const problem of rememberedBy(VERIFIED, set, verifySet)) problems.push(problem);
+    for (const problem of verifyLists(set, earlier)) problems.push(`set ${set.name}: ${problem}`);
     earlier.set(set.name, set);
   }
+  return problems;
+}
+
+/** What is wrong with a set whatever stands beside it. */
+function verifySet(set: IPSet): readonly string[] {
+  const problems: string[] = [];
+  const unsafe = unsafeName(set.name, SET_NAME_MAX_BYTES);
+  if (unsafe !== undefined) problems.push(`set name ${JSON.stringify(set.name)} ${unsafe}`);
+  const wishes = `${set.type} ${set.family} ${set.options.comment}`;
+  const known =
+    set.members.length > FEW_MEMBERS ? rememberedBy(VERIFIED_MEMBERS, set.members, () => new Map()) : undefined;
+  const ofMembers = known?.get(wishes) ?? verifyMembers(set);
+  known?.set(wishes, ofMembers);
+  for (const problem of [...verifyOptions(set), ...ofMembers]) problems.push(`set ${set.name}: ${problem}`);
   return problems;
 }
 

@@ -13,8 +13,38 @@ export interface LoadedMap {
   find(key: Int32Array): number;
 }
 
-/** Loads a map. Throws when it has more entries than it holds, as the kernel answers E2BIG or ENOSPC. */
+type Find = LoadedMap["find"];
+
+/** By the entries, which a change of the cluster leaves alone in most maps, and by the shape of the map. */
+const LOADED = new WeakMap<MapSpec["entries"], Map<string, Find>>();
+
+/**
+ * Loads a map, when it is first asked: of the hundreds of maps of a node a packet asks four. Throws when it has more
+ * entries than it holds, as the kernel answers E2BIG or ENOSPC.
+ */
 export function loadMap(spec: MapSpec): LoadedMap {
+  const known = LOADED.get(spec.entries) ?? new Map<string, Find>();
+  LOADED.set(spec.entries, known);
+  const shape = `${spec.type} ${spec.keyBytes} ${spec.maxEntries}`;
+  const load = () => {
+    const find = known.get(shape) ?? loadEntries(spec);
+    known.set(shape, find);
+    return find;
+  };
+  // Only then can something be wrong that is to be said at once.
+  if (spec.type === "array" || spec.entries.length > spec.maxEntries) load();
+  for (const entry of spec.entries) checkKey(spec, entry);
+  const map: { readonly spec: MapSpec; find: Find } = {
+    spec,
+    find(key) {
+      map.find = load();
+      return map.find(key);
+    },
+  };
+  return map;
+}
+
+function loadEntries(spec: MapSpec): Find {
   switch (spec.type) {
     case "hash":
     case "lru-hash":
@@ -28,7 +58,7 @@ export function loadMap(spec: MapSpec): LoadedMap {
   }
 }
 
-function loadHash(spec: MapSpec): LoadedMap {
+function loadHash(spec: MapSpec): Find {
   const map = new HashMap({
     keyWords: Math.ceil(spec.keyBytes / 4),
     valueWords: 1,
@@ -36,31 +66,28 @@ function loadHash(spec: MapSpec): LoadedMap {
     whenFull: spec.type === "hash" ? "refuse" : "evict",
   });
   for (const [index, entry] of spec.entries.entries()) {
-    checkKey(spec, entry);
     const at = map.insert(wordsOf(entry.key));
     if (at < 0) throw new Error(`map ${spec.name} is full at ${spec.maxEntries} entries (E2BIG)`);
     map.words[at] = index;
   }
-  const find = (key: Int32Array) => {
+  return (key) => {
     const at = map.find(key);
     return at < 0 ? -1 : (map.words[at] ?? -1);
   };
-  return { spec, find };
 }
 
-function loadTrie(spec: MapSpec): LoadedMap {
+function loadTrie(spec: MapSpec): Find {
   const trie = new LpmTrie({
     dataWords: Math.ceil((spec.keyBytes - TRIE_PREFIX_BYTES) / 4),
     maxEntries: spec.maxEntries,
   });
   for (const [index, entry] of spec.entries.entries()) {
-    checkKey(spec, entry);
     const { key } = entry;
     const prefixLength = new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32(0, true);
     if (trie.update(prefixLength, wordsOf(key.subarray(TRIE_PREFIX_BYTES)), index) === "updated") continue;
     throw new Error(`map ${spec.name} is full at ${spec.maxEntries} entries (ENOSPC)`);
   }
-  return { spec, find: (key) => trie.find(key) };
+  return (key) => trie.find(key);
 }
 
 function checkKey(spec: MapSpec, { key }: MapEntry): void {

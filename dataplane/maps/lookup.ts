@@ -91,8 +91,22 @@ function bindLookup(
   }
 }
 
-function decodeAll({ spec }: LoadedMap, decode: (value: Uint8Array) => number): Int32Array {
-  return Int32Array.from(spec.entries, ({ value }) => decode(value));
+type Decode = (value: Uint8Array) => number;
+
+const precedenceOf: Decode = (value) => decodePolicyValue(value).precedence | 0;
+const portPrefixOf: Decode = (value) => decodePolicyValue(value).portPrefix;
+const deniesOf: Decode = (value) => Number(decodePolicyValue(value).deny);
+const acceptsOf: Decode = (value) => Number(isTupleAccept(value));
+
+const DECODED = new WeakMap<readonly MapEntry[], Map<Decode, Int32Array>>();
+
+/** By entry; a change of the cluster leaves the entries of most maps alone. */
+function decodeAll({ spec: { entries } }: LoadedMap, decode: Decode): Int32Array {
+  const known = DECODED.get(entries) ?? new Map<Decode, Int32Array>();
+  DECODED.set(entries, known);
+  const values = known.get(decode) ?? Int32Array.from(entries, ({ value }) => decode(value));
+  known.set(decode, values);
+  return values;
 }
 
 /** The identity of an address that the ipcache does not know: reserved:world. */
@@ -130,9 +144,9 @@ class IdentityLookup implements Lookup {
     this.#ipcache = ipcache;
     this.#identities = identities;
     this.decidingMap = policy;
-    this.#precedences = decodeAll(policy, (value) => decodePolicyValue(value).precedence | 0);
-    this.#portPrefixes = decodeAll(policy, (value) => decodePolicyValue(value).portPrefix);
-    this.#denies = decodeAll(policy, (value) => Number(decodePolicyValue(value).deny));
+    this.#precedences = decodeAll(policy, precedenceOf);
+    this.#portPrefixes = decodeAll(policy, portPrefixOf);
+    this.#denies = decodeAll(policy, deniesOf);
   }
 
   decide(packet: CurrentPacket, direction: PolicyDirection, listener: LookupListener | undefined): void {
@@ -212,8 +226,8 @@ class TupleLookup implements Lookup {
     this.decidingMap = exact;
     this.#exact = exact;
     this.#blocks = blocks;
-    this.#exactAccepts = decodeAll(exact, (value) => Number(isTupleAccept(value)));
-    this.#blockAccepts = decodeAll(blocks, (value) => Number(isTupleAccept(value)));
+    this.#exactAccepts = decodeAll(exact, acceptsOf);
+    this.#blockAccepts = decodeAll(blocks, acceptsOf);
   }
 
   decide(packet: CurrentPacket, direction: PolicyDirection, listener: LookupListener | undefined): void {

@@ -35,7 +35,7 @@ export interface LoadedSet {
  */
 export function loadSets(sets: readonly IPSet[]): ReadonlyMap<string, LoadedSet> {
   const hashes = new Map<string, HashSet>();
-  for (const set of sets) if (set.type !== "list:set") hashes.set(set.name, new HashSet(set));
+  for (const set of sets) if (set.type !== "list:set") hashes.set(set.name, hashSetOf(set));
   const loaded = new Map<string, LoadedSet>();
   for (const set of sets) {
     const ready = hashes.get(set.name) ?? loadList(set, hashes);
@@ -43,6 +43,15 @@ export function loadSets(sets: readonly IPSet[]): ReadonlyMap<string, LoadedSet>
     loaded.set(set.name, ready);
   }
   return loaded;
+}
+
+/** A set that a change of the cluster leaves alone is the same object, and nodes have many in common: none is loaded twice. */
+const LOADED = new WeakMap<IPSet, HashSet>();
+
+function hashSetOf(set: IPSet): HashSet {
+  const known = LOADED.get(set) ?? new HashSet(set);
+  LOADED.set(set, known);
+  return known;
 }
 
 function loadList(list: IPSet, hashes: ReadonlyMap<string, HashSet>): LoadedSet {

@@ -8,6 +8,7 @@ import { chainwalk } from "../cli/commandLine.ts";
 import { isWhole, sampled } from "../extent.ts";
 import { SCENARIOS } from "../verify/bundled.ts";
 import { hasBrowser, openScenario, PageUnderTest, verdictOn } from "./browser.ts";
+import { testLarge } from "./large.ts";
 import { testManners } from "./manners.ts";
 import { testOpened } from "./opened.ts";
 import { testReports } from "./reports.ts";
@@ -204,6 +205,10 @@ describe.runIf(hasBrowser())("the page in a browser", () => {
 
   describe("--open", () => {
     testOpened(() => under);
+  });
+
+  describe("a large cluster", () => {
+    testLarge(() => under);
   });
 
   describe("manners", () => {

@@ -2,9 +2,11 @@
 import { loadObjects, resolvePolicies } from "../../compiler/compile.ts";
 import { importProgram } from "../../compiler/import/importProgram.ts";
 import { formatIssue, type Issue } from "../../compiler/issue.ts";
-import { type ParsedObject, parseManifests } from "../../compiler/manifest/objects.ts";
+import { ManifestMemory, type ParsedObject, parseManifests } from "../../compiler/manifest/objects.ts";
 import type { ManifestFile } from "../../compiler/manifest/parse.ts";
+import type { ClusterModel } from "../../compiler/model.ts";
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
+import { resolveAgain } from "../../compiler/resolveAgain.ts";
 import { STRATEGIES, strategyNamed } from "../../compiler/strategies/registry.ts";
 import type { IpAddress } from "../../dataplane/address.ts";
 import { hasPorts, makePacket, protocolName } from "../../dataplane/packet.ts";
@@ -31,7 +33,13 @@ export const STRATEGY_NAMES: readonly string[] = [...STRATEGIES.map(({ name }) =
 
 type InBetween = (bench: Bench, strategy: string, target: Extract<WalkTarget, { kind: "moment" }>) => Pushed;
 
-/** Lanes kept; the oldest goes first. A lane of 1,000 pods holds some ten megabytes. */
+interface KeptLane {
+  readonly lane: Lane;
+  /** It was compiled for. */
+  readonly cluster: ResolvedCluster;
+}
+
+/** Lanes kept; the one not asked for longest goes first. A lane of 1,000 pods holds some ten megabytes. */
 const MOST_LANES = 12;
 
 export class Bench {
@@ -45,7 +53,10 @@ export class Bench {
   #snapshots: readonly ManifestFile[] = [];
   #files: readonly ManifestFile[] = [];
   #story: Story | undefined;
-  readonly #lanes = new Map<string, Lane>();
+  readonly #lanes = new Map<string, KeptLane>();
+  /** Of the load before, which the next one is a change of: what it leaves alone is not made again. */
+  readonly #memory = new ManifestMemory();
+  #before: ResolvedCluster | undefined;
 
   constructor(inBetween?: InBetween) {
     this.inBetween = inBetween;
@@ -98,14 +109,16 @@ export class Bench {
   load({ files, scenario, saved }: LoadAsk, now: () => number): Loaded {
     const start = now();
     this.#files = files;
-    this.#lanes.clear();
+    // Saves of a node stand in the place of what is compiled.
+    if (saved !== undefined || this.#imported !== undefined) this.#lanes.clear();
     this.#snapshots = snapshotsAmong(files);
     this.#story = undefined;
-    const parsed = parseManifests(this.#snapshots.length > 0 ? this.#snapshots.slice(0, 1) : files);
+    const parsed = parseManifests(this.#snapshots.length > 0 ? this.#snapshots.slice(0, 1) : files, this.#memory);
     const loaded = loadObjects(parsed);
     const issues: Issue[] = [...loaded.issues];
     this.#objects = parsed.objects;
-    this.#cluster = loaded.model === undefined ? undefined : resolvePolicies(loaded.model);
+    this.#cluster = loaded.model === undefined ? undefined : this.#resolve(loaded.model);
+    this.#before = this.#cluster ?? this.#before;
     this.#scenario = scenario === undefined ? undefined : this.#readScenario(scenario, issues);
     this.#imported = saved === undefined || this.#cluster === undefined ? undefined : this.#import(saved, issues);
     return {
@@ -129,16 +142,21 @@ export class Bench {
   /** A lane with no memory; `nodes`: only these are compiled. */
   lane(name: string, nodes?: readonly string[]): Lane {
     const key = `${name} ${nodes === undefined ? "*" : [...nodes].sort().join(" ")}`;
+    const { cluster } = this;
     const kept = this.#lanes.get(key);
-    if (kept !== undefined) {
-      kept.flush();
-      return kept;
-    }
-    const lane = this.freshLane(name, nodes);
-    this.#lanes.set(key, lane);
+    // Only once it is what the cluster makes of it: a strategy may have no room for it.
+    this.#lanes.delete(key);
+    if (kept !== undefined && kept.cluster !== cluster) kept.lane.change(cluster);
+    const lane = kept?.lane ?? this.freshLane(name, nodes);
+    lane.flush();
+    this.#lanes.set(key, { lane, cluster });
     const [oldest] = this.#lanes.keys();
     if (this.#lanes.size > MOST_LANES && oldest !== undefined) this.#lanes.delete(oldest);
     return lane;
+  }
+
+  #resolve(model: ClusterModel): ResolvedCluster {
+    return this.#before === undefined ? resolvePolicies(model) : resolveAgain(this.#before, model);
   }
 
   /** A lane of one's own, for who changes its cluster. */

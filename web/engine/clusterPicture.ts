@@ -1,9 +1,10 @@
 /** What the page draws of a cluster. */
+import { rememberedBy } from "../../compiler/again.ts";
 import { type Endpoint, isOnPodNetwork } from "../../compiler/model.ts";
-import type { ResolvedCluster } from "../../compiler/resolve.ts";
+import type { ResolvedCluster, ResolvedPolicy } from "../../compiler/resolve.ts";
 import { formatAddress, formatCidr } from "../../dataplane/address.ts";
 import { matrixFamily, matrixPods, matrixPorts, portText } from "../../verify/matrix.ts";
-import type { ClusterPicture } from "../messages.ts";
+import type { ClusterPicture, PodPicture } from "../messages.ts";
 
 /** So many outside addresses are offered; others can be written. */
 const MOST_OUTSIDE = 12;
@@ -13,15 +14,9 @@ export function clusterPicture(cluster: ResolvedCluster): ClusterPicture {
   return {
     nodes: model.nodes.map(({ name, addresses }) => ({ name, addresses: addresses.map(formatAddress) })),
     pods: model.endpoints.map((pod) => ({
-      key: pod.key,
-      namespace: pod.namespace,
-      name: pod.name,
-      node: pod.node,
-      addresses: pod.addresses.map(formatAddress),
-      labels: [...pod.labels].map(([key, value]) => `${key}=${value}`).join(" "),
-      ingress: cluster.policiesFor(pod, "ingress").map(({ policy }) => policy.key),
-      egress: cluster.policiesFor(pod, "egress").map(({ policy }) => policy.key),
-      apart: apartOf(pod),
+      ...rememberedBy(PODS, pod, podPicture),
+      ingress: rememberedBy(KEYS, cluster.policiesFor(pod, "ingress"), keysOf),
+      egress: rememberedBy(KEYS, cluster.policiesFor(pod, "egress"), keysOf),
     })),
     namespaces: [...new Set(model.endpoints.map(({ namespace }) => namespace))],
     policies: model.policies.length,
@@ -29,6 +24,26 @@ export function clusterPicture(cluster: ResolvedCluster): ClusterPicture {
     ports: matrixPorts(cluster).map(portText),
     matrix: matrixPods(cluster.pods, matrixFamily(cluster)).map(({ key }) => key),
   };
+}
+
+/** Most of a large cluster stays as it is when something is typed. */
+const PODS = new WeakMap<Endpoint, Omit<PodPicture, "ingress" | "egress">>();
+const KEYS = new WeakMap<readonly ResolvedPolicy[], readonly string[]>();
+
+function podPicture(pod: Endpoint): Omit<PodPicture, "ingress" | "egress"> {
+  return {
+    key: pod.key,
+    namespace: pod.namespace,
+    name: pod.name,
+    node: pod.node,
+    addresses: pod.addresses.map(formatAddress),
+    labels: [...pod.labels].map(([key, value]) => `${key}=${value}`).join(" "),
+    apart: apartOf(pod),
+  };
+}
+
+function keysOf(policies: readonly ResolvedPolicy[]): readonly string[] {
+  return policies.map(({ policy }) => policy.key);
 }
 
 function apartOf(pod: Endpoint): string | undefined {

@@ -37,7 +37,11 @@ export class MemberLists {
   all(pods: PodList): readonly IPSetMember[] {
     const [pod] = pods;
     if (pods.length === 1 && pod !== undefined) return this.#membersOf(pod);
-    return rememberedBy(this.#known.all, pods, () => pods.flatMap((each) => this.#membersOf(each)));
+    return rememberedBy(this.#known.all, pods, () => {
+      const members: IPSetMember[] = [];
+      for (const each of pods) for (const member of this.#membersOf(each)) members.push(member);
+      return members;
+    });
   }
 
   /** The first address of each pod in any of the lists, once: `getIPsFromPods`. */
@@ -46,7 +50,16 @@ export class MemberLists {
     const [pod] = pods;
     const own = pods.length === 1 && pod !== undefined ? this.#membersOf(pod) : undefined;
     if (own !== undefined && own.length <= 1) return own;
-    return rememberedBy(this.#known.firsts, pods, () => pods.flatMap((each) => this.#membersOf(each).slice(0, 1)));
+    return rememberedBy(this.#known.firsts, pods, () => this.#firstsOf(pods));
+  }
+
+  #firstsOf(pods: PodList): readonly IPSetMember[] {
+    const members: IPSetMember[] = [];
+    for (const each of pods) {
+      const [first] = this.#membersOf(each);
+      if (first !== undefined) members.push(first);
+    }
+    return members;
   }
 
   #membersOf(pod: Endpoint): readonly IPSetMember[] {
@@ -64,7 +77,8 @@ export class MemberLists {
     if (others.every((list) => list.length === 0)) return longest;
     const key = lists.map((list) => remembered(this.#numbers, list, () => this.#numbers.size)).join();
     return remembered(this.#unions, key, () => {
-      const pods = new Set(lists.flat());
+      const pods = new Set<Endpoint>();
+      for (const list of lists) for (const each of list) pods.add(each);
       return pods.size === longest.length ? longest : [...pods];
     });
   }
