@@ -3,11 +3,11 @@ import { readReport } from "../../bench/result.ts";
 import { TARGETS } from "../../bench/targets/registry.ts";
 import { chainwalk } from "./commandLine.ts";
 
-const TINY = "bench position -s romana --processes 2 --time 1 --seed 3";
+const tiny = (processes: number) => `bench position -s romana --processes ${processes} --time 1 --seed 3`;
 
 describe("bench", () => {
   it("writes the JSON of the contract, and reads it back to compare", async () => {
-    const { code, out } = await chainwalk(`${TINY} -o json`);
+    const { code, out } = await chainwalk(`${tiny(2)} -o json`);
     expect(code).toBe(0);
     const report: unknown = JSON.parse(out);
     expect(report).toMatchObject({ environment: { seed: 3, processes: 2, node: process.version } });
@@ -32,7 +32,7 @@ describe("bench", () => {
       rounds: [4, 5, 6, 7, 8, 9].map((value) => value * 1e12),
     }));
     const files = { "old.json": JSON.stringify({ environment: {}, results: slow }) };
-    const compared = await chainwalk(`${TINY} --compare old.json`, { files });
+    const compared = await chainwalk(`${tiny(1)} --compare old.json`, { files });
     expect(compared.out).toMatch(/Against old\.json: [1-9]\d* faster, 0 slower/);
   });
 

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { runsOf } from "../extent.ts";
 import { filterSave, importTexts, issuesOf, type Texts } from "./importing.ts";
 
 /** Errors only, as text. */
@@ -279,7 +280,7 @@ describe("hostile text", () => {
           }
         }
       }),
-      { numRuns: 500 },
+      { numRuns: runsOf(500) },
     );
   });
 });

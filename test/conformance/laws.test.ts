@@ -9,7 +9,7 @@ import type { Packet } from "../../dataplane/packet.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { clusterArbitrary, peerArbitrary, ruleArbitrary } from "../../verify/fuzz/cluster.ts";
 import { concerns, packetArbitrary } from "../../verify/fuzz/packet.ts";
-import { runsOf } from "../extent.ts";
+import { isWhole, runsOf } from "../extent.ts";
 import {
   mirrored,
   mirroredPacket,
@@ -47,7 +47,7 @@ const JUDGES: readonly Judge[] = [
   ...STRATEGIES.map(
     (strategy): Judge => ({
       name: strategy.name,
-      runs: runsOf(22),
+      runs: isWhole ? 22 : 3,
       of(model) {
         const expected = expectations(strategy, model);
         const push = verdicts(strategy, model);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { evaluate } from "../../reference/evaluate.ts";
+import { isWhole } from "../extent.ts";
 import { hasShared } from "../shared.ts";
 import type { ConformanceCase } from "./cases.ts";
 import { cyclonusCases } from "./cyclonus.ts";
@@ -29,9 +30,11 @@ function agreeing(cases: readonly ConformanceCase[]): number {
 describe.runIf(hasShared)("the reference agrees with independent truth tables", () => {
   test("all 123,669 verdicts of cyclonus: 109,956 pairs, per direction too, and 13,713 cells of a pod to itself", () => {
     const cases = cyclonusCases();
-    expect(agreeing(cases)).toBe(109_956);
+    const pairs = isWhole ? 109_956 : cases.reduce((sum, { probes }) => sum + probes.length, 0);
+    expect(pairs).toBeGreaterThan(5_000);
+    expect(agreeing(cases)).toBe(pairs);
     const itself = cases.flatMap(({ model, itself }) => itself.map((packet) => evaluate(model, packet).verdict));
-    expect(itself).toHaveLength(123_669 - 109_956);
+    if (isWhole) expect(itself).toHaveLength(123_669 - 109_956);
     expect(new Set(itself)).toEqual(new Set(["accept"]));
   });
 

@@ -31,7 +31,7 @@ const interesting = clusterArbitrary().filter(
 
 async function judgeRandomClusters(strategy: Strategy, options: JudgeOptions, packets: number): Promise<JudgeReport> {
   let report = EMPTY_REPORT;
-  const perCluster = Math.min(PACKETS_PER_CLUSTER, Math.ceil(packets / 5));
+  const perCluster = Math.min(PACKETS_PER_CLUSTER, Math.ceil(packets / 3));
   const drawn = Math.ceil(packets / perCluster) * 2;
   const models = fc.sample(interesting, { numRuns: drawn, seed: SEED });
   const start = (model: ClusterModel) => KernelJudge.start(programsOf({ model, strategy }).map(subjectOf), options);
@@ -69,7 +69,7 @@ describe.runIf(hasKernel("bridge"))("random clusters", () => {
     expect(report.verdicts.drop + report.verdicts.reject).toBeGreaterThan(packets / 25);
   });
 
-  it.each(named(sampled(chained, 2)))(
+  it.each(named(sampled(chained, 1)))(
     "under %s are walked by the rules that the kernel matches",
     { timeout: 240_000 },
     async (_, strategy) => {
@@ -79,7 +79,7 @@ describe.runIf(hasKernel("bridge"))("random clusters", () => {
     },
   );
 
-  it.runIf(hasKernel("nft-variant")).each(named(sampled(chained, 2)))(
+  it.runIf(hasKernel("nft-variant")).each(named(sampled(chained, 1)))(
     "under %s have the verdicts of the kernel with the nft tools",
     { timeout: 240_000 },
     async (_, strategy) => {

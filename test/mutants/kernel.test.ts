@@ -206,16 +206,16 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
     });
 
     const MOST_ROUNDS = 20;
+    const PACKETS = 2500;
 
     async function judgeAll(
       judgeThem: typeof judgeConnections,
-      rounds: number,
-      kinds = CONVERSATION_KINDS,
+      { rounds, packets = PACKETS, kinds = CONVERSATION_KINDS }: Rounds,
     ): Promise<string | undefined> {
       for (let round = 0; round < rounds; round++) {
         for (const kind of kinds) {
           try {
-            await judgeThem(kernel, { kind, packets: 2500, seed: SEED + round, conntrack: {} });
+            await judgeThem(kernel, { kind, packets, seed: SEED + round, conntrack: {} });
           } catch (error) {
             return `round ${round}: ${error}`;
           }
@@ -226,17 +226,25 @@ describe.runIf(hasKernel("bridge"))("the kernel judge", () => {
 
     it("nothing, when there is no mistake", { timeout: 600_000 }, async () => {
       // test/kernel/conntrack.test.ts asks a hundred times as much.
-      expect(await judgeAll(judgeConnections, 1)).toBeUndefined();
+      const packets = isWhole ? PACKETS : PACKETS / 5;
+      expect(await judgeAll(judgeConnections, { rounds: 1, packets })).toBeUndefined();
     });
 
     it.each(sampled(CONNTRACK_MUTANTS, SAMPLE))("$name", { timeout: 600_000 }, async (mutant: SourceMutant) => {
       const { judgeConnections: mutated } = await loader.load(mutant, "test/kernel/connectionCampaign.ts");
-      const caught = await judgeAll(mutated, MOST_ROUNDS, kindsFor(mutant));
+      const caught = await judgeAll(mutated, { rounds: MOST_ROUNDS, kinds: kindsFor(mutant) });
       noteCaught(mutant, caught);
       expect(caught).toBeDefined();
     });
   });
 });
+
+interface Rounds {
+  readonly rounds: number;
+  /** Of each kind in each round. */
+  readonly packets?: number;
+  readonly kinds?: readonly ConversationKind[];
+}
 
 /** All kinds of conversations, first the one that the mistaken file is about. */
 function kindsFor({ file }: SourceMutant): readonly ConversationKind[] {

@@ -215,6 +215,7 @@ describe("the atoms of services", () => {
 describe("a tuple of atoms", () => {
   it.each(STRATEGIES)("is one packet to $name, and to the API text", (strategy) => {
     let asked = 0;
+    const runs = runsOf(25);
     fc.assert(
       fc.property(
         clusterArbitrary(),
@@ -247,9 +248,9 @@ describe("a tuple of atoms", () => {
           }
         },
       ),
-      { numRuns: runsOf(25) },
+      { numRuns: runs },
     );
-    expect(asked).toBeGreaterThan(200);
+    expect(asked).toBeGreaterThan(8 * runs);
   });
 });
 
