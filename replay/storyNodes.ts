@@ -14,34 +14,28 @@ export interface StoryNodesOptions {
 
 export class StoryNodes {
   readonly #lives: ReadonlyMap<string, NodeLife>;
-  #present: readonly string[];
-  readonly #chosen: readonly string[] | undefined;
 
   constructor(story: Story, { strategy, settings, nodes }: StoryNodesOptions) {
-    this.#chosen = nodes;
     this.#lives = new Map(
       (nodes ?? nodeNames(story)).map((node) => [
         node,
         new NodeLife(story, { strategy, node, ...(settings !== undefined && { settings }) }),
       ]),
     );
-    this.#present = nodes ?? story.start.model.nodes.map(({ name }) => name);
   }
 
-  /** Of the nodes that the cluster has now. */
+  /** Of all nodes; one that the cluster does not have now has no address, and meets no packet. It remembers its connections. */
   get programs(): readonly Program[] {
-    return this.#present.flatMap((name) => this.#lives.get(name)?.program ?? []);
+    return [...this.#lives.values()].map(({ program }) => program);
   }
 
   /** The next step of the story; by node, the connections that its solution makes it forget. */
   step(step: StoryStep): ReadonlyMap<string, readonly ConnectionFlush[]> {
     const flushes = new Map<string, readonly ConnectionFlush[]>();
     for (const [name, life] of this.#lives) {
-      const { moments } = life.step(step);
-      const own = moments.flatMap(({ flush }) => flush ?? []);
+      const own = life.pass(step);
       if (own.length > 0) flushes.set(name, own);
     }
-    if (this.#chosen === undefined) this.#present = step.cluster.model.nodes.map(({ name }) => name);
     return flushes;
   }
 }

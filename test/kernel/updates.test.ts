@@ -130,7 +130,11 @@ async function follow(strategy: Strategy, models: readonly ClusterModel[]): Prom
     return packets.filter((_, index) => ours[index] === "accept");
   };
   try {
-    await node.load(subjectOf(program).text, program);
+    // The solution's own start, in one go; the states in between are those of any update.
+    const start = controller.start();
+    const before = programTables(start.before);
+    await node.load(subjectOf(before).text, before);
+    node.run(start.operations.map(shellOf).join("\n"));
     let round = 0;
     const opened = await both(firstPackets(first, round++), "at the start");
     await both(opened.map(answerTo), "answers");

@@ -112,6 +112,31 @@ describe("replay --story", () => {
     expect(cilium.story.map(({ cut }) => cut)).toEqual([0, 1]);
   });
 
+  it("a solution that flushes the connections of a pod that ends hands none of them on", async () => {
+    const cluster = readFileSync(`${INHERITED}/cluster.yaml`, "utf8");
+    const closed = `---
+apiVersion: v1
+kind: Pod
+metadata: { name: closed, namespace: shop, labels: { app: closed } }
+spec: { nodeName: node-a }
+status: { phase: Running, podIP: 10.10.1.10 }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: closed, namespace: shop }
+spec: { podSelector: { matchLabels: { app: closed } } }
+`;
+    const files = {
+      "story/step-0.yaml": cluster,
+      "story/step-1.yaml": cluster.replace("10.10.1.10", "10.10.1.12") + closed,
+    };
+    const cut = async (strategy: string) => {
+      const { out } = await replayed(HANDED_OVER, `--story story --step-every 30 -s ${strategy} -o json -q`, files);
+      return (JSON.parse(out) as { flows: Flow[] }).flows[0]?.refusedLater;
+    };
+    expect([await cut("kube-router"), await cut("calico-iptables")]).toEqual([undefined, 1]);
+  });
+
   it("says the same in a table, Markdown and HTML, and what comes after the last packet", async () => {
     const late = lines([{ time: 5, source: ADDRESS, sourcePort: 40001 }]);
     const { out, err } = await replayed(HANDED_OVER, `--story ${INHERITED}`);

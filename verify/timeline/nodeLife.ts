@@ -1,8 +1,9 @@
 /** One node under one solution through a story: what its controller does at each step, and the states that makes. */
 import type { LowerOptions, Strategy } from "../../compiler/strategies/strategy.ts";
-import { type Controller, controllerOf, type Start } from "../../compiler/update/controller.ts";
+import { type Controller, controllerOf, runOperation, type Start } from "../../compiler/update/controller.ts";
 import type { Burst } from "../../compiler/update/events.ts";
-import type { Operation } from "../../compiler/update/operation.ts";
+import { NodeState } from "../../compiler/update/nodeState.ts";
+import type { ConnectionFlush, Operation } from "../../compiler/update/operation.ts";
 import { formatAddress } from "../../dataplane/address.ts";
 import type { Attachment, PodAttachment, Program } from "../../dataplane/program.ts";
 import type { Story, StoryStep } from "../story.ts";
@@ -61,6 +62,22 @@ export class NodeLife {
     const moments = momentsOf(this.#program, plans, this.#controller.program.attachment);
     this.#program = moments.at(-1)?.program ?? this.#program;
     return { plans, operations: plans.flatMap(({ operations }) => operations), moments };
+  }
+
+  /** The same for who asks nothing in between: the connections that the operations make the node forget. */
+  pass(step: StoryStep): readonly ConnectionFlush[] {
+    const state = new NodeState(this.#program);
+    const flushes: ConnectionFlush[] = [];
+    for (const { operations, attachment } of this.#plan(step)) {
+      state.attach(attachment);
+      for (const operation of operations) {
+        runOperation(state, operation);
+        for (const part of operation.parts) if (part.kind === "connections") flushes.push(part.flush);
+      }
+    }
+    state.attach(this.#controller.program.attachment);
+    this.#program = state.program;
+    return flushes;
   }
 
   #plan(step: StoryStep): readonly BurstPlan[] {
