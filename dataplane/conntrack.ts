@@ -13,7 +13,8 @@
  */
 import type { IpAddress } from "./address.ts";
 import { type ConntrackEntry, formatFlow, readEntry } from "./conntrack/entry.ts";
-import { EstablishedRows, type RememberedContexts } from "./conntrack/establishedRows.ts";
+import { EstablishedPass, ROWS_UNTIL_LOOPS } from "./conntrack/establishedPass.ts";
+import type { RememberedContexts } from "./conntrack/establishedRows.ts";
 import { type EvictionGrounds, earlyDropVictims, pressureLevel, pressureVictims } from "./conntrack/eviction.ts";
 import {
   addStatus,
@@ -34,7 +35,7 @@ import { icmpClass, icmpv6Class } from "./conntrack/icmp.ts";
 import { type ConntrackOptions, type ConntrackSettings, conntrackSettings, timeoutTable } from "./conntrack/options.ts";
 import { type ConntrackParts, type ConntrackState, restoreParts, saveParts } from "./conntrack/parts.ts";
 import { ReadAhead } from "./conntrack/readAhead.ts";
-import { passSegment, passSegments, type RowClock } from "./conntrack/tcpEstablished.ts";
+import { passSegment, type RowClock } from "./conntrack/tcpEstablished.ts";
 import { TimerWheel } from "./conntrack/timerWheel.ts";
 import { track } from "./conntrack/track.ts";
 import { type FlowTuple, isTrackedByPorts, PacketTuple } from "./conntrack/tuple.ts";
@@ -73,7 +74,7 @@ export class ConntrackTable {
   readonly #store: FlowStore;
   readonly #index = new FlowIndex();
   readonly #wheel: TimerWheel;
-  readonly #rows: EstablishedRows;
+  readonly #established: EstablishedPass;
   readonly #ahead: ReadAhead;
   readonly #tuple = new PacketTuple();
   /** For tuples of entries, while `#tuple` is the packet's. */
@@ -91,11 +92,13 @@ export class ConntrackTable {
   /** Second from which the garbage collector makes room, if it has to. */
   #pressureFrom = Number.POSITIVE_INFINITY;
 
-  constructor(options: ConntrackOptions = {}) {
+  /** `rowsUntilLoops`: established segments after which they pass by WebAssembly; 0: at once. */
+  constructor(options: ConntrackOptions = {}, rowsUntilLoops = ROWS_UNTIL_LOOPS) {
     const settings = conntrackSettings(options);
     this.#settings = settings;
     this.#store = new FlowStore(settings.maxEntries);
-    this.#rows = new EstablishedRows(this.#index, this.#store);
+    const [index, store] = [this.#index, this.#store];
+    this.#established = new EstablishedPass({ index, store, most: settings.maxEntries, rowsUntilLoops });
     this.#ahead = new ReadAhead(this.#index, this.#store);
     this.#wheel = new TimerWheel(this.#store, (slot) => {
       this.#unindex(slot);
@@ -242,23 +245,18 @@ export class ConntrackTable {
    * without the context, is left in `remembered`. All are `established`, and it is as if each had been looked up and confirmed.
    */
   passEstablished(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): number {
-    const rows = this.#rows;
-    rows.find(batch, from, to, contexts);
-    let passed = 0;
-    if (rows.count > 0) {
-      this.#clock.until = Math.min(this.#wheel.nextSecond, this.#pressureFrom) * 1000;
-      this.#useStore();
-      passed = passSegments(this.#flow, batch, rows, this.#clock);
-    }
-    rows.learn(passed);
+    this.#clock.until = Math.min(this.#wheel.nextSecond, this.#pressureFrom) * 1000;
+    this.#useStore();
+    const passed = this.#established.pass(batch, [from, to], contexts, { flow: this.#flow, clock: this.#clock });
+    this.#useStore(); // the table may have moved
     if (passed === 0) return 0;
     if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
     this.#wheel.advance(Math.round(this.#clock.seconds * 1000));
     this.#flow.why = "";
     this.#hold = HOLD.known;
-    this.#slot = rows.slots[passed - 1] ?? NONE;
+    this.#slot = this.#established.slot;
     this.#flow.at = this.#slot * FLOW_WORDS;
-    this.#flow.direction = rows.directions[passed - 1] ?? ORIGINAL;
+    this.#flow.direction = this.#established.direction;
     this.#isReply = this.#flow.direction === REPLY;
     this.#rehang(this.#slot);
     return passed;
@@ -266,7 +264,7 @@ export class ConntrackTable {
 
   /** What was remembered for the rows that passed last. */
   get remembered(): Int32Array {
-    return this.#rows.outcomes;
+    return this.#established.remembered;
   }
 
   /** The tracker decides what the packet does to its entry. */

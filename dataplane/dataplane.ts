@@ -27,10 +27,12 @@ export interface DataplaneOptions {
 /**
  * How packets are decided. All engines give the same results; packets that somebody listens to are always walked.
  * - `walk`: rule by rule, look-up by look-up: the meaning of a program.
- * - `memo`: one packet of each kind is walked, the outcome remembered (classes/tableMemo.ts).
+ * - `memo`: one packet of each kind is walked, the outcome remembered (classes/tableMemo.ts); established segments pass by
+ *   WebAssembly when they have been many (conntrack/establishedPass.ts).
+ * - `wasm`: as `memo`, and they do from the first on.
  */
-export type Engine = "walk" | "memo";
-export const ENGINES = ["walk", "memo"] as const satisfies readonly Engine[];
+export type Engine = "walk" | "memo" | "wasm";
+export const ENGINES = ["walk", "memo", "wasm"] as const satisfies readonly Engine[];
 
 /** What executes one kind of program. `attach` names columns and listener; `run` decides one row of them. */
 export interface Evaluator {
@@ -65,8 +67,8 @@ export class Dataplane {
   /** Throws when the program is one that `verifyProgram` refuses. */
   constructor(program: Program, options: DataplaneOptions = {}) {
     this.node = program.node;
-    this.#conntrack = new ConntrackTable(options.conntrack);
     this.#engine = options.engine ?? "memo";
+    this.#conntrack = new ConntrackTable(options.conntrack, this.#engine === "wasm" ? 0 : undefined);
     this.#routes = new NodeRoutes(program.attachment, this.devices);
     this.#evaluator = createEvaluator(program, this.#engine, this.#surroundings());
   }
@@ -149,9 +151,9 @@ function createEvaluator(
 ): Evaluator {
   switch (program.kind) {
     case "tables":
-      return engine === "memo" ? new TableMemo(program, surroundings) : new TableWalker(program, surroundings);
+      return engine === "walk" ? new TableWalker(program, surroundings) : new TableMemo(program, surroundings);
     case "maps":
-      return new MapWalker(program, surroundings, engine === "memo" ? "answers" : "none");
+      return new MapWalker(program, surroundings, engine === "walk" ? "none" : "answers");
     default:
       return assertNever(program);
   }

@@ -18,6 +18,11 @@ export class Contexts {
   #shift = 32 - FIRST_BITS;
   #size = 0;
 
+  /** How many there are, numbered from 1. */
+  get count(): number {
+    return this.#size;
+  }
+
   /** The number of a context, given out on first sight; 0 when there is none left. */
   of(devices: number, ports: number, mark: number, rest: number): number {
     const records = this.#records;

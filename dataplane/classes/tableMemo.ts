@@ -80,8 +80,9 @@ export class TableMemo {
   readonly #outcomes = new Outcomes();
   readonly #contexts = new Contexts();
   /** What connection tracking is told of them. */
-  readonly #known: { words: Int32Array; tcpFlags: Uint8Array } = {
+  readonly #known: { words: Int32Array; count: number; tcpFlags: Uint8Array } = {
     words: this.#contexts.words,
+    count: 0,
     tcpFlags: new Uint8Array(256),
   };
 
@@ -146,6 +147,7 @@ export class TableMemo {
     for (let row = from; row < to; ) {
       if (!classes.asksConnmark) {
         this.#known.words = this.#contexts.words;
+        this.#known.count = this.#contexts.count;
         const passed = connections.passEstablished(batch, row, to, this.#known);
         if (passed > 0) {
           this.#writeRows(row, passed, connections.remembered);

@@ -16,12 +16,6 @@ import { type FlowStore, kindOf, NONE } from "./flowStore.ts";
 import { MOST_ROWS } from "./tcpEstablished.ts";
 import { hashEnds } from "./tuple.ts";
 
-/** Rows from which it pays to copy and try them together. */
-const LEAST_ROWS = 32;
-
-/** Rows that go one by one at most after too few came through. */
-const MOST_PATIENCE = 1_024;
-
 /** Rows under way, one set for all tables, as in tcpEstablished.ts and for its reason. */
 const family = new Uint8Array(MOST_ROWS);
 const protocol = new Uint8Array(MOST_ROWS);
@@ -44,8 +38,9 @@ const outcomes = new Int32Array(MOST_ROWS);
 
 /** Contexts in which outcomes were remembered (classes/contexts.ts), and what it takes to tell the context of a row. */
 export interface RememberedContexts {
-  /** By number, four words each. */
+  /** By number from 1, four words each; `count` of them. */
   readonly words: Int32Array;
+  readonly count: number;
   /** By flags byte of TCP: what of it chains read. */
   readonly tcpFlags: Uint8Array;
 }
@@ -53,7 +48,7 @@ export interface RememberedContexts {
 const TCP4 = kindOf(PROTOCOL.tcp, 4, 0);
 
 /** Flags that decide whether a segment is one of those. */
-const TELLING = TCP_FLAG.S | TCP_FLAG.F | TCP_FLAG.R | TCP_FLAG.A;
+export const TELLING = TCP_FLAG.S | TCP_FLAG.F | TCP_FLAG.R | TCP_FLAG.A;
 
 export class EstablishedRows {
   /** The first row, and how many came through. */
@@ -65,11 +60,6 @@ export class EstablishedRows {
   readonly outcomes = outcomes;
   readonly #index: FlowIndex;
   readonly #store: FlowStore;
-  #tried = 0;
-  #rows = LEAST_ROWS;
-  /** Rows that go one by one before rows are tried together again, and how many those were the last time. */
-  #patience = 0;
-  #lastPatience = 0;
   /** What reading ahead has read, so that it is not optimised away. */
   #sum = 0;
 
@@ -78,31 +68,15 @@ export class EstablishedRows {
     this.#store = store;
   }
 
-  /** Sends rows `from` (inclusive) to `to` (exclusive) through, or the first of them; none where that would not pay. */
-  find(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): void {
-    this.count = this.#tried = 0;
-    if (to - from < LEAST_ROWS || ((batch.tcpFlags[from] ?? 0) & TELLING) !== TCP_FLAG.A) return;
-    if (this.#patience > 0) {
-      this.#patience--;
-      return;
-    }
+  /** Sends so many rows from `from` on through, `MOST_ROWS` at most: the first of them come through. */
+  find(batch: PacketBatch, from: number, tried: number, contexts: RememberedContexts): void {
     this.first = from;
-    this.#tried = Math.min(to - from, this.#rows);
-    copyTuples(batch, from, from + this.#tried);
-    this.count = this.#hash(this.#tried);
+    copyTuples(batch, from, from + tried);
+    this.count = this.#hash(tried);
     if (this.count === 0) return;
     this.count = this.#meet(this.count);
     copyContexts(batch, from, from + this.count);
     this.count = this.#recognise(this.count, contexts);
-  }
-
-  /** Is told how many of the rows found passed, and tries more or fewer next time, or none for a while. */
-  learn(passed: number): void {
-    if (this.#tried === 0) return;
-    if (passed >= this.#tried) this.#rows = Math.min(MOST_ROWS, this.#rows * 4);
-    else this.#rows = Math.max(LEAST_ROWS, passed);
-    this.#lastPatience = passed >= LEAST_ROWS / 2 ? 0 : Math.min(MOST_PATIENCE, this.#lastPatience * 2 + LEAST_ROWS);
-    this.#patience = this.#lastPatience;
   }
 
   /** Hashes rows until one is of another kind, and touches their places. */

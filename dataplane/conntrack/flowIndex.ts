@@ -23,12 +23,21 @@ export interface FlowIndexState {
 
 export class FlowIndex {
   /** Two words a place: hash, slot + 1 (0: empty). */
-  places = new Int32Array(2 << FIRST_BITS);
+  places: Int32Array = new Int32Array(2 << FIRST_BITS);
   /** The place of a hash is `hash >>> shift`. */
   shift = 32 - FIRST_BITS;
   /** Number of places minus 1. */
   mask = (1 << FIRST_BITS) - 1;
   #count = 0;
+  /** Memory that was given for them; undefined: they have arrays of their own. */
+  #room: Int32Array | undefined;
+
+  /** Moves to memory that has room for all places there can be. */
+  moveTo(room: Int32Array): void {
+    room.set(this.places);
+    this.#room = room;
+    this.places = room.subarray(0, this.places.length);
+  }
 
   /** A copy of everything, to go on from later. */
   save(): FlowIndexState {
@@ -36,7 +45,8 @@ export class FlowIndex {
   }
 
   restore({ places, shift, count }: FlowIndexState): void {
-    this.places = places.slice();
+    this.places = this.#emptyPlaces(places.length);
+    this.places.set(places);
     this.shift = shift;
     this.mask = places.length / 2 - 1;
     this.#count = count;
@@ -78,7 +88,7 @@ export class FlowIndex {
 
   clear(): void {
     // What is small is kept: who asks about single packets clears after each.
-    if (this.places.length > 2 << FIRST_BITS) this.places = new Int32Array(2 << FIRST_BITS);
+    if (this.places.length > 2 << FIRST_BITS) this.places = this.#emptyPlaces(2 << FIRST_BITS);
     else if (this.#count > 0) this.places.fill(0);
     this.shift = 32 - FIRST_BITS;
     this.mask = (1 << FIRST_BITS) - 1;
@@ -101,9 +111,13 @@ export class FlowIndex {
     return found;
   }
 
+  #emptyPlaces(words: number): Int32Array {
+    return this.#room === undefined ? new Int32Array(words) : this.#room.subarray(0, words).fill(0);
+  }
+
   #grow(): void {
-    const old = this.places;
-    this.places = new Int32Array(old.length * 2);
+    const old = this.#room === undefined ? this.places : this.places.slice();
+    this.places = this.#emptyPlaces(old.length * 2);
     this.mask = this.mask * 2 + 1;
     this.shift--;
     for (let at = 0; at < old.length; at += 2) {

@@ -6,7 +6,7 @@
  * the table may hold, so a table for a million flows ends at 128 MB and not at the next power of two. Users of `words`
  * fetch the array anew after anything that may allocate.
  */
-import { FLOW_BYTES, FLOW_WORDS, WORD } from "./flow.ts";
+import { FLOW_WORDS, WORD } from "./flow.ts";
 
 /** Words of an IPv6 pair: source, then destination. */
 export const PAIR_WORDS = 8;
@@ -27,11 +27,13 @@ export interface FlowStoreState {
 }
 
 export class FlowStore {
-  words = new Int32Array(0);
-  bytes = new Uint8Array(0);
+  words: Int32Array = new Int32Array(0);
+  bytes: Uint8Array = new Uint8Array(0);
   /** IPv6 addresses, `PAIR_WORDS` per entry that needs them. */
   pairs = new Int32Array(0);
   readonly #most: number;
+  /** Its memory was given to it, and stays. */
+  #isGiven = false;
   #capacity = 0;
   /** Slots handed out at least once. */
   #used = 0;
@@ -43,6 +45,13 @@ export class FlowStore {
   /** `most`: entries that may exist at once. */
   constructor(most: number) {
     this.#most = most;
+  }
+
+  /** Moves to memory of zeros that has room for as many entries as may exist. */
+  moveTo(words: Int32Array): void {
+    words.set(this.words.subarray(0, this.#used * FLOW_WORDS));
+    this.#use(words);
+    this.#isGiven = true;
   }
 
   /** A copy of everything, to go on from later. */
@@ -59,10 +68,12 @@ export class FlowStore {
   }
 
   restore({ words, pairs, used, free, live, pairsUsed, freePairs }: FlowStoreState): void {
-    this.words = words.slice();
-    this.bytes = new Uint8Array(this.words.buffer, 0, used * FLOW_BYTES);
+    if (this.#isGiven) {
+      this.words.fill(0, 0, this.#used * FLOW_WORDS);
+      this.words.set(words);
+    } else this.#use(words.slice());
     this.pairs = pairs.slice();
-    this.#capacity = this.#used = used;
+    this.#used = used;
     this.#free = free;
     this.#live = live;
     this.#pairsUsed = pairsUsed;
@@ -123,12 +134,8 @@ export class FlowStore {
 
   /** What is small is kept for the next entries: who asks about single packets clears after each. */
   clear(): void {
-    if (this.#capacity <= FIRST_CAPACITY) this.words.fill(0, 0, this.#used * FLOW_WORDS);
-    else {
-      this.words = new Int32Array(0);
-      this.bytes = new Uint8Array(0);
-      this.#capacity = 0;
-    }
+    if (this.#isGiven || this.#capacity <= FIRST_CAPACITY) this.words.fill(0, 0, this.#used * FLOW_WORDS);
+    else this.#use(new Int32Array(0));
     if (this.pairs.length > FIRST_CAPACITY * PAIR_WORDS) this.pairs = new Int32Array(0);
     this.#used = this.#live = this.#pairsUsed = 0;
     this.#free = NONE;
@@ -136,11 +143,16 @@ export class FlowStore {
   }
 
   #grow(): void {
-    this.#capacity = Math.min(Math.max(FIRST_CAPACITY, this.#capacity * 2), this.#most);
-    const words = new Int32Array(this.#capacity * FLOW_WORDS);
+    const capacity = Math.min(Math.max(FIRST_CAPACITY, this.#capacity * 2), this.#most);
+    const words = new Int32Array(capacity * FLOW_WORDS);
     words.set(this.words);
+    this.#use(words);
+  }
+
+  #use(words: Int32Array): void {
     this.words = words;
-    this.bytes = new Uint8Array(words.buffer, 0, this.#capacity * FLOW_BYTES);
+    this.bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+    this.#capacity = words.length / FLOW_WORDS;
   }
 }
 

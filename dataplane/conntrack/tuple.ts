@@ -280,13 +280,14 @@ export function hashEnds(
   return both ^ (both >>> 15);
 }
 
-/** Golden ratio of 2^32: spreads ports over all bits. */
-const PORT_FACTOR = 0x9e3779b1;
+/** `port`: golden ratio of 2^32, which spreads ports over all bits. The others: of MurmurHash3's finaliser. */
+export const HASH_FACTORS = { port: 0x9e3779b1, first: 0x85ebca6b, second: 0xc2b2ae35 } as const;
+const PORT_FACTOR = HASH_FACTORS.port;
 
 /** Finaliser of MurmurHash3 (Appleby): each bit of the input reaches each bit of the output. */
 function mix(value: number): number {
-  let mixed = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  let mixed = Math.imul(value ^ (value >>> 16), HASH_FACTORS.first);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), HASH_FACTORS.second);
   return mixed ^ (mixed >>> 16);
 }
 

@@ -1,14 +1,18 @@
-/** The straight line for most segments against the tracker that it stands in for, entry by entry. */
+/** The straight line for most segments, in JavaScript and in WebAssembly, against the tracker that it stands in for, entry by entry. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { EstablishedLoops } from "../../dataplane/conntrack/establishedLoops.ts";
 import { FLOW_WORDS, type Flow, OUTCOME, STATUS, WORD } from "../../dataplane/conntrack/flow.ts";
+import { kindOf } from "../../dataplane/conntrack/flowStore.ts";
 import { conntrackSettings, timeoutTable } from "../../dataplane/conntrack/options.ts";
 import { trackTcp } from "../../dataplane/conntrack/tcp.ts";
 import { HEAD_WORD, SIDES_WORD, TCP_STATE } from "../../dataplane/conntrack/tcpEntry.ts";
-import { passSegment } from "../../dataplane/conntrack/tcpEstablished.ts";
-import { createBatch } from "../../dataplane/packet.ts";
+import { passSegment, type RowClock } from "../../dataplane/conntrack/tcpEstablished.ts";
+import { hashEnds } from "../../dataplane/conntrack/tuple.ts";
+import { createBatch, PACKET_FLAG, PATH, type PacketBatch, PROTOCOL, TCP_FLAG } from "../../dataplane/packet.ts";
 
 const settings = conntrackSettings();
+const timeouts = timeoutTable(settings.timeouts);
 
 const flowArbitrary = fc.record({
   base: fc.constantFrom(0, 1_000_000, 0x7fff_ff00, 0xffff_ff00),
@@ -32,11 +36,68 @@ const segmentArbitrary = fc.record({
   behind: fc.constantFrom(0, 300, 300, 600, 70_000),
   payloadBytes: fc.constantFrom(0, 0, 1, 100, 200),
   now: fc.integer({ min: -1_000, max: 1_000 }),
+  time: fc.constantFrom(0, 0, -1, 0.0004, 0.0005, 0.4995, 1.2345, 1.9994, 1.9996, 4),
 });
+
+/** Until when rows may pass, milliseconds. */
+const UNTIL = 2_000;
+
+/** The ends of the connection, one context, and an outcome that is remembered for each direction. */
+const CLIENT = { address: 0x0a000001, port: 40_000 };
+const SERVER = { address: 0x0a000002, port: 8080 };
+const TCP4 = kindOf(PROTOCOL.tcp, 4, 0);
+const CONTEXT = { inDevice: 3, outDevice: 9, mark: 0x2_0000 };
+const CONTEXTS = {
+  words: Int32Array.of(0, 0, 0, 0, CONTEXT.inDevice | (CONTEXT.outDevice << 16), 0, CONTEXT.mark, 0),
+  count: 1,
+  /** Chains tell apart whether congestion is echoed; the segments of the property have no context that does. */
+  tcpFlags: Uint8Array.from({ length: 256 }, (_, flags) => Number((flags & TCP_FLAG.E) !== 0)),
+};
+const OUTCOMES = [11, 12] as const;
+
+function setEnds(batch: PacketBatch, direction: number): void {
+  const [from, to] = direction === 0 ? [CLIENT, SERVER] : [SERVER, CLIENT];
+  batch.family[0] = 4;
+  batch.protocol[0] = PROTOCOL.tcp;
+  batch.source0[0] = from.address;
+  batch.destination0[0] = to.address;
+  batch.sourcePort[0] = from.port;
+  batch.destinationPort[0] = to.port;
+  batch.inDevice[0] = CONTEXT.inDevice;
+  batch.outDevice[0] = CONTEXT.outDevice;
+  batch.mark[0] = CONTEXT.mark;
+}
+
+/** A table of one entry in the memory of the loops. */
+class TableOfOne {
+  readonly #loops = EstablishedLoops.of(1);
+  readonly #place = { shift: 25, mask: 127 };
+
+  passes(words: Int32Array, batch: PacketBatch, flow: Flow, clock: RowClock): boolean {
+    return this.pass(words, batch, flow, clock, [0, 0]).passed;
+  }
+
+  /** The entry after the row has passed, or not. */
+  pass(words: Int32Array, batch: PacketBatch, flow: Flow, clock: RowClock, outcomes: readonly number[] = OUTCOMES) {
+    const loops = this.#loops;
+    if (loops === undefined) throw new Error("no WebAssembly here");
+    loops.words.set(words);
+    const hash = hashEnds(CLIENT.address, SERVER.address, CLIENT.port, SERVER.port, TCP4);
+    loops.places.set([hash, 1], (hash >>> this.#place.shift) * 2);
+    const passed = loops.pass({ batch, first: 0, count: 1, contexts: CONTEXTS }, this.#place, flow, clock);
+    if (passed === 1) {
+      expect(loops.slotOf(0)).toBe(0);
+      expect(loops.directions[0]).toBe(flow.direction);
+      expect(loops.outcomes[0]).toBe(outcomes[flow.direction]);
+    }
+    return { passed: passed === 1, words: loops.words.slice() };
+  }
+}
 
 describe("the straight line for established segments", () => {
   it("does to an entry what the tracker does, or nothing", () => {
     const count = { passed: 0, left: 0 };
+    const table = new TableOfOne();
     fc.assert(
       fc.property(flowArbitrary, segmentArbitrary, (drawn, segment) => {
         const words = new Int32Array(FLOW_WORDS);
@@ -53,8 +114,15 @@ describe("the straight line for established segments", () => {
         words[SIDES_WORD] = flags[0] | (scales[0] << 8) | (flags[1] << 16) | (scales[1] << 24);
         words[17] = drawn.last.retransmissions | 0x4000;
         words[WORD.deadline] = 5_000;
+        words.set([CLIENT.address, SERVER.address, (CLIENT.port << 16) | SERVER.port, TCP4]);
+        words.set(
+          OUTCOMES.map((outcome) => (1 << 16) | outcome),
+          WORD.memo,
+        );
 
         const batch = createBatch(1);
+        setEnds(batch, segment.direction);
+        batch.time[0] = segment.time;
         batch.tcpFlags[0] = segment.flags;
         batch.window[0] = segment.window;
         batch.payloadBytes[0] = segment.payloadBytes;
@@ -71,13 +139,21 @@ describe("the straight line for established segments", () => {
           why: "",
         });
         const [quick, slow] = [words.slice(), words.slice()];
-        if (!passSegment(flow(quick), batch, 0, { seconds: 0, until: 0 })) {
+        const [line, looped] = [flow(quick), flow(words)];
+        const lineClock: RowClock = { seconds: 0, until: UNTIL };
+        const loopClock: RowClock = { seconds: 0, until: UNTIL };
+        const passes = passSegment(line, batch, 0, lineClock);
+        const byLoops = table.pass(words, batch, looped, loopClock);
+        expect(byLoops.passed).toBe(passes);
+        expect(byLoops.words.join()).toBe(quick.join());
+        expect([looped.now, loopClock.seconds]).toEqual([line.now, lineClock.seconds]);
+        if (!passes) {
           expect(quick.join()).toBe(words.join());
           count.left++;
           return;
         }
         count.passed++;
-        const tracked = flow(slow);
+        const tracked = { ...flow(slow), now: line.now };
         expect(trackTcp(tracked, batch, 0)).toBe(OUTCOME.accept);
         expect(tracked.why).toBe("");
         expect(quick.join()).toBe(slow.join());
@@ -86,5 +162,51 @@ describe("the straight line for established segments", () => {
     );
     expect(count.passed).toBeGreaterThan(100);
     expect(count.left).toBeGreaterThan(400);
+  });
+
+  const changes: readonly (readonly [column: string, change: (batch: PacketBatch) => void])[] = [
+    ["family", ({ family }) => family.fill(6)],
+    ["protocol", ({ protocol }) => protocol.fill(PROTOCOL.udp)],
+    ["fragment", ({ flags }) => flags.fill(PACKET_FLAG.fragment)],
+    ["source", ({ source0 }) => source0.fill(SERVER.address + 1)],
+    ["destination", ({ destination0 }) => destination0.fill(CLIENT.address - 1)],
+    ["source port", ({ sourcePort }) => sourcePort.fill(CLIENT.port + 1)],
+    ["destination port", ({ destinationPort }) => destinationPort.fill(SERVER.port + 1)],
+    ["incoming device", ({ inDevice }) => inDevice.fill(CONTEXT.inDevice + 1)],
+    ["outgoing device", ({ outDevice }) => outDevice.fill(CONTEXT.outDevice + 1)],
+    ["incoming port", ({ physInDevice }) => physInDevice.fill(1)],
+    ["outgoing port", ({ physOutDevice }) => physOutDevice.fill(1)],
+    ["mark", ({ mark }) => mark.fill(CONTEXT.mark + 1)],
+    ["path", ({ path }) => path.fill(PATH.input)],
+    ["flags that chains tell apart", ({ tcpFlags }) => tcpFlags.fill(TCP_FLAG.A | TCP_FLAG.E)],
+  ];
+
+  it.each(changes)("in WebAssembly is not for a row of another %s", (_, change) => {
+    const words = new Int32Array(FLOW_WORDS);
+    words.set([CLIENT.address, SERVER.address, (CLIENT.port << 16) | SERVER.port, TCP4]);
+    words.set([100, 70_000, 65_535, 50, 100, 70_000, 65_535, 50], 8);
+    words[HEAD_WORD] = 7 | (TCP_STATE.established << 8);
+    words[WORD.deadline] = 5_000;
+    words.set([1 << 16, 1 << 16], WORD.memo);
+    const passes = (batch: PacketBatch) => {
+      const flow: Flow = {
+        words,
+        bytes: new Uint8Array(0),
+        at: 0,
+        direction: 0,
+        now: 0,
+        ...{ timeouts, settings },
+        why: "",
+      };
+      return new TableOfOne().passes(words, batch, flow, { seconds: 0, until: UNTIL });
+    };
+    const batch = createBatch(1);
+    setEnds(batch, 0);
+    batch.tcpFlags[0] = TCP_FLAG.A;
+    batch.window[0] = 1_000;
+    batch.sequence[0] = batch.acknowledgment[0] = 100;
+    expect(passes(batch)).toBe(true);
+    change(batch);
+    expect(passes(batch)).toBe(false);
   });
 });

@@ -19,6 +19,9 @@ describe("the index", () => {
     maxLength: 400,
   });
 
+  /** Words for the places of so many. */
+  const ROOM = 4_096;
+
   function slotsUnder(index: FlowIndex, hash: number): number[] {
     const found: number[] = [];
     for (let place = hash >>> index.shift; index.places[place * 2 + 1] !== 0; place = (place + 1) & index.mask) {
@@ -29,11 +32,12 @@ describe("the index", () => {
 
   it("finds what a list finds, whatever was inserted and removed", () => {
     fc.assert(
-      fc.property(operations, (list) => {
+      fc.property(operations, fc.integer({ min: -1, max: 300 }), (list, moveAt) => {
         const index = new FlowIndex();
         const model: { hash: number; slot: number }[] = [];
         let slot = 0;
-        for (const { isInsert, hash, victim } of list) {
+        for (const [step, { isInsert, hash, victim }] of list.entries()) {
+          if (step === moveAt) index.moveTo(new Int32Array(ROOM));
           if (isInsert || model.length === 0) {
             index.insert(hash | 0, slot);
             model.push({ hash, slot: slot++ });
@@ -46,6 +50,21 @@ describe("the index", () => {
         expect(index.slotsBetween(0, 2 ** 32).sort((a, b) => a - b)).toEqual(model.map((one) => one.slot));
       }),
     );
+  });
+
+  it("is empty again after it was cleared, in memory of its own and in memory that was given to it", () => {
+    for (const isGiven of [false, true]) {
+      const index = new FlowIndex();
+      if (isGiven) index.moveTo(new Int32Array(ROOM));
+      for (let slot = 0; slot < 300; slot++) index.insert(slot * 0x1234567, slot);
+      const state = index.save();
+      index.clear();
+      expect(index.slotsBetween(0, 2 ** 32)).toEqual([]);
+      for (let slot = 0; slot < 300; slot++) index.insert(slot, slot);
+      index.restore(state);
+      expect(slotsUnder(index, (7 * 0x1234567) | 0)).toEqual([7]);
+      expect(index.slotsBetween(0, 2 ** 32)).toHaveLength(300);
+    }
   });
 
   it("gives the slots of a range of hashes, and no others", () => {
@@ -150,6 +169,22 @@ describe("the store", () => {
     expect(store.live).toBe(2);
     expect(store.allocate()).toBe(1);
     expect(store.words[FLOW_WORDS + 9]).toBe(0);
+  });
+
+  it("keeps its entries when it moves, and zeros what is cleared or restored in the memory given", () => {
+    const store = new FlowStore(100);
+    for (let slot = 0; slot < 80; slot++) store.words[store.allocate() * FLOW_WORDS + 9] = slot;
+    store.moveTo(new Int32Array(100 * FLOW_WORDS));
+    const state = store.save();
+    expect([0, 79].map((slot) => store.words[slot * FLOW_WORDS + 9])).toEqual([0, 79]);
+    expect(store.bytes[79 * FLOW_WORDS * 4 + 36]).toBe(79);
+    store.clear();
+    expect(store.words.some((word) => word !== 0)).toBe(false);
+    for (let slot = 0; slot < 100; slot++) store.words[store.allocate() * FLOW_WORDS + 9] = 1_000;
+    store.restore(state);
+    expect(store.live).toBe(80);
+    expect(store.words[79 * FLOW_WORDS + 9]).toBe(79);
+    expect(store.words[80 * FLOW_WORDS + 9]).toBe(0);
   });
 
   it("uses the room of IPv6 addresses again", () => {
