@@ -10,6 +10,7 @@
 import { hasPorts } from "../../dataplane/packet.ts";
 import { RECORDED, type TrafficFormat } from "../source.ts";
 import { isProblem, type TextProblem } from "../transcript.ts";
+import { BothEnds } from "./bothEnds.ts";
 import {
   countAt,
   type Fields,
@@ -67,12 +68,19 @@ export class CalicoReader implements LogReader {
   #inventedPorts = 0;
   #named = 0;
   #summed = 0;
+  #sink: LogSink | undefined;
+  readonly #ends = new BothEnds((record) => this.#give(record));
 
   limits(): readonly string[] {
     const notes = [
       "Calico sums flows over an interval: when in it packets were sent, and in which order, is not known; each record is taken as one connection",
-      "both ends report a flow, so a flow inside the cluster can stand twice, and be allowed by the one and denied by the other",
     ];
+    const { count, denied } = this.#ends;
+    if (count > 0) {
+      const but =
+        denied > 0 ? `; ${denied} of them were allowed by one end and denied by the other, and count as denied` : "";
+      notes.push(`${count} flows are reported by both ends, and counted once${but}`);
+    }
     if (this.#inventedPorts > 0) {
       notes.push(`${this.#inventedPorts} records have no source port: each got one of its own from 32768 on`);
     }
@@ -124,6 +132,7 @@ export class CalicoReader implements LogReader {
     if (isNowhere(destination)) return skip(sink, destination.reason);
     if (typeof source === "string" || typeof destination === "string") this.#named++;
     if (isSummed(source) || isSummed(destination)) this.#summed++;
+    this.#sink = sink;
     const ported = hasPorts(protocol);
     const sourcePort = portAt(key, "source_port", "sourcePort");
     const destinationPort = portAt(key, "dest_port", "destPort");
@@ -138,7 +147,7 @@ export class CalicoReader implements LogReader {
       protocol,
       source,
       destination,
-      sourcePort: ported ? sourcePort || this.#inventPort() : 0,
+      sourcePort: ported ? (sourcePort ?? 0) : 0,
       destinationPort: ported ? (destinationPort ?? 0) : 0,
       role: "opener",
       ...countsOf(flow, reporter),
@@ -150,8 +159,18 @@ export class CalicoReader implements LogReader {
           : "open",
       interfaceId: sink.interfaceOf(reporter, textAt(flow, "host")),
     };
-    sink.flow(record);
+    const ends = `${endKey(key, "source")} ${record.sourcePort} ${endKey(key, "dest")} ${record.destinationPort}`;
+    this.#ends.add({ key: `${protocol} ${ends}`, reporter, record });
     return undefined;
+  }
+
+  finish(): void {
+    this.#ends.finish();
+  }
+
+  #give(record: FlowRecord): void {
+    const isPortless = record.sourcePort === 0 && hasPorts(record.protocol);
+    this.#sink?.flow(isPortless ? { ...record, sourcePort: this.#inventPort() } : record);
   }
 
   /** The address of an end, or its name where the log has no address. `-` is how Felix writes that there is none. */
@@ -185,6 +204,12 @@ export class CalicoReader implements LogReader {
   #inventPort(): number {
     return FIRST_INVENTED_PORT + (this.#inventedPorts++ % INVENTED_PORTS);
   }
+}
+
+/** The same in what either end reports. */
+function endKey(key: Fields, side: "source" | "dest"): string {
+  const name = textAt(key, `${side}_name`, `${side}Name`) ?? textAt(key, `${side}_name_aggr`);
+  return `${textAt(key, `${side}_ip`) ?? ""} ${textAt(key, `${side}_namespace`, `${side}Namespace`) ?? ""}/${name ?? ""}`;
 }
 
 function isNowhere(end: LoggedEnd | Nowhere): end is Nowhere {

@@ -11,6 +11,8 @@ export interface LogReader {
   limits(): readonly string[];
   /** Reads one line, which is not blank. What it holds goes to the sink; what is wrong with it is answered. */
   line(text: string, sink: LogSink): TextProblem | undefined;
+  /** There are no more lines: what was held back goes to the sink. */
+  finish?(sink: LogSink): void;
 }
 
 /** Takes what a reader finds in the line at hand. */

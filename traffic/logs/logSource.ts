@@ -99,6 +99,7 @@ export class LogSource implements TrafficSource, LogSink {
       if (lines.isTooLong) {
         this.#findings.fail({ line: this.lineNumber + 1 }, `a line has more than ${MAX_LINE_BYTES} bytes`);
       }
+      this.#reader.finish?.(this);
       for (const implied of this.#implied.finish()) this.#wait(implied);
       while (this.#waiting.length > 0) {
         if (!this.#append()) continue;
