@@ -1,11 +1,12 @@
 /** The recording through the sides, without a word to anybody: what the main thread and its workers have in common. */
 import { Duplicates } from "../replay/duplicates.ts";
 import type { MergedTraffic } from "../replay/mergeTraffic.ts";
+import { withNeighbours } from "../replay/neighbours.ts";
 import { CapturePoints } from "../replay/places.ts";
 import { type FlowFilter, Replay, type ReplayOptions } from "../replay/replay.ts";
 import { withReplicas } from "../replay/replicas.ts";
 import { type LoadedSetup, servicesOf } from "../replay/setup.ts";
-import { BATCH_ROWS } from "../traffic/source.ts";
+import { BATCH_ROWS, type TrafficBatch } from "../traffic/source.ts";
 import { resolverOf } from "../verify/who.ts";
 import { type ReadFindings, Recording, type TrafficIo } from "./replayTraffic.ts";
 
@@ -62,9 +63,21 @@ export class ReplayPass {
     this.#duplicates = new Duplicates(merged.interfaces);
     if (this.#options.duplicates === "counted once") this.replay.recognise(this.#duplicates);
     this.replay.locate(pointsOf(this.#options.loaded, merged));
-    for await (const batch of merged.batches()) {
+    for await (const batch of this.#batches(merged)) {
       this.replay.consume(batch);
       if (!(await proceed(batch.packets.length))) return;
+    }
+  }
+
+  async *#batches(merged: MergedTraffic): AsyncGenerator<TrafficBatch> {
+    const services = this.#services;
+    if (services?.looksAround !== true) {
+      yield* merged.batches();
+      return;
+    }
+    for await (const { before, batch, after } of withNeighbours(merged.batches())) {
+      services.lookAround(before, after);
+      yield batch;
     }
   }
 

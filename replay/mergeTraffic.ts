@@ -130,7 +130,8 @@ function numberOf(head: Head, own: number, { interfaces, owners }: Interfaces): 
   return number;
 }
 
-function copyPlace(source: TrafficBatch, from: number, target: TrafficBatch, to: number): void {
+/** What stands beside the packet of a row; its frame is left. */
+export function copyPlace(source: TrafficBatch, from: number, target: TrafficBatch, to: number): void {
   target.seconds[to] = source.seconds[from] ?? 0;
   target.nanoseconds[to] = source.nanoseconds[from] ?? 0;
   target.frameBytes[to] = source.frameBytes[from] ?? 0;
@@ -142,7 +143,7 @@ function copyPlace(source: TrafficBatch, from: number, target: TrafficBatch, to:
 }
 
 /** The bytes of frames, one after the other, in an array that grows. */
-class FrameBytes {
+export class FrameBytes {
   readonly #batch: TrafficBatch;
   #used = 0;
 

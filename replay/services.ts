@@ -42,11 +42,25 @@ export class Services {
   /** Client and Service address -> endpoint. */
   readonly #choices = new Map<string, ServiceEndpoint>();
   readonly #guessed = new Set<ServiceAddress>();
+  /** Rows around those of a batch. */
+  #before: PacketBatch | undefined;
+  #after: PacketBatch | undefined;
 
   /** `story`: the endpoints are those of the start, and `become` others. */
   constructor(addresses: readonly ServiceAddress[], story: "none" | "changing" = "none") {
     this.#isChanging = story === "changing";
     this.#load(addresses);
+  }
+
+  /** Whether what comes before and after a batch can tell more. */
+  get looksAround(): boolean {
+    return this.#isChanging || this.#addresses.some(({ endpoints }) => endpoints.length > 1);
+  }
+
+  /** The batches on either side of the next one. */
+  lookAround(before: PacketBatch | undefined, after: PacketBatch | undefined): void {
+    this.#before = before;
+    this.#after = after;
   }
 
   /** The cluster has changed. An address that is no Service's any more goes on for the connections there are. */
@@ -113,12 +127,28 @@ export class Services {
     const key = `${placeText(service)} ${clientText(packets, row, client)}`;
     const known = this.#choices.get(key);
     if (known !== undefined && (!opensAnew(packets, row) || hasEndpoint(service, known))) return known;
-    const seen = client === "source" ? seenEndpoint(packets, row, service) : undefined;
+    const seen = client === "source" ? this.#seenEndpoint(packets, row, service) : undefined;
     if (seen === undefined && others.length > 0) this.#guessed.add(service);
     const endpoint = seen ?? only;
     if (this.#choices.size >= MAX_CHOICES) this.#choices.clear();
     if (endpoint !== undefined) this.#choices.set(key, endpoint);
     return endpoint;
+  }
+
+  /** The endpoint to which the same packet goes in a row nearby: its copy behind the translation. */
+  #seenEndpoint(packets: PacketBatch, row: number, service: ServiceAddress): ServiceEndpoint | undefined {
+    const seen = { sequence: packets.sequence[row], tcpFlags: packets.tcpFlags[row] };
+    const sought = { seen, client: clientText(packets, row, "source"), service };
+    const [before, after] = [this.#before, this.#after];
+    for (let other = row - ROWS_BEFORE; other < row + ROWS_AFTER; other++) {
+      const past = other - packets.length;
+      const [near, at] =
+        other < 0 ? [before, (before?.length ?? 0) + other] : past < 0 ? [packets, other] : [after, past];
+      if (near === undefined || at < 0 || at >= near.length) continue;
+      const endpoint = endpointOf(near, at, sought);
+      if (endpoint !== undefined) return endpoint;
+    }
+    return undefined;
   }
 }
 
@@ -166,20 +196,20 @@ function clientText(packets: PacketBatch, row: number, end: End): string {
   return `${packets[word0][row]} ${packets[word1][row]} ${packets[word2][row]} ${packets[word3][row]} ${packets[port][row]}`;
 }
 
-/** The endpoint to which the same packet goes in a row nearby: its copy behind the translation. */
-function seenEndpoint(packets: PacketBatch, row: number, service: ServiceAddress): ServiceEndpoint | undefined {
-  const client = clientText(packets, row, "source");
-  const last = Math.min(packets.length, row + ROWS_AFTER);
-  for (let other = Math.max(0, row - ROWS_BEFORE); other < last; other++) {
-    if (packets.protocol[other] !== service.protocol || packets.sequence[other] !== packets.sequence[row]) continue;
-    if (packets.tcpFlags[other] !== packets.tcpFlags[row] || clientText(packets, other, "source") !== client) continue;
-    const endpoint = service.endpoints.find(
-      ({ address, port }) =>
-        packets.destination0[other] === address.words[0] &&
-        packets.destination3[other] === (address.words[3] ?? 0) &&
-        packets.destinationPort[other] === port,
-    );
-    if (endpoint !== undefined) return endpoint;
-  }
-  return undefined;
+/** The endpoint of a Service to which a packet goes in a row nearby. */
+function endpointOf(packets: PacketBatch, row: number, { seen, client, service }: Sought): ServiceEndpoint | undefined {
+  if (packets.protocol[row] !== service.protocol || packets.sequence[row] !== seen.sequence) return undefined;
+  if (packets.tcpFlags[row] !== seen.tcpFlags || clientText(packets, row, "source") !== client) return undefined;
+  return service.endpoints.find(
+    ({ address, port }) =>
+      packets.destination0[row] === address.words[0] &&
+      packets.destination3[row] === (address.words[3] ?? 0) &&
+      packets.destinationPort[row] === port,
+  );
+}
+
+interface Sought {
+  readonly seen: { readonly sequence: number | undefined; readonly tcpFlags: number | undefined };
+  readonly client: string;
+  readonly service: ServiceAddress;
 }

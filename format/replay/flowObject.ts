@@ -77,7 +77,7 @@ export function totalsObject(report: ReplayReport, { skipped }: ReportNumbers): 
   const skippedCount = [...skipped.values()].reduce((sum, count) => sum + count, 0);
   const [acceptedFlows, droppedFlows, rejectedFlows, unknownFlows] = tally.flowVerdicts;
   return {
-    packets: tally.packets + skippedCount,
+    packets: tally.packets,
     flows: tally.flows,
     accept,
     drop,
