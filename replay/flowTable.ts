@@ -1,6 +1,7 @@
 /** The flows of a recording: 5-tuples with what was seen of them, in columns that grow with the number of flows. */
 import type { Family, IpAddress } from "../dataplane/address.ts";
 import { type FiveTuple, hasPorts, type PacketBatch, PROTOCOL } from "../dataplane/packet.ts";
+import { grown } from "./grown.ts";
 
 export const NO_FLOW = -1;
 
@@ -103,11 +104,6 @@ interface FirstPacket {
   readonly time: number;
   readonly sequence: number;
   readonly detail: number;
-}
-
-function grown<T extends { set(from: T): void }>(from: T, to: T): T {
-  to.set(from);
-  return to;
 }
 
 /**
