@@ -68,7 +68,13 @@ function policiesFor(report: ReplayReport, flags: ReplayFlags): Suggestion {
   }
   const taken = new Set(cluster.model.policies.map(({ key }) => key));
   const denials = [...open].sort().map((namespace) => defaultDeny(namespace, taken));
-  return { policies: [...denials, ...suggestPolicies(needs.subjects.values(), cluster, taken)], needs };
+  return {
+    policies: [
+      ...denials,
+      ...suggestPolicies({ subjects: needs.subjects.values(), seen: needs.seen.values() }, cluster, taken),
+    ],
+    needs,
+  };
 }
 
 /** Kubernetes' own: it runs before anyone can write a policy, and breaks with the wrong one. Only when asked for by name. */

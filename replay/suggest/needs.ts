@@ -7,6 +7,7 @@ import { PROTOCOL } from "../../dataplane/packet.ts";
 import { refusedDirections } from "../../verify/explain.ts";
 import type { FlowReport } from "../report.ts";
 import { workloadOf } from "../workload.ts";
+import { needKey, type SeenNeed } from "./prune.ts";
 
 export type PeerNeed =
   | { readonly kind: "workload"; readonly workload: string; readonly pods: Set<Endpoint> }
@@ -46,6 +47,8 @@ const PORT_PROTOCOLS: ReadonlyMap<number, string> = new Map([
 
 export class Needs {
   readonly subjects = new Map<string, SubjectNeed>();
+  /** What must be allowed, pod by pod. */
+  readonly seen = new Map<string, SeenNeed>();
   readonly helpless = new Map<Helpless, number>();
   /** Flows that rules are suggested for, by the number of their first packet in the recording. */
   readonly targets: number[] = [];
@@ -92,6 +95,9 @@ export class Needs {
     for (const direction of directions) {
       const [subject, peer] = direction === "egress" ? [source, destination] : [destination, source];
       if (subject.pod === undefined) continue;
+      const port = `${protocol}/${packet.destinationPort}`;
+      const seen: SeenNeed = { subject: subject.pod, direction, peer: peer.pod, address: peer.address, port };
+      this.seen.set(needKey(seen), seen);
       const need = this.#subject(subject.pod, direction);
       need.flows++;
       const workload = peer.pod === undefined ? undefined : workloadOf(peer.pod);
@@ -106,7 +112,7 @@ export class Needs {
         need.peers.set(key, ports);
       }
       if (ports.peer.kind === "workload" && peer.pod !== undefined) ports.peer.pods.add(peer.pod);
-      ports.ports.add(`${protocol}/${packet.destinationPort}`);
+      ports.ports.add(port);
     }
     return true;
   }

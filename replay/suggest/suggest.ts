@@ -5,6 +5,7 @@ import { addressBits, cidrOf, compareAddresses, formatCidr, type IpAddress } fro
 import { workloadOf } from "../workload.ts";
 import { fewestRectangles } from "./cover.ts";
 import type { PeerNeed, SubjectNeed } from "./needs.ts";
+import { type PeerObject, type PortObject, pruned, type RuleObject, type SeenNeed } from "./prune.ts";
 import { workloadSelector } from "./selector.ts";
 
 /** A NetworkPolicy as an object of the API, with what there is to say about it. */
@@ -24,8 +25,8 @@ export interface PolicyObject {
   readonly spec: {
     readonly podSelector: Selector;
     readonly policyTypes: readonly ("Ingress" | "Egress")[];
-    readonly ingress?: readonly object[];
-    readonly egress?: readonly object[];
+    readonly ingress?: readonly RuleObject[];
+    readonly egress?: readonly RuleObject[];
   };
 }
 
@@ -33,9 +34,9 @@ type Selector = { readonly matchLabels?: Readonly<Record<string, string>> };
 
 const TYPE = { ingress: "Ingress", egress: "Egress" } as const;
 
-/** One policy a workload. `taken` are names that policies of the cluster have (`namespace/name`). */
+/** One policy a workload, of which nothing can be taken away. `taken` are names that policies of the cluster have (`namespace/name`). */
 export function suggestPolicies(
-  needs: Iterable<SubjectNeed>,
+  { subjects: needs, seen }: { readonly subjects: Iterable<SubjectNeed>; readonly seen: Iterable<SeenNeed> },
   cluster: ResolvedCluster,
   taken: ReadonlySet<string>,
 ): readonly SuggestedPolicy[] {
@@ -46,9 +47,10 @@ export function suggestPolicies(
     else own.push(need);
   }
   const used = new Set(taken);
-  return [...workloads]
+  const policies = [...workloads]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([workload, own]) => policyFor(workload, own, cluster, used));
+  return pruned(policies, seen);
 }
 
 function policyFor(
@@ -62,7 +64,7 @@ function policyFor(
   const subject = selectorOf(workload, cluster);
   const remarks = subject.remarks;
   let rules = 0;
-  const sections: { ingress?: readonly object[]; egress?: readonly object[] } = {};
+  const sections: { ingress?: readonly RuleObject[]; egress?: readonly RuleObject[] } = {};
   for (const direction of ["ingress", "egress"] as const) {
     const need = needs.find((each) => each.direction === direction);
     if (need === undefined) continue;
@@ -125,7 +127,7 @@ function strangersRemark(workload: string, strangers: readonly Endpoint[]): stri
 function rulesFor(
   { namespace, direction, peers }: SubjectNeed,
   cluster: ResolvedCluster,
-): { readonly rules: readonly object[]; readonly remarks: readonly string[] } {
+): { readonly rules: readonly RuleObject[]; readonly remarks: readonly string[] } {
   const list = [...peers].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each);
   const remarks = new Set<string>();
   const rules = fewestRectangles(list.map(({ ports }) => ports)).map(({ rows, ports }) => {
@@ -142,7 +144,7 @@ function rulesFor(
   return { rules, remarks: [...remarks] };
 }
 
-function portObject(text: string): { readonly protocol: string; readonly port: number } {
+function portObject(text: string): PortObject {
   const [protocol = "", port] = text.split("/");
   return { protocol, port: Number(port) };
 }
@@ -151,9 +153,9 @@ function peerObjects(
   peers: readonly PeerNeed[],
   namespace: string,
   cluster: ResolvedCluster,
-): { readonly peers: readonly object[]; readonly remarks: readonly string[] } {
+): { readonly peers: readonly PeerObject[]; readonly remarks: readonly string[] } {
   const remarks: string[] = [];
-  const objects: object[] = [];
+  const objects: PeerObject[] = [];
   const addresses: IpAddress[] = [];
   for (const peer of peers) {
     if (peer.kind === "address") {
