@@ -1,6 +1,7 @@
 /** The line above all: what is shown, by whose rules, and the link to it. */
 import { useState } from "preact/hooks";
 import { NAMES } from "./bundled.ts";
+import { recording } from "./replayed.ts";
 import type { View } from "./sharedState.ts";
 import { chooseStrategy, linkNow, loaded, openBundled, origin, strategy, view } from "./state.ts";
 import { theme, turnTheme } from "./theme.ts";
@@ -84,10 +85,11 @@ function Share() {
   const [label, setLabel] = useState("Copy link");
   const copy = async () => {
     const link = await linkNow();
+    const { name: left } = recording.value?.text === undefined ? (recording.value ?? {}) : {};
     history.replaceState(undefined, "", link.slice(link.indexOf("#")));
     try {
       await navigator.clipboard.writeText(link);
-      setLabel("Copied");
+      setLabel(left === undefined ? "Copied" : `Copied, without ${left}`);
     } catch {
       // Not every page may write to the clipboard; the address bar has the link in any case.
       setLabel("It is in the address");

@@ -328,6 +328,8 @@ export interface ReplayAsk {
   readonly strategies: readonly string[];
   /** Manifests on top of what is loaded, before and after a change; undefined: the recording goes through what is loaded. */
   readonly change: ReplayChange | undefined;
+  /** In tcpdump's words; "": everything. */
+  readonly filter: string;
   readonly name: string;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }

@@ -45,10 +45,12 @@ async function inflated(bytes: Uint8Array<ArrayBuffer>): Promise<string | undefi
 
 function isState(value: unknown): value is SharedState {
   if (typeof value !== "object" || value === null) return false;
-  const { version, origin, packets, compared, node, limit } = value as Partial<Record<keyof SharedState, unknown>>;
-  const isText = (each: unknown) => typeof each === "string";
+  const { version, origin, packets, compared, node, limit, replay } = value as Partial<
+    Record<keyof SharedState, unknown>
+  >;
   if (compared !== undefined && !(Array.isArray(compared) && compared.every(isText))) return false;
   if (node !== undefined && !isText(node)) return false;
+  if (replay !== undefined && !isReplay(replay)) return false;
   if (limit !== undefined && !(typeof limit === "number" && limit >= 1)) return false;
   if (version !== 1 || typeof origin !== "object" || origin === null) return false;
   if (packets !== undefined && !(Array.isArray(packets) && packets.every((each) => typeof each === "object")))
@@ -56,9 +58,36 @@ function isState(value: unknown): value is SharedState {
   const { kind, files, scenario, name } = origin as Record<string, unknown>;
   if (kind === "served") return true;
   if (kind === "bundled") return typeof name === "string";
-  const isFile = (file: unknown) => {
-    const { name: title, text } = (file ?? {}) as Record<string, unknown>;
-    return typeof title === "string" && typeof text === "string";
+  return kind === "text" && isFiles(files) && (scenario === undefined || isFile(scenario));
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string";
+}
+
+function isFile(value: unknown): boolean {
+  const { name, text } = (value ?? {}) as Record<string, unknown>;
+  return isText(name) && isText(text);
+}
+
+function isFiles(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isFile);
+}
+
+function isReplay(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { recording, beside, before, after, prune, filter } = value as Record<string, unknown>;
+  const isAbsentOr = (each: unknown, is: (one: unknown) => boolean) => each === undefined || is(each);
+  const isRecording = (each: unknown) => {
+    const { name, size, text } = (each ?? {}) as Record<string, unknown>;
+    return isText(name) && typeof size === "number" && size >= 0 && isAbsentOr(text, isText);
   };
-  return kind === "text" && Array.isArray(files) && files.every(isFile) && (scenario === undefined || isFile(scenario));
+  return (
+    isAbsentOr(recording, isRecording) &&
+    isAbsentOr(beside, isText) &&
+    isAbsentOr(before, isFiles) &&
+    isAbsentOr(after, isFiles) &&
+    isAbsentOr(prune, (each) => typeof each === "boolean") &&
+    isAbsentOr(filter, isText)
+  );
 }

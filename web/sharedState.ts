@@ -19,6 +19,20 @@ export interface Moment {
   readonly packet: PacketObject;
 }
 
+/** What is replayed, and how. */
+export interface SharedReplay {
+  /** `text`: its bytes in base64; absent: it is too large for a link. */
+  readonly recording?: { readonly name: string; readonly size: number; readonly text?: string };
+  /** A second strategy. */
+  readonly beside?: string;
+  /** Manifests before and after a change. */
+  readonly before?: readonly ManifestFile[];
+  readonly after?: readonly ManifestFile[];
+  readonly prune?: boolean;
+  /** In tcpdump's words. */
+  readonly filter?: string;
+}
+
 export interface SharedState {
   /** Of this form; a page reads what it knows. */
   readonly version: 1;
@@ -41,4 +55,5 @@ export interface SharedState {
   readonly node?: string;
   /** Most classes of packets in a report. */
   readonly limit?: number;
+  readonly replay?: SharedReplay;
 }

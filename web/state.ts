@@ -17,6 +17,7 @@ import type {
   WalkAsk,
   WalkTarget,
 } from "./messages.ts";
+import { sharedReplay, showReplay, sizeOfReplay } from "./replayed.ts";
 import { isServed, type ServedFiles, servedFiles } from "./served.ts";
 import { decodeState, encodeState } from "./share.ts";
 import type { Moment, Origin, SharedState, View } from "./sharedState.ts";
@@ -338,6 +339,7 @@ export async function sendNext(kind: NextAsk["kind"]): Promise<void> {
 }
 
 export function stateNow(): SharedState {
+  const replay = sharedReplay();
   return {
     version: 1,
     origin: origin.value,
@@ -352,6 +354,7 @@ export function stateNow(): SharedState {
     ...(compared.value !== undefined && { compared: compared.value }),
     ...(timelineNode.value !== "" && { node: timelineNode.value }),
     ...(limit.value !== undefined && { limit: limit.value }),
+    ...(replay !== undefined && { replay }),
   };
 }
 
@@ -380,6 +383,7 @@ export async function showState(state: SharedState, served: ServedFiles | undefi
     compared.value = state.compared;
     timelineNode.value = state.node ?? "";
     limit.value = state.limit;
+    showReplay(state.replay);
   });
   await load();
 }
@@ -396,8 +400,9 @@ export function followAddress(): void {
     if (loaded.value === undefined) return;
     clearTimeout(timer);
     timer = setTimeout(async () => {
-      const size =
+      const manifests =
         state.origin.kind === "text" ? state.origin.files.reduce((sum, { text }) => sum + text.length, 0) : 0;
+      const size = manifests + (state.replay === undefined ? 0 : sizeOfReplay(state.replay));
       const hash = size > MOST_IN_ADDRESS ? "" : `#${await encodeState(state)}`;
       ownHash = hash;
       history.replaceState(undefined, "", `${location.pathname}${location.search}${hash}`);
@@ -405,6 +410,7 @@ export function followAddress(): void {
   });
   addEventListener("hashchange", async () => {
     if (location.hash === ownHash) return;
+    ownHash = location.hash;
     const state = await decodeState(location.hash.slice(1));
     if (state === undefined) trouble.value = "the link is damaged";
     else await showState(state, isServed() ? await servedFiles() : undefined);

@@ -11,6 +11,7 @@ import { hasBrowser, openScenario, PageUnderTest, verdictOn } from "./browser.ts
 import { testLarge } from "./large.ts";
 import { testManners } from "./manners.ts";
 import { testOpened } from "./opened.ts";
+import { testReplays } from "./replays.ts";
 import { testReports } from "./reports.ts";
 
 /** Of the browser, in functions that are evaluated there; the types of the whole DOM would be the compiler's as well. */
@@ -201,6 +202,7 @@ describe.runIf(hasBrowser())("the page in a browser", () => {
 
   describe("reports", () => {
     testReports(() => page);
+    testReplays(() => page);
   });
 
   describe("--open", () => {

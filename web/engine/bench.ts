@@ -1,6 +1,6 @@
 /** The table the engine works on: what is loaded, and the lanes made of it, which are kept until the next load. */
 import { loadObjects, resolvePolicies } from "../../compiler/compile.ts";
-import { importProgram } from "../../compiler/import/importProgram.ts";
+import { importProgram, type NodeSaves } from "../../compiler/import/importProgram.ts";
 import { formatIssue, type Issue } from "../../compiler/issue.ts";
 import { ManifestMemory, type ParsedObject, parseManifests } from "../../compiler/manifest/objects.ts";
 import type { ManifestFile } from "../../compiler/manifest/parse.ts";
@@ -48,6 +48,7 @@ export class Bench {
   #cluster: ResolvedCluster | undefined;
   #objects: readonly ParsedObject[] = [];
   #scenario: Scenario | undefined;
+  #saved: SavedNode | undefined;
   #imported: TableProgram | undefined;
   /** Whole clusters, one a step. */
   #snapshots: readonly ManifestFile[] = [];
@@ -101,6 +102,11 @@ export class Bench {
     return read.states;
   }
 
+  /** A node's saves, as they were pasted. */
+  get saved(): SavedNode | undefined {
+    return this.#saved;
+  }
+
   /** The node whose saves stand in the place of a compiled program. */
   get importedNode(): string | undefined {
     return this.#imported?.node;
@@ -109,6 +115,7 @@ export class Bench {
   load({ files, scenario, saved }: LoadAsk, now: () => number): Loaded {
     const start = now();
     this.#files = files;
+    this.#saved = saved;
     // Saves of a node stand in the place of what is compiled.
     if (saved !== undefined || this.#imported !== undefined) this.#lanes.clear();
     this.#snapshots = snapshotsAmong(files);
@@ -186,23 +193,27 @@ export class Bench {
       issues.push(issueOf(`the saves are said to come from node "${node}"; there are ${names || "no nodes"}`));
       return undefined;
     }
-    const file = (name: string, text: string) => (text.trim() === "" ? undefined : { name, text });
-    const iptablesSave = file("iptables-save", saved.iptablesSave);
-    const ip6tablesSave = file("ip6tables-save", saved.ip6tablesSave);
-    const ipsetSave = file("ipset save", saved.ipsetSave);
-    const interfaces = file("interfaces", saved.interfaces ?? "");
-    const read = importProgram({
-      ...(iptablesSave && { iptablesSave }),
-      ...(ip6tablesSave && { ip6tablesSave }),
-      ...(ipsetSave && { ipsetSave }),
-      ...(interfaces && { interfaces }),
-      node,
-      strategy: saved.strategy,
-      attachment: strategy.attach(this.cluster, { node }),
-    });
+    const attachment = strategy.attach(this.cluster, { node });
+    const read = importProgram({ ...savesOf(saved), strategy: saved.strategy, attachment });
     issues.push(...read.issues);
     return read.program;
   }
+}
+
+/** As the command line reads them from files. */
+export function savesOf(saved: SavedNode): Omit<NodeSaves, "attachment" | "strategy"> {
+  const file = (name: string, text: string) => (text.trim() === "" ? undefined : { name, text });
+  const iptablesSave = file("iptables-save", saved.iptablesSave);
+  const ip6tablesSave = file("ip6tables-save", saved.ip6tablesSave);
+  const ipsetSave = file("ipset save", saved.ipsetSave);
+  const interfaces = file("interfaces", saved.interfaces ?? "");
+  return {
+    ...(iptablesSave && { iptablesSave }),
+    ...(ip6tablesSave && { ip6tablesSave }),
+    ...(ipsetSave && { ipsetSave }),
+    ...(interfaces && { interfaces }),
+    node: saved.node,
+  };
 }
 
 const SNAPSHOT = /^(?:.*\/)?step-(\d+)\.(?:ya?ml|json)$/;

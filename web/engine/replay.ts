@@ -3,16 +3,25 @@ import { formatIssue } from "../../compiler/issue.ts";
 import { PLAIN } from "../../format/paint.ts";
 import { formatReplayTable } from "../../format/replay/table.ts";
 import { Duplicates } from "../../replay/duplicates.ts";
+import { filterOf } from "../../replay/filter/filter.ts";
 import { mergeTraffic } from "../../replay/mergeTraffic.ts";
-import { Replay } from "../../replay/replay.ts";
+import { type FlowFilter, Replay } from "../../replay/replay.ts";
 import { withReplicas } from "../../replay/replicas.ts";
 import { ReplayReport } from "../../replay/report.ts";
-import { clustersOfChange, loadSetup, type ReplaySetup, servicesOf } from "../../replay/setup.ts";
+import {
+  clustersOfChange,
+  type LoadedSetup,
+  loadSetup,
+  type ReplaySetup,
+  type SideSetup,
+  servicesOf,
+} from "../../replay/setup.ts";
 import { openTraffic } from "../../traffic/openTraffic.ts";
 import { BATCH_ROWS, TrafficError, type TrafficSource } from "../../traffic/source.ts";
+import { REFERENCE } from "../../verify/lane.ts";
 import { resolverOf } from "../../verify/who.ts";
 import type { ReplayAsk, ReplayReportView } from "../messages.ts";
-import type { Bench } from "./bench.ts";
+import { type Bench, savesOf } from "./bench.ts";
 import { Refusal } from "./refusal.ts";
 
 /** Why a record is none of the packets replayed, in the command line's words. */
@@ -30,8 +39,15 @@ export async function replayOf(bench: Bench, ask: ReplayAsk): Promise<ReplayRepo
   if (loaded === undefined || model === undefined) throw new Refusal(issues.map(formatIssue).join("\n"));
   const source = await opened(name, bytes, withReplicas(resolverOf(model, "default"), model));
   const services = servicesOf(loaded);
+  const filter = filterOfText(loaded, ask.filter);
   const replay = new Replay(
-    { sides: loaded.sides, main, book: loaded.book, ...(services !== undefined && { services }) },
+    {
+      sides: loaded.sides,
+      main,
+      book: loaded.book,
+      ...(services !== undefined && { services }),
+      ...(filter !== undefined && { filter }),
+    },
     BATCH_ROWS,
   );
   const merged = mergeTraffic([source], { frames: "left out" });
@@ -65,9 +81,20 @@ export async function replayOf(bench: Bench, ask: ReplayAsk): Promise<ReplayRepo
   };
 }
 
-/** A change is looked at under the first of the strategies. */
-function setupOf({ files }: Bench, { strategies, change }: ReplayAsk): ReplaySetup {
-  const sideOf = (strategy: string, name: string, cluster: number) => ({ name, cluster, strategy, settings: [] });
+/**
+ * A change is looked at under the first of the strategies. Where a node's saves were pasted they are what stands before
+ * it, and everything is asked of that node alone.
+ */
+function setupOf({ files, saved }: Bench, { strategies, change }: ReplayAsk): ReplaySetup {
+  const sideOf = (strategy: string, name: string, cluster: number): SideSetup => ({
+    name,
+    cluster,
+    strategy,
+    settings: [],
+    ...(saved !== undefined &&
+      strategy !== REFERENCE &&
+      (strategy === saved.strategy && cluster === 0 ? { saves: savesOf(saved) } : { only: saved.node })),
+  });
   if (change === undefined)
     return { clusters: [{ files }], sides: strategies.map((each) => sideOf(each, each, 0)), main: 0 };
   const [strategy = ""] = strategies;
@@ -76,6 +103,15 @@ function setupOf({ files }: Bench, { strategies, change }: ReplayAsk): ReplaySet
     sides: [sideOf(strategy, "before", 0), sideOf(strategy, "after", 1)],
     main: 1,
   };
+}
+
+/** What was typed, in tcpdump's words. */
+function filterOfText({ sides, book }: LoadedSetup, expression: string): FlowFilter | undefined {
+  if (expression.trim() === "") return undefined;
+  const models = sides.map(({ cluster }) => cluster.model);
+  const made = filterOf({ expression, hubble: [], namespace: "default" }, models, book);
+  if (made !== undefined && "refusal" in made) throw new Refusal((made.refusal[0] ?? "").replace(/^--/, ""));
+  return made;
 }
 
 async function opened(
