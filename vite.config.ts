@@ -3,15 +3,54 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { brotliCompressSync, constants } from "node:zlib";
-import { defineConfig, type Plugin } from "vite";
+import { type BuildOptions, build, defineConfig, type Plugin, type Rolldown, type UserConfig } from "vite";
 import { OF_FILES, policyOfOneFile, policyText } from "./web/policy.ts";
 
 // Tests build into folders of their own, so that two of them may build at once.
 const OUT = process.env.CHAINWALK_PAGE_FOLDER ?? join(import.meta.dirname, "dist", "page");
 
+const WEB = join(import.meta.dirname, "web");
+
+/** Of both forms. */
+const COMMON: UserConfig = {
+  root: WEB,
+  base: "./",
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+};
+const BUILD: BuildOptions = { target: "es2022", modulePreload: { polyfill: false }, assetsInlineLimit: 0 };
+
 const hashOf = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 
 const STATIC = policyText(OF_FILES);
+
+/** The page's script in one piece, with the views that the other form fetches. */
+async function wholeScript(): Promise<string> {
+  const built = await build({
+    ...COMMON,
+    configFile: false,
+    mode: "production",
+    logLevel: "error",
+    plugins: [scenarioNames(), carryAlong()],
+    build: {
+      ...BUILD,
+      write: false,
+      rolldownOptions: { input: join(WEB, "main.tsx"), output: { codeSplitting: false } },
+    },
+  });
+  const { output } = [built].flat()[0] as Rolldown.RolldownOutput;
+  const chunks = output.filter((each) => each.type === "chunk");
+  const [chunk] = chunks;
+  if (chunk === undefined || chunks.length > 1) throw new Error(`want one script, made ${chunks.length}`);
+  return chunk.code;
+}
+
+function carryAlong(): Plugin {
+  return {
+    name: "carry-along",
+    enforce: "pre",
+    resolveId: (asked) => (asked === "./carried.ts" ? join(WEB, "carriedAlong.ts") : undefined),
+  };
+}
 
 /** Puts script, worker and style into one file, which then names them by their hashes. */
 function singleFile(): Plugin {
@@ -22,7 +61,7 @@ function singleFile(): Plugin {
       handler: (html) =>
         html.replace("<!-- policy -->", `<meta http-equiv="Content-Security-Policy" content="${STATIC}">`),
     },
-    writeBundle() {
+    async writeBundle() {
       const assets = readdirSync(join(OUT, "assets"));
       const read = (pattern: RegExp): string => {
         const [name, ...more] = assets.filter((asset) => pattern.test(asset));
@@ -32,7 +71,7 @@ function singleFile(): Plugin {
       };
       // A script ends at the first "</script"; in code it can only stand in a string or a pattern.
       const script = (text: string) => text.replaceAll("</script", "<\\/script").replaceAll("<!--", "<\\!--");
-      const [main, style] = [script(read(/^index-.*\.js$/)), read(/\.css$/)];
+      const [main, style] = [script(await wholeScript()), read(/\.css$/)];
       const apart = ["worker", "reports", "bundledTexts"]
         .map(
           (name) => `<script type="text/plain" id="${name}">${script(read(new RegExp(`^${name}-.*\\.js$`)))}</script>`,
@@ -64,7 +103,10 @@ function scenarioNames(): Plugin {
   };
 }
 
-/** Beside each asset its best compression, which takes a second and is made once: `chainwalk serve` hands it out as it is. */
+/** 11 is the best, and takes most of the time of a build: samples of the tests do with less. */
+const QUALITY = Number(process.env.CHAINWALK_PAGE_QUALITY ?? constants.BROTLI_MAX_QUALITY);
+
+/** Beside each asset its compression, made once: `chainwalk serve` hands it out as it is. */
 function compressed(): Plugin {
   return {
     name: "compressed",
@@ -72,7 +114,11 @@ function compressed(): Plugin {
       for (const name of readdirSync(join(OUT, "assets"))) {
         const path = join(OUT, "assets", name);
         const bytes = readFileSync(path);
-        const params = { [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length, [constants.BROTLI_PARAM_LGWIN]: 24 };
+        const params = {
+          [constants.BROTLI_PARAM_QUALITY]: QUALITY,
+          [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+          [constants.BROTLI_PARAM_LGWIN]: 24,
+        };
         writeFileSync(`${path}.br`, brotliCompressSync(bytes, { params }));
       }
     },
@@ -80,15 +126,11 @@ function compressed(): Plugin {
 }
 
 export default defineConfig({
-  root: join(import.meta.dirname, "web"),
-  base: "./",
-  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  ...COMMON,
   build: {
+    ...BUILD,
     outDir: OUT,
     emptyOutDir: true,
-    target: "es2022",
-    modulePreload: { polyfill: false },
-    assetsInlineLimit: 0,
     reportCompressedSize: true,
     chunkSizeWarningLimit: 1_000,
   },

@@ -1,4 +1,5 @@
 /** Where strategies part over all classes of packets, as the command line writes it. */
+import { Report } from "./Report.tsx";
 import { askReport, compared, generation, limit, loaded, sendPackets, view } from "./state.ts";
 import { useReport } from "./useReport.ts";
 import { Waiting } from "./Waiting.tsx";
@@ -66,20 +67,6 @@ export function CompareView() {
           <Report title="compare" lines={result.lines} />
         </>
       )}
-    </section>
-  );
-}
-
-/** The text of a command, as it is. */
-export function Report({ title, lines }: { readonly title: string; readonly lines: readonly string[] }) {
-  return (
-    <section
-      class="text"
-      aria-label={`Report of ${title}`}
-      // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard (WCAG 2.1.1)
-      tabIndex={0}
-    >
-      <pre>{lines.join("\n")}</pre>
     </section>
   );
 }

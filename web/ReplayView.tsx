@@ -1,8 +1,8 @@
 /** A recording through the rules: what would have become of its flows, and what a change of the policies would change. */
 import type { Signal } from "@preact/signals";
 import { useState } from "preact/hooks";
-import { Report } from "./CompareView.tsx";
 import type { ManifestFile, SavedNode } from "./messages.ts";
+import { Report } from "./Report.tsx";
 import {
   after,
   before,

@@ -1,8 +1,8 @@
 /** A story with a scrubber: every operation a notch, leaks and outages marked where packets meet them. */
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { Report } from "./CompareView.tsx";
 import type { TimelineReport, TimelineStepView, WindowView } from "./messages.ts";
+import { Report } from "./Report.tsx";
 import { askReport, generation, limit, loaded, showMoment, strategy, timelineNode } from "./state.ts";
 import { useReport } from "./useReport.ts";
 import { Waiting } from "./Waiting.tsx";

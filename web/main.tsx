@@ -1,13 +1,11 @@
 /** The page. */
 import { render } from "preact";
 import { ClusterView } from "./ClusterView.tsx";
-import { CompareView } from "./CompareView.tsx";
 import { EditorPane, openAll } from "./EditorPane.tsx";
 import { followServer } from "./followServer.ts";
 import { Header } from "./Header.tsx";
-import { MatrixView } from "./MatrixView.tsx";
+import { lazily } from "./lazily.tsx";
 import { PacketForm } from "./PacketForm.tsx";
-import { ReplayView } from "./ReplayView.tsx";
 import { Steps } from "./Steps.tsx";
 import { isServed, servedFiles } from "./served.ts";
 import { decodeState } from "./share.ts";
@@ -23,9 +21,13 @@ import {
   trouble,
   view,
 } from "./state.ts";
-import { TimelineView } from "./TimelineView.tsx";
 import { VerdictBar } from "./VerdictBar.tsx";
 import { WalkView } from "./WalkView.tsx";
+
+const MatrixView = lazily("the matrix", async () => (await import("./MatrixView.tsx")).MatrixView);
+const CompareView = lazily("compare", async () => (await import("./CompareView.tsx")).CompareView);
+const TimelineView = lazily("the timeline", async () => (await import("./TimelineView.tsx")).TimelineView);
+const ReplayView = lazily("replay", async () => (await import("./ReplayView.tsx")).ReplayView);
 
 function Page() {
   return (

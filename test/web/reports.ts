@@ -51,6 +51,7 @@ export function testReports(opened: () => Page): void {
   it("compare writes what the command line writes of the strategies that are ticked", async () => {
     const page = await open("and-or-peers");
     await tab("Compare");
+    await page.locator(".choices label").first().waitFor();
     const names = await page.locator(".choices label").allTextContents();
     const kept = names.map((name) => name.trim()).filter((_, index) => isWhole || index < 2);
     expect(kept.length).toBeGreaterThan(1);
