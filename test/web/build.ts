@@ -2,14 +2,18 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { BUILT_ALREADY, builtOnce, ROOT } from "../built.ts";
+import { isWhole } from "../extent.ts";
 
 const VITE = join(ROOT, "node_modules", "vite", "bin", "vite.js");
+
+/** Best compression takes most of the time of a build. */
+const QUICK = { CHAINWALK_PAGE_QUALITY: "1" };
 
 /** The folder of the build. */
 export function builtPage(): string {
   if (BUILT_ALREADY !== undefined) return join(BUILT_ALREADY, "page");
   return builtOnce({
-    name: "page",
+    name: isWhole ? "page" : "quickPage",
     // What the page may import (docs/architecture.md), and what says how it is built.
     folders: [
       "bench",
@@ -30,7 +34,7 @@ export function builtPage(): string {
         cwd: ROOT,
         stdio: "ignore",
         // What vitest sets it to would build for development.
-        env: { ...process.env, NODE_ENV: "production", CHAINWALK_PAGE_FOLDER: folder },
+        env: { ...process.env, NODE_ENV: "production", CHAINWALK_PAGE_FOLDER: folder, ...(!isWhole && QUICK) },
       }),
   });
 }

@@ -1,4 +1,5 @@
 /** `--open`: the address that a command prints shows what the command prints. */
+import { readFileSync } from "node:fs";
 import { relative } from "node:path";
 import type { Page } from "playwright-core";
 import { expect, it } from "vitest";
@@ -9,7 +10,9 @@ import { type PageUnderTest, verdictOn } from "./browser.ts";
 import { shownReport, trimmed } from "./reports.ts";
 
 interface Case {
+  /** Without `--open`. */
   readonly command: string;
+  readonly stdin?: string;
   /** What the page shows of it, to be found in what the command prints. */
   readonly isSame: (page: Page, outcome: () => Promise<Outcome>) => Promise<void>;
 }
@@ -31,14 +34,28 @@ const sameAnswer: Case["isSame"] = async (page, outcome) => {
   expect(out).toContain(decision);
 };
 
+const IN_DOCS: readonly string[] = [...readFileSync("docs/page.md", "utf8").matchAll(/^```sh\n(.*?)^```/gms)].flatMap(
+  ([, block = ""]) => block.split("\n").filter((line) => line !== ""),
+);
+
+/** Commands that docs/page.md shows, by verb. */
+const SAME_IN_DOCS: Readonly<Record<string, Case["isSame"]>> = {
+  trace: sameAnswer,
+  compare: sameReport,
+  timeline: sameReport,
+};
+
 const CASES: readonly Case[] = [
+  ...IN_DOCS.filter((line) => line.endsWith("--open")).map((line): Case => {
+    const [, pipe, verb = "", flags = ""] = /^(kubectl .* \| )?chainwalk (\S+) (.*) --open$/.exec(line) ?? [];
+    const isSame = SAME_IN_DOCS[verb];
+    if (isSame === undefined) throw new Error(`docs/page.md shows what is not tested: ${line}`);
+    const stdin = pipe === undefined ? {} : { stdin: readFileSync("scenarios/db-policy/cluster.yaml", "utf8") };
+    return { command: `${verb} ${flags}`, ...stdin, isSame };
+  }),
   {
     command: "trace -f scenarios/db-policy --from intruder --to db --port 3306 -s calico-iptables",
     isSame: sameAnswer,
-  },
-  {
-    command: "timeline -f scenarios/rule-in-front --node node-a",
-    isSame: sameReport,
   },
   {
     command: "compare -f scenarios/end-port/cluster.yaml -s kube-router,romana",
@@ -81,13 +98,41 @@ const CASES: readonly Case[] = [
 
 /** In browsers of their own: each page has a server of its own, on another port. */
 export function testOpened(opened: () => PageUnderTest): void {
-  it.each(sampled(CASES, 2))("$command --open shows what it prints", async ({ command, isSame }) => {
+  it.each(
+    sampled(
+      IN_DOCS.filter((line) => !line.endsWith("--open")),
+      1,
+    ),
+  )("%s is served, as the docs say", async (line) => {
+    const [, command = ""] = /^chainwalk (serve\b[^#]*)/.exec(line) ?? [];
+    const ended = new AbortController();
+    const shown: string[] = [];
+    const own = command.replace("manifests/", "scenarios/db-policy/cluster.yaml").trim();
+    // The port may be somebody else's here.
+    const running = chainwalk(`${own.replace(/ --port \d+/, "")} --port 0`, {
+      page: relative(ROOT, opened().folder),
+      interrupted: ended.signal,
+      shown,
+    });
+    await expect.poll(() => shown.join(""), { timeout: 10_000 }).toContain("Ctrl-C ends it");
+    const [address = ""] = shown.join("").split("\n");
+    const page = await opened().open(address);
+    await page.locator("#verdict").waitFor();
+    const from = await page.locator("#scenario option:checked").textContent();
+    expect(from).toBe(own.includes("-f") ? "your manifests" : "db-policy");
+    await page.context().close();
+    ended.abort();
+    expect((await running).out.trim()).toBe(address);
+  });
+
+  it.each(sampled(CASES, 1))("$command --open shows what it prints", async ({ command, stdin, isSame }) => {
     const ended = new AbortController();
     let running: Promise<Outcome> | undefined;
     const link = await new Promise<string>((resolve, reject) => {
       running = chainwalk(`${command} --open`, {
         page: relative(ROOT, opened().folder),
         interrupted: ended.signal,
+        ...(stdin !== undefined && { stdin }),
         opened: (address) => {
           resolve(address);
           return undefined;
