@@ -1,17 +1,20 @@
 /** The packet: ends, protocol, ports, flags, family. */
 import { useSignalEffect } from "@preact/signals";
-import { useMemo } from "preact/hooks";
-import type { ClusterPicture } from "./messages.ts";
+import { useMemo, useRef } from "preact/hooks";
+import type { ClusterPicture, WalkTarget } from "./messages.ts";
 import { chooseFamily, type Draft, draft, draftOf, sendDraft, WITH_PORTS, WITH_TYPES } from "./packet.ts";
-import { family, loaded, sendNext, walk } from "./state.ts";
+import { family, loaded, sendNext, target, walk } from "./state.ts";
 
 export function PacketForm() {
+  const typedFor = useRef<WalkTarget>(undefined);
   useSignalEffect(() => {
     const packet = walk.value?.packet;
-    if (packet !== undefined) draft.value = draftOf(packet);
+    // A walk that took its time does not undo what was typed meanwhile.
+    if (packet !== undefined && typedFor.current !== target.peek()) draft.value = draftOf(packet);
   });
   const now = draft.value;
   const set = (part: Partial<Draft>) => {
+    typedFor.current = target.peek();
     draft.value = { ...draft.value, ...part };
   };
   const text = (name: keyof Draft, label: string, more: { readonly list?: string; readonly size?: number } = {}) => (
