@@ -72,7 +72,7 @@ async function print(scenario: string): Promise<readonly Printed[]> {
 const STORIES = SCENARIOS.filter((name) => existsSync(join("scenarios", name, "scenario.yaml")));
 
 /** Drawing takes a second each; the worker's answers are compared for all. */
-const DRAWN = STORIES.filter((_, index) => index % (isWhole ? 4 : 40) === 0);
+const DRAWN = STORIES.filter((_, index) => index % (isWhole ? 8 : 40) === 0);
 
 describe.runIf(hasBrowser())("the page in a browser", () => {
   let under: PageUnderTest;
