@@ -107,7 +107,9 @@ export class SpaceReads {
         if (peer.kind === "ipBlock") for (const cidr of [peer.cidr, ...peer.except]) this.prefix(cidr);
       }
       for (const { port, endPort, protocol } of ports) {
-        if (typeof port === "number") this.ports(parseProtocol(protocol), port, endPort ?? port);
+        if (typeof port !== "number") continue;
+        this.ports(parseProtocol(protocol), port, port); // all that solutions read which know no endPort
+        if (endPort !== undefined) this.ports(parseProtocol(protocol), port, endPort);
       }
     }
   }

@@ -175,7 +175,7 @@ describe("the atoms of services", () => {
     expect(six.flat().sort((a, b) => a - b)).toEqual([128, 139]);
   });
 
-  it("a range that a map spells out port by port is one atom", () => {
+  it("a range that a map spells out port by port is one atom, but for its first port, which is all that some read of it", () => {
     const resolved = resolvePolicies(
       cluster({
         nodes: [node("node-a", ["192.168.0.11"])],
@@ -191,7 +191,8 @@ describe("the atoms of services", () => {
     const tcp = space?.services.filter(({ protocol }) => protocol === 6).map(({ ports }) => ports);
     expect(tcp).toEqual([
       { first: 0, last: 7999 },
-      { first: 8000, last: 8099 },
+      { first: 8000, last: 8000 },
+      { first: 8001, last: 8099 },
       { first: 8100, last: 65_535 },
     ]);
   });
