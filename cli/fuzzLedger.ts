@@ -4,6 +4,8 @@
  */
 
 import type { FindingText, JobReport } from "../verify/fuzz/campaign.ts";
+import { readConnection } from "../verify/fuzz/connectionFile.ts";
+import { CONNECTIONS } from "../verify/fuzz/connectionTarget.ts";
 import { clusterFromFile } from "../verify/fuzz/corpus.ts";
 import { FORMATS } from "../verify/fuzz/formats.ts";
 import { joinPath, readText } from "./input.ts";
@@ -49,7 +51,8 @@ export class FuzzLedger {
     const ledger = new FuzzLedger(io, folders);
     const { corpus } = folders;
     if (corpus === undefined) return ledger;
-    for (const target of [CLUSTERS, ...FORMATS.map(({ name }) => name)]) await ledger.#readCases(corpus, target);
+    for (const target of [CLUSTERS, CONNECTIONS, ...FORMATS.map(({ name }) => name)])
+      await ledger.#readCases(corpus, target);
     if (how === "resume") await ledger.#readJournal(joinPath(corpus, JOURNAL));
     return ledger;
   }
@@ -68,13 +71,14 @@ export class FuzzLedger {
     for (const { name, kind } of await this.#io.readdir(folder)) {
       const path = joinPath(target, name);
       if (kind !== "file" || PACKETS.test(path)) continue;
-      const isCluster = target === CLUSTERS;
-      const content = isCluster
+      const isText = target === CLUSTERS || target === CONNECTIONS;
+      const content = isText
         ? await readText(this.#io, joinPath(folder, name))
         : await bytesOf(this.#io, joinPath(folder, name));
       const file = { path, content };
       // A file that was being written when the process died is of no use.
-      if (isCluster && clusterFromFile(file) === undefined) continue;
+      if (target === CLUSTERS && clusterFromFile(file) === undefined) continue;
+      if (target === CONNECTIONS && "message" in readConnection(path, String(content))) continue;
       this.#earlier.push(file);
       this.#kept.add(file.path);
     }

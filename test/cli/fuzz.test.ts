@@ -41,6 +41,22 @@ describe("fuzz", () => {
     expect(after?.corpus).toBeGreaterThanOrEqual(before?.corpus ?? 0);
   });
 
+  it("keeps conversations as files, and goes on from them", async () => {
+    const saved = new Map<string, string>();
+    const run = "fuzz --target connections --seed 4 -o json --corpus kept";
+    const first = await chainwalk(`${run} --runs 12`, { saved });
+    const names = [...saved.keys()].filter((path) => /^kept\/connections\/[0-9a-f]{16}\.jsonl$/.test(path));
+    expect(names.length).toBeGreaterThan(5);
+    const cut = names[0] ?? "";
+    const files = { ...Object.fromEntries(saved), [cut]: saved.get(cut)?.slice(0, -40) ?? "" };
+    const again = await chainwalk(`${run} --runs 13 --resume`, { files });
+    const [before, after] = [first, again].map(({ out }): Report => JSON.parse(out));
+    expect(before).toMatchObject({ runs: 12, corpus: names.length });
+    expect(after?.runs).toBe(13);
+    // All but the one that was being written, and perhaps one more.
+    expect([names.length - 1, names.length]).toContain(after?.corpus);
+  });
+
   it("goes on after a journal whose last line was being written", async () => {
     const saved = new Map<string, string>();
     await chainwalk(`${SHORT} --corpus kept`, { saved });

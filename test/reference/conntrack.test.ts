@@ -4,9 +4,13 @@ import type { ConntrackOptions } from "../../dataplane/conntrack/options.ts";
 import { SCTP_STATE_NAMES } from "../../dataplane/conntrack/sctp.ts";
 import { TCP_STATE_NAMES } from "../../dataplane/conntrack/tcpEntry.ts";
 import { PlainConntrack } from "../../reference/conntrack/conntrack.ts";
-import { readConnection } from "../../verify/fuzz/connectionFile.ts";
+import { Campaign } from "../../verify/fuzz/campaign.ts";
+import { connectionText, readConnection } from "../../verify/fuzz/connectionFile.ts";
+import { CONNTRACK_SETTINGS, type ConntrackSetting } from "../../verify/fuzz/connections.ts";
 import { ConnectionTarget, drawConnections, holdConnections } from "../../verify/fuzz/connectionTarget.ts";
+import { drawConversation } from "../../verify/fuzz/conversations.ts";
 import { Coverage } from "../../verify/fuzz/coverage.ts";
+import { mutateConnections } from "../../verify/fuzz/mutateConnections.ts";
 import { Random } from "../../verify/kernel/random.ts";
 import { describeEntry, parseTranscript, type TranscriptOptions } from "../dataplane/connectionTranscript.ts";
 import { ICMP_TRANSCRIPTS, UDP_TRANSCRIPTS } from "../dataplane/datagramTranscripts.ts";
@@ -75,6 +79,37 @@ describe("conversations", () => {
     const [file] = files;
     expect(file?.path).toMatch(/^connections\/[0-9a-f]{16}\.jsonl$/);
     expect(readConnection("kept.jsonl", String(file?.content))).toEqual(drawn);
+  });
+
+  it("are changed into others that are files as well, in which time goes on", () => {
+    const random = new Random(5);
+    let subject = drawConnections(random);
+    for (let count = 0; count < 24; count++) {
+      subject =
+        count % 10 === 0 ? drawConnections(random) : mutateConnections(subject, drawConnections(random), random);
+      expect(readConnection("changed.jsonl", connectionText(subject))).toEqual(subject);
+      const times = subject.steps.map(({ packet }) => packet.time);
+      expect(times).toEqual([...times].sort((a, b) => a - b));
+      expect(holdConnections(subject), `case ${count}`).toBeUndefined();
+    }
+  });
+
+  it("that another job has kept are what a campaign goes on from", async () => {
+    const settings = { seed: 1, job: 0, offset: 0, strategies: [], against: [], targets: ["connections"] };
+    const meter = { now: () => 0, heapBytes: () => 0 };
+    const campaign = new Campaign({ ...settings, features: [], causes: [] }, { meter, hire: () => undefined });
+    // A conversation of a number that is never drawn: its client's port tells what was made of it.
+    const steps = drawConversation(new Random(1), "tcp", 5_000);
+    const content = connectionText({ held: "table", setting: CONNTRACK_SETTINGS[0] as ConntrackSetting, steps });
+    campaign.learn([{ path: "connections/kept.jsonl", content }], []);
+    const kept: string[] = [];
+    for (let count = 0; count < 12; count++) {
+      for (const report of await campaign.step()) {
+        if (report.kind === "kept") kept.push(...report.files.map((file) => String(file.content)));
+      }
+    }
+    expect(kept.filter((text) => text.includes("6024")).length).toBeGreaterThan(1);
+    expect(kept.filter((text) => !text.includes("6024")).length).toBeGreaterThan(1);
   });
 
   it.each([

@@ -8,8 +8,8 @@ import { Random } from "../kernel/random.ts";
 import { REFERENCE } from "../lane.ts";
 import type { Disagreement, FuzzCase } from "./case.ts";
 import { ClusterTarget, contestsOf } from "./clusterTarget.ts";
-import { connectionText } from "./connectionFile.ts";
-import { ConnectionTarget, type LeastConnection } from "./connectionTarget.ts";
+import { connectionText, readConnection } from "./connectionFile.ts";
+import { CONNECTIONS, ConnectionTarget, type LeastConnection } from "./connectionTarget.ts";
 import { type Against, type Contest, FreshCourt, type Outsider, Trial } from "./contest.ts";
 import { type CorpusFile, clusterFromFile } from "./corpus.ts";
 import { Coverage } from "./coverage.ts";
@@ -77,6 +77,7 @@ const OUTSIDE_BUDGET = 120;
 export class Campaign {
   readonly #coverage: Coverage;
   readonly #clusters: ClusterTarget;
+  readonly #connections: ConnectionTarget;
   readonly #inputs: readonly InputTarget[];
   readonly #targets: readonly FuzzTarget[];
   readonly #alike = new Map<string, number>();
@@ -104,8 +105,8 @@ export class Campaign {
     );
     const accused = settings.strategies.map(known);
     const histories = new HistoryTarget({ random, accused, coverage: this.#coverage, corpus: this.#clusters.corpus });
-    const connections = new ConnectionTarget({ random, coverage: this.#coverage });
-    this.#targets = [this.#clusters, labels, histories, connections, ...this.#inputs].filter(({ name }) =>
+    this.#connections = new ConnectionTarget({ random, coverage: this.#coverage });
+    this.#targets = [this.#clusters, labels, histories, this.#connections, ...this.#inputs].filter(({ name }) =>
       settings.targets.includes(name),
     );
   }
@@ -121,6 +122,9 @@ export class Campaign {
       else if (file.path.endsWith(".yaml")) {
         const model = clusterFromFile(file);
         if (model !== undefined) this.#clusters.corpus.add(model);
+      } else if (folder === CONNECTIONS) {
+        const subject = readConnection(file.path, content);
+        if (!("message" in subject)) this.#connections.learn(subject);
       }
     }
   }

@@ -10,6 +10,7 @@ import { CONNTRACK_SETTINGS, holdNode, holdTable, type Notice, type Parting, seg
 import { CONVERSATION_KINDS, drawConversation, ENDS, inTime, mixed } from "./conversations.ts";
 import type { Coverage } from "./coverage.ts";
 import { contentName } from "./finding.ts";
+import { mutateConnections } from "./mutateConnections.ts";
 import type { FuzzEvent, FuzzTarget } from "./target.ts";
 
 /** Conversations at once, at most. */
@@ -19,14 +20,24 @@ const TUPLES = 40;
 /** One in so many is held by a node. */
 const NODE_STRIDE = 4;
 
+/** One in so many is drawn anew, the others are changed from kept ones: every other time from one of late. */
+const DRAWN_STRIDE = 2;
+/** Each is some kilobytes. */
+const MOST_KEPT = 4_096;
+const LATE = 64;
+
 const SHRINK_BUDGET = 2_000;
 
+/** The name of the target, and of its folder in a corpus. */
+export const CONNECTIONS = "connections";
+
 export class ConnectionTarget implements FuzzTarget {
-  readonly name = "connections";
+  readonly name = CONNECTIONS;
   readonly #random: Random;
   readonly #notice: Notice;
   readonly #coverage: Coverage;
   readonly #known = new Set<string>();
+  readonly #kept: ConnectionCase[] = [];
 
   constructor(options: { readonly random: Random; readonly coverage: Coverage }) {
     this.#random = options.random;
@@ -34,8 +45,15 @@ export class ConnectionTarget implements FuzzTarget {
     this.#notice = (feature) => options.coverage.text(`connections ${feature}`);
   }
 
+  /** Kept by another job, or before. */
+  learn(subject: ConnectionCase): void {
+    if (subject.steps.length === 0) return;
+    if (this.#kept.length >= MOST_KEPT) this.#kept.splice(0, MOST_KEPT / 4);
+    this.#kept.push(subject);
+  }
+
   async step(): Promise<readonly FuzzEvent[]> {
-    const subject = drawConnections(this.#random);
+    const subject = this.#draw();
     const parting = holdConnections(subject, this.#notice);
     const events: FuzzEvent[] = [{ kind: "ran", runs: 1 }];
     if (parting !== undefined) {
@@ -43,10 +61,18 @@ export class ConnectionTarget implements FuzzTarget {
       if (!this.#known.has(least.cause)) events.push({ kind: "connection", ...least });
       this.#known.add(least.cause);
     } else if (this.#coverage.take() > 0) {
+      this.learn(subject);
       const content = connectionText(subject);
-      events.push({ kind: "kept", files: [{ path: `connections/${contentName(content)}.jsonl`, content }] });
+      events.push({ kind: "kept", files: [{ path: `${CONNECTIONS}/${contentName(content)}.jsonl`, content }] });
     }
     return events;
+  }
+
+  #draw(): ConnectionCase {
+    const random = this.#random;
+    if (this.#kept.length === 0 || random.oneIn(DRAWN_STRIDE)) return drawConnections(random);
+    const late = this.#kept.slice(-LATE);
+    return mutateConnections(random.pick(random.oneIn(2) ? late : this.#kept), random.pick(this.#kept), random);
   }
 }
 
@@ -63,7 +89,7 @@ export function drawConnections(random: Random): ConnectionCase {
 }
 
 export function holdConnections({ held, setting, steps }: ConnectionCase, notice?: Notice): Parting | undefined {
-  return held === "table" ? holdTable(steps, setting, notice) : holdNode(steps, nodeProgram());
+  return held === "table" ? holdTable(steps, setting, notice) : holdNode(steps, nodeProgram(), notice);
 }
 
 export interface LeastConnection {

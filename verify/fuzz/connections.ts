@@ -51,6 +51,7 @@ export function holdTable(
   const table = new ConntrackTable(options);
   const model = new PlainConntrack(sysctls);
   const batch = createBatch(1);
+  const last = new Map<string, string>();
   for (const [index, { packet, zone, isDropped }] of steps.entries()) {
     const parted = (what: string): Parting => ({ step: index, what });
     const before = notice === undefined ? undefined : model.entryOf(packet, zone);
@@ -67,7 +68,15 @@ export function holdTable(
       table.confirm();
       model.pass();
     }
-    notice?.(`${segmentOf(packet)} ${said.isReply ? "reply" : "original"} ${before?.state ?? ""} ${said.state}`);
+    if (notice !== undefined) {
+      const left = model.entryOf(packet, zone);
+      const way = said.isReply ? "reply" : "original";
+      notice(`${segmentOf(packet)} ${way} ${before?.state ?? ""} ${said.state}`);
+      const change = `${before?.state ?? before?.seenReply} ${way} ${said.state} ${left?.state ?? left?.seenReply} ${left?.assured}`;
+      const key = conversationOf(packet, zone);
+      notice(`${last.get(key) ?? ""} > ${change}${isDropped ? " dropped" : ""}`);
+      last.set(key, change);
+    }
     if (state !== said.state) return parted(`${state} (${why}) where the model says ${said.state}`);
     if (isReply !== said.isReply) return parted(`reply ${isReply} where the model says ${said.isReply}`);
     const tuple = packet.quoted === undefined ? { ...packet, zone } : { ...packet.quoted, icmpId: packet.icmpId, zone };
@@ -77,8 +86,19 @@ export function holdTable(
   return tablesPart([...table.entries()], model.entries(), steps.length - 1);
 }
 
+/** The same for both ways, errors about a packet included. */
+function conversationOf(packet: Packet, zone: number): string {
+  const { protocol, source, destination, sourcePort, destinationPort } = packet.quoted ?? packet;
+  const ends = [`${source.words.join(".")}:${sourcePort}`, `${destination.words.join(".")}:${destinationPort}`];
+  return `${protocol} ${zone} ${ends.sort().join(" ")}`;
+}
+
 /** A node, with the memo of classes and the runs of established packets; its program decides what is dropped. */
-export function holdNode(steps: readonly ConnectionStep[], program: TableProgram): Parting | undefined {
+export function holdNode(
+  steps: readonly ConnectionStep[],
+  program: TableProgram,
+  notice?: Notice,
+): Parting | undefined {
   const fabric = new Fabric([program], { engine: "memo" });
   const model = new PlainConntrack();
   const batch = createBatch(steps.length);
@@ -90,8 +110,10 @@ export function holdNode(steps: readonly ConnectionStep[], program: TableProgram
     if (hop === undefined || results.hopCount[index] === 0) continue;
     const state = CT_STATES[hop.results.ctState[index] ?? 0];
     const said = model.see(packet);
-    if (hop.results.verdict[index] === VERDICT_CODE.accept) model.pass();
+    const passes = hop.results.verdict[index] === VERDICT_CODE.accept;
+    if (passes) model.pass();
     else model.drop();
+    notice?.(`node ${segmentOf(packet)} ${said.isReply ? "reply" : "original"} ${state} ${passes}`);
     if (state === said.state) continue;
     return { step: index, what: `${state} where the model says ${said.state}` };
   }

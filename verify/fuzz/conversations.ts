@@ -378,7 +378,7 @@ export function mixed(
 }
 
 /** Seconds between two packets: mostly none, else a timeout of some state, and a little less or more. */
-const GAPS = [0.02, 0.5, 2, 3, 10, 30, 60, 120, 180, 210, 300, 600, 432_000];
+export const GAPS = [0.02, 0.5, 2, 3, 10, 30, 60, 120, 180, 210, 300, 600, 432_000];
 const BESIDE = [0, -0.001, 0.001];
 
 /** The steps with time passing between them. */
