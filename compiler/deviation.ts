@@ -9,7 +9,7 @@ import { API_READING, type PolicyReading, readingVerdict } from "./policyReading
 import type { ResolvedCluster } from "./resolve.ts";
 import type { Deviation } from "./strategies/strategy.ts";
 
-export interface Quirk extends Omit<Deviation, "verdict"> {
+export interface Quirk extends Omit<Deviation, "verdict" | "together"> {
   /** The reading with this one place changed. */
   apply(reading: PolicyReading): PolicyReading;
 }
@@ -46,6 +46,7 @@ export function deviationsOf(quirks: readonly Quirk[], deny: "drop" | "reject"):
     }
     return last;
   };
+  const together = (cluster: ResolvedCluster, packet: Packet) => askedAbout(cluster, packet).bite;
   return tests.map((own, index) => {
     const { name, summary, source, scenario } = own.quirk;
     return {
@@ -53,6 +54,7 @@ export function deviationsOf(quirks: readonly Quirk[], deny: "drop" | "reject"):
       summary,
       source,
       scenario,
+      together,
       verdict(cluster: ResolvedCluster, packet: Packet): Verdict | undefined {
         const { bite: given, says } = askedAbout(cluster, packet);
         if (given === undefined) return undefined;

@@ -1,6 +1,11 @@
 /** A hash table from addresses to small numbers, in one Int32Array. */
 import type { Family } from "./address.ts";
 
+const LEAST_PLACES = 8;
+
+/** Of tables in which nothing is yet, of which a program has many; never written. */
+const NO_RECORDS = new Int32Array(LEAST_PLACES * 6);
+
 /**
  * Maps (address, extra) to a number ≥ 0. `extra` is any int32 that belongs to the key, such as protocol and port.
  *
@@ -24,10 +29,10 @@ export class AddressTable {
   constructor(family: Family, expected = 0) {
     this.family = family;
     this.#stride = family === 4 ? 3 : 6;
-    let places = 8;
+    let places = LEAST_PLACES;
     while (places < expected * 2) places *= 2;
     this.#mask = places - 1;
-    this.#records = new Int32Array(places * this.#stride);
+    this.#records = places === LEAST_PLACES ? NO_RECORDS : new Int32Array(places * this.#stride);
   }
 
   get size(): number {
@@ -37,6 +42,7 @@ export class AddressTable {
   /** Sets the value of a key; the last one given stays. `words` as in `IpAddress`, of the family of the table. */
   set(words: readonly number[], extra: number, value: number): void {
     if (value < 0 || value >= 0x7fff_ffff) throw new RangeError(`value ${value} does not fit a record`);
+    if (this.#records === NO_RECORDS) this.#records = new Int32Array(LEAST_PLACES * this.#stride);
     const at = this.#slot(words[0] ?? 0, words[1] ?? 0, words[2] ?? 0, words[3] ?? 0, extra);
     const taken = this.#records[at + this.#stride - 1] !== 0;
     this.#write(at, words, extra, value);

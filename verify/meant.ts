@@ -27,6 +27,23 @@ export function meantVerdict(
   return { verdict: plainVerdict(strategy, said), deviation: undefined };
 }
 
+/** The verdict of a strategy's deviations, whichever it is that speaks; undefined: none has a say. */
+export function deviantVerdict(
+  { deviations }: Strategy,
+  cluster: ResolvedCluster,
+  packet: Packet,
+): Verdict | undefined {
+  let asked: Deviation["together"];
+  for (const deviation of deviations) {
+    const { together } = deviation;
+    if (together !== undefined && together === asked) continue;
+    asked = together;
+    const verdict = together === undefined ? deviation.verdict(cluster, packet) : together(cluster, packet);
+    if (verdict !== undefined) return verdict;
+  }
+  return undefined;
+}
+
 /** What the API text says, in the words of a strategy: how it ends what it refuses. */
 export function plainVerdict({ denyVerdict }: Pick<Strategy, "denyVerdict">, said: ReferenceVerdict): Verdict {
   return said === "accept" ? "accept" : denyVerdict;

@@ -124,4 +124,9 @@ export interface Deviation {
    * when the deviation has no say. The first of a strategy's deviations that answers wins.
    */
   verdict(cluster: ResolvedCluster, packet: Packet): Verdict | undefined;
+  /**
+   * What it and those beside it say between them, whichever it is that speaks: of all that have the same function here the
+   * first that answers `verdict` says the same. Absent: it stands alone.
+   */
+  readonly together?: (cluster: ResolvedCluster, packet: Packet) => Verdict | undefined;
 }

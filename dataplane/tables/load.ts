@@ -93,15 +93,18 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
   const calls = callsOf(chains, siblings);
   const matches = new MatchTable({ ...surroundings, sets: loadSets(program.sets) });
   const reasons: DropReason[] = [];
+  // One piece of memory for all columns of words: to ask for one takes longer than to fill a short one.
+  const words = new Int32Array(slots * (HEAD_WORDS + 4));
+  const column = (number: number) => words.subarray(slots * (HEAD_WORDS + number), slots * (HEAD_WORDS + number + 1));
   const tables = {
-    heads: new Int32Array(slots * HEAD_WORDS),
-    headStart: new Int32Array(slots),
+    heads: words.subarray(0, slots * HEAD_WORDS),
+    headStart: column(0),
     action: new Uint8Array(slots),
-    a: new Int32Array(slots),
-    b: new Int32Array(slots),
+    a: column(1),
+    b: column(2),
     matches,
     idleLimits: new Set<number>(),
-    chainOf: new Int32Array(slots),
+    chainOf: column(3),
     chains,
     reasons,
     stackDepth: jumpDepth(chains, calls),

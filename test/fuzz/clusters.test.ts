@@ -193,7 +193,8 @@ describe("labels", () => {
   };
 
   it("agree with the API text, also through text", () => {
-    expect(suspectsOf(targetFor(STRATEGIES), isWhole ? 66 : 16)).toEqual([]);
+    // The 32nd is the first whose text is read again.
+    expect(suspectsOf(targetFor(STRATEGIES), isWhole ? 34 : 10)).toEqual([]);
   });
 
   it("find a selector that is read wrongly", () => {

@@ -1,6 +1,7 @@
 /** Two that must agree, and whether they do about a case of first packets. */
 
 import { type ResolvedCluster, resolvePolicies } from "../../compiler/resolve.ts";
+import { resolveAgain } from "../../compiler/resolveAgain.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import { assertNever } from "../../dataplane/assertNever.ts";
 import type { Engine } from "../../dataplane/dataplane.ts";
@@ -9,7 +10,7 @@ import type { Program } from "../../dataplane/program.ts";
 import type { Verdict } from "../../dataplane/verdict.ts";
 import { referenceSide, type Side } from "../exhaustive.ts";
 import { REFERENCE } from "../lane.ts";
-import { meantVerdict } from "../meant.ts";
+import { deviantVerdict, meantVerdict } from "../meant.ts";
 import { compileAll, decisionFeatures, type FreshAnswers, FreshPusher, throughText, verdictAt } from "./answers.ts";
 import { type Disagreement, type FuzzCase, packetsOf } from "./case.ts";
 import { type Coverage, programFeatures } from "./coverage.ts";
@@ -72,9 +73,10 @@ export class Trial {
   readonly #programs = new Map<Strategy, readonly Program[]>();
   readonly #compile: typeof compileAll;
 
-  constructor(subject: FuzzCase, compile = compileAll) {
+  /** `before`: a state of which the case's cluster was made; what is the same objects in both is not made again. */
+  constructor(subject: FuzzCase, compile = compileAll, before?: ResolvedCluster) {
     this.#compile = compile;
-    this.cluster = resolvePolicies(subject.model);
+    this.cluster = before === undefined ? resolvePolicies(subject.model) : resolveAgain(before, subject.model);
     this.packets = packetsOf(subject);
   }
 
@@ -221,12 +223,13 @@ export class FreshCourt {
     const plain: Verdict = said === "accept" ? "accept" : accused.denyVerdict;
     if (actual === plain && this.#agreed++ % this.#deviationStride !== 0) return plain;
     const packet = trial.packetAt(index);
+    if (coverage === undefined) return deviantVerdict(accused, trial.cluster, packet) ?? plain;
     const { verdict, deviation } = meantVerdict(accused, {
       cluster: trial.cluster,
       packet,
       said: said === "accept" ? "accept" : "drop",
     });
-    if (deviation !== undefined) coverage?.text(`${accused.name} deviation ${deviation.name} ${verdict}`);
+    if (deviation !== undefined) coverage.text(`${accused.name} deviation ${deviation.name} ${verdict}`);
     return verdict;
   }
 }

@@ -167,13 +167,12 @@ function crossed(
   return [...byName.values()];
 }
 
-/** One policy more or less, or one part of one another. */
+/** One policy more or less, as often the one as the other, or one part of one another. */
 function otherPolicies(policies: readonly NetworkPolicy[], random: Random): readonly NetworkPolicy[] {
+  if (policies.length > 0 && !random.oneIn(4)) return withOther(policies, random, (one) => otherPolicy(one, random));
   const index = random.below(MOST_POLICIES);
-  const one = policies.find(({ name }) => name === `policy-${index}`);
-  const others = policies.filter((other) => other !== one);
-  if (one === undefined) return [...others, drawPolicy(index, random)];
-  return random.oneIn(8) ? others : [...others, otherPolicy(one, random)];
+  const others = policies.filter(({ name }) => name !== `policy-${index}`);
+  return others.length < policies.length ? others : [...others, drawPolicy(index, random)];
 }
 
 function otherPolicy(one: NetworkPolicy, random: Random): NetworkPolicy {
