@@ -131,9 +131,18 @@ export const EVALUATOR_MUTANTS: readonly SourceMutant[] = [
   {
     name: "goto comes back",
     file: WALK,
-    find: "case ACTION.goto: //",
-    // Only where the stack, which has room for jumps alone, has some left: a walk that lost its places would not end.
-    replace: "case ACTION.goto:\n          if (depth < stack.length) stack[depth++] = slot + 1; //",
+    // The stack has room for jumps alone: whoever finds none left leaves no place, since a walk that lost one would not end.
+    find: `stack[depth++] = slot + 1;
+          slot = a[slot] ?? 0;
+          this.#chains++;
+          continue;
+        case ACTION.goto: //`,
+    replace: `if (depth < stack.length) stack[depth++] = slot + 1;
+          slot = a[slot] ?? 0;
+          this.#chains++;
+          continue;
+        case ACTION.goto:
+          if (depth < stack.length) stack[depth++] = slot + 1; //`,
   },
   {
     name: "a mark is set over the old one without clearing it",
