@@ -38,10 +38,25 @@ function equalEnd<T>(before: readonly T[], after: readonly T[], limit: number): 
 /** The part of each list that is left when equal beginnings and ends are taken off. */
 function middleOf<T>(before: readonly T[], after: readonly T[]): Middle {
   const shorter = Math.min(before.length, after.length);
+  const isLong = shorter > LONG_LIST;
+  const number = isLong ? rememberedBy(NUMBERS, before, () => ++listCount) : 0;
+  const known = isLong ? MIDDLES.get(after) : undefined;
+  if (known?.before === number) return known.middle;
   const start = equalBeginning(before, after, shorter);
   const end = equalEnd(before, after, shorter - start);
-  return { start, beforeEnd: before.length - end, afterEnd: after.length - end };
+  const middle = { start, beforeEnd: before.length - end, afterEnd: after.length - end };
+  if (isLong) MIDDLES.set(after, { before: number, middle });
+  return middle;
 }
+
+/*
+ * A dozen stages ask for the same change of the list of pods. The list before is known by a number: an entry that held it
+ * would keep every state of a history alive.
+ */
+const LONG_LIST = 256;
+let listCount = 0;
+const NUMBERS = new WeakMap<readonly unknown[], number>();
+const MIDDLES = new WeakMap<readonly unknown[], { readonly before: number; readonly middle: Middle }>();
 
 /** The list with others in place of those between; it itself when it had none there and gets none. */
 function replacedBetween<T>(
@@ -58,7 +73,10 @@ function replacedBetween<T>(
 
 export function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
   if (a === b) return true;
-  return a.length === b.length && equalBeginning(a, b, a.length) === a.length;
+  if (a.length !== b.length) return false;
+  // A loop of its own: lists of numbers in `middleOf` would make it slower for lists of objects.
+  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
+  return true;
 }
 
 /** The items that only one of the lists has. */
@@ -81,9 +99,18 @@ export interface Mapped<T, U> {
 export function mappedAgain<T, U>(before: Mapped<T, U>, items: readonly T[], map: (item: T) => U): readonly U[] {
   if (items === before.items) return before.mapped;
   const { start, beforeEnd, afterEnd } = middleOf(before.items, items);
+  if (start === beforeEnd && start === afterEnd) return before.mapped;
   const known = new Map(before.items.slice(start, beforeEnd).map((item, at) => [item, before.mapped[start + at] as U]));
-  const between = items.slice(start, afterEnd).map((item) => known.get(item) ?? map(item));
+  const come = items.slice(start, afterEnd);
+  const between = come.map((item) => known.get(item) ?? map(item));
+  if (isItsOwn(before) && isItsOwn({ items: come, mapped: between }))
+    return items as readonly unknown[] as readonly U[];
   return replacedBetween(before.mapped, { start, end: beforeEnd }, between);
+}
+
+/** Whether every item maps to itself: such a list is its own image, with no copy for each state. */
+function isItsOwn<T, U>({ items, mapped }: Mapped<T, U>): boolean {
+  return sameItems<unknown>(items, mapped);
 }
 
 /** A list mapped item by item, each state from the one before. `map` depends on nothing but the item. */
@@ -106,7 +133,9 @@ export class FilteredAgain<T> {
   /** `isKept` depends on nothing but the item. The same array when nothing changed. */
   of(items: readonly T[], isKept: (item: T) => boolean): readonly T[] {
     const { start, beforeEnd, afterEnd } = middleOf(this.#items, items);
-    const last = this.#items.slice(0, start).findLast(isKept);
+    let at = start - 1;
+    while (at >= 0 && !isKept(items[at] as T)) at--;
+    const last = items[at];
     const from = last === undefined ? 0 : this.#kept.indexOf(last) + 1;
     const gone = this.#items.slice(start, beforeEnd).filter(isKept);
     const come = items.slice(start, afterEnd).filter(isKept);

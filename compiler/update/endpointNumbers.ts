@@ -1,6 +1,6 @@
 /** The numbers of endpoints, by which agents name their maps. */
 import { formatAddress } from "../../dataplane/address.ts";
-import { rememberedBy } from "../again.ts";
+import { listChange, rememberedBy } from "../again.ts";
 import type { Endpoint } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 
@@ -15,9 +15,14 @@ const KNOWN = new WeakMap<ResolvedCluster, Numbers>();
 export function endpointNumbersOf(cluster: ResolvedCluster, pods: readonly Endpoint[]): Numbers {
   const known = KNOWN.get(cluster);
   if (known !== undefined) return known;
-  const wanted = new Set(pods);
   const numbers = new Map<Endpoint, number>();
-  for (const [index, pod] of cluster.pods.entries()) if (wanted.has(pod)) numbers.set(pod, index + 1);
+  let at = 0;
+  for (const pod of pods) {
+    // Both lists are in one order, mostly: the next one stands behind the last.
+    const behind = cluster.pods.indexOf(pod, at);
+    at = behind < 0 ? cluster.pods.indexOf(pod) : behind;
+    if (at >= 0) numbers.set(pod, at + 1);
+  }
   return numbers;
 }
 
@@ -25,10 +30,14 @@ export function endpointNumbersOf(cluster: ResolvedCluster, pods: readonly Endpo
 export class EndpointNumbers {
   readonly #numbers = new Map<string, number>();
   readonly #ofPods = new WeakMap<Endpoint, number>();
+  #latest: readonly Endpoint[] = [];
 
   /** From here on the cluster's endpoints have these numbers; to be said before anybody asks for them. */
   number(cluster: ResolvedCluster): void {
-    for (const pod of cluster.pods) rememberedBy(this.#ofPods, pod, () => this.#numberOf(pod));
+    for (const pod of listChange(this.#latest, cluster.pods).come) {
+      rememberedBy(this.#ofPods, pod, () => this.#numberOf(pod));
+    }
+    this.#latest = cluster.pods;
     KNOWN.set(cluster, this.#ofPods);
   }
 

@@ -7,6 +7,7 @@
  * changes its address, its node or what its containers declare: one with another of these, or another uid, is another pod of
  * the name, so it is deleted, and when everything else has been taken in it is created.
  */
+import { listChange, sameItems } from "../again.ts";
 import type { ClusterModel, ClusterNode, Endpoint, Namespace, NetworkPolicy } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { resolveAgain } from "../resolveAgain.ts";
@@ -99,7 +100,8 @@ function changesBetween(before: ClusterModel, after: ClusterModel): readonly Cha
     ([key, old, now]): Change => ({ kind: "Namespace", key, before: old, after: now, later: false }),
   );
   // The API server lets a namespace go once everything in it has gone.
-  const full = new Set([...before.endpoints, ...before.policies].map(({ namespace }) => namespace));
+  const isSomeGone = namespaces.some(({ after: now }) => now === undefined);
+  const full = new Set((isSomeGone ? [...before.endpoints, ...before.policies] : []).map(({ namespace }) => namespace));
   const isEmptied = ({ key, after: now }: Change) => now === undefined && full.has(key);
   return [
     ...pairs(before.nodes, after.nodes, named).map(
@@ -125,13 +127,10 @@ type Pair<T> = readonly [key: string, before: T | undefined, after: T | undefine
 
 /** Objects that differ, deletions first, by name. */
 function pairs<T>(before: readonly T[], after: readonly T[], keyOf: (item: T) => string): readonly Pair<T>[] {
-  const old = new Map<string, T>();
-  const kept = new Set(after);
-  for (const item of before) if (!kept.has(item)) old.set(keyOf(item), item);
-  const same = new Set(before);
+  const { gone, come } = listChange(before, after);
+  const old = new Map(gone.map((item) => [keyOf(item), item]));
   const found: Pair<T>[] = [];
-  for (const item of after) {
-    if (same.has(item)) continue;
+  for (const item of come) {
     const key = keyOf(item);
     found.push([key, old.get(key), item]);
     old.delete(key);
@@ -167,47 +166,50 @@ function applied(model: ClusterModel, changes: readonly Change[]): ClusterModel 
   for (const change of changes) {
     switch (change.kind) {
       case "Node":
-        nodes = replaced(nodes, change, ({ name }) => name);
+        nodes = replaced(nodes, change, byName);
         break;
       case "Namespace":
-        namespaces = replaced(namespaces, change, ({ name }) => name);
+        namespaces = replaced(namespaces, change, byName);
         break;
       case "Pod":
-        endpoints = replaced(endpoints, change, ({ key }) => key, podOrder);
+        endpoints = replaced(endpoints, change, byNamespace);
         break;
       case "NetworkPolicy":
-        policies = replaced(policies, change, ({ key }) => key, podOrder);
+        policies = replaced(policies, change, byNamespace);
         break;
     }
   }
   return { nodes, namespaces, endpoints, policies };
 }
 
-function podOrder(item: { readonly namespace: string; readonly name: string }): readonly string[] {
-  return [item.namespace, item.name];
+type Named = { readonly name: string };
+
+function byName({ name: a }: Named, { name: b }: Named): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** The list with the object changed, in the order of the model: by name, or by namespace and name. */
+function byNamespace<T extends Named & { readonly namespace: string }>(a: T, b: T): number {
+  if (a.namespace === b.namespace) return byName(a, b);
+  return a.namespace < b.namespace ? -1 : 1;
+}
+
+/** The list with the object changed, in the order of the model. */
 function replaced<T>(
   list: readonly T[],
   { before, after }: { readonly before: T | undefined; readonly after: T | undefined },
-  keyOf: (item: T) => string,
-  orderOf: (item: T) => readonly string[] = (item) => [keyOf(item)],
+  order: (a: T, b: T) => number,
 ): readonly T[] {
   const key = before ?? after;
-  const rest = key === undefined ? list : list.filter((item) => keyOf(item) !== keyOf(key));
-  if (after === undefined) return rest;
-  const order = orderOf(after);
-  const at = rest.findIndex((item) => compareLists(orderOf(item), order) > 0);
-  return at < 0 ? [...rest, after] : [...rest.slice(0, at), after, ...rest.slice(at)];
-}
-
-function compareLists(a: readonly string[], b: readonly string[]): number {
-  for (const [index, text] of a.entries()) {
-    const other = b[index] ?? "";
-    if (text !== other) return text < other ? -1 : 1;
-  }
-  return 0;
+  const known =
+    key === undefined
+      ? -1
+      : before === undefined
+        ? list.findIndex((item) => order(item, key) === 0)
+        : list.indexOf(before);
+  if (known >= 0) return after === undefined ? list.toSpliced(known, 1) : list.with(known, after);
+  if (after === undefined) return list;
+  const at = list.findIndex((item) => order(item, after) > 0);
+  return list.toSpliced(at < 0 ? list.length : at, 0, after);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */
@@ -225,22 +227,25 @@ export function shareUnchanged(before: ClusterModel, after: ClusterModel): Clust
 }
 
 function shared<T>(before: readonly T[], after: readonly T[], keyOf: (item: T) => string): readonly T[] {
-  const known = new Map(before.map((item) => [keyOf(item), item]));
-  const list = after.map((item) => {
+  if (sameItems(before, after)) return before;
+  const { gone, come } = listChange(before, after);
+  const known = new Map(gone.map((item) => [keyOf(item), item]));
+  const alike = new Map<T, T>();
+  for (const item of come) {
     const old = known.get(keyOf(item));
-    return old !== undefined && isAlike(old, item) ? old : item;
-  });
-  return list.length === before.length && list.every((item, index) => item === before[index]) ? before : list;
+    if (old !== undefined && isAlike(old, item)) alike.set(item, old);
+  }
+  if (alike.size === 0) return after;
+  const list = after.map((item) => alike.get(item) ?? item);
+  return sameItems(before, list) ? before : list;
 }
 
 function sameLists(a: ClusterModel, b: ClusterModel): boolean {
-  const same = <T>(x: readonly T[], y: readonly T[]) =>
-    x.length === y.length && x.every((item, index) => item === y[index]);
   return (
-    same(a.nodes, b.nodes) &&
-    same(a.namespaces, b.namespaces) &&
-    same(a.endpoints, b.endpoints) &&
-    same(a.policies, b.policies)
+    sameItems(a.nodes, b.nodes) &&
+    sameItems(a.namespaces, b.namespaces) &&
+    sameItems(a.endpoints, b.endpoints) &&
+    sameItems(a.policies, b.policies)
   );
 }
 

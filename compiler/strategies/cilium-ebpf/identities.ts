@@ -54,13 +54,19 @@ export interface HeldIdentity {
 export interface Identities {
   readonly pods: readonly PodIdentity[];
   readonly cidrs: readonly CidrIdentity[];
-  readonly ofPod: Pick<ReadonlyMap<Endpoint, PodIdentity>, "get">;
+  readonly ofPod: PodIdentities;
   /** Allocated as well, though no pod of the cluster has them: not yet, or not any more. */
   readonly held: readonly HeldIdentity[];
   /** The families that are on: IPv6 when the cluster has any. */
   readonly families: readonly Family[];
   /** The same object as in the state before while every pod that is in both has the number that it had. */
   readonly epoch: WeakKey;
+}
+
+export interface PodIdentities {
+  get(pod: Endpoint): PodIdentity | undefined;
+  /** One beside each pod of the cluster. */
+  numbers(): readonly number[];
 }
 
 const KNOWN = new WeakMap<ResolvedCluster, Identities>();
@@ -81,12 +87,17 @@ export function identitiesOf(cluster: ResolvedCluster): Identities {
  */
 export class IdentityNumbers {
   readonly #labels = new Map<string, number>();
+  readonly #texts = new Map<number, string>();
   readonly #prefixes = new Map<string, number>();
   #nextCluster = FIRST_CLUSTER_IDENTITY;
   #nextLocal = FIRST_LOCAL_IDENTITY;
 
   ofLabels(text: string): number {
-    return numbered(this.#labels, text, () => this.#nextCluster++);
+    return numbered(this.#labels, text, () => {
+      const number = this.#nextCluster++;
+      this.#texts.set(number, text);
+      return number;
+    });
   }
 
   ofPrefix(cidr: Cidr): number {
@@ -95,14 +106,19 @@ export class IdentityNumbers {
 
   /** Forgets the prefixes that are in no policy of the cluster any more. */
   releasePrefixes(cluster: ResolvedCluster): void {
-    const kept = new Set(identitiesOf(cluster).cidrs.map(({ number }) => number));
+    const { cidrs } = identitiesOf(cluster);
+    if (cidrs.length === this.#prefixes.size) return; // those that are kept are among them
+    const kept = new Set(cidrs.map(({ number }) => number));
     for (const [text, number] of this.#prefixes) if (!kept.has(number)) this.#prefixes.delete(text);
   }
 
-  /** Forgets the labels that no pod of the cluster has any more. */
-  releaseLabels(cluster: ResolvedCluster): void {
-    const kept = new Set(identitiesOf(cluster).pods.map(({ number }) => number));
-    for (const [text, number] of this.#labels) if (!kept.has(number)) this.#labels.delete(text);
+  /** Forgets the labels of identities that no pod has any more. */
+  releaseLabels(identities: readonly HeldIdentity[]): void {
+    for (const { number } of identities) {
+      const text = this.#texts.get(number);
+      if (text !== undefined) this.#labels.delete(text);
+      this.#texts.delete(number);
+    }
   }
 }
 
@@ -167,7 +183,8 @@ class LatestIdentities {
   readonly #known = new WeakMap<Endpoint, { readonly namespaceLabels: Labels; readonly key: IdentityKey }>();
   #interned = new Map<string, IdentityKey>();
   readonly #members = new Map<IdentityKey, readonly Endpoint[]>();
-  #distinct: readonly IdentityKey[] = [];
+  /** The keys of the pods, sorted. */
+  #ordered: readonly IdentityKey[] = [];
   readonly #sorted = new SortedAgain<IdentityKey>((a, b) => compareText(a.text, b.text));
   /** The identities in order of their keys, and what numbered them. */
   #pods: { readonly items: readonly IdentityKey[]; readonly mapped: readonly PodIdentity[] } = {
@@ -176,9 +193,12 @@ class LatestIdentities {
   };
   #numbers: IdentityNumbers | undefined;
   readonly #prefixesOfPolicies = new MappedAgain<NetworkPolicy, readonly Cidr[]>();
+  #allPrefixLists: readonly (readonly Cidr[])[] = [];
   #prefixLists: readonly (readonly Cidr[])[] = [];
   #prefixes: readonly Cidr[] = [];
   #cidrs: readonly CidrIdentity[] = [];
+  /** What these were made of. */
+  #madeOf: { prefixes: readonly Cidr[]; families: readonly Family[]; numbers: IdentityNumbers | undefined } | undefined;
   #epoch: WeakKey = {};
 
   allocate(cluster: ResolvedCluster, numbers: IdentityNumbers | undefined): Identities {
@@ -186,7 +206,7 @@ class LatestIdentities {
     const keyed = this.#keysOf(cluster.pods, relabelled);
     const touched = this.#regroup(this.#keyed, keyed, relabelled.size > 0);
     this.#keyed = keyed;
-    const sorted = this.#sorted.of(this.#distinct);
+    const sorted = this.#ordered;
     const isAnew = numbers !== this.#numbers || (numbers === undefined && sorted !== this.#pods.items);
     if (relabelled.size > 0 || isAnew) this.#epoch = {};
     const identities = this.#identities(sorted, { numbers, isAnew, touched });
@@ -195,7 +215,7 @@ class LatestIdentities {
     const families = mentionsIpv6(cluster) ? BOTH_FAMILIES : IPV4_ALONE;
     return {
       pods: identities,
-      cidrs: this.#cidrIdentities(cluster.model, families, numbers ?? new IdentityNumbers()),
+      cidrs: this.#cidrIdentities(cluster.model, families, numbers),
       ofPod: new PodSearch(keyed, this.#pods),
       held: NONE_HELD,
       families,
@@ -247,18 +267,21 @@ class LatestIdentities {
           pods.map(([, pod]) => pod),
         );
       }
-    } else {
+      this.#ordered = this.#sorted.of([...this.#members.keys()]);
+    } else if (touched.size > 0) {
+      const change = { gone: [] as IdentityKey[], come: [] as IdentityKey[] };
       for (const key of touched) {
-        const pods = after.items.filter((_, at) => after.mapped[at] === key);
+        const pods = podsWith(key, after);
+        if (pods.length === 0 && this.#members.delete(key)) change.gone.push(key);
+        if (pods.length > 0 && !this.#members.has(key)) change.come.push(key);
         if (pods.length > 0) this.#members.set(key, pods);
-        else this.#members.delete(key);
       }
+      this.#ordered = this.#sorted.patched(change) ?? this.#sorted.of([...this.#members.keys()]);
     }
-    if (touched === "all" || touched.size > 0) this.#distinct = [...this.#members.keys()];
-    if (this.#interned.size > 2 * this.#distinct.length) {
-      this.#interned = new Map(this.#distinct.map((key) => [key.text, key]));
+    if (this.#interned.size > 2 * this.#ordered.length) {
+      this.#interned = new Map(this.#ordered.map((key) => [key.text, key]));
     }
-    return touched === "all" ? new Set(this.#distinct) : touched;
+    return touched === "all" ? new Set(this.#ordered) : touched;
   }
 
   #identities(
@@ -279,16 +302,27 @@ class LatestIdentities {
     } else if (isAnew) return sorted.map((key) => make(key, numbers.ofLabels(key.text)));
     const known = mappedAgain(this.#pods, sorted, (key) => make(key, numbers?.ofLabels(key.text) ?? 0));
     if (touched.size === 0) return known;
-    return known.map((identity, at) => {
-      const key = sorted[at] as IdentityKey;
-      return touched.has(key) ? make(key, identity.number) : identity;
-    });
+    const identities = known.slice();
+    for (const key of touched) {
+      const at = sorted.indexOf(key);
+      if (at >= 0) identities[at] = make(key, (known[at] as PodIdentity).number);
+    }
+    return identities;
   }
 
-  #cidrIdentities(model: ClusterModel, families: readonly Family[], numbers: IdentityNumbers): readonly CidrIdentity[] {
-    const cidrs = this.#namedPrefixes(model)
+  #cidrIdentities(
+    model: ClusterModel,
+    families: readonly Family[],
+    numbers: IdentityNumbers | undefined,
+  ): readonly CidrIdentity[] {
+    const prefixes = this.#namedPrefixes(model);
+    const made = this.#madeOf;
+    if (made?.prefixes === prefixes && made.families === families && made.numbers === numbers) return this.#cidrs;
+    this.#madeOf = { prefixes, families, numbers };
+    const source = numbers ?? new IdentityNumbers();
+    const cidrs = prefixes
       .filter(({ prefixLength, family }) => prefixLength > 0 && families.includes(family))
-      .map((cidr) => ({ number: numbers.ofPrefix(cidr), cidr }));
+      .map((cidr) => ({ number: source.ofPrefix(cidr), cidr }));
     const isSame =
       cidrs.length === this.#cidrs.length &&
       cidrs.every(({ number, cidr }, at) => this.#cidrs[at]?.number === number && this.#cidrs[at]?.cidr === cidr);
@@ -298,7 +332,10 @@ class LatestIdentities {
 
   /** Every block and except of every policy, once, in order of address. */
   #namedPrefixes({ policies }: ClusterModel): readonly Cidr[] {
-    const lists = this.#prefixesOfPolicies.of(policies, prefixesOf).filter((list) => list.length > 0);
+    const all = this.#prefixesOfPolicies.of(policies, prefixesOf);
+    if (all === this.#allPrefixLists) return this.#prefixes;
+    this.#allPrefixLists = all;
+    const lists = all.filter((list) => list.length > 0);
     if (sameItems(lists, this.#prefixLists)) return this.#prefixes;
     this.#prefixLists = lists;
     const prefixes = new Map<string, Cidr>();
@@ -336,6 +373,7 @@ function cidrText(cidr: Cidr): string {
 /** The keys whose pods are others; `all` where it is cheaper to look at every pod again. */
 function touchedKeys(before: KeyedPods, after: KeyedPods, isRelabelled: boolean): ReadonlySet<IdentityKey> | "all" {
   const touched = new Set<IdentityKey>();
+  if (before.mapped === after.mapped && before.items === after.items) return touched;
   if (sameItems(before.items, after.items)) {
     for (const [at, key] of after.mapped.entries()) {
       if (before.mapped[at] !== key) touched.add(key).add(before.mapped[at] as IdentityKey);
@@ -350,11 +388,17 @@ function touchedKeys(before: KeyedPods, after: KeyedPods, isRelabelled: boolean)
   return touched.size > REGROUPED_PODS ? "all" : touched;
 }
 
+function podsWith(key: IdentityKey, { items, mapped }: KeyedPods): readonly Endpoint[] {
+  const pods: Endpoint[] = [];
+  for (let at = mapped.indexOf(key); at >= 0; at = mapped.indexOf(key, at + 1)) pods.push(items[at] as Endpoint);
+  return pods;
+}
+
 /** Beyond so many, one look at all pods is cheaper than one for each. */
 const REGROUPED_PODS = 64;
 
 /** Finds the identity of a pod: of a few pods by looking for them, of many by a table. */
-class PodSearch {
+class PodSearch implements PodIdentities {
   readonly #keyed: KeyedPods;
   readonly #identities: Mapped<IdentityKey, PodIdentity>;
   #searched = 0;
@@ -363,6 +407,12 @@ class PodSearch {
   constructor(keyed: KeyedPods, identities: Mapped<IdentityKey, PodIdentity>) {
     this.#keyed = keyed;
     this.#identities = identities;
+  }
+
+  numbers(): readonly number[] {
+    const { items, mapped } = this.#identities;
+    const known = new Map(items.map((key, at) => [key, (mapped[at] as PodIdentity).number]));
+    return this.#keyed.mapped.map((key) => known.get(key) as number);
   }
 
   get(pod: Endpoint): PodIdentity | undefined {

@@ -1,5 +1,4 @@
 /** The ipcache: which identity an address has on a node. Source: cilium v1.19.7 pkg/ipcache; dumps/cilium. */
-import { LRUCache } from "lru-cache";
 import {
   type Cidr,
   compareCidrs,
@@ -10,8 +9,8 @@ import {
 } from "../../../dataplane/address.ts";
 import { encodeIpcacheKey, encodeIpcacheValue } from "../../../dataplane/maps/layout.ts";
 import type { MapEntry } from "../../../dataplane/program.ts";
-import { MappedAgain, rememberedBy, SortedAgain } from "../../again.ts";
-import type { ClusterNode, Endpoint } from "../../model.ts";
+import { listChange, MappedAgain, rememberedBy, SortedAgain } from "../../again.ts";
+import type { ClusterModel, ClusterNode, Endpoint } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { type Identities, identitiesOf, RESERVED, worldIdentity } from "./identities.ts";
 
@@ -37,6 +36,8 @@ interface Place {
   readonly cidr: Cidr;
   readonly owner: Endpoint | ClusterNode | Cidr;
   readonly origin: string;
+  /** Of a pod: its identity in the state that is being looked at. */
+  number: number;
   /** What the place was last found to be, which follows from the place and the number. */
   latest: IpcacheEntry | undefined;
 }
@@ -49,9 +50,16 @@ class LatestIpcache {
   readonly #sorted = new SortedAgain<Place>((a, b) => compareCidrs(a.cidr, b.cidr));
   readonly #placesOfPods = new MappedAgain<Endpoint, readonly Place[]>();
   readonly #places = new WeakMap<Place["owner"], readonly Place[]>();
+  /** Places of what is no pod, and of each pod. */
+  #local: readonly Place[] = [];
+  #ofPods: readonly (readonly Place[])[] = [];
+  /** All of them by address. */
+  #order: readonly Place[] = [];
   #entries = new MappedAgain<Place, IpcacheEntry>();
   #epoch: WeakKey | undefined;
-  #local: LocalNumbers = new Map();
+  #numbers: LocalNumbers = new Map();
+  /** What these are of. */
+  #localOf: (Pick<Identities, "cidrs" | "families"> & Pick<ClusterModel, "nodes">) | undefined;
 
   constructor(node: string) {
     this.#node = node;
@@ -59,15 +67,27 @@ class LatestIpcache {
 
   entries(cluster: ResolvedCluster): readonly IpcacheEntry[] {
     const identities = identitiesOf(cluster);
-    const { families, epoch } = identities;
-    const all = this.#placesOf(cluster, identities);
-    const sorted = this.#sorted.of(families.length > 1 ? all : all.filter(({ cidr }) => cidr.family === 4));
+    const sorted = this.#sortedPlaces(cluster, identities);
     const local = this.#localNumbers(cluster, identities);
     const winners = this.#sorted.hasEquals ? this.#winners(sorted, identities) : sorted;
-    const isSame = this.#epoch === epoch && sameNumbers(this.#local, local);
-    if (!isSame) this.#entries = new MappedAgain();
-    [this.#epoch, this.#local] = [epoch, local];
-    return this.#entries.of(winners, (place) => entryOf(place, numberOf(place, identities, local)));
+    const isSame = this.#epoch === identities.epoch && sameNumbers(this.#numbers, local);
+    [this.#epoch, this.#numbers] = [identities.epoch, local];
+    if (!isSame) {
+      this.#entries = new MappedAgain();
+      this.#numberPods(cluster, identities);
+    }
+    const { ofPod } = identities;
+    return this.#entries.of(winners, (place) => {
+      const { owner } = place;
+      if (!isPod(owner)) return entryOf(place, local.get(owner) ?? 0);
+      return entryOf(place, isSame ? (ofPod.get(owner)?.number ?? 0) : place.number);
+    });
+  }
+
+  /** Found for all at once, no pod's number has to be searched for. */
+  #numberPods({ pods }: ResolvedCluster, { ofPod }: Identities): void {
+    const places = this.#placesOfPods.of(pods, placesOfPod);
+    for (const [at, number] of ofPod.numbers().entries()) for (const place of places[at] ?? []) place.number = number;
   }
 
   /** Of those that have one address the last counts: a pod, of several the one of the later identity. */
@@ -82,24 +102,39 @@ class LatestIpcache {
     return winners;
   }
 
-  #placesOf({ model, pods }: ResolvedCluster, { cidrs, families }: Identities): readonly Place[] {
+  #sortedPlaces({ model, pods }: ResolvedCluster, identities: Identities): readonly Place[] {
+    const local = this.#localPlaces(model, identities);
+    // No address of a pod is of a family that is off.
+    const ofPods = this.#placesOfPods.of(pods, placesOfPod);
+    const [others, own] = [listChange(this.#local, local), listChange(this.#ofPods, ofPods)];
+    const change = { gone: [...others.gone, ...own.gone.flat()], come: [...others.come, ...own.come.flat()] };
+    [this.#local, this.#ofPods] = [local, ofPods];
+    if (change.gone.length + change.come.length > 0) {
+      this.#order = this.#sorted.patched(change) ?? this.#sorted.of([...local, ...ofPods.flat()]);
+    }
+    return this.#order;
+  }
+
+  #localPlaces({ nodes }: ClusterModel, { cidrs, families }: Identities): readonly Place[] {
     const places: Place[] = families.map((family) => WORLD[family]);
     const add = (owner: Place["owner"], make: () => readonly Place[]) => {
-      for (const place of rememberedBy(this.#places, owner, make)) places.push(place);
+      for (const place of rememberedBy(this.#places, owner, make)) {
+        if (families.includes(place.cidr.family)) places.push(place);
+      }
     };
     for (const { cidr } of cidrs)
-      add(cidr, () => [{ cidr, owner: cidr, origin: "a policy's block", latest: undefined }]);
-    for (const node of model.nodes) {
+      add(cidr, () => [{ cidr, owner: cidr, origin: "a policy's block", number: 0, latest: undefined }]);
+    for (const node of nodes) {
       add(node, () =>
         node.addresses.map((address) => ({
           cidr: hostCidr(address),
           owner: node,
           origin: `node ${node.name}`,
+          number: 0,
           latest: undefined,
         })),
       );
     }
-    for (const own of this.#placesOfPods.of(pods, placesOfPod)) for (const place of own) places.push(place);
     return places;
   }
 
@@ -112,17 +147,16 @@ class LatestIpcache {
   }
 
   /** The numbers of what is no pod. */
-  #localNumbers({ model }: ResolvedCluster, { cidrs, families }: Identities): LocalNumbers {
+  #localNumbers({ model: { nodes } }: ResolvedCluster, { cidrs, families }: Identities): LocalNumbers {
+    const made = this.#localOf;
+    if (made?.cidrs === cidrs && made.families === families && made.nodes === nodes) return this.#numbers;
+    this.#localOf = { cidrs, families, nodes };
     const numbers = new Map<Place["owner"], number>();
     for (const family of families) numbers.set(WORLD[family].owner, worldIdentity(families, family));
     for (const { cidr, number } of cidrs) numbers.set(cidr, number);
-    for (const node of model.nodes) numbers.set(node, node.name === this.#node ? RESERVED.host : RESERVED.remoteNode);
+    for (const node of nodes) numbers.set(node, node.name === this.#node ? RESERVED.host : RESERVED.remoteNode);
     return numbers;
   }
-}
-
-function numberOf({ owner }: Place, { ofPod }: Identities, local: LocalNumbers): number {
-  return (isPod(owner) ? ofPod.get(owner)?.number : local.get(owner)) ?? 0;
 }
 
 /** A number that moves, as all behind a new set of labels do, leaves the key as it is. */
@@ -136,18 +170,20 @@ function entryOf(place: Place, identity: number): IpcacheEntry {
   return made;
 }
 
-const VALUES = new LRUCache<number, Uint8Array>({ max: 65_536 });
+/** Beyond these stand the numbers of prefixes, of which there may be more. */
+const CLUSTER_IDENTITIES = 65_536;
+const VALUES = new Map<number, Uint8Array>();
 
-/** The same bytes for the same number. */
+/** The same bytes for the same number of a pod's identity. */
 function valueBytes(identity: number): Uint8Array {
   const value = VALUES.get(identity) ?? encodeIpcacheValue(identity);
-  VALUES.set(identity, value);
+  if (identity < CLUSTER_IDENTITIES) VALUES.set(identity, value);
   return value;
 }
 
 function placeOfWorld(family: Family): Place {
   const cidr: Cidr = { family, words: family === 4 ? [0] : [0, 0, 0, 0], prefixLength: 0 };
-  return { cidr, owner: cidr, origin: "world", latest: undefined };
+  return { cidr, owner: cidr, origin: "world", number: 0, latest: undefined };
 }
 
 const WORLD = { 4: placeOfWorld(4), 6: placeOfWorld(6) } as const satisfies Record<Family, Place>;
@@ -157,11 +193,13 @@ function placesOfPod(pod: Endpoint): readonly Place[] {
     cidr: hostCidr(address),
     owner: pod,
     origin: `pod ${pod.key} ${formatAddress(address)}`,
+    number: 0,
     latest: undefined,
   }));
 }
 
 function sameNumbers(before: LocalNumbers, after: LocalNumbers): boolean {
+  if (before === after) return true;
   if (before.size !== after.size) return false;
   for (const [owner, number] of after) if (before.get(owner) !== number) return false;
   return true;

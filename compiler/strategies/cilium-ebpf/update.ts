@@ -17,6 +17,7 @@
 import { hostCidr } from "../../../dataplane/address.ts";
 import { decodeIpcacheIdentity, encodeIpcacheKey } from "../../../dataplane/maps/layout.ts";
 import type { MapEntry, MapProgram, MapSpec, Program } from "../../../dataplane/program.ts";
+import { listChange } from "../../again.ts";
 import type { Endpoint } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { deleteEntry, mapOperation, updateEntry } from "../../update/commands.ts";
@@ -63,29 +64,33 @@ export function agentController(
     skews.note(meant, mapsOf(strategy.lower(shared, options)));
     return skews.applied(meant, shared);
   };
-  const state = new NodeState(wanted(start));
-  let { attachment } = state.program;
+  /** What the state holds, as it was meant: lists that share with the next ones what they have in common. */
+  let held = wanted(start);
+  const state = new NodeState(held);
+  let { attachment } = held;
   let known = identityView(start);
   /** Of pods that are gone; the numbers are released when the step is over. */
   let leaving: readonly HeldIdentity[] = [];
 
   function* reactTo(event: ClusterEvent): Generator<readonly Operation[], void, void> {
     const after = identityView(event.cluster());
-    const held = mapsOf(state.program);
     const was = identitiesOf(known);
     const is = numberIdentities(after, numbers.identities);
-    const used = new Set(is.pods.map(({ number }) => number));
-    const allocated = new Set([...was.pods, ...leaving, ...was.cidrs].map(({ number }) => number));
+    // One whose pods are others has another object, and its number.
+    const { gone, come } = listChange(was.pods, is.pods);
+    const [left, found] = [numbersOf(gone), numbersOf(come)];
+    const allocated = numbersOf([...leaving, ...was.cidrs]);
     leaving = [
-      ...leaving.filter(({ number }) => !used.has(number)),
-      ...was.pods.filter(({ number }) => !used.has(number)).flatMap((one) => heldOf(one, known)),
+      ...leaving.filter(({ number }) => !found.has(number)),
+      ...gone.filter(({ number }) => !found.has(number)).flatMap((one) => heldOf(one, known)),
     ];
     let program = wanted(event.cluster(), { pods: leaving, prefixes: [] });
+    const isNew = ({ number }: { readonly number: number }) => !left.has(number) && !allocated.has(number);
     const coming = {
-      pods: is.pods.filter(({ number }) => !allocated.has(number)).flatMap((one) => heldOf(one, after)),
-      prefixes: is.cidrs.filter(({ number }) => !allocated.has(number)).map(({ cidr }) => cidr),
+      pods: come.filter(isNew).flatMap((one) => heldOf(one, after)),
+      prefixes: is.cidrs.filter(isNew).map(({ cidr }) => cidr),
     };
-    const kept = new Set(is.cidrs.map(({ number }) => number));
+    const kept = numbersOf(is.cidrs);
     const going = was.cidrs.filter(({ number }) => !kept.has(number)).map(({ cidr }) => cidr);
     const cause = eventText(event);
     let selected = held;
@@ -102,6 +107,7 @@ export function agentController(
     yield planEvent(selected, full, { event, before: known, after, ipcache, addresses: [held, program] });
     yield policyChanges(full, program, ipcache).flatMap((change) => deletesOf(change, cause));
     known = after;
+    held = program;
     attachment = program.attachment;
     numbers.identities.releasePrefixes(after);
   }
@@ -124,18 +130,24 @@ export function agentController(
       for (const event of events) for (const planned of reactTo(event)) run(planned);
       state.attach(attachment);
       if (!isLast) return operations;
+      const released = leaving;
       leaving = [];
       const last = wanted(after);
-      run(planRest(mapsOf(state.program), last));
-      numbers.identities.releaseLabels(identityView(after));
+      run(planRest(held, last));
+      held = last;
+      numbers.identities.releaseLabels(released);
       return operations;
     },
   };
 }
 
-/** The same objects as a state of its own, whose identities are numbered apart. */
+/** The same objects as a state of its own, beside which other identities are held. */
 function copyOf(cluster: ResolvedCluster): ResolvedCluster {
-  return { ...cluster, lineage: {} };
+  return { ...cluster };
+}
+
+function numbersOf(identities: readonly { readonly number: number }[]): ReadonlySet<number> {
+  return new Set(identities.map(({ number }) => number));
 }
 
 function mapsOf(program: Program): MapProgram {
