@@ -3,9 +3,9 @@
  *
  * Two states do not say in which order their differences came about. Here: nodes, namespaces, pods, policies, deletions
  * before the rest of a kind, by name, which is how the recordings were made (dumps/updates/weave-net/NOTES.md); a namespace
- * that had anything in it goes last. A pod never
- * changes its address, its node or what its containers declare: one with another of these, or another uid, is another pod of
- * the name, so it is deleted, and when everything else has been taken in it is created.
+ * that had anything in it goes last. A pod never changes its address, its node, or what its spec says of the host's
+ * network, its account and its containers' ports: one with another of these, or another uid, is another pod of the name,
+ * so it is deleted, and when everything else has been taken in it is created.
  */
 import { listChange, sameItems } from "../again.ts";
 import type { ClusterModel, ClusterNode, Endpoint, Namespace, NetworkPolicy } from "../model.ts";
@@ -118,7 +118,9 @@ function changesBetween(before: ClusterModel, after: ClusterModel): readonly Cha
 
 /** The API server refuses such a change of a pod; only an address and a node may come later than the pod. */
 function isAnotherPod(before: Endpoint, after: Endpoint): boolean {
-  if (before.uid !== after.uid || !isAlike(before.ports, after.ports)) return true;
+  if (before.uid !== after.uid || before.hostNetwork !== after.hostNetwork) return true;
+  if (!isAlike(before.ports, after.ports)) return true;
+  if (before.serviceAccount !== after.serviceAccount) return true;
   if (before.node !== after.node && before.node !== "" && after.node !== "") return true;
   return before.addresses.length > 0 && after.addresses.length > 0 && !isAlike(before.addresses, after.addresses);
 }
