@@ -9,7 +9,7 @@ export interface ListChange<T> {
   readonly come: readonly T[];
 }
 
-interface Middle {
+export interface Middle {
   readonly start: number;
   readonly beforeEnd: number;
   readonly afterEnd: number;
@@ -36,7 +36,7 @@ function equalEnd<T>(before: readonly T[], after: readonly T[], limit: number): 
 }
 
 /** The part of each list that is left when equal beginnings and ends are taken off. */
-function middleOf<T>(before: readonly T[], after: readonly T[]): Middle {
+export function middleOf<T>(before: readonly T[], after: readonly T[]): Middle {
   const shorter = Math.min(before.length, after.length);
   const isLong = shorter > LONG_LIST;
   const number = isLong ? rememberedBy(NUMBERS, before, () => ++listCount) : 0;

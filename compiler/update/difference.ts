@@ -3,6 +3,7 @@
  * what changed and in counting what did not, not in reading it.
  */
 import type { Chain, IPSet, IPSetMember, MapEntry, MapSpec, Table } from "../../dataplane/program.ts";
+import { middleOf } from "../again.ts";
 import { entryKey } from "../import/ipsetEntry.ts";
 import { keyText } from "./nodeState.ts";
 
@@ -83,9 +84,10 @@ function listDifference<T>(
   if (before === after) return { added: [], removed: [] };
   const alike = (old: T | undefined, now: T | undefined) =>
     old === now || (old !== undefined && now !== undefined && isSame(old, now));
-  let start = 0;
+  const middle = middleOf(before, after);
+  let { start } = middle;
   while (start < before.length && start < after.length && alike(before[start], after[start])) start++;
-  let ends = 0;
+  let ends = Math.min(before.length - middle.beforeEnd, before.length - start, after.length - start);
   const most = Math.min(before.length, after.length) - start;
   while (ends < most && alike(before[before.length - 1 - ends], after[after.length - 1 - ends])) ends++;
   const old = before.slice(start, before.length - ends);

@@ -33,6 +33,10 @@ const ANYBODY: readonly number[] = [ANY_IDENTITY];
 export function policyEntries(cluster: ResolvedCluster, endpoint: Endpoint, direction: Direction): readonly MapEntry[] {
   const filters = filtersOf(cluster, endpoint, direction);
   if (filters === undefined) return OPEN[direction].get(endpoint) ?? openEntries(endpoint, direction);
+  const { epoch, cidrs, families, held } = identitiesOf(cluster);
+  const last = WITHOUT_NAMES.get(filters);
+  const isSame = last?.epoch === epoch && last.cidrs === cidrs && last.families === families;
+  if (isSame && held.length === 0) return last.entries;
   const parts = filters.flatMap((filter): readonly Part[] => {
     const ports = filterPorts(cluster, endpoint, { direction, filter });
     if (ports === undefined) return [];
@@ -48,6 +52,20 @@ export function policyEntries(cluster: ResolvedCluster, endpoint: Endpoint, dire
       origin,
     }));
   });
+  const entries = tableOf(filters, parts, direction);
+  const isNamed = filters.some(({ port }) => typeof port?.port === "string");
+  if (held.length === 0 && !isNamed) WITHOUT_NAMES.set(filters, { epoch, cidrs, families, entries });
+  return entries;
+}
+
+/** Of filters without names of ports: the entries, and the numbers that they are of. */
+interface Numbered extends Pick<Identities, "epoch" | "cidrs" | "families"> {
+  readonly entries: readonly MapEntry[];
+}
+
+const WITHOUT_NAMES = new WeakMap<readonly Filter[], Numbered>();
+
+function tableOf(filters: readonly Filter[], parts: readonly Part[], direction: Direction): readonly MapEntry[] {
   const latest = LATEST.get(filters);
   const known = latest?.find((made) => sameParts(made.parts, parts));
   if (known !== undefined) return known.entries;
