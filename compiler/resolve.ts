@@ -163,21 +163,49 @@ class SubjectIndexes {
   #index(): NamespaceIndexes {
     const before = this.#before;
     this.#before = undefined;
-    if (before === undefined || before.#namespaces === undefined) return indexed(this.#policies);
+    if (before === undefined || before.#namespaces === undefined) return new NamespaceIndexes(indexed(this.#policies));
     if (sameItems(before.#policies, this.#policies)) return before.#namespaces;
     const { gone, come } = listChange(before.#policies, this.#policies);
     const changed = new Set([...gone, ...come].map(({ policy }) => policy.namespace));
-    if (changed.size === 0) return indexed(this.#policies); // another order
-    const indexes = new Map(before.#namespaces);
-    for (const namespace of changed) indexes.delete(namespace);
-    for (const [namespace, index] of indexed(this.#inNamespaces(changed))) indexes.set(namespace, index);
-    return indexes;
+    if (changed.size === 0) return new NamespaceIndexes(indexed(this.#policies)); // another order
+    return before.#namespaces.with(changed, indexed(this.#inNamespaces(changed)));
   }
 }
 
-type NamespaceIndexes = ReadonlyMap<string, NamespaceIndex>;
+type Indexes = ReadonlyMap<string, NamespaceIndex>;
 
-function indexed(policies: readonly ResolvedPolicy[]): NamespaceIndexes {
+/** A namespace's index, of states that differ in few: those lie over what the states have in common. */
+class NamespaceIndexes {
+  readonly #common: Indexes;
+  readonly #changed: ReadonlyMap<string, NamespaceIndex | undefined>;
+
+  constructor(common: Indexes, changed: ReadonlyMap<string, NamespaceIndex | undefined> = new Map()) {
+    this.#common = common;
+    this.#changed = changed;
+  }
+
+  get(namespace: string): NamespaceIndex | undefined {
+    return this.#changed.has(namespace) ? this.#changed.get(namespace) : this.#common.get(namespace);
+  }
+
+  /** `indexes` are those of the namespaces that have policies still. */
+  with(namespaces: ReadonlySet<string>, indexes: Indexes): NamespaceIndexes {
+    const changed = new Map(this.#changed);
+    for (const namespace of namespaces) changed.set(namespace, indexes.get(namespace));
+    if (changed.size <= CHANGED_NAMESPACES) return new NamespaceIndexes(this.#common, changed);
+    const common = new Map(this.#common);
+    for (const [namespace, index] of changed) {
+      if (index === undefined) common.delete(namespace);
+      else common.set(namespace, index);
+    }
+    return new NamespaceIndexes(common);
+  }
+}
+
+/** Beyond so many the common part is copied. */
+const CHANGED_NAMESPACES = 64;
+
+function indexed(policies: readonly ResolvedPolicy[]): Indexes {
   const own = groupedBy(policies, ({ policy }) => policy.namespace);
   return new Map([...own].map(([namespace, list]) => [namespace, new NamespaceIndex(list)]));
 }

@@ -130,6 +130,7 @@ export function agentController(
       for (const event of events) for (const planned of reactTo(event)) run(planned);
       state.attach(attachment);
       if (!isLast) return operations;
+      if (leaving.length === 0) return operations;
       const released = leaving;
       leaving = [];
       const last = wanted(after);
