@@ -19,7 +19,7 @@ import type { ResolvedCluster } from "../resolve.ts";
 import { endpointNumbersOf } from "../update/endpointNumbers.ts";
 import { deviations } from "./cilium-ebpf/deviations.ts";
 import { identityView } from "./cilium-ebpf/identityLabels.ts";
-import { type IpcacheEntry, ipcacheOf } from "./cilium-ebpf/ipcache.ts";
+import { ipcacheOf } from "./cilium-ebpf/ipcache.ts";
 import { policyEntries } from "./cilium-ebpf/policyEntries.ts";
 import { SHARED_PORT } from "./cilium-ebpf/sharedPort.ts";
 import { agentController } from "./cilium-ebpf/update.ts";
@@ -83,11 +83,9 @@ function ipcache(cluster: ResolvedCluster, node: string): MapSpec {
     keyBytes: IPCACHE_KEY_BYTES,
     valueBytes: IPCACHE_VALUE_BYTES,
     maxEntries: IPCACHE_MAX_ENTRIES,
-    entries: rememberedBy(ENTRIES, ipcacheOf(cluster, node), (found) => found.map(({ entry }) => entry)),
+    entries: ipcacheOf(cluster, node),
   };
 }
-
-const ENTRIES = new WeakMap<readonly IpcacheEntry[], readonly MapEntry[]>();
 
 function policy(cluster: ResolvedCluster, pod: Endpoint, name: string): MapSpec {
   return {

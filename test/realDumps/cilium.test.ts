@@ -4,12 +4,17 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { compileNode, loadCluster } from "../../compiler/compile.ts";
 import { toHex } from "../../compiler/hash.ts";
-import { resolvePolicies } from "../../compiler/resolve.ts";
+import { type ResolvedCluster, resolvePolicies } from "../../compiler/resolve.ts";
 import { identitiesOf } from "../../compiler/strategies/cilium-ebpf/identities.ts";
 import { ipcacheOf } from "../../compiler/strategies/cilium-ebpf/ipcache.ts";
 import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
 import { formatCidr } from "../../dataplane/address.ts";
-import { decodePolicyKey, POLICY_KEY_BYTES } from "../../dataplane/maps/layout.ts";
+import {
+  decodeIpcacheIdentity,
+  decodeIpcacheKey,
+  decodePolicyKey,
+  POLICY_KEY_BYTES,
+} from "../../dataplane/maps/layout.ts";
 import type { MapProgram } from "../../dataplane/program.ts";
 import { sampled } from "../extent.ts";
 import { hasShared } from "../shared.ts";
@@ -28,6 +33,14 @@ function recorded<T>(cluster: string, file: string): Recorded<T> {
 
 function recordedIn<T>(folder: string, file: string): Recorded<T> {
   return JSON.parse(readFileSync(join(folder, file), "utf8"));
+}
+
+/** Prefixes and their identities in the ipcache. */
+function addressesOf(cluster: ResolvedCluster, node: string): readonly (readonly [string, number])[] {
+  return ipcacheOf(cluster, node).map(({ key, value }) => [
+    formatCidr(decodeIpcacheKey(key)),
+    decodeIpcacheIdentity(value),
+  ]);
 }
 
 function entriesOf(program: MapProgram, endpoint: string): readonly string[] {
@@ -51,8 +64,7 @@ describe.runIf(hasShared).each(clustersOf("calico"))("cilium-ebpf on %s", (name)
   });
 
   it.each(NODES)("%s: the ipcache is the recorded one", (node) => {
-    const ours = ipcacheOf(cluster, node).map(({ cidr, identity }) => [formatCidr(cidr), identity]);
-    expect(Object.fromEntries(ours)).toEqual(recorded(name, `ipcache-${node}.json`));
+    expect(Object.fromEntries(addressesOf(cluster, node))).toEqual(recorded(name, `ipcache-${node}.json`));
   });
 
   it.each(NODES)("%s: every policy map has the recorded entries, key and value", (node) => {
@@ -106,10 +118,7 @@ describe.runIf(hasShared).each(hasShared ? sampled(steps(), 6) : [])("cilium-ebp
   ]);
 
   it.each(NODES)("%s: the ipcache and every policy map are the recorded ones, but for numbers", (node) => {
-    const ours = ipcacheOf(cluster, node).map(({ cidr, identity }) => [
-      formatCidr(cidr),
-      ourNames.get(identity) ?? identity,
-    ]);
+    const ours = addressesOf(cluster, node).map(([cidr, identity]) => [cidr, ourNames.get(identity) ?? identity]);
     const theirs = Object.entries(recordedIn<number>(folder, `ipcache-${node}.json`));
     expect(Object.fromEntries(ours)).toEqual(
       Object.fromEntries(theirs.map(([cidr, identity]) => [cidr, theirNames.get(identity) ?? identity])),

@@ -14,15 +14,8 @@ import type { ClusterModel, ClusterNode, Endpoint } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { type Identities, identitiesOf, RESERVED, worldIdentity } from "./identities.ts";
 
-/** What an address has as identity on a node. */
-export interface IpcacheEntry {
-  readonly cidr: Cidr;
-  readonly identity: number;
-  readonly entry: MapEntry;
-}
-
 /** The ipcache of a node: its own addresses are the host, other nodes are remote; pods win over blocks of one address. */
-export function ipcacheOf(cluster: ResolvedCluster, node: string): readonly IpcacheEntry[] {
+export function ipcacheOf(cluster: ResolvedCluster, node: string): readonly MapEntry[] {
   const nodes = rememberedBy(LATEST, cluster.lineage, () => new Map<string, LatestIpcache>());
   const latest = nodes.get(node) ?? new LatestIpcache(node);
   nodes.set(node, latest);
@@ -39,7 +32,7 @@ interface Place {
   /** Of a pod: its identity in the state that is being looked at. */
   number: number;
   /** What the place was last found to be, which follows from the place and the number. */
-  latest: IpcacheEntry | undefined;
+  latest: { readonly identity: number; readonly entry: MapEntry } | undefined;
 }
 
 type LocalNumbers = ReadonlyMap<Place["owner"], number>;
@@ -55,7 +48,7 @@ class LatestIpcache {
   #ofPods: readonly (readonly Place[])[] = [];
   /** All of them by address. */
   #order: readonly Place[] = [];
-  #entries = new MappedAgain<Place, IpcacheEntry>();
+  #entries = new MappedAgain<Place, MapEntry>();
   #epoch: WeakKey | undefined;
   #numbers: LocalNumbers = new Map();
   /** What these are of. */
@@ -65,7 +58,7 @@ class LatestIpcache {
     this.#node = node;
   }
 
-  entries(cluster: ResolvedCluster): readonly IpcacheEntry[] {
+  entries(cluster: ResolvedCluster): readonly MapEntry[] {
     const identities = identitiesOf(cluster);
     const sorted = this.#sortedPlaces(cluster, identities);
     const local = this.#localNumbers(cluster, identities);
@@ -160,14 +153,14 @@ class LatestIpcache {
 }
 
 /** A number that moves, as all behind a new set of labels do, leaves the key as it is. */
-function entryOf(place: Place, identity: number): IpcacheEntry {
+function entryOf(place: Place, identity: number): MapEntry {
   const { cidr, latest } = place;
-  if (latest?.identity === identity) return latest;
+  if (latest?.identity === identity) return latest.entry;
   const key = latest?.entry.key ?? encodeIpcacheKey(cidr);
   const origin = latest?.entry.origin ?? `${formatCidr(cidr)}: ${place.origin}`;
-  const made = { cidr, identity, entry: { key, value: valueBytes(identity), origin } };
-  place.latest = made;
-  return made;
+  const entry = { key, value: valueBytes(identity), origin };
+  place.latest = { identity, entry };
+  return entry;
 }
 
 /** Beyond these stand the numbers of prefixes, of which there may be more. */
