@@ -20,7 +20,7 @@ const LOADED = new WeakMap<MapSpec["entries"], Map<string, Find>>();
 
 /**
  * Loads a map, when it is first asked: of the hundreds of maps of a node a packet asks four. Throws when it has more
- * entries than it holds, as the kernel answers E2BIG or ENOSPC.
+ * entries than it holds, or a key that cannot be one, as the kernel answers E2BIG, ENOSPC or EINVAL.
  */
 export function loadMap(spec: MapSpec): LoadedMap {
   const known = LOADED.get(spec.entries) ?? new Map<string, Find>();
@@ -83,16 +83,24 @@ function loadTrie(spec: MapSpec): Find {
   });
   for (const [index, entry] of spec.entries.entries()) {
     const { key } = entry;
-    const prefixLength = new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32(0, true);
-    if (trie.update(prefixLength, wordsOf(key.subarray(TRIE_PREFIX_BYTES)), index) === "updated") continue;
+    if (trie.update(prefixLengthOf(key), wordsOf(key.subarray(TRIE_PREFIX_BYTES)), index) === "updated") continue;
     throw new Error(`map ${spec.name} is full at ${spec.maxEntries} entries (ENOSPC)`);
   }
   return (key) => trie.find(key);
 }
 
-function checkKey(spec: MapSpec, { key }: MapEntry): void {
-  if (key.length === spec.keyBytes) return;
-  throw new Error(`map ${spec.name}: a key of ${key.length} bytes where ${spec.keyBytes} are wanted`);
+/** As the kernel refuses with EINVAL. */
+function checkKey({ name, type, keyBytes }: MapSpec, { key }: MapEntry): void {
+  if (key.length !== keyBytes) {
+    throw new RangeError(`map ${name}: a key of ${key.length} bytes where ${keyBytes} are wanted`);
+  }
+  const most = (keyBytes - TRIE_PREFIX_BYTES) * 8;
+  if (type !== "lpm-trie" || prefixLengthOf(key) <= most) return;
+  throw new RangeError(`map ${name}: a prefix of ${prefixLengthOf(key)} bits in a key of ${most}`);
+}
+
+function prefixLengthOf(key: Uint8Array): number {
+  return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32(0, true);
 }
 
 /** Bytes as words in network order, the last padded with zeros. */
