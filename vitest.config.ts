@@ -7,7 +7,11 @@ const MOCKING = "test/strategies/adding.test.ts";
 
 /** Files of few lines that run for long. Where nobody knows durations yet, as in CI, the shortest file would be the last. */
 const LONG = [
+  "test/conformance/strategies.test.ts",
+  "test/kernel/fullTable.test.ts",
+  "test/kernel/instructions.test.ts",
   "test/kernel/realNodes.test.ts",
+  "test/kernel/strategies.test.ts",
   "test/mutants/misreadings.test.ts",
   "test/realDumps/importedAgrees.test.ts",
   "test/realDumps/importedVerdicts.test.ts",

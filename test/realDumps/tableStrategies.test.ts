@@ -17,7 +17,7 @@ interface ComparedNode {
 }
 
 describe.each(UNDER_TEST)("$solution", (under) => {
-  describe.each(sampled(clustersOf(under.solution), 3))("on %s", (name) => {
+  describe.each(sampled(clustersOf(under.solution), 4))("on %s", (name) => {
     const strategy = strategyNamed(under.strategy);
     if (strategy === undefined) throw new Error(`no strategy ${under.strategy}`);
     const cluster = clusterOf(under.solution, name);
