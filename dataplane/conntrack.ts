@@ -97,8 +97,6 @@ export class ConntrackTable {
     const settings = conntrackSettings(options);
     this.#settings = settings;
     this.#store = new FlowStore(settings.maxEntries);
-    const [index, store] = [this.#index, this.#store];
-    this.#established = new EstablishedPass({ index, store, most: settings.maxEntries, rowsUntilLoops });
     this.#ahead = new ReadAhead(this.#index, this.#store);
     this.#wheel = new TimerWheel(this.#store, (slot) => {
       this.#unindex(slot);
@@ -115,6 +113,14 @@ export class ConntrackTable {
       settings,
       why: "",
     };
+    this.#established = new EstablishedPass({
+      index: this.#index,
+      store: this.#store,
+      most: settings.maxEntries,
+      rowsUntilLoops,
+      flow: this.#flow,
+      clock: this.#clock,
+    });
   }
 
   /** Entries in the table. One whose time is up counts for at most another second. */
@@ -245,9 +251,9 @@ export class ConntrackTable {
    * without the context, is left in `remembered`. All are `established`, and it is as if each had been looked up and confirmed.
    */
   passEstablished(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): number {
+    if (!this.#established.isWorthTrying(batch, from, to)) return 0;
     this.#clock.until = Math.min(this.#wheel.nextSecond, this.#pressureFrom) * 1000;
-    this.#useStore();
-    const passed = this.#established.pass(batch, [from, to], contexts, { flow: this.#flow, clock: this.#clock });
+    const passed = this.#established.pass(batch, from, to, contexts);
     this.#useStore(); // the table may have moved
     if (passed === 0) return 0;
     if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();

@@ -25,12 +25,30 @@ import {
   set,
 } from "../wasm/code.ts";
 import { compiled, instantiated, Locals, memoryOf, moduleBytes, type WasmFunction } from "../wasm/module.ts";
-import type { RememberedContexts } from "./establishedRows.ts";
-import { FLOW_BYTES, type Flow, STATUS, WORD } from "./flow.ts";
-import { kindOf } from "./flowStore.ts";
+import { type RememberedContexts, TCP4, TELLING } from "./establishedRows.ts";
+import { FLOW_BYTES, type Flow, WORD } from "./flow.ts";
 import { TIMEOUT_SLOT } from "./options.ts";
-import { HEAD_WORD, LAST, ofBoth, SEGMENT, SIDE, SIDES_WORD, segmentOf, TCP_STATE, WINDOW } from "./tcpEntry.ts";
-import { MOST_ROWS, type RowClock } from "./tcpEstablished.ts";
+import {
+  HEAD_WORD,
+  LAST,
+  ofBoth,
+  SEGMENT,
+  SIDE,
+  SIDE_BITS,
+  SIDES_WORD,
+  segmentOf,
+  TCP_STATE,
+  WINDOW,
+} from "./tcpEntry.ts";
+import {
+  ESTABLISHED_HEAD,
+  FIRST_WINDOW,
+  HEAD_MASK,
+  MOST_ROWS,
+  RETRANSMISSIONS_WORD,
+  type RowClock,
+  WINDOW_WORDS,
+} from "./tcpEstablished.ts";
 import { LEAST_ACK_WINDOW } from "./tcpWindow.ts";
 import { HASH_FACTORS } from "./tuple.ts";
 
@@ -50,7 +68,10 @@ function room(count: number, bytes: number): number {
   return at;
 }
 
-const CLOCK = { seconds: room(1, 8), until: room(1, 8), now: room(1, 4) };
+/** Doubles: seconds, and milliseconds that stop the rows; then the present millisecond as an integer. */
+const CLOCK = room(3, 8);
+const UNTIL = CLOCK + 8;
+const NOW = CLOCK + 16;
 const COLUMN = {
   family: room(MOST_ROWS, 1),
   protocol: room(MOST_ROWS, 1),
@@ -87,13 +108,6 @@ const CONTEXTS = room(MOST_CONTEXTS * 4, 4);
 const PLACES = room(1, 0);
 
 /* ---------------------------------------------- The loops --------------------------------------------------------- */
-
-const TELLING = TCP_FLAG.S | TCP_FLAG.F | TCP_FLAG.R | TCP_FLAG.A;
-const TCP4 = kindOf(PROTOCOL.tcp, 4, 0);
-const ESTABLISHED_HEAD = STATUS.seenReply | STATUS.assured | STATUS.confirmed | (TCP_STATE.established << 8);
-const HEAD_MASK = 0xffff;
-const FIRST_WINDOW = 8;
-const RETRANSMISSIONS_WORD = 17;
 
 /** What a row says, by its number. */
 const byteOf = (row: Local, column: number): Code => i32.load8(get(row), column);
@@ -255,8 +269,8 @@ function loops(): Uint8Array {
   const setWindowWord = (of: Local, number: number, value: Code) =>
     i32.store(get(of), FIRST_WINDOW * 4 + number * 4, value);
   const inWindow: readonly Code[] = [
-    set(sender, i32.add(get(at), i32.shl(get(direction), 4))),
-    set(receiver, i32.sub(i32.add(get(at), 16), i32.shl(get(direction), 4))),
+    set(sender, i32.add(get(at), i32.mul(get(direction), WINDOW_WORDS * 4))),
+    set(receiver, i32.sub(i32.add(get(at), WINDOW_WORDS * 4), i32.mul(get(direction), WINDOW_WORDS * 4))),
     set(stated, halfOf(row, COLUMN.window)),
     set(sequence, wordOf(row, COLUMN.sequence)),
     set(acknowledgment, wordOf(row, COLUMN.acknowledgment)),
@@ -307,7 +321,7 @@ function loops(): Uint8Array {
   const [sides, bits, window, advances, known, expiry] = [int(), int(), int(), int(), int(), int()];
   const ownBits = (flags: number) => i32.shl(number(flags), get(bits));
   const pass: readonly Code[] = [
-    set(bits, i32.shl(get(direction), 4)),
+    set(bits, i32.mul(get(direction), SIDE_BITS)),
     set(sides, word(SIDES_WORD)),
     set(window, i32.shl(get(stated), i32.and(i32.shrU(get(sides), i32.add(get(bits), 8)), 0xff))),
     setWindowWord(
@@ -346,7 +360,7 @@ function loops(): Uint8Array {
         i32.xor(
           select(
             i32.eq(get(acknowledgment), get(receiverEnd)),
-            i32.shl(number(SIDE.dataUnacknowledged), i32.sub(16, get(bits))),
+            i32.shl(number(SIDE.dataUnacknowledged), i32.sub(SIDE_BITS, get(bits))),
             0,
           ),
           -1,
@@ -379,12 +393,12 @@ function loops(): Uint8Array {
   return moduleBytes(locals, [
     ...hashes,
     ...entries,
-    set(seconds, f64.load(number(0), CLOCK.seconds)),
-    set(until, f64.load(number(0), CLOCK.until)),
-    set(now, i32.load(number(0), CLOCK.now)),
+    set(seconds, f64.load(number(0), CLOCK)),
+    set(until, f64.load(number(0), UNTIL)),
+    set(now, i32.load(number(0), NOW)),
     repeat(leaveIf(i32.eq(get(row), get(count))), ...recognise, ...time, ...inWindow, ...pass),
-    f64.store(number(0), CLOCK.seconds, get(seconds)),
-    i32.store(number(0), CLOCK.now, get(now)),
+    f64.store(number(0), CLOCK, get(seconds)),
+    i32.store(number(0), NOW, get(now)),
     get(row),
   ]);
 }
@@ -445,8 +459,8 @@ export class EstablishedLoops {
     this.outcomes = new Int32Array(buffer, FOUND.outcomes, MOST_ROWS);
     this.#columns = (Object.keys(COLUMN) as (keyof typeof COLUMN)[]).map((name) => [name, columnIn(buffer, name)]);
     this.#entries = new Int32Array(buffer, FOUND.entries, MOST_ROWS);
-    this.#clock = new Float64Array(buffer, CLOCK.seconds, (CLOCK.until - CLOCK.seconds) / 8 + 1);
-    this.#now = new Int32Array(buffer, CLOCK.now, 1);
+    this.#clock = new Float64Array(buffer, CLOCK, 2);
+    this.#now = new Int32Array(buffer, NOW, 1);
     this.#contexts = new Int32Array(buffer, CONTEXTS, MOST_CONTEXTS * 4);
     this.#flagClasses = new Uint8Array(buffer, FLAG_CLASSES, FLAG_BYTES);
     const acks = new Uint8Array(buffer, IS_ACK, FLAG_BYTES);
@@ -471,7 +485,7 @@ export class EstablishedLoops {
     for (const [name, column] of this.#columns) column.set(batch[name].subarray(first, first + count));
     this.#learn(contexts);
     this.#clock[0] = clock.seconds;
-    this.#clock[(CLOCK.until - CLOCK.seconds) / 8] = clock.until;
+    this.#clock[1] = clock.until;
     this.#now[0] = flow.now;
     const established = timeouts[TIMEOUT_SLOT.tcp + TCP_STATE.established] ?? 0;
     const unacknowledged = Math.min(established, timeouts[TIMEOUT_SLOT.tcpUnacknowledged] ?? 0);

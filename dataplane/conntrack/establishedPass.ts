@@ -3,7 +3,7 @@
  * first, in WebAssembly (establishedLoops.ts) once so many have passed that to move the table there has paid.
  */
 import { type PacketBatch, TCP_FLAG } from "../packet.ts";
-import { EstablishedLoops } from "./establishedLoops.ts";
+import { EstablishedLoops, type RowsToPass } from "./establishedLoops.ts";
 import { EstablishedRows, type RememberedContexts, TELLING } from "./establishedRows.ts";
 import type { Flow } from "./flow.ts";
 import type { FlowIndex } from "./flowIndex.ts";
@@ -26,6 +26,9 @@ export interface PassParts {
   readonly most: number;
   /** Rows that pass before the table moves. */
   readonly rowsUntilLoops: number;
+  /** The entry under the tracker's eyes, and the time. */
+  readonly flow: Flow;
+  readonly clock: RowClock;
 }
 
 export class EstablishedPass {
@@ -54,48 +57,43 @@ export class EstablishedPass {
     return this.#loops === undefined ? this.#rows.outcomes : this.#loops.outcomes;
   }
 
-  /** Lets rows `from` (inclusive) to `to` (exclusive) pass, or the first of them; none where to try would not pay. How many. */
-  pass(batch: PacketBatch, [from, to]: readonly [number, number], contexts: RememberedContexts, at: PassedAt): number {
-    if (to - from < LEAST_ROWS || ((batch.tcpFlags[from] ?? 0) & TELLING) !== TCP_FLAG.A) return 0;
-    if (this.#patience > 0) {
-      this.#patience--;
-      return 0;
-    }
+  /** Whether to try rows from `from` on together would pay. Asked once before each `pass`. */
+  isWorthTrying(batch: PacketBatch, from: number, to: number): boolean {
+    if (to - from < LEAST_ROWS || ((batch.tcpFlags[from] ?? 0) & TELLING) !== TCP_FLAG.A) return false;
+    if (this.#patience === 0) return true;
+    this.#patience--;
+    return false;
+  }
+
+  /** Lets rows `from` (inclusive) to `to` (exclusive) pass, or the first of them; how many. The table may move before. */
+  pass(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): number {
     if (this.#left <= 0) this.#move();
     const tried = Math.min(to - from, this.#atATime);
     const passed =
       this.#loops === undefined
-        ? this.#passRows(batch, [from, tried], contexts, at)
-        : this.#passLoops(this.#loops, batch, [from, tried], contexts, at);
+        ? this.#passRows(batch, from, tried, contexts)
+        : this.#passLoops(this.#loops, { batch, first: from, count: tried, contexts });
     this.#learn(tried, passed);
     this.#left -= passed;
     return passed;
   }
 
-  #passRows(
-    batch: PacketBatch,
-    [from, tried]: readonly [number, number],
-    contexts: RememberedContexts,
-    at: PassedAt,
-  ): number {
+  #passRows(batch: PacketBatch, from: number, tried: number, contexts: RememberedContexts): number {
+    const { flow, clock, store } = this.#parts;
     const rows = this.#rows;
     rows.find(batch, from, tried, contexts);
     if (rows.count === 0) return 0;
-    const passed = passSegments(at.flow, batch, rows, at.clock);
+    flow.words = store.words;
+    const passed = passSegments(flow, batch, rows, clock);
     if (passed === 0) return 0;
     this.slot = rows.slots[passed - 1] ?? NONE;
     this.direction = rows.directions[passed - 1] ?? 0;
     return passed;
   }
 
-  #passLoops(
-    loops: EstablishedLoops,
-    batch: PacketBatch,
-    [first, count]: readonly [number, number],
-    contexts: RememberedContexts,
-    { flow, clock }: PassedAt,
-  ): number {
-    const passed = loops.pass({ batch, first, count, contexts }, this.#parts.index, flow, clock);
+  #passLoops(loops: EstablishedLoops, rows: RowsToPass): number {
+    const { flow, clock, index } = this.#parts;
+    const passed = loops.pass(rows, index, flow, clock);
     if (passed === 0) return 0;
     this.slot = loops.slotOf(passed - 1);
     this.direction = loops.directions[passed - 1] ?? 0;
@@ -120,10 +118,4 @@ export class EstablishedPass {
     store.moveTo(loops.words);
     this.#loops = loops;
   }
-}
-
-/** The entry under the tracker's eyes, whose memory is the table's, and the time. */
-export interface PassedAt {
-  readonly flow: Flow;
-  readonly clock: RowClock;
 }

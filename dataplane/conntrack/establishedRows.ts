@@ -45,7 +45,7 @@ export interface RememberedContexts {
   readonly tcpFlags: Uint8Array;
 }
 
-const TCP4 = kindOf(PROTOCOL.tcp, 4, 0);
+export const TCP4 = kindOf(PROTOCOL.tcp, 4, 0);
 
 /** Flags that decide whether a segment is one of those. */
 export const TELLING = TCP_FLAG.S | TCP_FLAG.F | TCP_FLAG.R | TCP_FLAG.A;

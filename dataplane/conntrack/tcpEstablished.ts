@@ -21,15 +21,15 @@ import { LEAST_ACK_WINDOW } from "./tcpWindow.ts";
 export const MOST_ROWS = 512;
 
 /** Status and state of such a connection in the lower half of `HEAD_WORD`. */
-const ESTABLISHED_HEAD = STATUS.seenReply | STATUS.assured | STATUS.confirmed | (TCP_STATE.established << 8);
-const HEAD_MASK = 0xffff;
+export const ESTABLISHED_HEAD = STATUS.seenReply | STATUS.assured | STATUS.confirmed | (TCP_STATE.established << 8);
+export const HEAD_MASK = 0xffff;
 
 /** Words of a window and where the original direction's starts (tcpEntry.ts). */
-const WINDOW_WORDS = 4;
-const FIRST_WINDOW = 8;
+export const WINDOW_WORDS = 4;
+export const FIRST_WINDOW = 8;
 
 /** Word whose lowest byte counts equal ACKs. */
-const RETRANSMISSIONS_WORD = 17;
+export const RETRANSMISSIONS_WORD = 17;
 
 /** Rows under way, one set for all tables: nothing here outlives a call. */
 const tcpFlags = new Uint8Array(MOST_ROWS);
