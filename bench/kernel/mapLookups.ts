@@ -12,9 +12,8 @@ import type { MapEntry, MapSpec } from "../../dataplane/program.ts";
 import { Assembler } from "../../verify/bpf/assembler.ts";
 import { type KernelMap, KernelMaps } from "../../verify/bpf/kernelMaps.ts";
 import { ETHERNET_BYTES } from "../../verify/bpf/policyProgram.ts";
-import { quietValue } from "../model/fit.ts";
+import { quietCost, quietValue } from "../model/fit.ts";
 import type { Curve } from "../model/profile.ts";
-import { medianInterval } from "../statistics.ts";
 
 export const MAP_LOOKUP = 1; // bpf_map_lookup_elem
 export const RANDOM = 7; // bpf_get_prandom_u32
@@ -50,11 +49,14 @@ export async function filledMap(
   return map;
 }
 
-/** Nanoseconds of a run, measured several times. Rejects when the program returns something else. */
-export async function runTimes(kernel: KernelMaps, program: number, expected: number): Promise<readonly number[]> {
+/** Nanoseconds of one of so many runs, measured several times. Rejects when the program returns something else. */
+export async function runTimes(
+  kernel: KernelMaps,
+  { program, times, expected }: { readonly program: number; readonly times: number; readonly expected: number },
+): Promise<readonly number[]> {
   const rounds: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
-    const { returned, ns } = await kernel.time({ program, frame: FRAME }, TIMES);
+    const { returned, ns } = await kernel.time({ program, frame: FRAME }, times);
     if (returned !== expected) throw new Error(`the program returned ${returned}, not ${expected}`);
     rounds.push(ns);
   }
@@ -132,11 +134,12 @@ async function lookupCost(
   const { fd } = await filledMap(kernel, { type, keyBytes, valueBytes, maxEntries: count, entries });
   const asking = await kernel.load(drawingProgram({ ...kind, drawn, absent: asked === "absent", map: fd }));
   const idle = await kernel.load(drawingProgram({ ...kind, drawn, absent: asked === "absent", map: undefined }));
-  const idleNs = quietValue(await runTimes(kernel, idle, AS_EXPECTED));
-  const each = (await runTimes(kernel, asking, AS_EXPECTED)).map((ns) => Math.max(0, ns - idleNs) / LOOKUPS);
+  const idleNs = quietValue(await runTimes(kernel, { program: idle, times: TIMES, expected: AS_EXPECTED }));
+  const each = (await runTimes(kernel, { program: asking, times: TIMES, expected: AS_EXPECTED })).map(
+    (ns) => Math.max(0, ns - idleNs) / LOOKUPS,
+  );
   for (const descriptor of [asking, idle, fd]) await kernel.release(descriptor);
-  const [low, high] = medianInterval([each], 1);
-  return { ns: quietValue(each), ci95: [low, high] };
+  return quietCost(each, { seed: 1 });
 }
 
 export function entryOf({ keyBytes, valueBytes, numberAt, prefixBits }: Kind, number: number): MapEntry {

@@ -11,6 +11,7 @@ import { askMap, filledMap, RANDOM, runTimes, STACK } from "./mapLookups.ts";
 const CT_KEY_BYTES = 14;
 const CT_VALUE_BYTES = 56;
 
+const TIMES = 200_000;
 const IPCACHE_KEY = -24;
 const POLICY_KEY = -40;
 const CT_KEY = -56;
@@ -58,7 +59,8 @@ export async function kernelMapPath({ ipcache, policy, peers, flows, port }: Map
         entries: connections,
       }),
     };
-    const time = async (program: number) => median(await runTimes(kernel, program, FOUND_AS_EXPECTED));
+    const time = async (program: number) =>
+      median(await runTimes(kernel, { program, times: TIMES, expected: FOUND_AS_EXPECTED }));
     const asking = await kernel.load(lookupProgram({ maps, peers, port }));
     const idle = await kernel.load(lookupProgram({ maps: undefined, peers, port }));
     return (await time(asking)) - (await time(idle));

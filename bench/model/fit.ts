@@ -25,6 +25,13 @@ export function quietValue(measured: readonly number[]): number {
   return quantile(measured, QUIET);
 }
 
+/** The quiet value of one quantity, with the interval that drawing its measurements anew gives. */
+export function quietCost(measured: readonly number[], { seed }: FitOptions): Pick<Coefficient, "ns" | "ci95"> {
+  const random = new Random(seed);
+  const drawn = Array.from({ length: RESAMPLES }, () => quietValue(measured.map(() => random.pick(measured))));
+  return { ns: quietValue(measured), ci95: [quantile(drawn, 0.025), quantile(drawn, 0.975)] };
+}
+
 /**
  * Finds the cost of every kind of work that occurs. An observation weighs the less the larger its cost: errors are shares
  * of what is measured. Intervals come from drawing each observation's measurement anew.

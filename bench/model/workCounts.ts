@@ -8,8 +8,8 @@ import type { TraceSink, TraceStep } from "../../dataplane/trace.ts";
 
 /**
  * Kind of work to how often: `chain` (a built-in chain was called), `rule` (a rule was looked at), `jump` (a chain called
- * and returned from), `match KIND`, `set TYPE`, `target KIND`, `conntrack STATE`; for maps, by their size, `trie`, `map` and `miss` (a hash map without an answer, whose
- * bucket is most often empty).
+ * and returned from), `match KIND`, `set TYPE`, `target KIND`, `conntrack STATE`; for maps, by their size, `trie`, `map`
+ * and `miss` (a hash map without an answer, whose bucket is most often empty).
  */
 export type WorkCounts = ReadonlyMap<string, number>;
 

@@ -6,9 +6,8 @@ import type { Target } from "./target.ts";
 const FEW_FLOWS = 10_000;
 const ROUNDS_OF_OTHERS = 40;
 
-/** What prototypes of the loops said once; not measured in the run. */
 const WHY_SLOWER =
-  "by a prototype with 100 flows, which wait for no memory, some 45 of it go into the 300 instructions of a segment with its windows, and 10 into columns copied in and results copied out; the rest waits for an entry of two cache lines and its place in the index";
+  "columns are copied to the loops and results from them, windows are tracked for each segment, and its entry, two cache lines, and its place in the index are waited for";
 
 /** The same packets before and after other engines ran in the process, as a ratio. */
 const besideOthers: Target = {
