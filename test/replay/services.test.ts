@@ -6,21 +6,11 @@ import { PACKET_LINK_TYPE, packetFrame } from "../../traffic/captureWriter.ts";
 import { BATCH_ROWS } from "../../traffic/source.ts";
 import { PcapngWriter } from "../../traffic/writePcapng.ts";
 import { chainwalk } from "../cli/commandLine.ts";
+import { dbService } from "./dbService.ts";
 
 const CLUSTER = "scenarios/db-policy/cluster.yaml";
 /** The first of two endpoints is default/db, the second default/frontend. */
-const SERVICE = `apiVersion: v1
-kind: Service
-metadata: { name: db, namespace: default }
-spec: { clusterIP: 10.96.0.10, ports: [{ port: 33, targetPort: 3306 }] }
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: { name: db-x, namespace: default, labels: { kubernetes.io/service-name: db } }
-addressType: IPv4
-ports: [{ name: "", port: 3306, protocol: TCP }]
-endpoints: [{ addresses: [10.10.1.10] }, { addresses: [10.10.1.12] }]
-`;
+const SERVICE = dbService("10.10.1.10", "10.10.1.12");
 const ENDPOINT = ["10.10.1.12", 3306] as const;
 const VIRTUAL = ["10.96.0.10", 33] as const;
 

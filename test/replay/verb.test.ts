@@ -4,6 +4,7 @@ import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { chainwalk, jsonLines } from "../cli/commandLine.ts";
+import { dbService } from "./dbService.ts";
 
 const DB = "scenarios/db-policy";
 
@@ -272,18 +273,7 @@ spec: { podSelector: {}, policyTypes: [Egress] }
   });
 
   it("Service addresses become the endpoint's where the Service is given, and its replies come from there", async () => {
-    const service = `apiVersion: v1
-kind: Service
-metadata: { name: db, namespace: default }
-spec: { clusterIP: 10.96.0.10, ports: [{ port: 33, targetPort: 3306 }] }
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: { name: db-x, namespace: default, labels: { kubernetes.io/service-name: db } }
-addressType: IPv4
-ports: [{ name: "", port: 3306, protocol: TCP }]
-endpoints: [{ addresses: [10.10.1.10], conditions: { ready: true } }]
-`;
+    const service = dbService("10.10.1.10");
     const lines = [
       { protocol: "tcp", source: "prod/api-pod", destination: "10.96.0.10", destinationPort: 33 },
       {
