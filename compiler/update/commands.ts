@@ -1,6 +1,6 @@
 /** Operations put together from lines: each line is the text a real node is given and, beside it, what it means. */
 import { type Family, formatAddress, type IpAddress } from "../../dataplane/address.ts";
-import type { MapEntry, MapSpec, TableName } from "../../dataplane/program.ts";
+import type { MapEntry, MapSpec, TableName, Target } from "../../dataplane/program.ts";
 import { keyText } from "./nodeState.ts";
 import type { ConnectionFlush, MapCommand, Operation, RuleCommand, SetCommand } from "./operation.ts";
 
@@ -123,4 +123,18 @@ export function flushConnections(address: IpAddress, cause: string): readonly Op
     mayFail: true,
     cause,
   }));
+}
+
+/** `-j` of a verdict or another chain, which all write alike; undefined: of another target. */
+export function plainTarget(target: Target): readonly string[] | undefined {
+  switch (target.kind) {
+    case "accept":
+    case "drop":
+    case "return":
+      return ["-j", target.kind.toUpperCase()];
+    case "jump":
+      return ["-j", target.chain];
+    default:
+      return undefined;
+  }
 }

@@ -9,7 +9,7 @@
 import { type Family, formatCidr } from "../../../dataplane/address.ts";
 import { PROTOCOL } from "../../../dataplane/packet.ts";
 import type { Chain, Match, Rule, Target } from "../../../dataplane/program.ts";
-import { tableCall } from "../../update/commands.ts";
+import { plainTarget, tableCall } from "../../update/commands.ts";
 import { carriedOut, emptied, type Start } from "../../update/controller.ts";
 import type { Operation, RuleCommand } from "../../update/operation.ts";
 import { COMMON_CHAIN, DEFAULT_CHAIN, TAIL_CHAIN, TOP_LEVEL } from "./names.ts";
@@ -150,16 +150,9 @@ function matchWords(match: Match): readonly string[] {
 }
 
 function targetWords(target: Target): readonly string[] {
-  switch (target.kind) {
-    case "accept":
-    case "drop":
-    case "return":
-      return ["-j", target.kind.toUpperCase()];
-    case "jump":
-      return ["-j", target.chain];
-    default:
-      throw new Error(`kube-router starts with no ${target.kind} target`);
-  }
+  const words = plainTarget(target);
+  if (words === undefined) throw new Error(`kube-router starts with no ${target.kind} target`);
+  return words;
 }
 
 function maskText({ value, mask }: { readonly value: number; readonly mask: number }): string {

@@ -6,7 +6,7 @@ import { type Cidr, formatCidr } from "../../../dataplane/address.ts";
 import { protocolName } from "../../../dataplane/packet.ts";
 import type { IPSet, IPSetMember, Match, Rule, Target } from "../../../dataplane/program.ts";
 import { elementText } from "../../render/ipsetSave.ts";
-import { ipsetCall, tableCall } from "../../update/commands.ts";
+import { ipsetCall, plainTarget, tableCall } from "../../update/commands.ts";
 import type { Operation, RuleCommand, SetCommand } from "../../update/operation.ts";
 
 /** ipset says "already exists", or a value is not of the set's family: weave-npc gives up on the policy there. */
@@ -271,13 +271,9 @@ function matchWords(match: Match): readonly string[] {
 }
 
 function targetWords(target: Target): readonly string[] {
+  const words = plainTarget(target);
+  if (words !== undefined) return words;
   switch (target.kind) {
-    case "accept":
-    case "drop":
-    case "return":
-      return ["-j", target.kind.toUpperCase()];
-    case "jump":
-      return ["-j", target.chain];
     case "mark":
       return ["-j", "MARK", "--set-xmark", `${hex(target.value)}/${hex(target.mask)}`];
     case "log":
