@@ -56,10 +56,10 @@ const RANDOM = [
   ),
 ].map(resolvePolicies);
 
-/** Clusters about the API, those about the strategy, and random ones. */
+/** Random clusters, which are small and soon proven, those about the strategy, and those about the API. */
 function clustersFor({ name }: Strategy): readonly ResolvedCluster[] {
   const about = (hero: string | undefined) => BUNDLED.filter((one) => one.hero === hero).map(({ cluster }) => cluster);
-  return [...about(undefined), ...about(name), ...RANDOM];
+  return [...RANDOM, ...about(name), ...about(undefined)];
 }
 
 /**

@@ -13,6 +13,7 @@ import { SWEEP_ROWS } from "../../replay/replay.ts";
 import { PACKET_LINK_TYPE, packetFrame } from "../../traffic/captureWriter.ts";
 import { PcapWriter } from "../../traffic/writePcap.ts";
 import { chainwalk, linesOf } from "../cli/commandLine.ts";
+import { isWhole } from "../extent.ts";
 import { RECORDING } from "./threadsRecording.ts";
 
 const CLUSTER = "scenarios/db-policy/cluster.yaml";
@@ -87,19 +88,23 @@ function questions(count: number): Uint8Array {
   return writer.take();
 }
 
-it("flows that end are written in the order in which one thread writes them, a filter's as well", async () => {
-  const bytes = questions(SWEEP_ROWS + 500);
-  const one = await chainwalk(["replay", "-f", CLUSTER, "-", "-o", "jsonl", "--filter", FILTER], {
-    stdin: pieces(bytes, bytes.length),
-  });
-  const two = await written({ bytes, format: "jsonl", threads: 2, expression: FILTER });
-  expect(linesOf(one.out).length).toBeGreaterThan(2000);
-  // Flows that end later stand before flows that began earlier: order is not that of the beginnings alone.
-  const begins = linesOf(one.out).map((line): number => JSON.parse(line).firstTime);
-  expect(begins.some((time, at) => time < (begins[at - 1] ?? 0))).toBe(true);
-  // Not toBe: its difference of two long texts would take minutes.
-  expect(two.toString() === one.out).toBe(true);
-});
+// So many packets that threads sweep: what there is to tell them apart in an order of their own.
+it.runIf(isWhole)(
+  "flows that end are written in the order in which one thread writes them, a filter's as well",
+  async () => {
+    const bytes = questions(SWEEP_ROWS + 500);
+    const one = await chainwalk(["replay", "-f", CLUSTER, "-", "-o", "jsonl", "--filter", FILTER], {
+      stdin: pieces(bytes, bytes.length),
+    });
+    const two = await written({ bytes, format: "jsonl", threads: 2, expression: FILTER });
+    expect(linesOf(one.out).length).toBeGreaterThan(2000);
+    // Flows that end later stand before flows that began earlier: order is not that of the beginnings alone.
+    const begins = linesOf(one.out).map((line): number => JSON.parse(line).firstTime);
+    expect(begins.some((time, at) => time < (begins[at - 1] ?? 0))).toBe(true);
+    // Not toBe: its difference of two long texts would take minutes.
+    expect(two.toString() === one.out).toBe(true);
+  },
+);
 
 it("annotated packets stand in the order of the recording, with one interface for all threads", async () => {
   const bytes = new TextEncoder().encode(RECORDING);

@@ -49,10 +49,17 @@ describe("causes", () => {
 });
 
 describe("the forms of compare", () => {
-  const command = "compare -f scenarios/db-policy -s kube-router,cilium-ebpf";
+  const said = new Map<string, ReturnType<typeof chainwalk>>();
+
+  /** What is said with such flags. It is asked once, though several tests read it. */
+  function compared(flags: string): ReturnType<typeof chainwalk> {
+    const known = said.get(flags) ?? chainwalk(`compare -f scenarios/db-policy -s kube-router,cilium-ebpf ${flags}`);
+    said.set(flags, known);
+    return known;
+  }
 
   it("json has the fields of the public contract, and the code says that there are differences", async () => {
-    const { out, code } = await chainwalk(`${command} -o json`);
+    const { out, code } = await compared("-o json");
     const report = JSON.parse(out);
     expect(code).toBe(1);
     expect(report.strategies).toEqual(["kube-router", "cilium-ebpf", "reference"]);
@@ -78,7 +85,7 @@ describe("the forms of compare", () => {
   });
 
   it("the examples are packets that trace reads, and get the verdicts of their group", async () => {
-    const { groups }: { groups: readonly JsonGroup[] } = JSON.parse((await chainwalk(`${command} -o json`)).out);
+    const { groups }: { groups: readonly JsonGroup[] } = JSON.parse((await compared("-o json")).out);
     const stdin = groups.map(({ example }) => JSON.stringify(example)).join("\n");
     for (const strategy of ["kube-router", "cilium-ebpf", "reference"]) {
       const { out } = await chainwalk(`trace -f scenarios/db-policy -s ${strategy} --packets - --fresh`, { stdin });
@@ -88,21 +95,21 @@ describe("the forms of compare", () => {
   });
 
   it("the table fits 100 columns and names the rule or entry that decided", async () => {
-    const { out } = await chainwalk(command);
+    const { out } = await compared("");
     expect(out.split("\n").filter((line) => [...line].length > 100)).toEqual([]);
     expect(out).toMatch(/^ {4}kube-router +reject +node-a filter KUBE-POD-FW-\w+ \d+ \(default\/db-policy\)$/m);
     expect(out).toMatch(/^ {4}cilium-ebpf +drop +node-a cilium_policy/m);
   });
 
   it("--walks adds the walk under every strategy", async () => {
-    const [short, long] = [await chainwalk(command), await chainwalk(`${command} --walks`)];
+    const [short, long] = [await compared(""), await compared("--walks")];
     expect(short.out).not.toContain("conntrack: new");
     expect(long.out).toContain("conntrack: new");
     expect(long.out).toContain("KUBE-ROUTER-FORWARD");
   });
 
   it("Markdown tables have as many cells in every row", async () => {
-    const { out } = await chainwalk(`${command} -o md --walks`);
+    const { out } = await compared("-o md --walks");
     const tables = out.split("\n\n").filter((part) => part.startsWith("| "));
     expect(tables.length).toBeGreaterThan(4);
     for (const table of tables) {
@@ -116,7 +123,7 @@ describe("the forms of compare", () => {
   });
 
   it("HTML has every element closed, and the data can be read from it", async () => {
-    const [{ out }, json] = [await chainwalk(`${command} -o html`), await chainwalk(`${command} -o json`)];
+    const [{ out }, json] = [await compared("-o html"), await compared("-o json")];
     for (const tag of [
       "table",
       "thead",
