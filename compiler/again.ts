@@ -95,7 +95,7 @@ export interface Mapped<T, U> {
   readonly mapped: readonly U[];
 }
 
-/** A list mapped item by item, where another list with mostly the same items was. */
+/** A list mapped item by item, where another list with mostly the same items was; the same array when it maps to the same. */
 export function mappedAgain<T, U>(before: Mapped<T, U>, items: readonly T[], map: (item: T) => U): readonly U[] {
   if (items === before.items) return before.mapped;
   const { start, beforeEnd, afterEnd } = middleOf(before.items, items);
@@ -103,6 +103,7 @@ export function mappedAgain<T, U>(before: Mapped<T, U>, items: readonly T[], map
   const known = new Map(before.items.slice(start, beforeEnd).map((item, at) => [item, before.mapped[start + at] as U]));
   const come = items.slice(start, afterEnd);
   const between = come.map((item) => known.get(item) ?? map(item));
+  if (sameItems(between, before.mapped.slice(start, beforeEnd))) return before.mapped;
   if (isItsOwn(before) && isItsOwn({ items: come, mapped: between }))
     return items as readonly unknown[] as readonly U[];
   return replacedBetween(before.mapped, { start, end: beforeEnd }, between);

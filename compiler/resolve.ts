@@ -71,12 +71,8 @@ export type ResolvedPeer =
 
 export function resolvePolicies(model: ClusterModel): ResolvedCluster {
   const index = new PodIndex(model);
-  return resolvedCluster({
-    model,
-    pods: index.pods,
-    policies: model.policies.map((policy) => resolvePolicy(policy, index)),
-    podsByNode: index.byNode,
-  });
+  const policies = model.policies.map((policy) => resolvePolicy(policy, index));
+  return clusterByNode({ model, pods: index.pods, policies }, index.byNode);
 }
 
 export function resolvePolicy(policy: NetworkPolicy, index: Pick<PodIndex, "members">): ResolvedPolicy {
@@ -104,13 +100,24 @@ export function resolvePolicy(policy: NetworkPolicy, index: Pick<PodIndex, "memb
   };
 }
 
-export interface ClusterParts extends Pick<ResolvedCluster, "model" | "pods" | "policies"> {
-  /** Nodes that are not in it have no pod. */
-  readonly podsByNode: ReadonlyMap<string, readonly Endpoint[]>;
+type ClusterParts = Pick<ResolvedCluster, "model" | "pods" | "policies">;
+
+/** Nodes that are not in `byNode` have no pod. */
+export function clusterByNode(
+  parts: ClusterParts,
+  byNode: ReadonlyMap<string, readonly Endpoint[]>,
+  before?: ResolvedCluster,
+): ResolvedCluster {
+  const cluster = resolvedCluster({ ...parts, podsOn: (node) => byNode.get(node) ?? NOBODY }, before);
+  BY_NODE.set(cluster, byNode);
+  return cluster;
 }
 
 /** The parts with what is worked out from them when it is first asked for; `before`: the state they follow. */
-export function resolvedCluster({ podsByNode, ...parts }: ClusterParts, before?: ResolvedCluster): ResolvedCluster {
+export function resolvedCluster(
+  parts: ClusterParts & Pick<ResolvedCluster, "podsOn">,
+  before?: ResolvedCluster,
+): ResolvedCluster {
   const lineage = before?.lineage ?? {};
   const scopes = policyScopes(lineage);
   const ordinals = scopes.of(parts.model.policies);
@@ -120,11 +127,9 @@ export function resolvedCluster({ podsByNode, ...parts }: ClusterParts, before?:
     ...parts,
     policiesFor: (pod, direction) => subjects.policiesFor(pod, direction),
     policiesIn,
-    podsOn: (node) => podsByNode.get(node) ?? NOBODY,
     lineage,
   };
   INDEXES.set(cluster, subjects);
-  BY_NODE.set(cluster, podsByNode);
   return cluster;
 }
 

@@ -21,12 +21,12 @@ import {
 } from "./model.ts";
 import { policyScopes } from "./policyScopes.ts";
 import {
+  clusterByNode,
   podsByNode,
   type ResolvedCluster,
   type ResolvedPeer,
   type ResolvedPolicy,
   type ResolvedRule,
-  resolvedCluster,
   resolvePolicy,
 } from "./resolve.ts";
 import { matchesSelector } from "./selector.ts";
@@ -38,7 +38,7 @@ const SCANNED_POLICIES = 8;
 export function resolveAgain(before: ResolvedCluster, model: ClusterModel): ResolvedCluster {
   const change = new PodChange(before, model);
   const policies = policiesAgain(before, model, change);
-  return resolvedCluster({ model, pods: change.pods, policies, podsByNode: change.byNode(podsByNode(before)) }, before);
+  return clusterByNode({ model, pods: change.pods, policies }, change.byNode(podsByNode(before)), before);
 }
 
 function policiesAgain(before: ResolvedCluster, model: ClusterModel, change: PodChange): readonly ResolvedPolicy[] {

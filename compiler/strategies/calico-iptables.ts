@@ -18,6 +18,7 @@ import { CountedAgain, rememberedBy } from "../again.ts";
 import { routedAttachment } from "../attachment.ts";
 import { type ClusterNode, DIRECTIONS, type Direction, type Endpoint } from "../model.ts";
 import type { ResolvedCluster, ResolvedPolicy } from "../resolve.ts";
+import { unlabelled } from "../unlabelled.ts";
 import { keepingFamilies, plannedController } from "../update/controller.ts";
 import { deviations } from "./calico-iptables/deviations.ts";
 import { endpointChains } from "./calico-iptables/endpointChains.ts";
@@ -67,7 +68,7 @@ export const calicoIptables: Strategy = {
       plan: planFelix,
     }),
   lower(given: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
-    const cluster = livePods(given);
+    const cluster = unlabelled(livePods(given));
     const { node } = lowerOptions;
     const pods = cluster.podsOn(node);
     const pools = ipPools(cluster, settingOf(calicoIptables, lowerOptions, "ip-pools"));

@@ -14,6 +14,7 @@ import { type Family, hostCidr } from "../../dataplane/address.ts";
 import type { Attachment, Chain, FamilyTables, IPSet, TableProgram } from "../../dataplane/program.ts";
 import { podHash } from "../podHash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
+import { unlabelled } from "../unlabelled.ts";
 import { keepingFamilies } from "../update/controller.ts";
 import { deviations } from "./kube-router/deviations.ts";
 import { lapses } from "./kube-router/lapses.ts";
@@ -43,7 +44,8 @@ export const kubeRouter: Strategy = {
       strategy: keepingFamilies(kubeRouter, ["enable-ipv6", "true"]),
       options: lowerOptions,
     }),
-  lower(cluster: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
+  lower(given: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
+    const cluster = unlabelled(given);
     const settings = readSettings(cluster, lowerOptions);
     const lowered = settings.families.map((family) => lowerFamily(cluster, settings, family));
     // Families are restored one after the other, and a failure ends the sync.

@@ -1,11 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type ClusterModel, DIRECTIONS, type Endpoint, type LabelSelector } from "../../compiler/model.ts";
-import { type ResolvedCluster, resolvePolicies } from "../../compiler/resolve.ts";
+import { type ResolvedCluster, type ResolvedPolicy, resolvePolicies } from "../../compiler/resolve.ts";
 import { resolveAgain } from "../../compiler/resolveAgain.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import { weaveNet } from "../../compiler/strategies/weave-net.ts";
+import { unlabelled } from "../../compiler/unlabelled.ts";
 import type { Program } from "../../dataplane/program.ts";
 import {
   cluster as builtCluster,
@@ -18,6 +19,12 @@ import {
   selector,
 } from "../../verify/fuzz/builders.ts";
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+
+/** The pods that a policy selects, and those of each peer. */
+function listsOf({ subjects, ingress, egress }: ResolvedPolicy): readonly (readonly Endpoint[])[] {
+  const peers = [...ingress, ...egress].flatMap((rule) => rule.peers);
+  return [subjects, ...peers.map((peer) => (peer.kind === "pods" ? peer.members : []))];
+}
 
 /** Everything a resolved cluster says. */
 function told(cluster: ResolvedCluster): unknown {
@@ -193,16 +200,7 @@ describe("resolving after a change", () => {
         const [old, now] = [before, again].map(({ pods }) => new Set(pods));
         const touched = (pod: Endpoint) => old?.has(pod) !== now?.has(pod);
         for (const [index, resolved] of again.policies.entries()) {
-          const lists = [resolved, before.policies[index]].flatMap((one) =>
-            one === undefined
-              ? []
-              : [
-                  one.subjects,
-                  ...[...one.ingress, ...one.egress].flatMap(({ peers }) =>
-                    peers.map((peer) => (peer.kind === "pods" ? peer.members : [])),
-                  ),
-                ],
-          );
+          const lists = [resolved, before.policies[index]].flatMap((one) => (one === undefined ? [] : listsOf(one)));
           const same = !lists.some((list) => list.some(touched));
           expect(resolved === before.policies[index]).toBe(same);
           all++;
@@ -212,5 +210,46 @@ describe("resolving after a change", () => {
       { numRuns: 100 },
     );
     expect([kept > 0, kept < all]).toEqual([true, true]);
+  });
+
+  it("shows who looks at no labels the same policies and pods, wherever the same pods are selected by other labels", () => {
+    const keys = (resolved: ResolvedPolicy) => listsOf(resolved).map((list) => list.map(({ key }) => key).join(" "));
+    const unread = (pod: Endpoint) => ({ ...pod, labels: undefined });
+    const seen = ({ pods, policies, policiesFor, podsOn, model }: ResolvedCluster) => ({
+      endpoints: model.endpoints.map(unread),
+      pods: pods.map(unread),
+      lists: policies.map((resolved) => listsOf(resolved).map((list) => list.map(unread))),
+      policies: policies.map(({ policy }) => policy),
+      selecting: pods.map((each) => DIRECTIONS.map((direction) => policiesFor(each, direction).map(keys))),
+      nodes: model.nodes.map(({ name }) => podsOn(name).map(unread)),
+    });
+    const counts = { kept: 0, all: 0 };
+    fc.assert(
+      fc.property(clusterArbitrary(), historyArbitrary, (model, history) => {
+        const states = [resolvePolicies(model)];
+        let view = unlabelled(states[0] as ResolvedCluster);
+        for (const [change, at] of history) {
+          const latest = states.at(-1) as ResolvedCluster;
+          const cluster = resolveAgain(latest, changed(latest.model, change, at));
+          states.push(cluster);
+          const before = view;
+          view = unlabelled(cluster);
+          expect(seen(view)).toEqual(seen(cluster));
+          if (change !== "relabel") continue;
+          expect(view.pods).toBe(before.pods);
+          for (const [index, resolved] of view.policies.entries()) {
+            const old = before.policies[index] as ResolvedPolicy;
+            const same = keys(resolved).join("\n") === keys(old).join("\n");
+            expect(resolved === old).toBe(same);
+            counts.all++;
+            if (same && cluster.policies[index] !== latest.policies[index]) counts.kept++;
+          }
+        }
+        const earlier = states[history.length % states.length] as ResolvedCluster;
+        expect(seen(unlabelled(earlier))).toEqual(seen(earlier));
+      }),
+      { numRuns: 100 },
+    );
+    expect([counts.kept > 0, counts.kept < counts.all]).toEqual([true, true]);
   });
 });
