@@ -1,4 +1,7 @@
-/** What is built of the checkout, once for all its sources are: kept in .cache under their hash. */
+/**
+ * What is built of the checkout: what `npm run build` made, which `npm ci` runs, as long as it is younger than all its sources;
+ * otherwise built once for all that the sources are, and kept in .cache under their hash.
+ */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -8,11 +11,17 @@ export const ROOT = join(import.meta.dirname, "..");
 /** Inside the checkout, where its node_modules and package.json are found; ignored by git. */
 const CACHE = join(ROOT, ".cache");
 
+/** What `npm run build` writes, and `npm ci` with it. */
+const DIST = join(ROOT, "dist");
+
 /** Builds kept: one for each checkout state that somebody goes back and forth between. */
 const KEPT = 4;
 
 interface Build {
   readonly name: string;
+  /** In `dist/`, where `npm run build` puts it: what is run or opened of it, and the folder that is the whole. */
+  readonly entry: string;
+  readonly within: string;
   /** The sources: folders, what in them counts, and files beside them. */
   readonly folders: readonly string[];
   readonly source: RegExp;
@@ -23,6 +32,7 @@ interface Build {
 
 /** The folder of the build; it is there for other runs as well, so nobody writes into it. */
 export function builtOnce(build: Build): string {
+  if (isYoungest(join(DIST, build.entry), build)) return join(DIST, build.within);
   mkdirSync(CACHE, { recursive: true });
   const folder = join(CACHE, `${build.name}-${hashOfSources(build)}`);
   if (existsSync(folder)) return folder;
@@ -39,15 +49,26 @@ export function builtOnce(build: Build): string {
   return folder;
 }
 
-function hashOfSources({ folders, source, files }: Build): string {
+/** As make(1) has it. Folders count: the time of one is when something was last added to it or taken away. */
+function isYoungest(made: string, build: Build): boolean {
+  if (!existsSync(made)) return false;
+  const { mtimeMs } = statSync(made);
+  const isOlder = (name: string) => statSync(join(ROOT, name)).mtimeMs < mtimeMs;
+  return [...namesIn(build), ...build.folders, ...build.files].every(isOlder);
+}
+
+function hashOfSources(build: Build): string {
   const hash = createHash("sha256");
-  const names = folders.flatMap((folder) =>
-    readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
-      .filter((name) => source.test(name))
-      .map((name) => join(folder, name)),
-  );
-  for (const name of [...names.sort(), ...files]) hash.update(`${name}\0`).update(readFileSync(join(ROOT, name)));
+  const names = namesIn(build).filter((name) => build.source.test(name));
+  for (const name of [...names.sort(), ...build.files]) hash.update(`${name}\0`).update(readFileSync(join(ROOT, name)));
   return hash.digest("hex").slice(0, 16);
+}
+
+/** All files and folders below the folders of the sources. */
+function namesIn({ folders }: Build): readonly string[] {
+  return folders.flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" }).map((name) => join(folder, name)),
+  );
 }
 
 function forgetOld(name: string): void {
@@ -57,6 +78,3 @@ function forgetOld(name: string): void {
     .sort((a, b) => age(b) - age(a));
   for (const build of builds.slice(KEPT)) rmSync(join(CACHE, build), { recursive: true, force: true });
 }
-
-/** `dist/`, where whoever runs the tests says that `npm ci` has just built it of these very sources. */
-export const BUILT_ALREADY = process.env.CHAINWALK_BUILT === undefined ? undefined : join(ROOT, "dist");

@@ -1,8 +1,8 @@
-/** The command line as users have it: built. Tests do not depend on what `dist/` holds, unless they are told to. */
+/** The command line as users have it: built. */
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { BUILT_ALREADY, builtOnce, ROOT } from "../built.ts";
+import { builtOnce, ROOT } from "../built.ts";
 
 const TSC = join(ROOT, "node_modules", "typescript", "bin", "tsc");
 
@@ -11,15 +11,15 @@ const COPIED = ["verify/kernel/oracle.c", "verify/bpf/bpf.c"] as const;
 
 /** Path of `cli/main.js`. */
 export function builtCommandLine(): string {
-  const dist =
-    BUILT_ALREADY ??
-    builtOnce({
-      name: "command-line",
-      folders: ["compiler", "dataplane", "reference", "replay", "traffic", "verify", "bench", "format", "cli"],
-      source: /\.(?:ts|json|c)$/,
-      files: ["tsconfig.json", "tsconfig.build.json", "package-lock.json"],
-      make,
-    });
+  const dist = builtOnce({
+    name: "command-line",
+    entry: "cli/main.js",
+    within: ".",
+    folders: ["compiler", "dataplane", "reference", "replay", "traffic", "verify", "bench", "format", "cli"],
+    source: /\.(?:ts|json|c)$/,
+    files: ["tsconfig.json", "tsconfig.build.json", "package-lock.json"],
+    make,
+  });
   const main = join(dist, "cli", "main.js");
   if (!existsSync(main)) throw new Error(`the build wrote no ${main}`);
   return main;

@@ -1,7 +1,7 @@
 /** The page as vite builds it, once for everything it is made of. */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { BUILT_ALREADY, builtOnce, ROOT } from "../built.ts";
+import { builtOnce, ROOT } from "../built.ts";
 import { isWhole } from "../extent.ts";
 
 const VITE = join(ROOT, "node_modules", "vite", "bin", "vite.js");
@@ -11,9 +11,10 @@ const QUICK = { CHAINWALK_PAGE_QUALITY: "1" };
 
 /** The folder of the build. */
 export function builtPage(): string {
-  if (BUILT_ALREADY !== undefined) return join(BUILT_ALREADY, "page");
   return builtOnce({
     name: isWhole ? "page" : "quickPage",
+    entry: "page/index.html",
+    within: "page",
     // What the page may import (docs/architecture.md), and what says how it is built.
     folders: [
       "bench",
