@@ -31,14 +31,35 @@ export function cutToBytes(text: string, maximumBytes: number): string {
   return text.slice(0, read);
 }
 
+/** Whether the text is of the characters from blank to tilde alone, as nearly every text is. */
+export function isPrintableAscii(text: string): boolean {
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (code < 0x20 || code > 0x7e) return false;
+  }
+  return true;
+}
+
 /** The text without control characters (Unicode category Cc), line ends among them. */
 export function withoutControls(text: string): string {
-  return text.replace(/\p{Cc}/gu, "");
+  return isPrintableAscii(text) ? text : text.replace(/\p{Cc}/gu, "");
 }
 
 /** Whether the text has a control character, a line end for one. */
 export function hasControls(text: string): boolean {
   return /\p{Cc}/u.test(text);
+}
+
+/** Letters, digits, and `-`, `_`, `:`, `.` behind the first: the names that solutions give. */
+function isPlainWord(text: string): boolean {
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    const isLetter = (code >= 0x61 && code <= 0x7a) || (code >= 0x41 && code <= 0x5a);
+    const isDigit = code >= 0x30 && code <= 0x3a; // the colon follows the 9
+    const isJoint = code === 0x2d || code === 0x2e || code === 0x5f;
+    if (!isLetter && !isDigit && (index === 0 || !isJoint)) return false;
+  }
+  return true;
 }
 
 /**
@@ -48,6 +69,7 @@ export function hasControls(text: string): boolean {
 export function unsafeName(name: string, maximumBytes: number): string | undefined {
   if (name === "") return "is empty";
   if (utf8Bytes(name) > maximumBytes) return `is longer than ${maximumBytes} bytes`;
+  if (isPlainWord(name)) return undefined;
   if (/[\s"\p{Cc}]/u.test(name)) return "has white space, a quote or a control character";
   if (/^[-!]/.test(name)) return "begins like an option";
   return undefined;

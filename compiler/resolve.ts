@@ -80,7 +80,11 @@ export function resolvePolicy(policy: NetworkPolicy, index: Pick<PodIndex, "memb
     rule,
     index: ruleIndex,
     peers: rule.peers.map((peer, peerIndex): ResolvedPeer => {
-      if (peer.kind === "ipBlock") return { ...peer, index: peerIndex };
+      if (peer.kind === "ipBlock") {
+        // Blocks come by the million: field by field, an object is made with room for all of them at once.
+        const { kind, cidr, except, cidrText, exceptText } = peer;
+        return { kind, index: peerIndex, cidr, except, cidrText, exceptText };
+      }
       const { namespaceSelector, podSelector } = peer;
       return {
         kind: "pods",

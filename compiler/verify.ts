@@ -4,13 +4,14 @@ import {
   type Chain,
   type FamilyTables,
   type Program,
+  type Rule,
   type Table,
   type TableProgram,
 } from "../dataplane/program.ts";
 import { CHAIN_NAME_MAX_BYTES, INTERFACE_NAME_MAX_BYTES, unsafeName } from "./names.ts";
 import { verifyMaps } from "./verify/maps.ts";
 import { RESERVED_TARGETS, type RulePlace, verifyRule } from "./verify/rule.ts";
-import { dimensionsBySet, type SetShape, verifySets } from "./verify/sets.ts";
+import { type SetShape, verifySets } from "./verify/sets.ts";
 
 /** What the kernel or its tools would refuse or loop on, in words; empty when the program is sound. */
 export function verifyProgram(program: Program): readonly string[] {
@@ -30,8 +31,8 @@ export function verifyProgram(program: Program): readonly string[] {
 }
 
 function verifyTables(program: TableProgram): string[] {
-  const problems = [...verifySets(program.sets)];
-  const sets = dimensionsBySet(program.sets);
+  const { problems: ofSets, shapes: sets } = verifySets(program.sets);
+  const problems = [...ofSets];
   for (const twice of duplicates(program.families.map(({ family }) => `IPv${family}`))) {
     problems.push(`${twice} is programmed twice`);
   }
@@ -43,7 +44,7 @@ function verifyTables(program: TableProgram): string[] {
   return problems;
 }
 
-function verifyTable(table: Table, family: FamilyTables["family"], sets: ReturnType<typeof dimensionsBySet>): string[] {
+function verifyTable(table: Table, family: FamilyTables["family"], sets: ReadonlyMap<string, SetShape>): string[] {
   const problems: string[] = [];
   const chains = new Map(table.chains.map((chain) => [chain.name, chain]));
   const builtIn: ReadonlySet<string> = new Set(BUILT_IN_CHAINS[table.name]);
@@ -66,12 +67,7 @@ function verifyTable(table: Table, family: FamilyTables["family"], sets: ReturnT
     for (const problem of verifyRules(chain, { family, table: table.name, chain: chain.name, sets })) {
       problems.push(`${place} ${problem}`);
     }
-    chain.rules.forEach((rule, index) => {
-      const next = nextChain(rule.target);
-      if (next === undefined) return;
-      if (builtIn.has(next)) problems.push(`${place} rule ${index + 1}: ${next} is built in and cannot be jumped to`);
-      else if (!chains.has(next)) problems.push(`${place} rule ${index + 1}: there is no chain ${quoted(next)}`);
-    });
+    for (const problem of verifyJumps(chain, { builtIn, chains })) problems.push(`${place} ${problem}`);
   }
   problems.push(...loops(chains).map((loop) => `${table.name}: the chains ${loop.join(" > ")} loop`));
   return problems;
@@ -98,18 +94,47 @@ function verifyRules({ rules }: Chain, { sets, ...place }: RulePlace): readonly 
     known.chain === place.chain &&
     [...known.asked].every(([name, shape]) => sets.get(name) === shape);
   if (isKnown) return known.problems;
-  const asked = new Map<string, SetShape | undefined>();
-  const listening = {
-    get(name: string) {
-      const shape = sets.get(name);
-      asked.set(name, shape);
-      return shape;
-    },
-  };
-  const problems = rules.flatMap((rule, index) =>
-    verifyRule(rule, { ...place, sets: listening }).map((problem) => `rule ${index + 1}: ${problem}`),
-  );
-  VERIFIED.set(rules, { ...place, asked, problems });
+  const listening = new Listening(sets);
+  const here = { ...place, sets: listening };
+  const problems: string[] = [];
+  for (let index = 0; index < rules.length; index++) {
+    for (const problem of verifyRule(rules[index] as Rule, here)) problems.push(`rule ${index + 1}: ${problem}`);
+  }
+  VERIFIED.set(rules, { ...place, asked: listening.asked, problems });
+  return problems;
+}
+
+/** The sets, and what was asked of them. */
+class Listening {
+  readonly #sets: RulePlace["sets"];
+  readonly asked = new Map<string, SetShape | undefined>();
+
+  constructor(sets: RulePlace["sets"]) {
+    this.#sets = sets;
+  }
+
+  get(name: string): SetShape | undefined {
+    const shape = this.#sets.get(name);
+    this.asked.set(name, shape);
+    return shape;
+  }
+}
+
+interface ChainNames {
+  readonly builtIn: ReadonlySet<string>;
+  readonly chains: Pick<ReadonlyMap<string, Chain>, "has">;
+}
+
+function verifyJumps({ rules }: Chain, { builtIn, chains }: ChainNames): readonly string[] {
+  const problems: string[] = [];
+  for (let index = 0; index < rules.length; index++) {
+    const next = nextChain((rules[index] as Rule).target);
+    if (next === undefined || (chains.has(next) && !builtIn.has(next))) continue;
+    const wrong = builtIn.has(next)
+      ? `${next} is built in and cannot be jumped to`
+      : `there is no chain ${quoted(next)}`;
+    problems.push(`rule ${index + 1}: ${wrong}`);
+  }
   return problems;
 }
 
@@ -141,7 +166,12 @@ function loops(chains: ReadonlyMap<string, Chain>): string[][] {
 }
 
 function nextChains(chain: Chain | undefined): ReadonlySet<string> {
-  return new Set(chain?.rules.map(({ target }) => nextChain(target)).filter((name) => name !== undefined));
+  const names = new Set<string>();
+  for (const { target } of chain?.rules ?? []) {
+    const next = nextChain(target);
+    if (next !== undefined) names.add(next);
+  }
+  return names;
 }
 
 function duplicates(names: readonly string[]): ReadonlySet<string> {

@@ -123,6 +123,11 @@ export function formatCidr(cidr: Cidr): string {
   return `${formatAddress(cidr)}/${cidr.prefixLength}`;
 }
 
+/** What tells prefixes of a family apart, as a key: for IPv4 a number, which is made and compared faster than a text. */
+export function cidrKey(cidr: Cidr): number | string {
+  return cidr.family === 4 ? ((cidr.words[0] ?? 0) >>> 0) * 64 + cidr.prefixLength : formatCidr(cidr);
+}
+
 /** The mask of the first `bits` bits of one 32-bit word, as a signed int32; `bits` may lie outside 0–32. */
 export function maskWord(bits: number): number {
   if (bits <= 0) return 0;

@@ -10,7 +10,14 @@ import {
   type TableName,
   type Target,
 } from "../../dataplane/program.ts";
-import { COMMENT_MAX_BYTES, hasControls, INTERFACE_NAME_MAX_BYTES, unsafeName, utf8Bytes } from "../names.ts";
+import {
+  COMMENT_MAX_BYTES,
+  hasControls,
+  INTERFACE_NAME_MAX_BYTES,
+  isPrintableAscii,
+  unsafeName,
+  utf8Bytes,
+} from "../names.ts";
 import type { SetShape } from "./sets.ts";
 
 /** Where a rule stands, as far as that matters. */
@@ -29,33 +36,69 @@ const PORT_PROTOCOLS: readonly number[] = [PROTOCOL.tcp, PROTOCOL.udp, PROTOCOL.
 /** FIN to URG: the flags `--tcp-flags` has names for. */
 const NAMED_TCP_FLAGS = 0x3f;
 
-export function verifyRule(rule: Rule, place: RulePlace): readonly string[] {
-  const protocol = rule.matches.find((match) => match.kind === "protocol" && !match.negate);
-  const facts: RuleFacts = { place, protocol: protocol?.kind === "protocol" ? protocol.protocol : undefined };
-  const problems = [
-    ...rule.matches.map((match) => verifyMatch(match, facts)),
-    ...repeated(rule.matches),
-    rule.target && verifyTarget(rule.target, facts),
-  ];
-  return problems.filter((problem) => problem !== undefined);
+/** Rules come by the million and are right nearly always: nothing is made for those. */
+export function verifyRule({ matches, target }: Rule, place: RulePlace): readonly string[] {
+  const protocol = demandedProtocol(matches);
+  let problems = SOUND;
+  for (let at = 0; at < matches.length; at++) {
+    const problem = verifyMatch(matches[at] as Match, place, protocol);
+    if (problem !== undefined) problems = [...problems, problem];
+  }
+  for (const problem of repeated(matches)) problems = [...problems, problem];
+  const problem = target && verifyTarget(target, place, protocol);
+  return problem === undefined ? problems : [...problems, problem];
 }
 
-interface RuleFacts {
-  readonly place: RulePlace;
-  /** That `-p` demands. */
-  readonly protocol: number | undefined;
+const SOUND: readonly string[] = [];
+
+/** Of `-p`. */
+function demandedProtocol(matches: readonly Match[]): number | undefined {
+  for (let at = 0; at < matches.length; at++) {
+    const match = matches[at] as Match;
+    if (match.kind === "protocol" && !match.negate) return match.protocol;
+  }
+  return undefined;
 }
 
 /** The parts of a rule's own header: a rule has each once. */
-function repeated(matches: readonly Match[]): readonly string[] {
-  const parts = matches.flatMap((match) => {
-    if (match.kind === "address" || match.kind === "interface") return `${match.side} ${match.kind}`;
-    return match.kind === "protocol" || match.kind === "fragment" ? match.kind : [];
-  });
-  return parts.filter((part, index) => parts.indexOf(part) < index).map((part) => `has more than one ${part}`);
+const HEADER_PARTS = [
+  "source address",
+  "destination address",
+  "in interface",
+  "out interface",
+  "protocol",
+  "fragment",
+] as const;
+
+function headerPart(match: Match): (typeof HEADER_PARTS)[number] | undefined {
+  switch (match.kind) {
+    case "address":
+      return match.side === "source" ? "source address" : "destination address";
+    case "interface":
+      return match.side === "in" ? "in interface" : "out interface";
+    case "protocol":
+    case "fragment":
+      return match.kind;
+    default:
+      return undefined;
+  }
 }
 
-function verifyMatch(match: Match, { place, protocol }: RuleFacts): string | undefined {
+function repeated(matches: readonly Match[]): readonly string[] {
+  let problems = SOUND;
+  let seen = 0;
+  for (let at = 0; at < matches.length; at++) {
+    const part = headerPart(matches[at] as Match);
+    if (part === undefined) continue;
+    const bit = 1 << HEADER_PARTS.indexOf(part);
+    if ((seen & bit) !== 0) problems = [...problems, `has more than one ${part}`];
+    seen |= bit;
+  }
+  return problems;
+}
+
+/** `protocol`: what `-p` demands. */
+function verifyMatch(match: Match, place: RulePlace, protocol: number | undefined): string | undefined {
   switch (match.kind) {
     case "address":
       return match.cidr.family === place.family ? undefined : `has an address of IPv${match.cidr.family}`;
@@ -101,6 +144,7 @@ function verifyMatch(match: Match, { place, protocol }: RuleFacts): string | und
     case "fragment":
       return place.family === 4 ? undefined : "-f is of IPv4";
     case "comment":
+      if (match.text.length <= COMMENT_MAX_BYTES && isPrintableAscii(match.text)) return undefined;
       if (utf8Bytes(match.text) > COMMENT_MAX_BYTES) return `comment is longer than ${COMMENT_MAX_BYTES} bytes`;
       return hasControls(match.text) ? "comment has a control character" : undefined;
     case "opaque":
@@ -174,7 +218,7 @@ const IPV6_REJECTS: readonly RejectWith[] = [
   "icmp6-reject-route",
 ];
 
-function verifyTarget(target: Target, { place, protocol }: RuleFacts): string | undefined {
+function verifyTarget(target: Target, place: RulePlace, protocol: number | undefined): string | undefined {
   switch (target.kind) {
     case "accept":
     case "return":

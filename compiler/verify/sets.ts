@@ -1,6 +1,6 @@
 /** What `ipset restore` and the kernel's set types refuse. */
 
-import { addressBits, type Cidr, formatCidr } from "../../dataplane/address.ts";
+import { addressBits, cidrKey, formatCidr } from "../../dataplane/address.ts";
 import { hasPorts, PROTOCOL } from "../../dataplane/packet.ts";
 import type { IPSet, IPSetMember, IPSetType } from "../../dataplane/program.ts";
 import { rememberedBy } from "../again.ts";
@@ -17,30 +17,26 @@ const DIMENSIONS = {
   "hash:net,port": 2,
 } as const satisfies Readonly<Record<Exclude<IPSetType, "list:set">, number>>;
 
-/** A set as rules see it. */
+/** A set as rules and lists see it. */
 export interface SetShape {
   readonly family: IPSet["family"];
   /** Undefined: a list without sets, which no packet is in whatever is asked. */
   readonly dimensions: number | undefined;
+  readonly isList: boolean;
 }
 
 const shapesOf = (family: IPSet["family"]) =>
   [
-    { family, dimensions: 1 },
-    { family, dimensions: 2 },
+    { family, dimensions: 1, isList: false },
+    { family, dimensions: 2, isList: false },
   ] as const;
 const SHAPES = { 4: shapesOf(4), 6: shapesOf(6) } as const;
 
-export function dimensionsBySet(sets: readonly IPSet[]): ReadonlyMap<string, SetShape> {
-  const shapes = new Map<string, SetShape>();
-  for (const { name, type, family, members } of sets) {
-    if (type !== "list:set") shapes.set(name, SHAPES[family][DIMENSIONS[type] - 1] ?? SHAPES[family][0]);
-    else {
-      const listed = members.map((member) => (member.kind === "set" ? shapes.get(member.set)?.dimensions : undefined));
-      shapes.set(name, { family, dimensions: listed.find((dimensions) => dimensions !== undefined) });
-    }
-  }
-  return shapes;
+/** `earlier`: what a list can hold. */
+function shapeOf({ type, family, members }: IPSet, earlier: ReadonlyMap<string, SetShape>): SetShape {
+  if (type !== "list:set") return SHAPES[family][DIMENSIONS[type] - 1] ?? SHAPES[family][0];
+  const listed = members.map((member) => (member.kind === "set" ? earlier.get(member.set)?.dimensions : undefined));
+  return { family, dimensions: listed.find((dimensions) => dimensions !== undefined), isList: true };
 }
 
 /** So many are looked at again in less time than it takes to remember what was found. */
@@ -51,16 +47,21 @@ const VERIFIED = new WeakMap<IPSet, readonly string[]>();
 /** Sets with one array of members and the same wishes for them have the same problems. */
 const VERIFIED_MEMBERS = new WeakMap<IPSet["members"], Map<string, readonly string[]>>();
 
-export function verifySets(sets: readonly IPSet[]): readonly string[] {
+export interface VerifiedSets {
+  readonly problems: readonly string[];
+  readonly shapes: ReadonlyMap<string, SetShape>;
+}
+
+export function verifySets(sets: readonly IPSet[]): VerifiedSets {
   const problems: string[] = [];
-  const earlier = new Map<string, IPSet>();
+  const shapes = new Map<string, SetShape>();
   for (const set of sets) {
-    if (earlier.has(set.name)) problems.push(`set ${set.name}: created twice`);
+    if (shapes.has(set.name)) problems.push(`set ${set.name}: created twice`);
     for (const problem of rememberedBy(VERIFIED, set, verifySet)) problems.push(problem);
-    for (const problem of verifyLists(set, earlier)) problems.push(`set ${set.name}: ${problem}`);
-    earlier.set(set.name, set);
+    for (const problem of verifyLists(set, shapes)) problems.push(`set ${set.name}: ${problem}`);
+    shapes.set(set.name, shapeOf(set, shapes));
   }
-  return problems;
+  return { problems, shapes };
 }
 
 /** What is wrong with a set whatever stands beside it. */
@@ -73,9 +74,13 @@ function verifySet(set: IPSet): readonly string[] {
     set.members.length > FEW_MEMBERS ? rememberedBy(VERIFIED_MEMBERS, set.members, () => new Map()) : undefined;
   const ofMembers = known?.get(wishes) ?? verifyMembers(set);
   known?.set(wishes, ofMembers);
-  for (const problem of [...verifyOptions(set), ...ofMembers]) problems.push(`set ${set.name}: ${problem}`);
-  return problems;
+  for (const problem of verifyOptions(set)) problems.push(`set ${set.name}: ${problem}`);
+  for (const problem of ofMembers) problems.push(`set ${set.name}: ${problem}`);
+  return problems.length === 0 ? SOUND : problems;
 }
+
+/** One for all: sets are kept with what is wrong with them by the hundred thousand. */
+const SOUND: readonly string[] = [];
 
 function verifyOptions({ type, members, options }: IPSet): string[] {
   const problems: string[] = [];
@@ -101,47 +106,44 @@ function verifyMembers(set: IPSet): string[] {
   const problems: string[] = [];
   const seen = new Set<number | string>();
   for (const member of set.members) {
-    const key = memberKey(member);
-    if (seen.has(key)) problems.push(`${describe(member)} is added twice`);
-    seen.add(key);
+    // Of many sets that have one member each, none has it twice.
+    if (set.members.length > 1 && seen.size === seen.add(memberKey(member)).size) {
+      problems.push(`${describe(member)} is added twice`);
+    }
     const problem = verifyMember(set, member) ?? verifyComment(set, member);
     if (problem !== undefined) problems.push(`${describe(member)} ${problem}`);
   }
   return problems;
 }
 
-function verifyLists(set: IPSet, earlier: ReadonlyMap<string, IPSet>): string[] {
-  if (set.type !== "list:set") return [];
+function verifyLists(set: IPSet, earlier: ReadonlyMap<string, SetShape>): readonly string[] {
+  if (set.type !== "list:set") return SOUND;
   const problems: string[] = [];
   const dimensions = new Set<number>();
   for (const member of set.members) {
     if (member.kind !== "set") continue;
     const listed = earlier.get(member.set);
     if (listed === undefined) problems.push(`lists ${member.set}, which is not created before it`);
-    else if (listed.type === "list:set") problems.push(`lists ${member.set}, which is a list itself`);
+    else if (listed.isList) problems.push(`lists ${member.set}, which is a list itself`);
     else {
       if (listed.family !== set.family) problems.push(`lists ${member.set}, which is of IPv${listed.family}`);
-      dimensions.add(DIMENSIONS[listed.type]);
+      if (listed.dimensions !== undefined) dimensions.add(listed.dimensions);
     }
   }
   if (dimensions.size > 1) problems.push("lists sets of different dimensions");
   return problems;
 }
 
-/** What the kernel compares members by; `nomatch` is no part of it. One number for IPv4 prefixes, of which sets are full. */
+/** What the kernel compares members by; `nomatch` is no part of it. */
 function memberKey(member: IPSetMember): number | string {
   switch (member.kind) {
     case "net":
-      return member.cidr.family === 4 ? prefixNumber(member.cidr) : formatCidr(member.cidr);
+      return cidrKey(member.cidr);
     case "netPort":
       return `${formatCidr(member.cidr)},${member.protocol}:${member.port}`;
     case "set":
       return member.set;
   }
-}
-
-function prefixNumber({ words, prefixLength }: Cidr): number {
-  return ((words[0] ?? 0) >>> 0) * 64 + prefixLength;
 }
 
 function describe(member: IPSetMember): string {

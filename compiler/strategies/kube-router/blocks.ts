@@ -2,8 +2,8 @@
 import {
   type Cidr,
   cidrContains,
+  cidrKey,
   type Family,
-  formatCidr,
   type IpAddress,
   parseCidr,
 } from "../../../dataplane/address.ts";
@@ -29,14 +29,15 @@ export function blockElements(
   family: Family,
   everything: readonly Cidr[] = EVERYTHING[family],
 ): readonly BlockElement[] {
-  const elements = new Map<string, BlockElement>();
-  for (const { cidr: whole, except } of blocks) {
-    if (whole.family !== family) continue;
-    for (const [cidr, nomatch] of [[whole, false] as const, ...except.map((taken) => [taken, true] as const)]) {
-      for (const part of cidr.prefixLength === 0 ? everything : [cidr]) {
-        elements.set(formatCidr(part), { cidr: part, nomatch });
-      }
-    }
+  const elements = new Map<number | string, BlockElement>();
+  const add = (whole: Cidr, nomatch: boolean) => {
+    if (whole.prefixLength > 0) elements.set(cidrKey(whole), { cidr: whole, nomatch });
+    else for (const cidr of everything) elements.set(cidrKey(cidr), { cidr, nomatch });
+  };
+  for (const { cidr, except } of blocks) {
+    if (cidr.family !== family) continue;
+    add(cidr, false);
+    for (const taken of except) add(taken, true);
   }
   return [...elements.values()];
 }

@@ -27,6 +27,7 @@ export type NumberOrder = "ascending" | "descending";
 
 /** `visits`: pods in the order they are visited; a pod may come twice. Only plain containers are looked at. */
 export function indexNamedPorts(visits: readonly Endpoint[], order: NumberOrder = "ascending"): NamedPortIndex {
+  if (visits.length === 0) return NO_NAMED_PORTS;
   const entries = new Map<string, Map<number, Set<Endpoint>>>();
   for (const pod of visits) {
     const own = new Set([pod]);
@@ -46,6 +47,8 @@ export function indexNamedPorts(visits: readonly Endpoint[], order: NumberOrder 
         .map(([port, pods]) => ({ protocol, port, pods })),
   };
 }
+
+const NO_NAMED_PORTS: NamedPortIndex = { resolve: () => [] };
 
 /** A rule's ports, sorted into what they resolve to. */
 export interface ResolvedPorts {

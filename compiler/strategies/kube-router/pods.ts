@@ -4,7 +4,7 @@
  * first. Where it passes, a chain only marks; it accepts nothing but what COMMON and the node itself may.
  */
 import type { Family, IpAddress } from "../../../dataplane/address.ts";
-import type { Chain, Match, RejectWith, Rule } from "../../../dataplane/program.ts";
+import type { Chain, Match, RejectWith, Rule, Target } from "../../../dataplane/program.ts";
 import type { Direction, Endpoint, NetworkPolicy } from "../../model.ts";
 import type { ResolvedCluster, ResolvedPolicy } from "../../resolve.ts";
 import { ACCEPT, comment, host, jumpTo, marked, notMarked, setMark } from "../../ruleParts.ts";
@@ -81,73 +81,132 @@ export function podChain(cluster: ResolvedCluster, settings: Settings, local: Lo
 
 function makePodChain(cluster: ResolvedCluster, settings: Settings, { pod, address }: LocalPod): Chain {
   const { family } = address;
-  const policies = selecting(cluster, settings, pod);
-  const origin = policies.map(({ policy }) => policy.key).join(", ") || `pod ${pod.key}`;
-  const isolated = (direction: Direction) => policies.some(({ policy }) => policy.types.includes(direction));
+  const { isolated, jumps, origin } = selectionOf({ cluster, settings, pod, family });
+  const side = { ingress: sideOf("ingress", address), egress: sideOf("egress", address) };
   const openTo = (direction: Direction): readonly Rule[] =>
-    isolated(direction)
+    isolated[direction]
       ? []
       : [
           {
-            matches: [sideOf(direction, address), comment(`default ${direction}`)],
+            matches: [side[direction], comment(`default ${direction}`)],
             target: jumpTo(DEFAULT_CHAIN),
             origin: `pod ${pod.key}`,
           },
         ];
   const refused = notMarked(ALLOWED_MARK, ALLOWED_MARK);
+  const rules: Rule[] = [
+    { matches: [comment("common netpol rules")], target: jumpTo(COMMON_CHAIN) },
+    {
+      matches: [
+        comment("from local node"),
+        { kind: "addressType", side: "source", type: "LOCAL", negate: false },
+        host("destination", address),
+      ],
+      target: ACCEPT,
+    },
+    ...openTo("egress"),
+    ...openTo("ingress"),
+  ];
+  for (const { only, remark, target, origin, either } of jumps) {
+    rules.push(only === undefined ? either : { matches: [side[only], remark], target, origin });
+  }
+  rules.push(
+    {
+      matches: [comment(identityComment(pod, "log-drop")), refused, { kind: "limit", rate: "10/min", burst: 10 }],
+      target: { kind: "log", target: "NFLOG", text: "--nflog-group 100" },
+      origin: origin ?? `pod ${pod.key}`,
+    },
+    {
+      matches: [comment(identityComment(pod, "reject")), refused],
+      target: { kind: "reject", with: REJECT_WITH[family] },
+      origin: origin ?? `pod ${pod.key}`,
+    },
+    { matches: [], target: setMark(0, ALLOWED_MARK) },
+    { matches: [comment("set netpol-ok mark")], target: setMark(PASSED_MARK, PASSED_MARK) },
+  );
+  return { name: podChainName(pod, settings.version), rules };
+}
+
+/** What the policies that select a pod make of its chain; pods that are selected by the same ones have it in common. */
+interface Selection {
+  readonly isolated: Readonly<Record<Direction, boolean>>;
+  /** Each is inserted before the one visited earlier. */
+  readonly jumps: readonly PolicyJump[];
+  /** Undefined: no policy selects it. */
+  readonly origin: string | undefined;
+}
+
+interface Selecting {
+  readonly cluster: ResolvedCluster;
+  readonly settings: Settings;
+  readonly pod: Endpoint;
+  readonly family: Family;
+}
+
+/** Lists of policies are the same arrays for pods that the same ones select. */
+function selectionOf({ cluster, settings, pod, family }: Selecting): Selection {
+  const [ingress, egress] = [cluster.policiesFor(pod, "ingress"), cluster.policiesFor(pod, "egress")];
+  if (settings.policyOrder !== BY_NAME) return makeSelection({ cluster, settings, pod, family });
+  const key = ingress.length > 0 ? ingress : egress;
+  const known = SELECTIONS[family].get(key);
+  if (known?.ingress === ingress && known.egress === egress && known.version === settings.version) {
+    return known.selection;
+  }
+  const selection = makeSelection({ cluster, settings, pod, family });
+  SELECTIONS[family].set(key, { ingress, egress, version: settings.version, selection });
+  return selection;
+}
+
+interface KnownSelection {
+  readonly ingress: Policies;
+  readonly egress: Policies;
+  readonly version: string;
+  readonly selection: Selection;
+}
+
+const SELECTIONS = {
+  4: new WeakMap<Policies, KnownSelection>(),
+  6: new WeakMap<Policies, KnownSelection>(),
+} as const satisfies Record<Family, unknown>;
+
+function makeSelection({ cluster, settings, pod, family }: Selecting): Selection {
+  const policies = selecting(cluster, settings, pod);
+  const isolated = (direction: Direction) => policies.some(({ policy }) => policy.types.includes(direction));
   return {
-    name: podChainName(pod, settings.version),
-    rules: [
-      { matches: [comment("common netpol rules")], target: jumpTo(COMMON_CHAIN) },
-      {
-        matches: [
-          comment("from local node"),
-          { kind: "addressType", side: "source", type: "LOCAL", negate: false },
-          host("destination", address),
-        ],
-        target: ACCEPT,
-      },
-      ...openTo("egress"),
-      ...openTo("ingress"),
-      // Each is inserted before the one visited earlier.
-      ...policies.toReversed().map(({ policy }): Rule => {
-        const [only] = policy.types.length === 1 ? policy.types : [];
-        const jump = policyJump(policy, settings.version, family);
-        if (only === undefined) return jump;
-        return { ...jump, matches: [sideOf(only, address), ...jump.matches] };
-      }),
-      {
-        matches: [comment(identityComment(pod, "log-drop")), refused, { kind: "limit", rate: "10/min", burst: 10 }],
-        target: { kind: "log", target: "NFLOG", text: "--nflog-group 100" },
-        origin,
-      },
-      {
-        matches: [comment(identityComment(pod, "reject")), refused],
-        target: { kind: "reject", with: REJECT_WITH[family] },
-        origin,
-      },
-      { matches: [], target: setMark(0, ALLOWED_MARK) },
-      { matches: [comment("set netpol-ok mark")], target: setMark(PASSED_MARK, PASSED_MARK) },
-    ],
+    isolated: { ingress: isolated("ingress"), egress: isolated("egress") },
+    jumps: policies.toReversed().map(({ policy }) => policyJump(policy, settings.version, family)),
+    origin: policies.map(({ policy }) => policy.key).join(", ") || undefined,
   };
 }
 
-/** The jump to a policy's chain, the same for every pod: where many policies select many pods, most of a node's rules. */
-function policyJump(policy: NetworkPolicy, version: string, family: Family): Rule {
+interface PolicyJump {
+  readonly version: string;
+  /** The one direction the policy is about: the jump then asks for the pod's side of it. */
+  readonly only: Direction | undefined;
+  /** Shared by the rules of all pods: where many policies select many pods, they are most of a node's. */
+  readonly remark: Match;
+  readonly target: Target;
+  readonly origin: string;
+  /** The rule for both directions. */
+  readonly either: Rule;
+}
+
+/** The jump to a policy's chain. */
+function policyJump(policy: NetworkPolicy, version: string, family: Family): PolicyJump {
   const known = POLICY_JUMPS[family].get(policy);
-  if (known?.version === version) return known.jump;
-  const jump = {
-    matches: [comment(identityComment(policy, "policy"))],
-    target: jumpTo(policyChainName(policy, version, family)),
-    origin: policy.key,
-  };
-  POLICY_JUMPS[family].set(policy, { version, jump });
-  return jump;
+  if (known?.version === version) return known;
+  const [only] = policy.types.length === 1 ? policy.types : [];
+  const remark = comment(identityComment(policy, "policy"));
+  const target = jumpTo(policyChainName(policy, version, family));
+  const origin = policy.key;
+  const made = { version, only, remark, target, origin, either: { matches: [remark], target, origin } };
+  POLICY_JUMPS[family].set(policy, made);
+  return made;
 }
 
 const POLICY_JUMPS = {
-  4: new WeakMap<NetworkPolicy, { readonly version: string; readonly jump: Rule }>(),
-  6: new WeakMap<NetworkPolicy, { readonly version: string; readonly jump: Rule }>(),
+  4: new WeakMap<NetworkPolicy, PolicyJump>(),
+  6: new WeakMap<NetworkPolicy, PolicyJump>(),
 } as const satisfies Record<Family, unknown>;
 
 /** Every policy that selects the pod, in the order in which policies are visited. */

@@ -22,7 +22,14 @@ import { type BlockPeer, blockElements } from "./blocks.ts";
 import { ALLOWED_MARK } from "./marks.ts";
 import { MemberLists } from "./members.ts";
 import { indexNamedPorts, type NamedPort, type NamedPortIndex, resolvePorts } from "./namedPorts.ts";
-import { identityComment, namedPortSetName, peerSetName, policyChainName, targetSetName } from "./names.ts";
+import {
+  identityComment,
+  namedPortSetName,
+  peerSetName,
+  policyChainName,
+  type RuleIndex,
+  targetSetName,
+} from "./names.ts";
 import { bySetName, SetStore, setNameRank } from "./sets.ts";
 import { BY_NAME, type Settings } from "./settings.ts";
 
@@ -63,9 +70,7 @@ class LatestPolicies {
   #lowered: Mapped<ResolvedPolicy, LoweredPolicy> = { items: [], mapped: [] };
   #version = "";
   #chains = new MappedAgain<LoweredPolicy, Chain>();
-  #counted: readonly LoweredPolicy[] = [];
-  readonly #names = new Map<string, number>();
-  #doubled = 0;
+  #listed: readonly LoweredPolicy[] = [];
   #sorted = new SortedAgain<IPSet>(bySetName, setNameRank);
 
   lower(cluster: ResolvedCluster, settings: Settings, family: Family): LoweredPolicies {
@@ -98,29 +103,22 @@ class LatestPolicies {
   }
 
   #sets(lowered: readonly LoweredPolicy[], family: Family): readonly IPSet[] {
-    const { gone, come } = listChange(this.#counted, lowered);
-    this.#counted = lowered;
-    for (const one of gone) this.#count(one, -1);
-    for (const one of come) this.#count(one, 1);
-    if (this.#doubled > 0) {
-      this.#sorted = new SortedAgain(bySetName, setNameRank);
-      const store = new SetStore(family);
-      for (const { sets } of lowered) for (const set of sets) store.put(set);
-      return store.sets.toSorted(bySetName);
-    }
-    const change = { gone: gone.flatMap(({ sets }) => sets), come: come.flatMap(({ sets }) => sets) };
-    return this.#sorted.patched(change) ?? this.#sorted.of(lowered.flatMap(({ sets }) => sets));
+    const { gone, come } = listChange(this.#listed, lowered);
+    this.#listed = lowered;
+    const change = { gone: setsOf(gone), come: setsOf(come) };
+    const sorted = this.#sorted.patched(change) ?? this.#sorted.of(setsOf(lowered));
+    if (!this.#sorted.hasEquals) return sorted;
+    // Two policies have a set of one name.
+    const store = new SetStore(family);
+    for (const { sets } of lowered) for (const set of sets) store.put(set);
+    return store.sets.toSorted(bySetName);
   }
+}
 
-  #count({ sets }: LoweredPolicy, sign: 1 | -1): void {
-    for (const { name } of sets) {
-      const before = this.#names.get(name) ?? 0;
-      const after = before + sign;
-      this.#doubled += (after > 1 ? 1 : 0) - (before > 1 ? 1 : 0);
-      if (after === 0) this.#names.delete(name);
-      else this.#names.set(name, after);
-    }
-  }
+function setsOf(lowered: readonly LoweredPolicy[]): readonly IPSet[] {
+  const all: IPSet[] = [];
+  for (const { sets } of lowered) for (const set of sets) all.push(set);
+  return all;
 }
 
 function lowerPolicy({ policy, ...given }: Omit<PolicyScope, "sets" | "direction" | "target">): LoweredPolicy {
@@ -136,7 +134,7 @@ function lowerPolicy({ policy, ...given }: Omit<PolicyScope, "sets" | "direction
     for (const rule of policy[direction]) {
       const index =
         direction === "ingress" ? subjects : indexNamedPorts(egressVisits(scope, rule), settings.numberOrder);
-      rules.push(...lowerRule(scope, rule, index));
+      lowerRule(scope, rule, index, rules);
     }
   }
   const looks =
@@ -220,19 +218,19 @@ interface Entry {
   readonly origin: string;
 }
 
-function lowerRule(scope: PolicyScope, rule: ResolvedRule, index: NamedPortIndex): readonly Rule[] {
+/** Appends to `rules`. */
+function lowerRule(scope: PolicyScope, rule: ResolvedRule, index: NamedPortIndex, rules: Rule[]): void {
   const { policy, direction, family, sets, members, target } = scope;
   const identity = policy.policy;
   const place = { direction, index: rule.index };
   const origin = rulePath(identity, direction, rule.index);
   const everyPort = rule.ports.length === 0;
   const { numeric, named } = resolvePorts(rule.ports, index);
-  const entries: Entry[] = [];
 
   /** An entry between the policy's pods and a set of peers; undefined stands for everybody. */
   const between = (kind: string, peers: string | undefined, port: Entry["port"], from: string) => {
     const [source, destination] = direction === "ingress" ? [peers, target] : [target, peers];
-    entries.push({ kind, source, destination, port, origin: from });
+    addEntry(scope, { kind, source, destination, port, origin: from }, rules);
   };
   /** An entry for a named port: its set takes the place of the destination. */
   const toNamed = (kind: string, source: string | undefined, port: NamedPort, from: string) => {
@@ -240,13 +238,13 @@ function lowerRule(scope: PolicyScope, rule: ResolvedRule, index: NamedPortIndex
     // Only what has blocks alone asks for hash:net, and the first to ask decides.
     const type = kind === "cidr" ? "hash:net" : "hash:ip";
     sets.refresh(destination, { type, members: members.all([...port.pods]), origin });
-    entries.push({ kind: `${kind} np`, source, destination, port, origin: from });
+    addEntry(scope, { kind: `${kind} np`, source, destination, port, origin: from }, rules);
   };
 
   const pods = podPeers(rule);
   if (pods.some((peer) => peer.members.length > 0)) {
     const peers = peerSetName(identity, place, "pod", family);
-    const from = onlyOne(pods.map((peer) => peerPath(identity, direction, rule.index, peer.index))) ?? origin;
+    const from = onlyPath(pods, policy, place) ?? origin;
     sets.refresh(peers, {
       type: "hash:ip",
       members: members.firsts(pods.map((peer) => peer.members)),
@@ -261,14 +259,14 @@ function lowerRule(scope: PolicyScope, rule: ResolvedRule, index: NamedPortIndex
     for (const port of numeric) between("any", undefined, port, origin);
     for (const port of named) {
       if (direction === "ingress") toNamed("any", undefined, port, origin);
-      else entries.push({ kind: "any np", source: target, destination: undefined, port, origin });
+      else addEntry(scope, { kind: "any np", source: target, destination: undefined, port, origin }, rules);
     }
     if (everyPort) between("any", undefined, undefined, origin);
   }
   const blocks = blockPeers(rule).filter(({ cidr }) => cidr.family === family);
   if (blocks.length > 0) {
     const peers = peerSetName(identity, place, "ipblock", family);
-    const from = onlyOne(blocks.map((peer) => peerPath(identity, direction, rule.index, peer.index))) ?? origin;
+    const from = onlyPath(blocks, policy, place) ?? origin;
     const elements = blockElements(blocks, family).map(
       ({ cidr, nomatch }): IPSetMember => ({ kind: "net", cidr, ...(nomatch && { nomatch }) }),
     );
@@ -277,10 +275,10 @@ function lowerRule(scope: PolicyScope, rule: ResolvedRule, index: NamedPortIndex
     if (direction === "ingress") for (const port of named) toNamed("cidr", peers, port, from);
     if (everyPort) between("cidr", peers, undefined, from);
   }
-  return entries.flatMap((entry) => entryRules(scope, entry));
 }
 
-function entryRules({ policy, direction }: PolicyScope, entry: Entry): readonly Rule[] {
+/** Appends the two rules of an entry. */
+function addEntry({ policy, direction }: PolicyScope, entry: Entry, rules: Rule[]): void {
   const matches: Match[] = [comment(identityComment(policy.policy, `${direction} ${entry.kind}`))];
   if (entry.source !== undefined) matches.push(inSet(entry.source, "source"));
   if (entry.destination !== undefined) matches.push(inSet(entry.destination, "destination"));
@@ -293,10 +291,10 @@ function entryRules({ policy, direction }: PolicyScope, entry: Entry): readonly 
       matches.push(toPorts(name, { first: port, last }));
     }
   }
-  return [
+  rules.push(
     { matches: matches.slice(), target: ALLOW, origin: entry.origin },
     { matches: matches.concat(ALLOWED), target: RETURN, origin: entry.origin },
-  ];
+  );
 }
 
 const ALLOW = setMark(ALLOWED_MARK, ALLOWED_MARK);
@@ -304,8 +302,14 @@ const ALLOWED = marked(ALLOWED_MARK, ALLOWED_MARK);
 
 const PROTOCOL_NAMES = { TCP: "tcp", UDP: "udp", SCTP: "sctp" } as const;
 
-function onlyOne(paths: readonly string[]): string | undefined {
-  return paths.length === 1 ? paths[0] : undefined;
+/** Where the peer stands, if it is the only one. */
+function onlyPath(
+  peers: readonly { readonly index: number }[],
+  { policy }: ResolvedPolicy,
+  { direction, index }: RuleIndex,
+): string | undefined {
+  const [only] = peers;
+  return only !== undefined && peers.length === 1 ? peerPath(policy, direction, index, only.index) : undefined;
 }
 
 function keyOf({ policy }: ResolvedPolicy): string {

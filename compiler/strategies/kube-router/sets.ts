@@ -24,8 +24,12 @@ export class SetStore {
   }
 
   refresh(name: string, { type, members, origin }: SetContents): void {
-    const set = { name, type, family: this.#family, members, options: OPTIONS };
-    this.put(origin === undefined ? set : { ...set, origin });
+    const family = this.#family;
+    this.put(
+      origin === undefined
+        ? { name, type, family, members, options: OPTIONS }
+        : { name, type, family, members, options: OPTIONS, origin },
+    );
   }
 
   put(set: IPSet): void {
