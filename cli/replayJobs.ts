@@ -9,7 +9,10 @@ import type { ReadFindings } from "./replayTraffic.ts";
 import { openBytes, type TrafficIo } from "./replayTraffic.ts";
 import type { CrewMessage, WorkerMessage } from "./replayWorker.ts";
 
-/** Pieces of a file that a worker may have waiting: a few, so that the slowest sets the pace and memory stays flat. */
+/**
+ * Pieces of each file that a worker may have waiting: a few, so that the slowest sets the pace and memory stays flat. Of each, since
+ * a worker that merges by time may need all of one file before any of the next.
+ */
 const MOST_WAITING = 8;
 
 export interface JobsOptions {
@@ -100,7 +103,8 @@ export class Rounds {
 class Crewmate {
   readonly result: Promise<ShareResult>;
   readonly #worker: Worker;
-  #waiting = 0;
+  /** Pieces, by file. */
+  readonly #waiting: number[];
   #packets = 0;
   /** Who waits for something to change, of several files that are sent abreast. */
   #wakes: (() => void)[] = [];
@@ -110,12 +114,13 @@ class Crewmate {
   constructor(setup: ShareSetup, onRound: (told: Told) => void) {
     // Built, modules end in .js.
     const file = new URL(import.meta.url.endsWith(".ts") ? "./replayWorker.ts" : "./replayWorker.js", import.meta.url);
+    this.#waiting = setup.names.map(() => 0);
     this.#worker = new Worker(file, { workerData: setup });
     this.result = new Promise((resolve, reject) => {
       this.#worker.on("message", (message: WorkerMessage) => {
         switch (message.kind) {
           case "read":
-            this.#waiting--;
+            this.#count(message.file, -1);
             break;
           case "packets":
             this.#packets += message.count;
@@ -145,12 +150,12 @@ class Crewmate {
   }
 
   async send(file: number, bytes: Uint8Array | undefined): Promise<void> {
-    while (this.#waiting >= MOST_WAITING && !this.#isOver) {
+    while ((this.#waiting[file] ?? 0) >= MOST_WAITING && !this.#isOver) {
       await new Promise<void>((resolve) => {
         this.#wakes.push(resolve);
       });
     }
-    if (bytes !== undefined) this.#waiting++;
+    if (bytes !== undefined) this.#count(file, 1);
     this.#say({ kind: "piece", file, bytes });
   }
 
@@ -172,6 +177,10 @@ class Crewmate {
 
   async end(): Promise<void> {
     await this.#worker.terminate();
+  }
+
+  #count(file: number, change: number): void {
+    this.#waiting[file] = (this.#waiting[file] ?? 0) + change;
   }
 
   #say(message: CrewMessage): void {

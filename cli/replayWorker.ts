@@ -14,7 +14,8 @@ export type CrewMessage =
 
 /** To the main thread. */
 export type WorkerMessage =
-  | { readonly kind: "read" }
+  /** A piece of a file. */
+  | { readonly kind: "read"; readonly file: number }
   | { readonly kind: "packets"; readonly count: number }
   | { readonly kind: "round"; readonly told: Told }
   | { readonly kind: "saved"; readonly state: ReplayState | undefined }
@@ -25,9 +26,9 @@ export type WorkerMessage =
 class Pieces {
   readonly #waiting: (Uint8Array | undefined)[][];
   readonly #wake: (() => void)[] = [];
-  readonly #onRead: () => void;
+  readonly #onRead: (file: number) => void;
 
-  constructor(count: number, onRead: () => void) {
+  constructor(count: number, onRead: (file: number) => void) {
     this.#waiting = Array.from({ length: count }, () => []);
     this.#onRead = onRead;
   }
@@ -48,7 +49,7 @@ class Pieces {
       }
       const bytes = waiting.shift();
       if (bytes === undefined) return;
-      this.#onRead();
+      this.#onRead(file);
       yield bytes;
     }
   }
@@ -68,7 +69,7 @@ function work(port: MessagePort, setup: ShareSetup): Promise<ShareResult> {
     opened.set(name, file + 1);
     return pieces.stream(file);
   };
-  const pieces = new Pieces(names.length, () => say({ kind: "read" }));
+  const pieces = new Pieces(names.length, (file) => say({ kind: "read", file }));
   // Messages are heard while the share waits for bytes, and then it stands between two batches.
   port.on("message", (message: CrewMessage) => {
     if (message.kind === "piece") pieces.add(message.file, message.bytes);

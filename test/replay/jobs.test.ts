@@ -58,6 +58,31 @@ describe.runIf(process.env.CI !== undefined)("replay --jobs", () => {
     expect(Buffer.compare(two.out, one.out)).toBe(0);
     expect({ code: two.code, err: two.err }).toEqual({ code: one.code, err: one.err });
   });
+
+  it("pieces of a recording, each of more bytes than a thread has waiting", () => {
+    const packet = {
+      protocol: "udp",
+      source: "default/frontend",
+      sourcePort: 50_000,
+      destination: "default/db",
+      destinationPort: 3306,
+    };
+    const names = ["first.jsonl", "second.jsonl"];
+    for (const [number, name] of names.entries()) {
+      // Spaces, which are read fast: 4 MB a file.
+      const lines = Array.from({ length: 4 }, (_, at) =>
+        JSON.stringify({ time: number * 100 + at, ...packet }).padEnd(1 << 20),
+      );
+      writeFileSync(join(folder, name), lines.join("\n"));
+    }
+    const { stdout, status } = spawnSync(
+      process.execPath,
+      [main, "replay", "-f", join(ROOT, "scenarios/db-policy"), ...names, "--jobs", "2", "-q"],
+      { cwd: folder, timeout: 60_000 },
+    );
+    expect(stdout.toString()).toContain("8 packets in 1 flow");
+    expect(status).toBe(0);
+  });
 });
 
 describe.runIf(process.env.CI !== undefined)("replay --resume", () => {
