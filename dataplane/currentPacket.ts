@@ -48,28 +48,43 @@ export class CurrentPacket {
 
   /** Takes over what the packet itself says; state and devices are the hooks' business. */
   load(batch: PacketBatch, row: number): void {
+    this.loadHeaders(batch, row);
+    this.headSource = this.family === 4 ? this.source0 : this.source3;
+    this.headDestination = this.family === 4 ? this.destination0 : this.destination3;
+    this.icmpCode = batch.icmpCode[row] ?? 0;
+    this.fragment = (batch.flags[row] ?? 0) & PACKET_FLAG.fragment;
+    this.mark = (batch.mark[row] ?? 0) | 0;
+    this.setLookups = 0;
+    if (this.limits.length > 0) this.limits.length = 0;
+  }
+
+  /** Of that only the time and the headers, without what maps do not ask for. */
+  loadHeaders(batch: PacketBatch, row: number): void {
     this.family = batch.family[row] ?? 0;
     this.protocol = batch.protocol[row] ?? 0;
     this.source0 = batch.source0[row] ?? 0;
-    this.source1 = batch.source1[row] ?? 0;
-    this.source2 = batch.source2[row] ?? 0;
-    this.source3 = batch.source3[row] ?? 0;
     this.destination0 = batch.destination0[row] ?? 0;
-    this.destination1 = batch.destination1[row] ?? 0;
-    this.destination2 = batch.destination2[row] ?? 0;
-    this.destination3 = batch.destination3[row] ?? 0;
-    this.headSource = this.family === 4 ? this.source0 : this.source3;
-    this.headDestination = this.family === 4 ? this.destination0 : this.destination3;
+    if (this.family === 6) this.#loadLongAddresses(batch, row);
+    else this.#clearLongAddresses();
     this.sourcePort = batch.sourcePort[row] ?? 0;
     this.destinationPort = batch.destinationPort[row] ?? 0;
     this.tcpFlags = batch.tcpFlags[row] ?? 0;
     this.icmpType = batch.icmpType[row] ?? 0;
-    this.icmpCode = batch.icmpCode[row] ?? 0;
     this.icmpId = batch.icmpId[row] ?? 0;
-    this.fragment = (batch.flags[row] ?? 0) & PACKET_FLAG.fragment;
     this.time = batch.time[row] ?? 0;
-    this.mark = (batch.mark[row] ?? 0) | 0;
-    this.setLookups = 0;
-    if (this.limits.length > 0) this.limits.length = 0;
+  }
+
+  #loadLongAddresses(batch: PacketBatch, row: number): void {
+    this.source1 = batch.source1[row] ?? 0;
+    this.source2 = batch.source2[row] ?? 0;
+    this.source3 = batch.source3[row] ?? 0;
+    this.destination1 = batch.destination1[row] ?? 0;
+    this.destination2 = batch.destination2[row] ?? 0;
+    this.destination3 = batch.destination3[row] ?? 0;
+  }
+
+  #clearLongAddresses(): void {
+    this.source1 = this.source2 = this.source3 = 0;
+    this.destination1 = this.destination2 = this.destination3 = 0;
   }
 }

@@ -291,7 +291,7 @@ function mix(value: number): number {
   return mixed ^ (mixed >>> 16);
 }
 
-function foldAddress(folded: number, word: number): number {
+export function foldAddress(folded: number, word: number): number {
   return Math.imul(folded ^ (folded >>> 15), 0x2c1b3c6d) ^ word;
 }
 

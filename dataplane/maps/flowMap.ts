@@ -5,13 +5,14 @@
 import type { CurrentPacket } from "../currentPacket.ts";
 import { PROTOCOL, TCP_FLAG } from "../packet.ts";
 import type { AttachPoint } from "../program.ts";
-import { HashMap, type HashMapState } from "./hashMap.ts";
+import { FLOW_RECORD, FlowTable, type FlowTableState, FlowTuple } from "./flowTable.ts";
 
 /**
- * What a packet is to the flows known. Policy is asked for `new` and for `established` packets, so that a rule taken away
- * cuts a connection at once; `reply` and `related` pass without.
+ * What a packet is to the flows known, as a number. Policy is asked for `new` and for `established` packets, so that a rule
+ * taken away cuts a connection at once; `reply` and `related` pass without.
  */
-export type FlowState = "new" | "established" | "reply" | "related";
+export const FLOW_STATE = { new: 0, established: 1, reply: 2, related: 3 } as const;
+export type FlowState = (typeof FLOW_STATE)[keyof typeof FLOW_STATE];
 
 type PolicyDirection = AttachPoint["direction"];
 
@@ -22,29 +23,29 @@ const LIFETIME = { tcp: 8000, tcpSyn: 60, tcpClose: 10, other: 60 } as const;
 const MAX_TCP = 524_288;
 const MAX_ANY = 262_144;
 
-/*
- * key    | kind · family · protocol | source port · destination port | source, 4 words | destination, 4 words |
- * value  | dead from this second on | flags |
- *
- * The tuple is that of the packet that opened. `kind` keeps apart what the endpoint sent (OUT), what was sent to it (IN)
- * and the entry by which ICMP errors find the flow (RELATED, without ports, protocol ICMP).
+/**
+ * What the endpoint sent (OUT), what was sent to it (IN), and the entry by which ICMP errors find the flow (RELATED, without
+ * ports, protocol ICMP) are entries apart. The tuple of each is that of the packet that opened.
  */
-const KEY_WORDS = 10;
-const VALUE_WORDS = 2;
 const KIND = { out: 0, in: 1, related: 2 } as const;
 const FLAG = { seenNonSyn: 1, rxClosing: 2, txClosing: 4, rxSyn: 8, txSyn: 16 } as const;
 const CLOSING = FLAG.rxClosing | FLAG.txClosing;
 
+type TableName = "tcp4" | "any4" | "tcp6" | "any6";
+
 /** The flows of a node as data. */
-export interface FlowMapState {
-  readonly tcp: HashMapState;
-  readonly any: HashMapState;
-}
+export type FlowMapState = Readonly<Record<TableName, FlowTableState>>;
 
 export class FlowMap {
-  readonly #tcp = new HashMap({ keyWords: KEY_WORDS, valueWords: VALUE_WORDS, maxEntries: MAX_TCP, whenFull: "evict" });
-  readonly #any = new HashMap({ keyWords: KEY_WORDS, valueWords: VALUE_WORDS, maxEntries: MAX_ANY, whenFull: "evict" });
-  readonly #key = new Int32Array(KEY_WORDS);
+  readonly #tables: Readonly<Record<TableName, FlowTable>> = {
+    tcp4: new FlowTable(4, MAX_TCP),
+    any4: new FlowTable(4, MAX_ANY),
+    tcp6: new FlowTable(6, MAX_TCP),
+    any6: new FlowTable(6, MAX_ANY),
+  };
+  /** Of the last `lookup`: its tuple, the table that was asked, and the look-ups that it took. */
+  readonly #tuple = new FlowTuple();
+  #table = this.#tables.tcp4;
   #probes = 0;
 
   /** Look-ups that the last `lookup` took. */
@@ -54,106 +55,118 @@ export class FlowMap {
 
   /** Entries, dead ones included. Each flow has two: its own and the one for ICMP errors. */
   get size(): number {
-    return this.#tcp.size + this.#any.size;
+    return Object.values(this.#tables).reduce((sum, { size }) => sum + size, 0);
   }
 
   /** Finds the packet's flow and refreshes it. `direction` is that of the endpoint which asks. */
   lookup(packet: CurrentPacket, direction: PolicyDirection): FlowState {
+    const { family, protocol } = packet;
     const related = isIcmpError(packet) ? KIND.related : 0;
-    const answered = direction === "egress" ? KIND.in : KIND.out;
-    const opened = direction === "egress" ? KIND.out : KIND.in;
+    const answered = (direction === "egress" ? KIND.in : KIND.out) | related;
+    const opened = (direction === "egress" ? KIND.out : KIND.in) | related;
+    const table = this.#tableOf(family, protocol);
+    this.#table = table;
+    this.#load(packet);
+    table.look(this.#tuple, keyHead(opened, family, protocol), keyHead(answered, family, protocol));
     // The other side's flow first: an answer is an answer, even if it could also be a beginning.
     this.#probes = 1;
-    this.#loadKey(packet, answered | related, "reply");
-    if (this.#touch(packet, direction)) return related === 0 ? "reply" : "related";
+    const { turnedAt, straightAt } = table;
+    if (turnedAt >= 0 && touch(table, turnedAt, packet, direction)) {
+      return related === 0 ? FLOW_STATE.reply : FLOW_STATE.related;
+    }
     this.#probes = 2;
-    this.#loadKey(packet, opened | related, "original");
-    return this.#touch(packet, direction) ? "established" : "new";
+    const isOpen = straightAt >= 0 && touch(table, straightAt, packet, direction);
+    return isOpen ? FLOW_STATE.established : FLOW_STATE.new;
   }
 
-  /** Enters the flow of a packet that `lookup` called new and policy let pass (ct_create4). */
+  /** Enters the flow of the packet that `lookup` has just called new and policy let pass (ct_create4). */
   create(packet: CurrentPacket, direction: PolicyDirection): void {
+    const { family, protocol } = packet;
     const kind = direction === "egress" ? KIND.out : KIND.in;
-    const isTcp = packet.protocol === PROTOCOL.tcp;
+    const isTcp = protocol === PROTOCOL.tcp;
     // The first packet counts as the SYN, whatever its flags.
     const deadFrom = Math.floor(packet.time) + (isTcp ? LIFETIME.tcpSyn : LIFETIME.other);
-    this.#loadKey(packet, kind | (isIcmpError(packet) ? KIND.related : 0), "original");
-    const map = this.#mapOf(packet);
-    const at = map.insert(this.#key);
-    map.words[at] = deadFrom;
-    map.words[at + 1] = isTcp ? synFlag(direction) : 0;
-    this.#key[0] = keyHead(kind | KIND.related, packet.family, icmpOf(packet.family));
-    this.#key[1] = 0;
-    const relatedAt = this.#any.insert(this.#key);
-    this.#any.words[relatedAt] = deadFrom;
-    this.#any.words[relatedAt + 1] = 0;
+    const tuple = this.#tuple;
+    const table = this.#table;
+    const at = table.enter(tuple, keyHead(kind | (isIcmpError(packet) ? KIND.related : 0), family, protocol));
+    table.words[at + FLOW_RECORD.deadFrom] = deadFrom;
+    table.words[at + FLOW_RECORD.flags] = isTcp ? synFlag(direction) : 0;
+    const icmp = icmpOf(family);
+    const others = this.#tableOf(family, icmp);
+    const head = keyHead(kind | KIND.related, family, icmp);
+    tuple.setPorts(family, icmp, 0, 0);
+    others.look(tuple, head, head);
+    const relatedAt = others.enter(tuple, head);
+    others.words[relatedAt + FLOW_RECORD.deadFrom] = deadFrom;
+    others.words[relatedAt + FLOW_RECORD.flags] = 0;
   }
 
   /** A copy of everything, to go on from later. */
   save(): FlowMapState {
-    return { tcp: this.#tcp.save(), any: this.#any.save() };
+    const { tcp4, any4, tcp6, any6 } = this.#tables;
+    return { tcp4: tcp4.save(), any4: any4.save(), tcp6: tcp6.save(), any6: any6.save() };
   }
 
-  restore({ tcp, any }: FlowMapState): void {
-    this.#tcp.restore(tcp);
-    this.#any.restore(any);
+  restore(state: FlowMapState): void {
+    for (const name of Object.keys(this.#tables) as TableName[]) this.#tables[name].restore(state[name]);
   }
 
   flush(): void {
-    this.#tcp.clear();
-    this.#any.clear();
+    for (const table of Object.values(this.#tables)) table.clear();
   }
 
-  #mapOf(packet: CurrentPacket): HashMap {
-    return packet.protocol === PROTOCOL.tcp ? this.#tcp : this.#any;
+  #tableOf(family: number, protocol: number): FlowTable {
+    const { tcp4, any4, tcp6, any6 } = this.#tables;
+    if (family === 4) return protocol === PROTOCOL.tcp ? tcp4 : any4;
+    return protocol === PROTOCOL.tcp ? tcp6 : any6;
   }
 
-  /** Whether the flow of `#key` is there; then the packet leaves its traces in it (__ct_lookup). */
-  #touch(packet: CurrentPacket, direction: PolicyDirection): boolean {
-    const map = this.#mapOf(packet);
-    const at = map.find(this.#key);
-    if (at < 0) return false;
-    const { words } = map;
-    const now = Math.floor(packet.time);
-    // The agent's garbage collector takes dead entries away; here it is always on time.
-    if ((words[at] ?? 0) <= now) return false;
-    if (packet.protocol !== PROTOCOL.tcp) {
-      words[at] = now + LIFETIME.other;
-      return true;
+  /** Fills `#tuple`. */
+  #load(packet: CurrentPacket): void {
+    const tuple = this.#tuple;
+    const { family, protocol } = packet;
+    tuple.source0 = packet.source0;
+    tuple.destination0 = packet.destination0;
+    if (family === 6) {
+      tuple.source1 = packet.source1;
+      tuple.source2 = packet.source2;
+      tuple.source3 = packet.source3;
+      tuple.destination1 = packet.destination1;
+      tuple.destination2 = packet.destination2;
+      tuple.destination3 = packet.destination3;
     }
-    const before = words[at + 1] ?? 0;
-    const after = tcpFlagsAfter(before, packet.tcpFlags, direction);
-    words[at + 1] = after;
-    const wasAlive = (before & CLOSING) !== CLOSING;
-    const isAlive = (after & CLOSING) !== CLOSING;
-    if (isAlive) words[at] = now + (after & FLAG.seenNonSyn ? LIFETIME.tcp : LIFETIME.tcpSyn);
-    else if (wasAlive || packet.tcpFlags & (TCP_FLAG.F | TCP_FLAG.R)) words[at] = now + LIFETIME.tcpClose;
+    if (protocol !== PROTOCOL.icmp && protocol !== PROTOCOL.icmpv6) {
+      tuple.setPorts(family, protocol, packet.sourcePort, packet.destinationPort);
+      return;
+    }
+    const { icmpType, icmpId } = packet;
+    const answers = icmpType === (protocol === PROTOCOL.icmp ? 0 : 129) ? icmpId : 0;
+    const asks = icmpType === (protocol === PROTOCOL.icmp ? 8 : 128) ? icmpId : 0;
+    tuple.setPorts(family, protocol, answers, asks);
+  }
+}
+
+/** Whether the flow of a record lives; then the packet leaves its traces in it (__ct_lookup). */
+function touch(table: FlowTable, at: number, packet: CurrentPacket, direction: PolicyDirection): boolean {
+  const { words } = table;
+  table.use(at);
+  const now = Math.floor(packet.time);
+  // The agent's garbage collector takes dead entries away; here it is always on time.
+  if ((words[at + FLOW_RECORD.deadFrom] ?? 0) <= now) return false;
+  if (packet.protocol !== PROTOCOL.tcp) {
+    words[at + FLOW_RECORD.deadFrom] = now + LIFETIME.other;
     return true;
   }
-
-  /** Fills `#key` with the tuple as the packet has it, or as the packet it answers had it. */
-  #loadKey(packet: CurrentPacket, kind: number, side: "original" | "reply"): void {
-    const key = this.#key;
-    const { family, protocol, icmpType, icmpId } = packet;
-    let { sourcePort, destinationPort } = packet;
-    if (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) {
-      sourcePort = icmpType === (protocol === PROTOCOL.icmp ? 0 : 129) ? icmpId : 0;
-      destinationPort = icmpType === (protocol === PROTOCOL.icmp ? 8 : 128) ? icmpId : 0;
-    }
-    const isReply = side === "reply";
-    key[0] = keyHead(kind, family, protocol);
-    key[1] = isReply ? (destinationPort << 16) | sourcePort : (sourcePort << 16) | destinationPort;
-    const source = isReply ? 6 : 2;
-    const destination = isReply ? 2 : 6;
-    key[source] = packet.source0;
-    key[source + 1] = packet.source1;
-    key[source + 2] = packet.source2;
-    key[source + 3] = packet.source3;
-    key[destination] = packet.destination0;
-    key[destination + 1] = packet.destination1;
-    key[destination + 2] = packet.destination2;
-    key[destination + 3] = packet.destination3;
-  }
+  const before = words[at + FLOW_RECORD.flags] ?? 0;
+  const after = tcpFlagsAfter(before, packet.tcpFlags, direction);
+  words[at + FLOW_RECORD.flags] = after;
+  const wasAlive = (before & CLOSING) !== CLOSING;
+  const isAlive = (after & CLOSING) !== CLOSING;
+  let lifetime = 0;
+  if (isAlive) lifetime = after & FLAG.seenNonSyn ? LIFETIME.tcp : LIFETIME.tcpSyn;
+  else if (wasAlive || packet.tcpFlags & (TCP_FLAG.F | TCP_FLAG.R)) lifetime = LIFETIME.tcpClose;
+  if (lifetime !== 0) words[at + FLOW_RECORD.deadFrom] = now + lifetime;
+  return true;
 }
 
 /**

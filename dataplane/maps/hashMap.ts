@@ -14,15 +14,6 @@ const EVICTION_SAMPLE = 16;
 /** Records a new map has room for. */
 const FIRST_RECORDS = 8;
 
-/** A map as data. */
-export interface HashMapState {
-  readonly words: Int32Array;
-  readonly mask: number;
-  readonly size: number;
-  readonly clock: number;
-  readonly hand: number;
-}
-
 /**
  * Open addressing with linear probing, at most half full. A look-up gives the place of the value words in `words`, to be
  * read or written at once: insertions and deletions move records.
@@ -44,19 +35,6 @@ export class HashMap {
     this.#shape = shape;
     this.#stride = 1 + shape.keyWords + shape.valueWords;
     this.#words = new Int32Array(FIRST_RECORDS * this.#stride);
-  }
-
-  /** A copy of everything, to go on from later. */
-  save(): HashMapState {
-    return { words: this.#words.slice(), mask: this.#mask, size: this.#size, clock: this.#clock, hand: this.#hand };
-  }
-
-  restore({ words, mask, size, clock, hand }: HashMapState): void {
-    this.#words = words.slice();
-    this.#mask = mask;
-    this.#size = size;
-    this.#clock = clock;
-    this.#hand = hand;
   }
 
   get size(): number {

@@ -9,6 +9,8 @@ export const TRIE_PREFIX_BYTES = 4;
 
 export interface LoadedMap {
   readonly spec: MapSpec;
+  /** The decision number of its first entry; one for each entry, and one more for "no entry". Whoever has it sets it. */
+  firstDecision: number;
   /** Index in `spec.entries` of what the map answers, or -1. The key in words: for a trie without the prefix length. */
   find(key: Int32Array): number;
 }
@@ -34,8 +36,9 @@ export function loadMap(spec: MapSpec): LoadedMap {
   // Only then can something be wrong that is to be said at once.
   if (spec.type === "array" || spec.entries.length > spec.maxEntries) load();
   for (const entry of spec.entries) checkKey(spec, entry);
-  const map: { readonly spec: MapSpec; find: Find } = {
+  const map: LoadedMap & { find: Find } = {
     spec,
+    firstDecision: 0,
     find(key) {
       map.find = load();
       return map.find(key);

@@ -207,14 +207,14 @@ class IdentityLookup implements Lookup {
  * every protocol, then the blocks in the same way. The first entry that accepts decides; a hole in a block accepts
  * nothing and is passed over, since another entry may name the address again.
  */
-class TupleLookup implements Lookup {
+export class TupleLookup implements Lookup {
   decidingMap: LoadedMap;
   decidingEntry = -1;
   accepts = false;
   mapLookups = 0;
   trieLookups = 0;
-  readonly #exact: LoadedMap;
-  readonly #blocks: LoadedMap;
+  readonly exact: LoadedMap;
+  readonly blocks: LoadedMap;
   readonly #exactAccepts: Int32Array;
   readonly #blockAccepts: Int32Array;
   readonly #exactKey = new Int32Array(5);
@@ -224,8 +224,8 @@ class TupleLookup implements Lookup {
 
   constructor(exact: LoadedMap, blocks: LoadedMap) {
     this.decidingMap = exact;
-    this.#exact = exact;
-    this.#blocks = blocks;
+    this.exact = exact;
+    this.blocks = blocks;
     this.#exactAccepts = decodeAll(exact, acceptsOf);
     this.#blockAccepts = decodeAll(blocks, acceptsOf);
   }
@@ -233,7 +233,7 @@ class TupleLookup implements Lookup {
   decide(packet: CurrentPacket, direction: PolicyDirection, listener: LookupListener | undefined): void {
     loadPeer(packet, direction, this.#exactPeer);
     loadPeer(packet, direction, this.#blockPeer);
-    this.decidingMap = this.#exact;
+    this.decidingMap = this.exact;
     this.decidingEntry = -1;
     this.accepts = false;
     this.mapLookups = 0;
@@ -241,16 +241,16 @@ class TupleLookup implements Lookup {
     for (let width = 0; width < 3 && !this.accepts; width++) {
       this.#exactKey[4] = scopeWord(packet, width);
       this.mapLookups++;
-      this.#take(this.#exact, this.#exact.find(this.#exactKey), this.#exactAccepts);
-      if (listener !== undefined) this.#tell(listener, this.#exact, wordBytes(this.#exactKey));
+      this.#take(this.exact, this.exact.find(this.#exactKey), this.#exactAccepts);
+      if (listener !== undefined) this.#tell(listener, this.exact, wordBytes(this.#exactKey));
     }
     for (let width = 0; width < 3 && !this.accepts; width++) {
       this.#blockKey[0] = scopeWord(packet, width);
       this.trieLookups++;
-      this.#take(this.#blocks, this.#blocks.find(this.#blockKey), this.#blockAccepts);
+      this.#take(this.blocks, this.blocks.find(this.#blockKey), this.#blockAccepts);
       const bits = BLOCK_STATIC_BITS + (packet.family === 4 ? 32 : 128);
       if (listener !== undefined) {
-        this.#tell(listener, this.#blocks, trieKey(bits, this.#blockKey, this.#blocks.spec.keyBytes));
+        this.#tell(listener, this.blocks, trieKey(bits, this.#blockKey, this.blocks.spec.keyBytes));
       }
     }
     if (!this.accepts) this.decidingEntry = -1;

@@ -2,16 +2,17 @@
 import { CurrentPacket } from "../currentPacket.ts";
 import type { DeviceTable } from "../devices.ts";
 import { createBatch, PATH, type PacketBatch, protocolName } from "../packet.ts";
-import type { AttachPoint, MapProgram } from "../program.ts";
+import type { AttachPoint, LookupPlan, MapProgram } from "../program.ts";
 import { createResults, DECISION, type DecisionMeaning, type ResultBatch } from "../result.ts";
 import { hexOf, type TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, type CtState, VERDICT_CODE } from "../verdict.ts";
-import { type FlowMap, type FlowState, tracksFlowsOf } from "./flowMap.ts";
+import { FLOW_STATE, type FlowMap, tracksFlowsOf } from "./flowMap.ts";
 import { PeerClasses, RememberedLookup } from "./identityMemo.ts";
 import { type LoadedMap, loadMap } from "./loadedMap.ts";
-import { bindLookups, type Lookup, type LookupListener, type PolicyDirection } from "./lookup.ts";
+import { bindLookups, type Lookup, type LookupListener, type PolicyDirection, TupleLookup } from "./lookup.ts";
+import { RememberedTuple } from "./tupleMemo.ts";
 
-/** How look-ups are answered: each by its maps, or also from memory (identityMemo.ts). */
+/** How look-ups are answered: each by its maps, or also from memory (identityMemo.ts, tupleMemo.ts). */
 export type LookupMemory = "none" | "answers";
 
 export interface MapSurroundings {
@@ -19,27 +20,15 @@ export interface MapSurroundings {
   readonly flows: FlowMap;
 }
 
-/** What a flow state is called in results, which have nf_conntrack's words. */
-const CT_STATE_OF: Readonly<Record<FlowState, CtState>> = {
-  new: "new",
-  established: "established",
-  reply: "established",
-  related: "related",
-};
-
-const STATE_CODE: Readonly<Record<FlowState, number>> = {
-  new: CT_STATE_CODE.new,
-  established: CT_STATE_CODE.established,
-  reply: CT_STATE_CODE.established,
-  related: CT_STATE_CODE.related,
-};
-
-const WHY: Readonly<Record<FlowState, string>> = {
-  new: "no flow of these addresses and ports",
-  established: "its flow was opened from this side; policy is asked again",
-  reply: "answers a flow that was let through",
-  related: "an error about a flow that was let through",
-};
+/** By `FLOW_STATE`: what it is called in results, which have nf_conntrack's words, and in words for people. */
+const CT_STATE_OF: readonly CtState[] = ["new", "established", "established", "related"];
+const STATE_CODES = Uint8Array.from(CT_STATE_OF, (state) => CT_STATE_CODE[state]);
+const WHY = [
+  "no flow of these addresses and ports",
+  "its flow was opened from this side; policy is asked again",
+  "answers a flow that was let through",
+  "an error about a flow that was let through",
+] as const;
 
 /**
  * Executes a map program. Programs hang on the pods' devices: a packet that comes in by one meets the pod's egress, one
@@ -48,14 +37,19 @@ const WHY: Readonly<Record<FlowState, string>> = {
 export class MapWalker {
   readonly #node: string;
   readonly #flows: FlowMap;
-  readonly #egress = new Map<number, Lookup>();
-  readonly #ingress = new Map<number, Lookup>();
-  /** First decision number of each map: one per entry, and one more for "no entry". */
-  readonly #firstDecision = new Map<LoadedMap, number>();
+  /** By number of the device. */
+  readonly #egress: (Lookup | undefined)[] = [];
+  readonly #ingress: (Lookup | undefined)[] = [];
   readonly #maps: readonly LoadedMap[];
   readonly #packet = new CurrentPacket();
   #batch: PacketBatch = createBatch(0);
   #results: ResultBatch = createResults(0);
+  /** Results of the row under way. */
+  #state: number = CT_STATE_CODE.untracked;
+  #decision: number = DECISION.none;
+  #mapLookups = 0;
+  #trieLookups = 0;
+  #flowLookups = 0;
   #sink: TraceSink | undefined;
   #listener: LookupListener | undefined;
 
@@ -66,7 +60,7 @@ export class MapWalker {
     this.#maps = program.maps.map(loadMap);
     let decisions = 0;
     for (const map of this.#maps) {
-      this.#firstDecision.set(map, decisions);
+      map.firstDecision = decisions;
       decisions += map.spec.entries.length + 1;
     }
     const maps = new Map(this.#maps.map((map) => [map.spec.name, map]));
@@ -75,7 +69,10 @@ export class MapWalker {
     const deviceOf = new Map(program.attachment.pods.map((pod) => [pod.endpoint, devices.number(pod.interface)]));
     for (const [point, lookup] of lookups) {
       const device = deviceOf.get(point.endpoint);
-      if (device !== undefined) this.#pointsOf(point.direction).set(device, lookup);
+      if (device === undefined) continue;
+      const points = point.direction === "egress" ? this.#egress : this.#ingress;
+      while (points.length <= device) points.push(undefined); // no holes
+      points[device] = lookup;
     }
   }
 
@@ -106,22 +103,27 @@ export class MapWalker {
 
   /** Decides one row of the attached batch and writes its results. */
   run(row: number): void {
+    const batch = this.#batch;
     const results = this.#results;
-    const path = this.#batch.path[row];
-    this.#packet.load(this.#batch, row);
-    results.verdict[row] = VERDICT_CODE.accept;
-    results.ctState[row] = CT_STATE_CODE.untracked;
-    results.decision[row] = DECISION.none;
+    const path = batch.path[row];
+    this.#packet.loadHeaders(batch, row);
+    this.#state = CT_STATE_CODE.untracked;
+    this.#decision = DECISION.none;
+    this.#mapLookups = this.#trieLookups = this.#flowLookups = 0;
+    const egress = path === PATH.output ? undefined : this.#egress[batch.inDevice[row] ?? 0];
+    const ingress = path === PATH.input ? undefined : this.#ingress[batch.outDevice[row] ?? 0];
+    const passes =
+      (egress === undefined || this.#passes(egress, "egress")) &&
+      (ingress === undefined || this.#passes(ingress, "ingress"));
+    results.verdict[row] = passes ? VERDICT_CODE.accept : VERDICT_CODE.drop;
+    results.ctState[row] = this.#state;
+    results.decision[row] = this.#decision;
     results.rules[row] = 0;
     results.chains[row] = 0;
     results.setLookups[row] = 0;
-    results.mapLookups[row] = 0;
-    results.trieLookups[row] = 0;
-    results.conntrackLookups[row] = 0;
-    const egress = path === PATH.output ? undefined : this.#egress.get(this.#batch.inDevice[row] ?? 0);
-    if (egress !== undefined && !this.#passes(row, egress, "egress")) return;
-    const ingress = path === PATH.input ? undefined : this.#ingress.get(this.#batch.outDevice[row] ?? 0);
-    if (ingress !== undefined) this.#passes(row, ingress, "ingress");
+    results.mapLookups[row] = this.#mapLookups;
+    results.trieLookups[row] = this.#trieLookups;
+    results.conntrackLookups[row] = this.#flowLookups;
   }
 
   /** What a decision number of the results means. */
@@ -129,7 +131,7 @@ export class MapWalker {
     if (index === DECISION.none) return { decision: undefined, reason: undefined };
     if (index === DECISION.untrackable) return { decision: undefined, reason: "invalid" };
     for (const map of this.#maps) {
-      const offset = index - (this.#firstDecision.get(map) ?? 0);
+      const offset = index - map.firstDecision;
       if (offset > map.spec.entries.length) continue;
       const entry = map.spec.entries[offset];
       const key = entry === undefined ? "" : hexOf(entry.key);
@@ -139,49 +141,38 @@ export class MapWalker {
     throw new RangeError(`decision ${index} is of no map`);
   }
 
-  #pointsOf(direction: PolicyDirection): Map<number, Lookup> {
-    return direction === "egress" ? this.#egress : this.#ingress;
-  }
-
-  /** Asks one attach point; the results are those of the last one asked. */
-  #passes(row: number, lookup: Lookup, direction: PolicyDirection): boolean {
+  /** Asks one attach point; state and decision are those of the last one asked. */
+  #passes(lookup: Lookup, direction: PolicyDirection): boolean {
     const packet = this.#packet;
-    const results = this.#results;
     if (!tracksFlowsOf(packet.protocol)) {
-      results.verdict[row] = VERDICT_CODE.drop;
-      results.ctState[row] = CT_STATE_CODE.invalid;
-      results.decision[row] = DECISION.untrackable;
+      this.#state = CT_STATE_CODE.invalid;
+      this.#decision = DECISION.untrackable;
       const why = `flows of ${protocolName(packet.protocol)} cannot be tracked, and are dropped`;
       this.#sink?.step({ kind: "conntrack", node: this.#node, state: "invalid", why });
       return false;
     }
     const state = this.#flows.lookup(packet, direction);
-    results.conntrackLookups[row] = (results.conntrackLookups[row] ?? 0) + this.#flows.probes;
-    results.ctState[row] = STATE_CODE[state];
-    this.#sink?.step({ kind: "conntrack", node: this.#node, state: CT_STATE_OF[state], why: WHY[state] });
-    if (state === "reply" || state === "related") {
-      results.decision[row] = DECISION.none;
+    this.#flowLookups += this.#flows.probes;
+    this.#state = STATE_CODES[state] ?? 0;
+    if (this.#sink !== undefined) {
+      const told = { state: CT_STATE_OF[state] ?? "new", why: WHY[state] };
+      this.#sink.step({ kind: "conntrack", node: this.#node, ...told });
+    }
+    if (state === FLOW_STATE.reply || state === FLOW_STATE.related) {
+      this.#decision = DECISION.none;
       return true;
     }
     lookup.decide(packet, direction, this.#listener);
-    results.mapLookups[row] = (results.mapLookups[row] ?? 0) + lookup.mapLookups;
-    results.trieLookups[row] = (results.trieLookups[row] ?? 0) + lookup.trieLookups;
-    results.decision[row] = this.#decisionOf(lookup);
-    if (!lookup.accepts) {
-      results.verdict[row] = VERDICT_CODE.drop;
-      return false;
-    }
-    if (state === "new") this.#flows.create(packet, direction);
-    return true;
-  }
-
-  #decisionOf({ decidingMap, decidingEntry }: Lookup): number {
-    const first = this.#firstDecision.get(decidingMap) ?? 0;
-    return first + (decidingEntry < 0 ? decidingMap.spec.entries.length : decidingEntry);
+    this.#mapLookups += lookup.mapLookups;
+    this.#trieLookups += lookup.trieLookups;
+    const { decidingMap, decidingEntry } = lookup;
+    this.#decision = decidingMap.firstDecision + (decidingEntry < 0 ? decidingMap.spec.entries.length : decidingEntry);
+    if (lookup.accepts && state === FLOW_STATE.new) this.#flows.create(packet, direction);
+    return lookup.accepts;
   }
 }
 
-/** Look-ups of the identity plan with a memory each; those of the other plan are few probes by themselves. */
+/** The look-ups with a memory each. */
 function withMemory(
   lookups: ReadonlyMap<AttachPoint, Lookup>,
   maps: ReadonlyMap<string, LoadedMap>,
@@ -191,16 +182,24 @@ function withMemory(
   const result = new Map<AttachPoint, Lookup>();
   for (const [point, lookup] of lookups) {
     const { plan } = point;
-    const ipcache = plan.kind === "identity" ? maps.get(plan.ipcache) : undefined;
-    if (plan.kind !== "identity" || ipcache === undefined) {
-      result.set(point, lookup);
-      continue;
-    }
-    const classes = peers.get(plan.ipcache) ?? new PeerClasses(ipcache);
-    peers.set(plan.ipcache, classes);
-    const memo = remembered.get(lookup) ?? new RememberedLookup(lookup, classes);
+    const memo = remembered.get(lookup) ?? memoryOf(lookup, plan, { peers, maps });
     remembered.set(lookup, memo);
     result.set(point, memo);
   }
   return result;
+}
+
+interface Known {
+  /** By name of the ipcache. */
+  readonly peers: Map<string, PeerClasses>;
+  readonly maps: ReadonlyMap<string, LoadedMap>;
+}
+
+function memoryOf(lookup: Lookup, plan: LookupPlan, { peers, maps }: Known): Lookup {
+  if (lookup instanceof TupleLookup) return new RememberedTuple(lookup);
+  const ipcache = plan.kind === "identity" ? maps.get(plan.ipcache) : undefined;
+  if (plan.kind !== "identity" || ipcache === undefined) return lookup;
+  const classes = peers.get(plan.ipcache) ?? new PeerClasses(ipcache);
+  peers.set(plan.ipcache, classes);
+  return new RememberedLookup(lookup, classes);
 }

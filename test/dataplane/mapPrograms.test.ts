@@ -345,6 +345,7 @@ describe("the tuple plan", () => {
     value: encodeTupleValue(meaning),
   });
 
+  /** Each once, and then once more as another connection, which is answered from memory. */
   function ask(exacts: readonly MapEntry[], blocks: readonly MapEntry[], lines: readonly string[]) {
     const program: MapProgram = {
       kind: "maps",
@@ -357,7 +358,10 @@ describe("the tuple plan", () => {
       ],
     };
     const fabric = new Fabric([program]);
-    return lines.map((line) => fabric.push(packetFrom(line)));
+    const results = lines.map((line) => fabric.push(packetFrom(line)));
+    const again = lines.map((line) => fabric.push(packetFrom(line.replace(":1 > ", ":2 > "))));
+    expect(again).toEqual(results);
+    return results;
   }
 
   it("asks the exact map for the port, any port, any protocol, then the blocks likewise", () => {
@@ -393,7 +397,13 @@ describe("the tuple plan", () => {
   });
 
   it("keeps the families apart", () => {
-    const lines = ["udp [a01:b::]:1 > [fd00:1::10]:53", "udp 10.1.0.11:1 > 10.1.0.10:53"];
-    expect(ask([exact("10.1.0.11/32", 17, 53)], [], lines).map(({ verdict }) => verdict)).toEqual(["drop", "accept"]);
+    const ends = ["[a01:b::]:1 > [fd00:1::10]", "10.1.0.11:1 > 10.1.0.10", "[a01:b::1]:1 > [fd00:1::10]"];
+    const entries = [exact("10.1.0.11/32", 17, 53), exact("a01:b::1/128", 17, 53)];
+    const results = ask(
+      entries,
+      [],
+      ends.map((line) => `udp ${line}:53`),
+    );
+    expect(results.map(({ verdict }) => verdict)).toEqual(["drop", "accept", "accept"]);
   });
 });

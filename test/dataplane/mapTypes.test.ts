@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { FLOW_RECORD, FlowTable, FlowTuple } from "../../dataplane/maps/flowTable.ts";
 import { HashMap } from "../../dataplane/maps/hashMap.ts";
 import { loadMap, wordsOf } from "../../dataplane/maps/loadedMap.ts";
 import { LpmTrie } from "../../dataplane/maps/lpmTrie.ts";
@@ -71,6 +72,77 @@ describe("a hash map", () => {
       map.clear();
       expect([map.size, map.find(Int32Array.of(65_536))]).toEqual([0, -1]);
     }
+  });
+});
+
+describe("a table of flows", () => {
+  /** Few addresses and ports, so that tuples and their answers meet, and IPv6 addresses that differ in any word. */
+  const end = fc.tuple(fc.nat(1), fc.nat(1), fc.nat(1), fc.nat(1), fc.constantFrom(1, 2, 0xffff));
+  const step = fc.record({
+    enters: fc.boolean(),
+    head: fc.constantFrom(6, 0x1_0006),
+    from: end,
+    to: end,
+    value: fc.nat(),
+  });
+
+  function tupleOf(family: 4 | 6, from: readonly number[], to: readonly number[]): FlowTuple {
+    const tuple = new FlowTuple();
+    [tuple.source0 = 0, tuple.source1 = 0, tuple.source2 = 0, tuple.source3 = 0] = from;
+    [tuple.destination0 = 0, tuple.destination1 = 0, tuple.destination2 = 0, tuple.destination3 = 0] = to;
+    tuple.setPorts(family, 6, from[4] ?? 0, to[4] ?? 0);
+    return tuple;
+  }
+
+  it.each([4, 6] as const)("finds a tuple and its answer as a Map would, IPv%i", (family) => {
+    const nameOf = (head: number, ...ends: readonly (readonly number[])[]) =>
+      [head, ...ends.map((of) => (family === 4 ? [of[0], of[4]] : of))].join();
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+        const table = new FlowTable(family, 1_000);
+        const model = new Map<string, number>();
+        const valueAt = (at: number) => (at < 0 ? undefined : table.words[at + FLOW_RECORD.deadFrom]);
+        for (const { enters, head, from, to, value } of steps) {
+          const tuple = tupleOf(family, from, to);
+          const other = head ^ 0x1_0000;
+          table.look(tuple, head, other);
+          expect(valueAt(table.straightAt)).toBe(model.get(nameOf(head, from, to)));
+          expect(valueAt(table.turnedAt)).toBe(model.get(nameOf(other, to, from)));
+          if (!enters) continue;
+          const at = table.enter(tuple, head);
+          table.words[at + FLOW_RECORD.deadFrom] = value;
+          model.set(nameOf(head, from, to), value);
+          expect(table.size).toBe(model.size);
+        }
+      }),
+      { numRuns: runsOf(300) },
+    );
+  });
+
+  it("that is full keeps what was used lately, and whatever it keeps is found", () => {
+    const table = new FlowTable(4, 100);
+    const tuple = (number: number) => tupleOf(4, [number * 65_536, 0, 0, 0, 1], [7, 0, 0, 0, 2]);
+    const find = (number: number) => {
+      table.look(tuple(number), 6, 6);
+      return table.straightAt;
+    };
+    const enter = (number: number) => {
+      find(number);
+      const at = table.enter(tuple(number), 6);
+      table.words[at + FLOW_RECORD.deadFrom] = number;
+    };
+    for (let number = 0; number < 100; number++) enter(number);
+    for (let number = 100; number < 1_000; number++) {
+      table.use(find(7)); // asked for all the time
+      enter(number);
+      expect(table.size).toBe(100);
+    }
+    const kept = Array.from({ length: 1_000 }, (_, number) => number).filter((number) => find(number) >= 0);
+    expect(kept).toHaveLength(100);
+    expect(kept.map((number) => table.words[find(number) + FLOW_RECORD.deadFrom])).toEqual(kept);
+    expect(kept.slice(0, 2)).toEqual([7, expect.toSatisfy((second: number) => second > 100)]);
+    table.clear();
+    expect([table.size, find(999)]).toEqual([0, -1]);
   });
 });
 
