@@ -15,6 +15,7 @@ const WEB = join(import.meta.dirname, "web");
 const COMMON: UserConfig = {
   root: WEB,
   base: "./",
+  resolve: { alias: { "lru-cache": join(WEB, "leastRecent.ts") } },
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
 };
 const BUILD: BuildOptions = { target: "es2022", modulePreload: { polyfill: false }, assetsInlineLimit: 0 };
