@@ -151,7 +151,7 @@ function readItem({ file, value, path, document }: Item): Read {
         message,
         file,
         ...document.positionOf(where),
-        path: formatPath(where),
+        path: formatPath([...document.within, ...where]),
       }),
     };
   };

@@ -24,11 +24,12 @@ import type { Issue } from "../issue.ts";
 import { chunksOf } from "./plain/chunks.ts";
 import { readJson } from "./plain/json.ts";
 import { Lines, type Position } from "./plain/lines.ts";
+import { cutList } from "./plain/list.ts";
 import { NOT_PLAIN } from "./plain/notPlain.ts";
 import { type PlacedValue, type Places, startAt } from "./plain/places.ts";
 import { resolveScalar } from "./plain/scalars.ts";
 import { readPlainYaml } from "./plain/yaml.ts";
-import { type Path, quote } from "./values.ts";
+import { isRecord, type Path, quote } from "./values.ts";
 
 export interface ManifestFile {
   /** Shown in issues; `-` for standard input. */
@@ -39,6 +40,8 @@ export interface ManifestFile {
 /** One YAML document, or one JSON value. */
 export interface YamlDocument {
   readonly value: unknown;
+  /** Where it stands in what it was cut from: an item of a list is a document of its own where a memory reads it. */
+  readonly within: Path;
   /** Where a value starts, or its nearest ancestor that exists. */
   positionOf(path: Path): Position;
   /** Where the key of the last part of the path starts; as `positionOf` when there is none. */
@@ -83,6 +86,7 @@ interface PlacedChunk {
 interface ChunkPlace {
   lines: Lines;
   start: number;
+  within: Path;
 }
 
 function readDocuments({ name, text }: ManifestFile, readChunk: ReadChunk): YamlFile {
@@ -94,7 +98,7 @@ function readDocuments({ name, text }: ManifestFile, readChunk: ReadChunk): Yaml
   const strange = strangeCharacter(text);
   if (strange !== undefined) complain(strange, 0);
   for (const { start, contentStart, end } of strange === undefined ? chunksOf(text) : []) {
-    const place = { lines, start };
+    const place = { lines, start, within: [] };
     for (const item of readChunk({ text: text.slice(start, end), contentStart: contentStart - start, place })) {
       if ("value" in item) documents.push(item);
       else complain(item, start);
@@ -105,33 +109,103 @@ function readDocuments({ name, text }: ManifestFile, readChunk: ReadChunk): Yaml
 
 /**
  * What was read of a file, for when it is read again: documents whose text is the same are the same objects, wherever they
- * stand now. A person who types changes one of them, and of a thousand the others are not read.
+ * stand now, and so are the items of a list. A person who types changes one of them, and of a thousand the others are not
+ * read.
  */
 export class DocumentMemory {
-  /** By text: chunks of the text that was read last. Equal chunks are as many objects. */
-  #chunks = new Map<string, RememberedChunk[]>();
+  readonly #chunks = new ChunkMemory();
+  readonly #items = new ChunkMemory();
 
   /** Reads one text, from its beginning to its end. */
   reader(readChunk: ReadChunk): ReadChunk {
-    const before = this.#chunks;
-    this.#chunks = new Map();
-    return ({ text, contentStart, place }) => {
-      const known = before.get(text)?.pop();
-      if (known !== undefined) Object.assign(known.place, place);
-      // A part of a string keeps all of it: each version of the file would stay as long as one document it brought.
-      const own = known === undefined ? ` ${text}`.slice(1) : text;
-      const chunk = known ?? { place, items: readChunk({ text: own, contentStart, place }) };
-      const equal = this.#chunks.get(own);
-      if (equal === undefined) this.#chunks.set(own, [chunk]);
-      else equal.push(chunk);
-      return chunk.items;
+    this.#chunks.turn();
+    this.#items.turn();
+    const readItem: ReadChunk = (item) => {
+      const read = readChunkPlainly(item);
+      return read === NOT_PLAIN ? [] : read.map((document) => ("value" in document ? onlyItem(document) : document));
     };
+    return (chunk) =>
+      this.#chunks.known(chunk) ??
+      readItems(chunk, (item) => this.#items.known(item) ?? this.#items.read(item, readItem)) ??
+      this.#chunks.read(chunk, readChunk);
+  }
+}
+
+/** By text: chunks of the text that was read last. Equal chunks are as many objects. */
+class ChunkMemory {
+  #before = new Map<string, RememberedChunk[]>();
+  #chunks = new Map<string, RememberedChunk[]>();
+
+  turn(): void {
+    this.#before = this.#chunks;
+    this.#chunks = new Map();
+  }
+
+  known({ text, place }: PlacedChunk): RememberedChunk["items"] | undefined {
+    const known = this.#before.get(text)?.pop();
+    if (known === undefined) return undefined;
+    Object.assign(known.place, place);
+    this.#keep(text, known);
+    return known.items;
+  }
+
+  read(chunk: PlacedChunk, readChunk: ReadChunk): RememberedChunk["items"] {
+    // A part of a string keeps all of it: each version of the file would stay as long as one document it brought.
+    const text = ` ${chunk.text}`.slice(1);
+    const items = readChunk({ ...chunk, text });
+    this.#keep(text, { place: chunk.place, items });
+    return items;
+  }
+
+  #keep(text: string, chunk: RememberedChunk): void {
+    const equal = this.#chunks.get(text);
+    if (equal === undefined) this.#chunks.set(text, [chunk]);
+    else equal.push(chunk);
   }
 }
 
 interface RememberedChunk {
   readonly place: ChunkPlace;
   readonly items: readonly (YamlDocument | Trouble)[];
+}
+
+const ITEMS = "items:\n";
+
+/** The items of a list, each a document; undefined where it is no list, or one that the plain reader does not read. */
+function readItems({ text, contentStart, place }: PlacedChunk, readItem: ReadChunk): YamlDocument[] | undefined {
+  const cut = cutList(text);
+  const [around] = cut === undefined ? [] : plainValues(cut.rest.slice(contentStart));
+  if (cut === undefined || !isRecord(around) || around.kind !== "List" || around.items !== null) return undefined;
+  const items: YamlDocument[] = [];
+  for (const [index, end] of cut.bounds.slice(1).entries()) {
+    const start = cut.bounds[index] as number;
+    const [item] = readItem({
+      text: ITEMS + text.slice(start, end),
+      contentStart: 0,
+      place: { lines: place.lines, start: place.start + start - ITEMS.length, within: ["items", index] },
+    });
+    if (item === undefined || !("value" in item)) return undefined;
+    items.push(item);
+  }
+  return items;
+}
+
+function plainValues(text: string): readonly unknown[] {
+  const values = readPlainYaml(text);
+  return values === NOT_PLAIN || "tooDeepAt" in values ? [] : values.map(({ value }) => value);
+}
+
+/** The one item of a list that is a document. */
+function onlyItem(list: YamlDocument): YamlDocument {
+  const { items } = list.value as { readonly items: readonly unknown[] };
+  return {
+    value: items[0],
+    get within() {
+      return list.within;
+    },
+    positionOf: (path) => list.positionOf(["items", 0, ...path]),
+    positionOfKey: (path) => list.positionOfKey(["items", 0, ...path]),
+  };
 }
 
 interface Trouble {
@@ -179,6 +253,9 @@ function readChunkPlainly(chunk: PlacedChunk): readonly (YamlDocument | Trouble)
     };
     return {
       value,
+      get within() {
+        return place.within;
+      },
       positionOf: (path) => positionOf(path, "value"),
       positionOfKey: (path) => positionOf(path, "key"),
     };
@@ -217,6 +294,7 @@ function readChunkWithLibrary({ text, place }: PlacedChunk): readonly (YamlDocum
     return [
       {
         value: read.value,
+        within: place.within,
         positionOf: (path) => positionOf(path, "value"),
         positionOfKey: (path) => positionOf(path, "key"),
       },

@@ -34,43 +34,62 @@ const EDITS: Readonly<Record<string, Edit>> = {
     documents.with(at, (documents[at] ?? "").slice(0, by) + (documents[at] ?? "").slice(by + 1)),
 };
 
-const filesOf = (documents: readonly string[], isOne: boolean) =>
-  isOne
-    ? [{ name: "one.yaml", text: documents.join("---\n") }]
-    : [
-        { name: "a.yaml", text: documents.filter((_, index) => index % 2 === 0).join("---\n") },
-        { name: "b.yaml", text: documents.filter((_, index) => index % 2 === 1).join("--- # and\n") },
-      ];
+type Form = "one" | "two" | "list" | "indented list";
+
+/** As `kubectl get -o yaml` prints them; what is no block of YAML is made an item all the same. */
+const listOf = (documents: readonly string[], indent: string) => {
+  const itemOf = (document: string) => `${indent}- ${document.replace(/\n$/, "").replaceAll("\n", `\n${indent}  `)}`;
+  return `apiVersion: v1\nitems:\n${documents.map(itemOf).join("\n")}\nkind: List\nmetadata:\n  resourceVersion: ""\n`;
+};
+
+const filesOf = (documents: readonly string[], form: Form) =>
+  form.endsWith("list")
+    ? [{ name: "list.yaml", text: listOf(documents, form === "list" ? "" : "  ") }]
+    : form === "one"
+      ? [{ name: "one.yaml", text: documents.join("---\n") }]
+      : [
+          { name: "a.yaml", text: documents.filter((_, index) => index % 2 === 0).join("---\n") },
+          { name: "b.yaml", text: documents.filter((_, index) => index % 2 === 1).join("--- # and\n") },
+        ];
 
 describe("the memory of manifests", () => {
   it("changes nothing of what is read, whatever was read before", () => {
-    const step = fc.tuple(fc.constantFrom(...Object.keys(EDITS)), fc.nat(10_000), fc.nat(10_000), fc.boolean());
+    const step = fc.tuple(
+      fc.constantFrom(...Object.keys(EDITS)),
+      fc.nat(10_000),
+      fc.nat(10_000),
+      fc.constantFrom<Form>("one", "two", "list", "list", "indented list"),
+    );
     fc.assert(
       fc.property(fc.array(step, { minLength: 1, maxLength: 8 }), (steps) => {
         const memory = new ManifestMemory();
         let documents: readonly string[] = DOCUMENTS;
-        parseManifests(filesOf(documents, true), memory);
-        for (const [name, at, by, isOne] of steps) {
+        parseManifests(filesOf(documents, "one"), memory);
+        for (const [name, at, by, form] of steps) {
           const edit = EDITS[name] as Edit;
           documents = edit(documents, at % documents.length, by % documents.length);
-          const files = filesOf(documents, isOne);
+          const files = filesOf(documents, form);
           expect(loadObjects(parseManifests(files, memory)), name).toEqual(loadObjects(parseManifests(files)));
         }
       }),
-      { numRuns: runsOf(120) },
+      { numRuns: runsOf(60) },
     );
   });
 
-  it("keeps the objects of documents that have not changed, which say where they stand", () => {
-    const memory = new ManifestMemory();
-    const read = (documents: readonly string[]) => loadObjects(parseManifests(filesOf(documents, true), memory)).model;
-    const before = read(DOCUMENTS);
-    const line = before?.policies.at(-1)?.source.line ?? 0;
-    const after = read(DOCUMENTS.with(0, `# more\n${DOCUMENTS[0]}`));
-    expect(line).toBeGreaterThan(1);
-    expect(after?.nodes[0]).not.toBe(before?.nodes[0]);
-    expect(after?.endpoints.every((pod, index) => pod === before?.endpoints[index])).toBe(true);
-    expect(after?.policies.every((policy, index) => policy === before?.policies[index])).toBe(true);
-    expect(after?.policies.at(-1)?.source.line).toBe(line + 1);
-  });
+  it.each<Form>(["one", "list", "indented list"])(
+    "keeps the objects that have not changed, which say where they stand: %s",
+    (form) => {
+      const memory = new ManifestMemory();
+      const read = (documents: readonly string[]) =>
+        loadObjects(parseManifests(filesOf(documents, form), memory)).model;
+      const before = read(DOCUMENTS);
+      const line = before?.policies.at(-1)?.source.line ?? 0;
+      const after = read(DOCUMENTS.with(0, `# more\n${DOCUMENTS[0]}`));
+      expect(line).toBeGreaterThan(1);
+      expect(after?.nodes[0]).not.toBe(before?.nodes[0]);
+      expect(after?.endpoints.every((pod, index) => pod === before?.endpoints[index])).toBe(true);
+      expect(after?.policies.every((policy, index) => policy === before?.policies[index])).toBe(true);
+      expect(after?.policies.at(-1)?.source.line).toBe(line + 1);
+    },
+  );
 });
