@@ -134,84 +134,92 @@ const jump = (chain: string): Target => ({ kind: "jump", chain });
 
 const rule = (matches: readonly Match[], target: Target): Rule => ({ matches, target });
 
-function chains(controller: WeaveController): readonly Chain[] {
+/*
+ * The chains whose rules nothing changes, and the beginning of the one of which events change the end. The same objects in
+ * every state of every cluster: nothing that follows looks at them again.
+ */
+
+const BUILT_IN_CHAINS: readonly Chain[] = [
+  {
+    name: "INPUT",
+    policy: "accept",
+    rules: [
+      rule(
+        [
+          { kind: "address", side: "destination", cidr: knownCidr("127.0.0.1/32"), negate: false },
+          { kind: "protocol", protocol: PROTOCOL.tcp, negate: false },
+          // --http-addr of launch.sh.
+          {
+            kind: "ports",
+            side: "destination",
+            ranges: [{ first: 6784, last: 6784 }],
+            extension: "tcp",
+            negate: false,
+          },
+          { kind: "addressType", side: "source", type: "LOCAL", negate: true },
+          { kind: "ctState", states: ["related", "established"], extension: "conntrack", negate: true },
+          comment("Block non-local access to Weave Net control port"),
+        ],
+        drop,
+      ),
+      rule([bridge("in")], jump("WEAVE-NPC-EGRESS")),
+    ],
+  },
+  {
+    name: "FORWARD",
+    policy: "accept",
+    rules: [
+      rule([bridge("in"), beforeKubeProxy], jump("WEAVE-NPC-EGRESS")),
+      rule([bridge("out"), beforeKubeProxy], jump("WEAVE-NPC")),
+      rule([bridge("out"), isNew], log),
+      rule([bridge("out")], drop),
+      rule([bridge("in"), bridge("out", "is not")], accept),
+      rule(
+        [bridge("out"), { kind: "ctState", states: ["related", "established"], extension: "conntrack", negate: false }],
+        accept,
+      ),
+    ],
+  },
+  { name: "OUTPUT", policy: "accept", rules: [] },
+];
+
+const INGRESS_CHAIN: Chain = {
+  name: "WEAVE-NPC",
+  rules: [
+    rule([isTracked], accept),
+    rule([multicast], accept),
+    // Leaving for another node, which polices ingress itself.
+    rule([{ kind: "physdev", out: { name: REMOTE_PORT, negate: false }, isBridged: true }], accept),
+    rule([isNew], jump("WEAVE-NPC-DEFAULT")),
+    rule([isNew], jump("WEAVE-NPC-INGRESS")),
+  ],
+};
+
+const EGRESS_BEGINNING: readonly Rule[] = [
+  rule([isTracked], accept),
+  // Come from another node, which has policed egress.
+  rule([{ kind: "physdev", in: { name: REMOTE_PORT, negate: false }, isBridged: true }], toReturn),
+  rule([{ kind: "addressType", side: "destination", type: "LOCAL", negate: false }], toReturn),
+  rule([multicast], toReturn),
+  rule([isNew], jump("WEAVE-NPC-EGRESS-DEFAULT")),
+  rule([isNew, unmarked], jump("WEAVE-NPC-EGRESS-CUSTOM")),
+];
+
+const EGRESS_ACCEPT_CHAIN: Chain = {
+  name: "WEAVE-NPC-EGRESS-ACCEPT",
+  rules: [rule(always, { kind: "mark", value: EGRESS_MARK, mask: EGRESS_MARK })],
+};
+
+function chains({ kernel }: WeaveController): readonly Chain[] {
   return [
-    {
-      name: "INPUT",
-      policy: "accept",
-      rules: [
-        rule(
-          [
-            { kind: "address", side: "destination", cidr: knownCidr("127.0.0.1/32"), negate: false },
-            { kind: "protocol", protocol: PROTOCOL.tcp, negate: false },
-            // --http-addr of launch.sh.
-            {
-              kind: "ports",
-              side: "destination",
-              ranges: [{ first: 6784, last: 6784 }],
-              extension: "tcp",
-              negate: false,
-            },
-            { kind: "addressType", side: "source", type: "LOCAL", negate: true },
-            { kind: "ctState", states: ["related", "established"], extension: "conntrack", negate: true },
-            comment("Block non-local access to Weave Net control port"),
-          ],
-          drop,
-        ),
-        rule([bridge("in")], jump("WEAVE-NPC-EGRESS")),
-      ],
-    },
-    {
-      name: "FORWARD",
-      policy: "accept",
-      rules: [
-        rule([bridge("in"), beforeKubeProxy], jump("WEAVE-NPC-EGRESS")),
-        rule([bridge("out"), beforeKubeProxy], jump("WEAVE-NPC")),
-        rule([bridge("out"), isNew], log),
-        rule([bridge("out")], drop),
-        rule([bridge("in"), bridge("out", "is not")], accept),
-        rule(
-          [
-            bridge("out"),
-            { kind: "ctState", states: ["related", "established"], extension: "conntrack", negate: false },
-          ],
-          accept,
-        ),
-      ],
-    },
-    { name: "OUTPUT", policy: "accept", rules: [] },
-    {
-      name: "WEAVE-NPC",
-      rules: [
-        rule([isTracked], accept),
-        rule([multicast], accept),
-        // Leaving for another node, which polices ingress itself.
-        rule([{ kind: "physdev", out: { name: REMOTE_PORT, negate: false }, isBridged: true }], accept),
-        rule([isNew], jump("WEAVE-NPC-DEFAULT")),
-        rule([isNew], jump("WEAVE-NPC-INGRESS")),
-      ],
-    },
-    { name: "WEAVE-NPC-DEFAULT", rules: controller.kernel.rules(CHAIN.ingressDefault) },
-    {
-      name: "WEAVE-NPC-EGRESS",
-      rules: [
-        rule([isTracked], accept),
-        // Come from another node, which has policed egress.
-        rule([{ kind: "physdev", in: { name: REMOTE_PORT, negate: false }, isBridged: true }], toReturn),
-        rule([{ kind: "addressType", side: "destination", type: "LOCAL", negate: false }], toReturn),
-        rule([multicast], toReturn),
-        rule([isNew], jump("WEAVE-NPC-EGRESS-DEFAULT")),
-        rule([isNew, unmarked], jump("WEAVE-NPC-EGRESS-CUSTOM")),
-        ...controller.kernel.rules(CHAIN.egressEnd),
-      ],
-    },
-    {
-      name: "WEAVE-NPC-EGRESS-ACCEPT",
-      rules: [rule(always, { kind: "mark", value: EGRESS_MARK, mask: EGRESS_MARK })],
-    },
-    { name: "WEAVE-NPC-EGRESS-CUSTOM", rules: controller.kernel.rules(CHAIN.egress) },
-    { name: "WEAVE-NPC-EGRESS-DEFAULT", rules: controller.kernel.rules(CHAIN.egressDefault) },
-    { name: "WEAVE-NPC-INGRESS", rules: controller.kernel.rules(CHAIN.ingress) },
+    ...BUILT_IN_CHAINS,
+    INGRESS_CHAIN,
+    { name: "WEAVE-NPC-DEFAULT", rules: kernel.rules(CHAIN.ingressDefault) },
+    { name: "WEAVE-NPC-EGRESS", rules: EGRESS_BEGINNING.concat(kernel.rules(CHAIN.egressEnd)) },
+    EGRESS_ACCEPT_CHAIN,
+    { name: "WEAVE-NPC-EGRESS-CUSTOM", rules: kernel.rules(CHAIN.egress) },
+    { name: "WEAVE-NPC-EGRESS-DEFAULT", rules: kernel.rules(CHAIN.egressDefault) },
+    { name: "WEAVE-NPC-INGRESS", rules: kernel.rules(CHAIN.ingress) },
   ];
 }
 

@@ -54,18 +54,38 @@ export function endpointChains(cluster: ResolvedCluster, pods: readonly Endpoint
  * has stays, and hashing its rules is most of the work.
  */
 
-// Groups are of one direction.
-const ENDPOINT_CHAINS = new WeakMap<readonly PolicyGroup[], WeakMap<Endpoint, Chain>>();
+interface EndpointChain {
+  readonly groups: readonly PolicyGroup[];
+  readonly chain: Chain;
+}
+
+/** The latest of each endpoint. */
+const ENDPOINT_CHAINS = {
+  ingress: new WeakMap<Endpoint, EndpointChain>(),
+  egress: new WeakMap<Endpoint, EndpointChain>(),
+} as const satisfies Record<Direction, unknown>;
 const EMPTY_GROUPS = { ingress: [], egress: [] } as const satisfies Record<Direction, readonly PolicyGroup[]>;
 const GROUP_CHAINS = new WeakMap<PolicyGroup, Chain>();
 const POLICY_CHAINS = new WeakMap<ResolvedPolicy, Map<string, Chain>>();
 const PROFILE_CHAINS = new LRUCache<string, Chain>({ max: 4_096 });
 
 function chainOfEndpoint(pod: Endpoint, direction: Direction, groups: readonly PolicyGroup[]): Chain {
-  const chains = rememberedBy(ENDPOINT_CHAINS, groups, () => new WeakMap<Endpoint, Chain>());
-  return rememberedBy(chains, pod, () =>
-    felixChain(endpointChain(direction, pod), endpointRules(pod, direction, groups)),
-  );
+  const latest = ENDPOINT_CHAINS[direction].get(pod);
+  if (latest !== undefined && areAlike(latest.groups, groups)) return latest.chain;
+  const chain = felixChain(endpointChain(direction, pod), endpointRules(pod, direction, groups));
+  ENDPOINT_CHAINS[direction].set(pod, { groups, chain });
+  return chain;
+}
+
+/** Whether an endpoint has the same rules for both: of a group its chain counts, and the names of its policies. */
+function areAlike(before: readonly PolicyGroup[], after: readonly PolicyGroup[]): boolean {
+  if (before === after) return true;
+  if (before.length !== after.length) return false;
+  return before.every((group, index) => {
+    const other = after[index];
+    if (group.chain !== other?.chain || group.policies.length !== other?.policies.length) return false;
+    return group.policies.every(({ policy }, at) => policy.key === other.policies[at]?.policy.key);
+  });
 }
 
 function chainOfGroup(group: PolicyGroup, name: string, direction: Direction): Chain {

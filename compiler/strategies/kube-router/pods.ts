@@ -47,7 +47,9 @@ interface PodRules {
   readonly version: string;
   readonly name: string;
   readonly jumps: Readonly<Record<keyof typeof TOP_LEVEL, readonly Rule[]>>;
-  chain?: { readonly chain: Chain; readonly ingress: Policies; readonly egress: Policies } | undefined;
+  chain?:
+    | { readonly chain: Chain; readonly selection: Selection; readonly ingress: Policies; readonly egress: Policies }
+    | undefined;
 }
 
 type Policies = readonly ResolvedPolicy[];
@@ -68,20 +70,36 @@ function rulesOf(local: LocalPod, version: string): PodRules {
   return rules;
 }
 
-/** The chain of a pod; the same object while the pod and its policies are. */
+/** The chain of a pod; the same object while the pod is and its policies have their names and directions. */
 export function podChain(cluster: ResolvedCluster, settings: Settings, local: LocalPod): Chain {
+  const { pod } = local;
+  const { family } = local.address;
   const own = rulesOf(local, settings.version);
-  const [ingress, egress] = [cluster.policiesFor(local.pod, "ingress"), cluster.policiesFor(local.pod, "egress")];
-  if (settings.policyOrder !== BY_NAME) return makePodChain(cluster, settings, local);
-  if (own.chain?.ingress !== ingress || own.chain.egress !== egress) {
-    own.chain = { chain: makePodChain(cluster, settings, local), ingress, egress };
-  }
-  return own.chain.chain;
+  const [ingress, egress] = [cluster.policiesFor(pod, "ingress"), cluster.policiesFor(pod, "egress")];
+  const selection = () => selectionOf({ cluster, settings, pod, family });
+  if (settings.policyOrder !== BY_NAME) return makePodChain(selection(), settings, local);
+  const latest = own.chain;
+  if (latest?.ingress === ingress && latest.egress === egress) return latest.chain;
+  const now = selection();
+  const isAlike = latest !== undefined && areAlike(latest.selection, now);
+  const chain = isAlike ? latest.chain : makePodChain(now, settings, local);
+  own.chain = { chain, selection: now, ingress, egress };
+  return chain;
 }
 
-function makePodChain(cluster: ResolvedCluster, settings: Settings, { pod, address }: LocalPod): Chain {
+/** Whether a pod has the same chain for both: of a policy its name counts, and in which directions it isolates. */
+function areAlike(before: Selection, after: Selection): boolean {
+  if (before === after) return true;
+  if (before.jumps.length !== after.jumps.length) return false;
+  return before.jumps.every(({ only, origin }, index) => {
+    const other = after.jumps[index];
+    return origin === other?.origin && only === other.only;
+  });
+}
+
+function makePodChain(selection: Selection, settings: Settings, { pod, address }: LocalPod): Chain {
   const { family } = address;
-  const { isolated, jumps, origin } = selectionOf({ cluster, settings, pod, family });
+  const { isolated, jumps, origin } = selection;
   const side = { ingress: sideOf("ingress", address), egress: sideOf("egress", address) };
   const openTo = (direction: Direction): readonly Rule[] =>
     isolated[direction]
@@ -232,21 +250,22 @@ export function topLevelRules(
   pods: readonly LocalPod[],
   version: string,
 ): readonly Rule[] {
-  return [
-    ...pods.flatMap((local) => rulesOf(local, version).jumps[hook]),
-    {
-      matches: [comment("rule to explicitly handle traffic for network policies ACCEPT/REJECT decision")],
-      target: jumpTo(TAIL_CHAIN),
-    },
-    {
-      matches: [
-        comment("rule to explicitly ACCEPT traffic that comply to network policies"),
-        marked(PASSED_MARK, PASSED_MARK),
-      ],
-      target: ACCEPT,
-    },
-  ];
+  return [...pods.flatMap((local) => rulesOf(local, version).jumps[hook]), ...TOP_LEVEL_END];
 }
+
+const TOP_LEVEL_END: readonly Rule[] = [
+  {
+    matches: [comment("rule to explicitly handle traffic for network policies ACCEPT/REJECT decision")],
+    target: jumpTo(TAIL_CHAIN),
+  },
+  {
+    matches: [
+      comment("rule to explicitly ACCEPT traffic that comply to network policies"),
+      marked(PASSED_MARK, PASSED_MARK),
+    ],
+    target: ACCEPT,
+  },
+];
 
 function podJumps(hook: keyof typeof TOP_LEVEL, { pod, address }: LocalPod, name: string): readonly Rule[] {
   const rule = (side: "in" | "out", bridged: readonly Match[]): Rule => ({

@@ -60,15 +60,20 @@ export const options: readonly StrategyOption[] = [
 export interface Settings {
   readonly node: string;
   readonly version: string;
-  readonly clusterRanges: readonly Cidr[];
-  readonly externalRanges: readonly Cidr[];
-  readonly loadBalancerRanges: readonly Cidr[];
-  readonly nodePorts: PortRange;
+  readonly exempt: Exempt;
   readonly defaultDeny: boolean;
   readonly families: readonly Family[];
   readonly numberOrder: NumberOrder;
   readonly podOrder: Order;
   readonly policyOrder: Order;
+}
+
+/** What pods may always send their node. */
+export interface Exempt {
+  readonly clusterRanges: readonly Cidr[];
+  readonly externalRanges: readonly Cidr[];
+  readonly loadBalancerRanges: readonly Cidr[];
+  readonly nodePorts: PortRange;
 }
 
 /** Puts things in the order of visits. */
@@ -79,20 +84,33 @@ export const BY_NAME: Order = (things) => things;
 
 /** Throws `InvalidSetting`. */
 export function readSettings(cluster: ResolvedCluster, given: LowerOptions): Settings {
+  const read = given.settings === undefined ? DEFAULTS : readTexts(given);
+  const withIpv6 = read.ipv6 === "auto" ? hasIpv6Pods(cluster) : read.ipv6 === "true";
+  return { ...read, node: given.node, families: withIpv6 ? BOTH_FAMILIES : ONE_FAMILY };
+}
+
+const ONE_FAMILY: readonly Family[] = [4];
+const BOTH_FAMILIES: readonly Family[] = [4, 6];
+
+/** What the texts say by themselves, of whatever node and cluster. */
+interface TextSettings extends Omit<Settings, "node" | "families"> {
+  readonly ipv6: string;
+}
+
+function readTexts(given: LowerOptions): TextSettings {
   const text = (name: string) => settingOf({ options }, given, name);
   const ranges = (name: string) => readRanges(name, text(name));
   const flag = (name: string) => readChoice(name, text(name), ["true", "false"]) === "true";
-  const ipv6 = readChoice("enable-ipv6", text("enable-ipv6"), ["auto", "true", "false"]);
-  const withIpv6 = ipv6 === "auto" ? hasIpv6Pods(cluster) : ipv6 === "true";
   return {
-    node: given.node,
+    ipv6: readChoice("enable-ipv6", text("enable-ipv6"), ["auto", "true", "false"]),
     version: text("chain-version"),
-    clusterRanges: ranges("service-cluster-ip-range"),
-    externalRanges: ranges("service-external-ip-range"),
-    loadBalancerRanges: ranges("loadbalancer-ip-range"),
-    nodePorts: readPorts("service-node-port-range", text("service-node-port-range")),
+    exempt: {
+      clusterRanges: ranges("service-cluster-ip-range"),
+      externalRanges: ranges("service-external-ip-range"),
+      loadBalancerRanges: ranges("loadbalancer-ip-range"),
+      nodePorts: readPorts("service-node-port-range", text("service-node-port-range")),
+    },
     defaultDeny: flag("netpol-default-deny"),
-    families: withIpv6 ? [4, 6] : [4],
     numberOrder: readNumberOrder(readChoice("named-port-order", text("named-port-order"), NUMBER_ORDERS)),
     podOrder: readOrder(text("pod-order")),
     policyOrder: readOrder(text("policy-order")),
@@ -144,3 +162,6 @@ function listed(text: string): readonly string[] {
     .map((item) => item.trim())
     .filter((item) => item !== "");
 }
+
+/** Read once, so that what is made of them is made once as well. */
+const DEFAULTS = readTexts({ node: "" });

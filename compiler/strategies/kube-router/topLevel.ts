@@ -3,6 +3,7 @@ import type { Cidr, Family } from "../../../dataplane/address.ts";
 import { formatCidr } from "../../../dataplane/address.ts";
 import { PROTOCOL } from "../../../dataplane/packet.ts";
 import type { Chain, Match, Rule, Target } from "../../../dataplane/program.ts";
+import { rememberedBy } from "../../again.ts";
 import {
   ACCEPT,
   block,
@@ -18,7 +19,7 @@ import {
 import { ALLOWED_MARK, PASSED_MARK } from "./marks.ts";
 import { COMMON_CHAIN, DEFAULT_CHAIN, inFamily, LOCAL_PODS_SET, shortHash, TAIL_CHAIN, TOP_LEVEL } from "./names.ts";
 import { REJECT_WITH } from "./pods.ts";
-import type { Settings } from "./settings.ts";
+import type { Exempt, Settings } from "./settings.ts";
 
 /**
  * The comment of a rule that has to stay where it is, by which kube-router finds it again: ` - ` and a hash of the chain
@@ -41,18 +42,27 @@ export function builtInChains(): readonly Chain[] {
   });
 }
 
-/** What pods may always send their node: service addresses and node ports. */
-export function exemptRules(settings: Settings, family: Family): readonly Rule[] {
+/** What pods may always send their node: service addresses and node ports. The same rules wherever the settings are. */
+export function exemptRules({ exempt }: Settings, family: Family): readonly Rule[] {
+  return rememberedBy(EXEMPT_RULES[family], exempt, () => makeExemptRules(exempt, family));
+}
+
+const EXEMPT_RULES = {
+  4: new WeakMap<Exempt, readonly Rule[]>(),
+  6: new WeakMap<Exempt, readonly Rule[]>(),
+} as const satisfies Record<Family, unknown>;
+
+function makeExemptRules(exempt: Exempt, family: Family): readonly Rule[] {
   const ofFamily = (ranges: readonly Cidr[]) => ranges.filter((range) => range.family === family);
   return [
-    ...ofFamily(settings.clusterRanges).map((range) =>
+    ...ofFamily(exempt.clusterRanges).map((range) =>
       exemptRange(range, "allow traffic to primary/secondary cluster IP range"),
     ),
-    ...(["tcp", "udp", "sctp"] as const).map((protocol) => exemptNodePorts(settings, protocol)),
-    ...ofFamily(settings.externalRanges).map((range) =>
+    ...(["tcp", "udp", "sctp"] as const).map((protocol) => exemptNodePorts(exempt, protocol)),
+    ...ofFamily(exempt.externalRanges).map((range) =>
       exemptRange(range, `allow traffic to external IP range: ${formatCidr(range)}`),
     ),
-    ...ofFamily(settings.loadBalancerRanges).map((range) =>
+    ...ofFamily(exempt.loadBalancerRanges).map((range) =>
       exemptRange(range, `allow traffic to load balancer IP range: ${formatCidr(range)}`),
     ),
   ];
@@ -63,7 +73,7 @@ function exemptRange(range: Cidr, text: string): Rule {
   return { matches: [placedComment(TOP_LEVEL.INPUT, text, args), block("destination", range)], target: RETURN };
 }
 
-function exemptNodePorts({ nodePorts }: Settings, protocol: "tcp" | "udp" | "sctp"): Rule {
+function exemptNodePorts({ nodePorts }: Exempt, protocol: "tcp" | "udp" | "sctp"): Rule {
   const text = `allow LOCAL ${protocol.toUpperCase()} traffic to node ports`;
   const ports = `${nodePorts.first}:${nodePorts.last}`;
   const args = ["-p", protocol, "-m", "comment", "--comment", text, "-m", "addrtype", "--dst-type", "LOCAL"].concat([
@@ -147,9 +157,10 @@ export function defaultChain(): Chain {
 }
 
 /** Behind all pods' chains. With default deny also: what comes from or goes to pods that have no chain yet. */
-export function tailChain(settings: Settings, podCidrs: readonly Cidr[], family: Family): Chain {
+export function tailChain({ defaultDeny }: Settings, podCidrs: readonly Cidr[], family: Family): Chain {
+  if (!defaultDeny) return TAIL;
   const rejected: Target = { kind: "reject", with: REJECT_WITH[family] };
-  const denied = settings.defaultDeny ? podCidrs.filter((cidr) => cidr.family === family) : [];
+  const denied = podCidrs.filter((cidr) => cidr.family === family);
   const sides = ["source", "destination"] as const;
   return {
     name: TAIL_CHAIN,
@@ -166,7 +177,7 @@ export function tailChain(settings: Settings, podCidrs: readonly Cidr[], family:
           }),
         ),
       ),
-      { matches: [comment("accept netpol-ok"), marked(PASSED_MARK, PASSED_MARK)], target: ACCEPT },
+      ACCEPT_PASSED,
       ...denied.flatMap((cidr) =>
         sides.map(
           (side): Rule => ({
@@ -178,3 +189,9 @@ export function tailChain(settings: Settings, podCidrs: readonly Cidr[], family:
     ],
   };
 }
+
+const ACCEPT_PASSED: Rule = {
+  matches: [comment("accept netpol-ok"), marked(PASSED_MARK, PASSED_MARK)],
+  target: ACCEPT,
+};
+const TAIL: Chain = { name: TAIL_CHAIN, rules: [ACCEPT_PASSED] };
