@@ -1,7 +1,8 @@
 /** A hash table from addresses to small numbers, in one Int32Array. */
 import type { Family } from "./address.ts";
 
-const LEAST_PLACES = 8;
+/** So few that their memory lies beside the object, which takes a tenth of the time. */
+const LEAST_PLACES = 4;
 
 /** Of tables in which nothing is yet, of which a program has many; never written. */
 const NO_RECORDS = new Int32Array(LEAST_PLACES * 6);

@@ -127,7 +127,8 @@ export class Fabric {
       known.load(program);
       return known;
     });
-    this.#known4 = new AddressTable(4);
+    const pods = programs.reduce((count, { attachment }) => count + attachment.pods.length, programs.length);
+    this.#known4 = new AddressTable(4, pods);
     this.#known6 = new AddressTable(6);
     this.#owners = [];
     this.#places = [];

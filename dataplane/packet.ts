@@ -213,6 +213,9 @@ export function createBatch(capacity: number): PacketBatch {
   };
 }
 
+/** The columns of an evaluator that nobody has attached any to: one for all, since making them takes longer than a short program does. */
+export const NO_BATCH = createBatch(0);
+
 /** Writes `packet` into the next free row and returns that row. Path and devices are left for the router. */
 export function appendPacket(batch: PacketBatch, packet: Packet): number {
   const row = batch.length;

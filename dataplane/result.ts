@@ -93,3 +93,6 @@ export function createResults(capacity: number): ResultBatch {
     conntrackLookups: new Uint32Array(capacity),
   };
 }
+
+/** As `NO_BATCH`. */
+export const NO_RESULTS = createResults(0);

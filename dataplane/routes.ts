@@ -12,12 +12,13 @@ export class NodeRoutes {
   static readonly ELSEWHERE = 0;
   static readonly LOCAL = 1;
 
-  readonly #addresses4 = new AddressTable(4);
+  readonly #addresses4: AddressTable;
   readonly #addresses6 = new AddressTable(6);
   readonly #devices: number[] = [];
   readonly #ports: number[] = [];
 
   constructor(attachment: Attachment, devices: DeviceTable) {
+    this.#addresses4 = new AddressTable(4, attachment.pods.length + attachment.localAddresses.length);
     this.#addPlace(devices.number(attachment.uplink), NO_DEVICE);
     this.#addPlace(NO_DEVICE, NO_DEVICE);
     for (const address of attachment.localAddresses) this.#add(address, NodeRoutes.LOCAL);

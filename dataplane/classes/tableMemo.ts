@@ -40,9 +40,9 @@
  * Classes belong to a program: a new one brings an engine of its own.
  */
 import { AddressTable } from "../addressTable.ts";
-import { createBatch, PACKET_FLAG, type PacketBatch, PROTOCOL } from "../packet.ts";
+import { NO_BATCH, PACKET_FLAG, type PacketBatch, PROTOCOL } from "../packet.ts";
 import type { TableProgram } from "../program.ts";
-import { createResults, type DecisionMeaning, type ResultBatch } from "../result.ts";
+import { type DecisionMeaning, NO_RESULTS, type ResultBatch } from "../result.ts";
 import { PREPARATION, TableWalker, type WalkSurroundings } from "../tables/walk.ts";
 import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, VERDICT_CODE } from "../verdict.ts";
@@ -66,8 +66,8 @@ export class TableMemo {
   readonly #program: TableProgram;
   readonly #surroundings: WalkSurroundings;
   readonly #walker: TableWalker;
-  #batch: PacketBatch = createBatch(0);
-  #results: ResultBatch = createResults(0);
+  #batch: PacketBatch = NO_BATCH;
+  #results: ResultBatch = NO_RESULTS;
   #isTraced = false;
   /** Undefined until they are worth their price. */
   #classes: ProgramClasses | undefined;

@@ -16,6 +16,8 @@ export const FLOW_RECORD = { deadFrom: WORD.deadFrom, flags: WORD.flags } as con
 const STRIDE4 = 8;
 const STRIDE6 = 16;
 const FIRST_BITS = 3;
+/** Records whose room a table keeps when it is cleared; as a power of two as well. */
+const KEPT_BITS = 7;
 const NOWHERE = -1;
 
 /** Places looked at when the least recently used entry is sought; the kernel's LRU is approximate too. */
@@ -150,10 +152,11 @@ export class FlowTable {
   }
 
   clear(): void {
-    // What is small is kept: who asks about single packets clears after each.
-    if (this.words.length > this.#stride << FIRST_BITS) this.words = new Int32Array(this.#stride << FIRST_BITS);
-    else if (this.#size > 0) this.words.fill(0);
-    this.#shift = 32 - FIRST_BITS;
+    // What is small is kept: who asks about few packets clears after each few.
+    if (this.words.length > this.#stride << KEPT_BITS) {
+      this.words = new Int32Array(this.#stride << FIRST_BITS);
+      this.#shift = 32 - FIRST_BITS;
+    } else if (this.#size > 0) this.words.fill(0);
     this.#size = 0;
     this.#hand = 0;
   }

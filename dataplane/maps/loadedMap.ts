@@ -17,34 +17,48 @@ export interface LoadedMap {
 
 type Find = LoadedMap["find"];
 
+/** What is known of entries in maps of one shape: that their keys fit, and once it was asked, where they are. */
+interface Loaded {
+  find: Find | undefined;
+}
+
 /** By the entries, which a change of the cluster leaves alone in most maps, and by the shape of the map. */
-const LOADED = new WeakMap<MapSpec["entries"], Map<string, Find>>();
+const LOADED = new WeakMap<MapSpec["entries"], Map<string, Loaded>>();
 
 /**
  * Loads a map, when it is first asked: of the hundreds of maps of a node a packet asks four. Throws when it has more
  * entries than it holds, or a key that cannot be one, as the kernel answers E2BIG, ENOSPC or EINVAL.
  */
 export function loadMap(spec: MapSpec): LoadedMap {
-  const known = LOADED.get(spec.entries) ?? new Map<string, Find>();
-  LOADED.set(spec.entries, known);
-  const shape = `${spec.type} ${spec.keyBytes} ${spec.maxEntries}`;
-  const load = () => {
-    const find = known.get(shape) ?? loadEntries(spec);
-    known.set(shape, find);
-    return find;
-  };
+  const loaded = loadedOf(spec);
   // Only then can something be wrong that is to be said at once.
-  if (spec.type === "array" || spec.entries.length > spec.maxEntries) load();
-  for (const entry of spec.entries) checkKey(spec, entry);
+  if (spec.type === "array" || spec.entries.length > spec.maxEntries) loaded.find ??= loadEntries(spec);
   const map: LoadedMap & { find: Find } = {
     spec,
     firstDecision: 0,
     find(key) {
-      map.find = load();
+      loaded.find ??= loadEntries(spec);
+      map.find = loaded.find;
       return map.find(key);
     },
   };
   return map;
+}
+
+function loadedOf(spec: MapSpec): Loaded {
+  let known = LOADED.get(spec.entries);
+  if (known === undefined) {
+    known = new Map<string, Loaded>();
+    LOADED.set(spec.entries, known);
+  }
+  const shape = `${spec.type} ${spec.keyBytes} ${spec.maxEntries}`;
+  let loaded = known.get(shape);
+  if (loaded === undefined) {
+    for (const entry of spec.entries) checkKey(spec, entry);
+    loaded = { find: undefined };
+    known.set(shape, loaded);
+  }
+  return loaded;
 }
 
 function loadEntries(spec: MapSpec): Find {
@@ -103,13 +117,14 @@ function checkKey({ name, type, keyBytes }: MapSpec, { key }: MapEntry): void {
 }
 
 function prefixLengthOf(key: Uint8Array): number {
-  return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32(0, true);
+  const [byte0 = 0, byte1 = 0, byte2 = 0, byte3 = 0] = key;
+  return (byte0 | (byte1 << 8) | (byte2 << 16) | (byte3 << 24)) >>> 0;
 }
 
 /** Bytes as words in network order, the last padded with zeros. */
 export function wordsOf(bytes: Uint8Array): Int32Array {
   const words = new Int32Array(Math.ceil(bytes.length / 4));
-  for (const [index, byte] of bytes.entries())
-    words[index >> 2] = (words[index >> 2] ?? 0) | (byte << (24 - 8 * (index & 3)));
+  for (let index = 0; index < bytes.length; index++)
+    words[index >> 2] = (words[index >> 2] ?? 0) | ((bytes[index] ?? 0) << (24 - 8 * (index & 3)));
   return words;
 }

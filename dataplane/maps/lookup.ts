@@ -56,12 +56,17 @@ export function bindLookups(
   const lookups = new Map<string, Lookup>();
   const bound = new Map<AttachPoint, Lookup>();
   for (const point of points) {
-    const name = JSON.stringify(point.plan);
+    const name = planName(point.plan);
     const lookup = lookups.get(name) ?? bindLookup(point.plan, maps, identities);
     lookups.set(name, lookup);
     bound.set(point, lookup);
   }
   return bound;
+}
+
+/** Equal for equal plans. Names of maps have no spaces in them. */
+function planName(plan: LookupPlan): string {
+  return plan.kind === "identity" ? `identity ${plan.ipcache} ${plan.policy}` : `tuple ${plan.exact} ${plan.blocks}`;
 }
 
 function bindLookup(

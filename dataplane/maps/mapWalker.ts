@@ -1,9 +1,9 @@
 /** The way of a packet through the attach points of one node: the source pod's egress, then the destination pod's ingress. */
 import { CurrentPacket } from "../currentPacket.ts";
 import type { DeviceTable } from "../devices.ts";
-import { createBatch, PATH, type PacketBatch, protocolName } from "../packet.ts";
+import { NO_BATCH, PATH, type PacketBatch, protocolName } from "../packet.ts";
 import type { AttachPoint, LookupPlan, MapProgram } from "../program.ts";
-import { createResults, DECISION, type DecisionMeaning, type ResultBatch } from "../result.ts";
+import { DECISION, type DecisionMeaning, NO_RESULTS, type ResultBatch } from "../result.ts";
 import { hexOf, type TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, type CtState, VERDICT_CODE } from "../verdict.ts";
 import { FLOW_STATE, type FlowMap, tracksFlowsOf } from "./flowMap.ts";
@@ -42,8 +42,8 @@ export class MapWalker {
   readonly #ingress: (Lookup | undefined)[] = [];
   readonly #maps: readonly LoadedMap[];
   readonly #packet = new CurrentPacket();
-  #batch: PacketBatch = createBatch(0);
-  #results: ResultBatch = createResults(0);
+  #batch: PacketBatch = NO_BATCH;
+  #results: ResultBatch = NO_RESULTS;
   /** Results of the row under way. */
   #state: number = CT_STATE_CODE.untracked;
   #decision: number = DECISION.none;

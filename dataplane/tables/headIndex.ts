@@ -31,8 +31,8 @@ export class HeadIndex {
   /** By slot: the next from it on, itself included, that stands in no list. The end of a chain never does. */
   readonly #nextPlain: Int32Array;
   /** Numbers of lists by address word, and by number where the list starts in `#slots`, which has them in order. */
-  readonly #bySource = new AddressTable(4);
-  readonly #byDestination = new AddressTable(4);
+  readonly #bySource: AddressTable;
+  readonly #byDestination: AddressTable;
   readonly #starts: number[] = [];
   readonly #slots: Int32Array;
   /** Whether the lists of the packet under way are known, and from where to where they are. */
@@ -72,6 +72,8 @@ export class HeadIndex {
         this.#nextPlain[slot] = plain;
       }
     }
+    this.#bySource = new AddressTable(4, lists.source.size);
+    this.#byDestination = new AddressTable(4, lists.destination.size);
     const all: number[] = [];
     const enter = (table: AddressTable, list: ReadonlyMap<number, readonly number[]>) => {
       for (const [word, of] of list) {

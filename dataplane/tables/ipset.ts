@@ -49,9 +49,12 @@ export function loadSets(sets: readonly IPSet[]): ReadonlyMap<string, LoadedSet>
 const LOADED = new WeakMap<IPSet, HashSet>();
 
 function hashSetOf(set: IPSet): HashSet {
-  const known = LOADED.get(set) ?? new HashSet(set);
-  LOADED.set(set, known);
-  return known;
+  let loaded = LOADED.get(set);
+  if (loaded === undefined) {
+    loaded = new HashSet(set);
+    LOADED.set(set, loaded);
+  }
+  return loaded;
 }
 
 function loadList(list: IPSet, hashes: ReadonlyMap<string, HashSet>): LoadedSet {
@@ -73,6 +76,9 @@ function loadList(list: IPSet, hashes: ReadonlyMap<string, HashSet>): LoadedSet 
 /** The values of `HashSet`'s table. */
 const MEMBER = 0;
 const EXCEPTION = 1;
+
+/** The lengths of most sets. */
+const ADDRESSES_ALONE = Uint8Array.of(32);
 
 /** Bits of the key beside the address: prefix length, and for sets with ports protocol and port above it. */
 const PORT_SHIFT = 8;
@@ -97,16 +103,17 @@ class HashSet implements LoadedSet {
     this.#family = set.family;
     this.#hasPorts = set.type === "hash:ip,port" || set.type === "hash:net,port";
     this.#table = new AddressTable(set.family, set.members.length);
-    const lengths = new Set<number>();
+    const lengths: number[] = [];
     for (const member of set.members) {
       this.#checkMember(member);
       if (member.kind === "set") continue;
       const { cidr } = member;
       const port = member.kind === "netPort" ? portKey(member.protocol, member.port) : 0;
       this.#table.set(cidr.words, port | cidr.prefixLength, member.nomatch === true ? EXCEPTION : MEMBER);
-      lengths.add(cidr.prefixLength);
+      if (!lengths.includes(cidr.prefixLength)) lengths.push(cidr.prefixLength);
     }
-    this.#lengths = Uint8Array.from(lengths).sort().reverse();
+    this.#lengths =
+      lengths.length === 1 && lengths[0] === 32 ? ADDRESSES_ALONE : Uint8Array.from(lengths).sort().reverse();
   }
 
   #checkMember(member: IPSetMember): void {

@@ -89,9 +89,9 @@ export interface LoadedTables {
  * set that is not there; `verifyProgram` says these things as issues, before.
  */
 export function loadTables(program: TableProgram, surroundings: Omit<MatchSurroundings, "sets">): LoadedTables {
-  const { chains, siblings, slots } = numberChains(program.families);
+  const { chains, siblings, slots, matchCount } = numberChains(program.families);
   const calls = callsOf(chains, siblings);
-  const matches = new MatchTable({ ...surroundings, sets: loadSets(program.sets) });
+  const matches = new MatchTable({ ...surroundings, sets: loadSets(program.sets) }, matchCount);
   const reasons: DropReason[] = [];
   // One piece of memory for all columns of words: to ask for one takes longer than to fill a short one.
   const words = new Int32Array(slots * (HEAD_WORDS + 4));
@@ -120,7 +120,7 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
       const rule = chain.rules[slot - chain.start];
       if (rule === undefined) break;
       loadMatches(tables, slot, rule);
-      loadTarget(tables, { slot, rule, chain, table, consequence });
+      loadTarget(tables, { slot, rule, chain, chains, table, consequence });
       reasons.push(dropReason(rule, dispatches && slot === end - 1));
     }
     tables.headStart[end] = matches.length;
@@ -138,8 +138,8 @@ export function builtInChains({ chains }: LoadedTables): readonly LoadedChain[] 
   return chains.filter(({ name }) => HOOKS.has(name));
 }
 
-/** Chains of one table of one family, by name: what its rules can jump to. */
-type Siblings = ReadonlyMap<string, LoadedChain>;
+/** Numbers of the chains of one table of one family, by name: what its rules can jump to. */
+type Siblings = ReadonlyMap<string, number>;
 
 const NO_CHAINS: Siblings = new Map();
 
@@ -147,85 +147,99 @@ interface NumberedChains {
   readonly chains: readonly LoadedChain[];
   /** By chain: those of its table. Of two of one name the last. */
   readonly siblings: readonly Siblings[];
-  /** Of all chains together. */
+  /** Of all chains together; and their matches. */
   readonly slots: number;
+  readonly matchCount: number;
 }
 
 function numberChains(families: readonly FamilyTables[]): NumberedChains {
   const chains: LoadedChain[] = [];
   const siblings: Siblings[] = [];
   let start = 0;
+  let matchCount = 0;
   for (const { family, tables } of families) {
-    const byTable = new Map<TableName, Map<string, LoadedChain>>();
+    const byTable = new Map<TableName, Map<string, number>>();
     for (const table of tables) {
-      const own = byTable.get(table.name) ?? new Map<string, LoadedChain>();
+      const own = byTable.get(table.name) ?? new Map<string, number>();
       byTable.set(table.name, own);
       for (const { name, policy, rules } of table.chains) {
-        const chain = { family, table: table.name, name, policy, start, rules };
-        chains.push(chain);
+        own.set(name, chains.length);
+        chains.push({ family, table: table.name, name, policy, start, rules });
         siblings.push(own);
-        own.set(name, chain);
         start += rules.length + 1;
+        for (const { matches } of rules) matchCount += matches.length;
       }
     }
   }
-  return { chains, siblings, slots: start };
+  return { chains, siblings, slots: start, matchCount };
 }
 
 function missing(chain: LoadedChain, name: string): never {
   throw new Error(`chain ${chain.name} of table ${chain.table} jumps to ${name}, which is not there`);
 }
 
-/** By chain: what its rules may send a packet to, with the room that takes on the stack: a goto takes none. */
-type Calls = ReadonlyMap<LoadedChain, readonly (readonly [LoadedChain, 0 | 1])[]>;
+/** By chain: what its rules may send a packet to, as twice the number and 1 for a jump: a goto takes no room on the stack. */
+type Calls = readonly (readonly number[])[];
 
-const NO_CALLS: readonly (readonly [LoadedChain, 0 | 1])[] = [];
+const NO_CALLS: readonly number[] = [];
 
-/** Chains that call none are not in it. */
 function callsOf(chains: readonly LoadedChain[], siblings: readonly Siblings[]): Calls {
-  const calls = new Map<LoadedChain, (readonly [LoadedChain, 0 | 1])[]>();
-  for (const [index, chain] of chains.entries()) {
-    let own: (readonly [LoadedChain, 0 | 1])[] | undefined;
+  const calls: (readonly number[])[] = [];
+  for (let index = 0; index < chains.length; index++) {
+    const chain = chains[index] as LoadedChain;
+    let own: number[] | undefined;
     for (const { target } of chain.rules) {
       if (target?.kind !== "jump" && target?.kind !== "goto") continue;
       const callee = siblings[index]?.get(target.chain) ?? missing(chain, target.chain);
       own ??= [];
-      own.push([callee, target.kind === "jump" ? 1 : 0]);
+      own.push(callee * 2 + (target.kind === "jump" ? 1 : 0));
     }
-    if (own !== undefined) calls.set(chain, own);
+    calls.push(own ?? NO_CALLS);
   }
   return calls;
 }
+
+/** In place of a depth: not looked at yet, and on the path that is being followed. */
+const UNKNOWN = -1;
+const OPEN = -2;
 
 /**
  * Longest path of jumps from any chain, plus one. Throws when chains call each other in a loop. Depth first with a path
  * of its own instead of recursion: programs read from a node may nest as deep as they like.
  */
 function jumpDepth(chains: readonly LoadedChain[], calls: Calls): number {
-  const depths = new Map<LoadedChain, number>();
-  const open = new Set<LoadedChain>();
-  for (const first of chains) {
-    if (!calls.has(first) || depths.has(first)) continue;
-    const path = [{ chain: first, calls: calls.get(first) ?? NO_CALLS, next: 0, depth: 0 }];
+  const depths: number[] = [];
+  for (let chain = 0; chain < chains.length; chain++) depths.push(calls[chain] === NO_CALLS ? 0 : UNKNOWN);
+  const path: { readonly chain: number; next: number; depth: number }[] = [];
+  let deepest = 0;
+  for (let first = 0; first < chains.length; first++) {
+    if (depths[first] !== UNKNOWN) continue;
+    depths[first] = OPEN;
+    path.push({ chain: first, next: 0, depth: 0 });
     for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
-      const call = depths.has(top.chain) ? undefined : top.calls[top.next];
+      const call = calls[top.chain]?.[top.next];
       if (call === undefined) {
-        if (!depths.has(top.chain)) depths.set(top.chain, top.depth);
-        open.delete(top.chain);
+        depths[top.chain] = top.depth;
+        deepest = Math.max(deepest, top.depth);
         path.pop();
         continue;
       }
-      open.add(top.chain);
-      const [callee, room] = call;
-      const known = calls.has(callee) ? depths.get(callee) : 0;
-      if (known !== undefined) {
-        top.depth = Math.max(top.depth, known + room);
+      const callee = call >> 1;
+      const known = depths[callee] ?? 0;
+      if (known === OPEN) {
+        const { name, table } = chains[callee] as LoadedChain;
+        throw new Error(`chains loop through ${name} of table ${table}`);
+      }
+      if (known === UNKNOWN) {
+        depths[callee] = OPEN;
+        path.push({ chain: callee, next: 0, depth: 0 });
+      } else {
+        top.depth = Math.max(top.depth, known + (call & 1));
         top.next++;
-      } else if (open.has(callee)) throw new Error(`chains loop through ${callee.name} of table ${callee.table}`);
-      else path.push({ chain: callee, calls: calls.get(callee) ?? NO_CALLS, next: 0, depth: 0 });
+      }
     }
   }
-  return chains.reduce((deepest, chain) => Math.max(deepest, depths.get(chain) ?? 0), 0) + 1;
+  return deepest + 1;
 }
 
 /**
@@ -235,11 +249,15 @@ function jumpDepth(chains: readonly LoadedChain[], calls: Calls): number {
  */
 function lastChains(chains: readonly LoadedChain[], calls: Calls): ReadonlySet<LoadedChain> {
   const early = new Set<LoadedChain>();
-  const open = chains.filter(({ table, name }) => table === "nat" && (name === "PREROUTING" || name === "OUTPUT"));
-  for (let chain = open.pop(); chain !== undefined; chain = open.pop()) {
-    if (early.has(chain)) continue;
+  const open: number[] = [];
+  for (const [index, { table, name }] of chains.entries()) {
+    if (table === "nat" && (name === "PREROUTING" || name === "OUTPUT")) open.push(index);
+  }
+  for (let index = open.pop(); index !== undefined; index = open.pop()) {
+    const chain = chains[index];
+    if (chain === undefined || early.has(chain)) continue;
     early.add(chain);
-    for (const [callee] of calls.get(chain) ?? NO_CALLS) open.push(callee);
+    for (const call of calls[index] ?? NO_CALLS) open.push(call >> 1);
   }
   const last = chains.filter((chain) => chain.table === "nat" && !early.has(chain));
   const matters = ({ policy, rules }: LoadedChain) =>
@@ -320,6 +338,7 @@ interface TargetPlace {
   readonly slot: number;
   readonly rule: Rule;
   readonly chain: LoadedChain;
+  readonly chains: readonly LoadedChain[];
   readonly table: Siblings;
   readonly consequence: "none" | "some";
 }
@@ -327,7 +346,7 @@ interface TargetPlace {
 /** Action and operands of a rule. */
 function loadTarget(
   { action, a, b }: Pick<LoadedTables, "action" | "a" | "b">,
-  { slot, rule, chain, table, consequence }: TargetPlace,
+  { slot, rule, chain, chains, table, consequence }: TargetPlace,
 ): void {
   const { target } = rule;
   if (rule.matches.some(isOpaque)) {
@@ -340,7 +359,7 @@ function loadTarget(
   switch (target.kind) {
     case "jump":
     case "goto":
-      a[slot] = table.get(target.chain)?.start ?? missing(chain, target.chain);
+      a[slot] = chains[table.get(target.chain) ?? missing(chain, target.chain)]?.start ?? 0;
       return;
     case "mark":
     case "connmark":

@@ -19,6 +19,7 @@ import { CT_STATE_CODE } from "../verdict.ts";
 import { type LoadedSet, packSides } from "./ipset.ts";
 
 const RECORD = 6;
+const LEAST_RECORDS = 2;
 
 const CODE = {
   source4: 0, // a = address, b = mask
@@ -78,10 +79,12 @@ export class MatchTable {
   readonly #words: number[] = [];
   /** Per limit, in ticks: cost of a packet, most credit, credit, time of the last packet. The only state of matches. */
   readonly #buckets: number[] = [];
-  #records = new Int32Array(64 * RECORD);
+  #records: Int32Array;
   #length = 0;
 
-  constructor(surroundings: MatchSurroundings) {
+  /** `expected`: how many matches are to come; more may. */
+  constructor(surroundings: MatchSurroundings, expected = 0) {
+    this.#records = new Int32Array(Math.max(LEAST_RECORDS, expected) * RECORD);
     this.#devices = surroundings.devices;
     this.#routes = surroundings.routes;
     this.#setsByName = surroundings.sets;

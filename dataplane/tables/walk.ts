@@ -10,9 +10,9 @@ import { assertNever } from "../assertNever.ts";
 import type { RememberedContexts } from "../conntrack/establishedRows.ts";
 import { CurrentPacket } from "../currentPacket.ts";
 import { type DeviceTable, NO_DEVICE } from "../devices.ts";
-import { createBatch, PATH, type PacketBatch } from "../packet.ts";
+import { NO_BATCH, PATH, type PacketBatch } from "../packet.ts";
 import type { Hook, Match, TableName, TableProgram } from "../program.ts";
-import { createResults, DECISION, type DecisionMeaning, type ResultBatch } from "../result.ts";
+import { DECISION, type DecisionMeaning, NO_RESULTS, type ResultBatch } from "../result.ts";
 import type { NodeRoutes } from "../routes.ts";
 import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, CT_STATES, VERDICT_CODE } from "../verdict.ts";
@@ -109,10 +109,6 @@ const NOT_LOOKED_UP = -1;
 
 /** Rules whose heads are tried one after the other before the index is asked. */
 const RULES_TRIED = 4;
-
-/** The columns of a walker that nobody has attached any to: one for all, since making them takes longer than a short program does. */
-const NO_BATCH = createBatch(0);
-const NO_RESULTS = createResults(0);
 
 /** `failedRecord` of a rule that matched, and of one that failed in its head columns. */
 const MATCHED = -1;
