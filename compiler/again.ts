@@ -35,45 +35,188 @@ function equalEnd<T>(before: readonly T[], after: readonly T[], limit: number): 
   return length;
 }
 
-/** The part of each list that is left when equal beginnings and ends are taken off. */
-export function middleOf<T>(before: readonly T[], after: readonly T[]): Middle {
-  const shorter = Math.min(before.length, after.length);
-  const isLong = shorter > LONG_LIST;
-  const number = isLong ? rememberedBy(NUMBERS, before, () => ++listCount) : 0;
-  const known = isLong ? MIDDLES.get(after) : undefined;
-  if (known?.before === number) return known.middle;
-  const start = equalBeginning(before, after, shorter);
-  const end = equalEnd(before, after, shorter - start);
-  const middle = { start, beforeEnd: before.length - end, afterEnd: after.length - end };
-  if (isLong) MIDDLES.set(after, { before: number, middle });
-  return middle;
+/** A place at which lists differ: `[start, end)` of each. */
+interface Place {
+  readonly start: number;
+  readonly end: number;
+  readonly afterStart: number;
+  readonly afterEnd: number;
+}
+
+/** Beyond so many places, or so many items at one of them, lists are looked at as a whole. */
+const MOST_PLACES = 8;
+const PLACE_ITEMS = 4;
+
+/**
+ * Where two lists differ. An object that changes its place in an order leaves two places far apart, and what stands between
+ * them need not be worked on either; where the places are not few and small, the whole middle is the one place.
+ */
+export function placesOf<T>(before: readonly T[], after: readonly T[]): readonly Place[] {
+  if (before === after) return [];
+  const isLong = Math.min(before.length, after.length) > LONG_LIST;
+  if (!isLong) return searchedPlaces(before, after);
+  const known = PLACES.get(after);
+  if (known !== undefined && known.before === NUMBERS.get(before)) return known.places;
+  const places = searchedPlaces(before, after);
+  notePlaces(before, after, places);
+  return places;
 }
 
 /*
- * A dozen stages ask for the same change of the list of pods. The list before is known by a number: an entry that held it
- * would keep every state of a history alive.
+ * A dozen stages ask for the same change of the list of pods, and most lists are made of the list before, at places that
+ * are known then: to compare 10,000 pointers to objects takes 100 µs, because the engine looks at each object. The list
+ * before is known by a number: an entry that held it would keep every state of a history alive.
  */
 const LONG_LIST = 256;
 let listCount = 0;
 const NUMBERS = new WeakMap<readonly unknown[], number>();
-const MIDDLES = new WeakMap<readonly unknown[], { readonly before: number; readonly middle: Middle }>();
+const PLACES = new WeakMap<readonly unknown[], { readonly before: number; readonly places: readonly Place[] }>();
 
-/** The list with others in place of those between; it itself when it had none there and gets none. */
-function replacedBetween<T>(
+function notePlaces<T>(before: readonly T[], after: readonly T[], places: readonly Place[]): void {
+  if (Math.min(before.length, after.length) <= LONG_LIST || places.length > MOST_PLACES) return;
+  PLACES.set(after, { before: rememberedBy(NUMBERS, before, () => ++listCount), places });
+}
+
+/** The part of each list that is left when equal beginnings and ends are taken off. */
+export function middleOf<T>(before: readonly T[], after: readonly T[]): Middle {
+  const places = placesOf(before, after);
+  const [first, last] = [places[0], places.at(-1)];
+  if (first === undefined || last === undefined) {
+    return { start: before.length, beforeEnd: before.length, afterEnd: after.length };
+  }
+  return { start: first.start, beforeEnd: last.end, afterEnd: last.afterEnd };
+}
+
+function searchedPlaces<T>(before: readonly T[], after: readonly T[]): readonly Place[] {
+  const shorter = Math.min(before.length, after.length);
+  const start = equalBeginning(before, after, shorter);
+  const ends = equalEnd(before, after, shorter - start);
+  const [beforeEnd, afterEnd] = [before.length - ends, after.length - ends];
+  const places: Place[] = [];
+  let [at, now] = [start, start];
+  while (at < beforeEnd || now < afterEnd) {
+    const place = placeAt(before, after, { at, now, beforeEnd, afterEnd });
+    if (place === undefined || places.push(place) > MOST_PLACES) {
+      return [{ start, end: beforeEnd, afterStart: start, afterEnd }];
+    }
+    const shift = place.afterEnd - place.end;
+    const equal = equalRun(before, after, { at: place.end, shift, end: Math.min(beforeEnd, afterEnd - shift) });
+    [at, now] = [place.end + equal, place.afterEnd + equal];
+  }
+  return places;
+}
+
+interface Rest {
+  readonly at: number;
+  readonly now: number;
+  readonly beforeEnd: number;
+  readonly afterEnd: number;
+}
+
+/** How much of each list is another until both go on alike, at most `PLACE_ITEMS`. */
+function placeAt<T>(before: readonly T[], after: readonly T[], rest: Rest): Place | undefined {
+  const { at, now, beforeEnd, afterEnd } = rest;
+  for (let skipped = 1; skipped <= PLACE_ITEMS; skipped++) {
+    for (const [gone, come] of [
+      [skipped, 0],
+      [0, skipped],
+      [skipped, skipped],
+    ] as const) {
+      const [end, nowEnd] = [at + gone, now + come];
+      if (end > beforeEnd || nowEnd > afterEnd) continue;
+      const isEnd = end === beforeEnd && nowEnd === afterEnd;
+      const isAlike = end < beforeEnd && nowEnd < afterEnd && before[end] === after[nowEnd];
+      if (isEnd || isAlike) return { start: at, end, afterStart: now, afterEnd: nowEnd };
+    }
+  }
+  return undefined;
+}
+
+function equalRun<T>(
+  before: readonly T[],
+  after: readonly T[],
+  { at, shift, end }: { readonly at: number; readonly shift: number; readonly end: number },
+): number {
+  let next = at;
+  while (next < end && before[next] === after[next + shift]) next++;
+  return next - at;
+}
+
+/** The items that are at these places, in the list before or in the one after. */
+export function itemsAt<T>(list: readonly T[], places: readonly Place[], when: "before" | "after"): readonly T[] {
+  const [first] = places;
+  if (places.length === 1 && first !== undefined) return itemsOf(list, first, when);
+  return places.flatMap((place) => itemsOf(list, place, when));
+}
+
+function itemsOf<T>(list: readonly T[], place: Place, when: "before" | "after"): readonly T[] {
+  return when === "before" ? list.slice(place.start, place.end) : list.slice(place.afterStart, place.afterEnd);
+}
+
+/** The list with others in place of those between; it itself when nothing differs. */
+export function replacedBetween<T>(
   list: readonly T[],
   { start, end }: { readonly start: number; readonly end: number },
   others: readonly T[],
 ): readonly T[] {
   if (start === end && others.length === 0) return list;
-  if (end - start !== others.length) return list.slice(0, start).concat(others, list.slice(end));
-  const copy = list.slice();
-  for (const [index, other] of others.entries()) copy[start + index] = other;
-  return copy;
+  return replacedAt(list, [{ start, end, afterStart: start, afterEnd: start + others.length }], others);
+}
+
+/** The list with others at the places, one after the other. */
+function replacedAt<T>(list: readonly T[], places: readonly Place[], others: readonly T[]): readonly T[] {
+  let taken = 0;
+  let made: readonly T[];
+  if (places.every(isInPlace)) {
+    const copy = list.slice();
+    let isSame = true;
+    for (const { start, end } of places) {
+      for (let at = start; at < end; at++) {
+        const other = others[taken++] as T;
+        isSame &&= copy[at] === other;
+        copy[at] = other;
+      }
+    }
+    if (isSame) return list;
+    made = copy;
+  } else {
+    const parts: (readonly T[])[] = [];
+    for (const [index, { end, afterStart, afterEnd }] of places.entries()) {
+      const count = afterEnd - afterStart;
+      parts.push(others.slice(taken, taken + count), list.slice(end, places[index + 1]?.start));
+      taken += count;
+    }
+    made = list.slice(0, places[0]?.start).concat(...parts);
+  }
+  notePlaces(list, made, places);
+  return made;
+}
+
+/** The items there have others in their place, and nothing moves. */
+function isInPlace({ start, end, afterStart, afterEnd }: Place): boolean {
+  return start === afterStart && end === afterEnd;
+}
+
+/** The list with other items at these indices. */
+export function replacedItems<T>(list: readonly T[], items: ReadonlyMap<number, T>): readonly T[] {
+  const sorted = [...items].sort(([a], [b]) => a - b);
+  const places = sorted.map(([at]) => ({ start: at, end: at + 1, afterStart: at, afterEnd: at + 1 }));
+  return places.length === 0
+    ? list
+    : replacedAt(
+        list,
+        places,
+        sorted.map(([, item]) => item),
+      );
 }
 
 export function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
   if (a === b) return true;
   if (a.length !== b.length) return false;
+  const known = a.length > LONG_LIST ? PLACES.get(b) : undefined;
+  if (known !== undefined && known.before === NUMBERS.get(a) && known.places.every(isInPlace)) {
+    return known.places.every(({ start, end }) => equalRun(a, b, { at: start, shift: 0, end }) === end - start);
+  }
   // A loop of its own: lists of numbers in `middleOf` would make it slower for lists of objects.
   for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
   return true;
@@ -82,9 +225,8 @@ export function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
 /** The items that only one of the lists has. */
 export function listChange<T>(before: readonly T[], after: readonly T[]): ListChange<T> {
   if (before === after) return { gone: [], come: [] };
-  const { start, beforeEnd, afterEnd } = middleOf(before, after);
-  const old = before.slice(start, beforeEnd);
-  const now = after.slice(start, afterEnd);
+  const places = placesOf(before, after);
+  const [old, now] = [itemsAt(before, places, "before"), itemsAt(after, places, "after")];
   if (old.length === 0 || now.length === 0) return { gone: old, come: now };
   const [known, kept] = [new Set(old), new Set(now)];
   return { gone: old.filter((item) => !kept.has(item)), come: now.filter((item) => !known.has(item)) };
@@ -98,15 +240,16 @@ export interface Mapped<T, U> {
 /** A list mapped item by item, where another list with mostly the same items was; the same array when it maps to the same. */
 export function mappedAgain<T, U>(before: Mapped<T, U>, items: readonly T[], map: (item: T) => U): readonly U[] {
   if (items === before.items) return before.mapped;
-  const { start, beforeEnd, afterEnd } = middleOf(before.items, items);
-  if (start === beforeEnd && start === afterEnd) return before.mapped;
-  const known = new Map(before.items.slice(start, beforeEnd).map((item, at) => [item, before.mapped[start + at] as U]));
-  const come = items.slice(start, afterEnd);
-  const between = come.map((item) => known.get(item) ?? map(item));
-  if (sameItems(between, before.mapped.slice(start, beforeEnd))) return before.mapped;
-  if (isItsOwn(before) && isItsOwn({ items: come, mapped: between }))
-    return items as readonly unknown[] as readonly U[];
-  return replacedBetween(before.mapped, { start, end: beforeEnd }, between);
+  const places = placesOf(before.items, items);
+  if (places.length === 0) return before.mapped;
+  const known = new Map<T, U>();
+  for (const { start, end } of places) {
+    for (let at = start; at < end; at++) known.set(before.items[at] as T, before.mapped[at] as U);
+  }
+  const come = itemsAt(items, places, "after");
+  const mapped = come.map((item) => known.get(item) ?? map(item));
+  if (isItsOwn(before) && isItsOwn({ items: come, mapped })) return items as readonly unknown[] as readonly U[];
+  return replacedAt(before.mapped, places, mapped);
 }
 
 /** Whether every item maps to itself: such a list is its own image, with no copy for each state. */
@@ -116,33 +259,58 @@ function isItsOwn<T, U>({ items, mapped }: Mapped<T, U>): boolean {
 
 /** A list mapped item by item, each state from the one before. `map` depends on nothing but the item. */
 export class MappedAgain<T, U> {
-  #latest: Mapped<T, U> = { items: [], mapped: [] };
+  readonly #recent = new Recent<Mapped<T, U>>({ items: [], mapped: [] });
 
   /** The same array when nothing changed. */
   of(items: readonly T[], map: (item: T) => U): readonly U[] {
-    const mapped = mappedAgain(this.#latest, items, map);
-    this.#latest = { items, mapped };
+    const mapped = mappedAgain(this.#recent.nearest(items), items, map);
+    this.#recent.note({ items, mapped });
     return mapped;
   }
 }
 
+/** The latest states of a list: an event leads to a state in between, and the state after it is known by the one before. */
+class Recent<S extends { readonly items: readonly unknown[] }> {
+  #states: readonly [S, ...S[]];
+
+  constructor(none: S) {
+    this.#states = [none];
+  }
+
+  /** The one from which it is known where the list differs, or else the latest. */
+  nearest(items: readonly unknown[]): S {
+    const [latest, ...others] = this.#states;
+    const number = PLACES.get(items)?.before;
+    const isKnown = ({ items: before }: S) =>
+      before === items || (number !== undefined && NUMBERS.get(before) === number);
+    return isKnown(latest) ? latest : (others.find(isKnown) ?? latest);
+  }
+
+  note(state: S): void {
+    const others = this.#states.filter(({ items }) => items !== state.items);
+    this.#states = [state, ...others.slice(0, RECENT_STATES - 1)];
+  }
+}
+
+const RECENT_STATES = 3;
+
 /** The items of a list that are kept, each state from the one before. No item may be in the list twice. */
 export class FilteredAgain<T> {
-  #items: readonly T[] = [];
-  #kept: readonly T[] = [];
+  readonly #recent = new Recent<{ readonly items: readonly T[]; readonly kept: readonly T[] }>({ items: [], kept: [] });
 
   /** `isKept` depends on nothing but the item. The same array when nothing changed. */
   of(items: readonly T[], isKept: (item: T) => boolean): readonly T[] {
-    const { start, beforeEnd, afterEnd } = middleOf(this.#items, items);
+    const before = this.#recent.nearest(items);
+    const { start, beforeEnd, afterEnd } = middleOf(before.items, items);
     let at = start - 1;
     while (at >= 0 && !isKept(items[at] as T)) at--;
     const last = items[at];
-    const from = last === undefined ? 0 : this.#kept.indexOf(last) + 1;
-    const gone = this.#items.slice(start, beforeEnd).filter(isKept);
+    const from = last === undefined ? 0 : before.kept.indexOf(last) + 1;
+    const gone = before.items.slice(start, beforeEnd).filter(isKept);
     const come = items.slice(start, afterEnd).filter(isKept);
-    this.#kept = replacedBetween(this.#kept, { start: from, end: from + gone.length }, come);
-    this.#items = items;
-    return this.#kept;
+    const kept = replacedBetween(before.kept, { start: from, end: from + gone.length }, come);
+    this.#recent.note({ items, kept });
+    return kept;
   }
 }
 
@@ -231,21 +399,38 @@ export class SortedAgain<T> {
 
   /** Undefined when a sort is cheaper, or when items are equal in order and the list has to say which is first. */
   #patched(gone: readonly T[], come: readonly T[]): readonly T[] | undefined {
-    if (gone.length + come.length === 0) return this.#sorted;
-    if ((gone.length + come.length) * 8 > this.#sorted.length) return undefined;
-    const list = this.#sorted.slice();
-    for (const item of gone) {
+    const list = this.#sorted;
+    if (gone.length + come.length === 0) return list;
+    if ((gone.length + come.length) * 8 > list.length) return undefined;
+    const leaving = new Set(gone);
+    const cuts = new Map<number, { isGone: boolean; come: T[] }>();
+    const cutAt = (at: number) => {
+      const cut = cuts.get(at) ?? { isGone: false, come: [] };
+      cuts.set(at, cut);
+      return cut;
+    };
+    for (const item of leaving) {
       const at = this.#place(list, item) - 1;
       if (list[at] !== item) return undefined;
-      list.splice(at, 1);
+      cutAt(at).isGone = true;
     }
-    for (const item of come) {
+    const others = come.toSorted(this.#compare);
+    for (const [index, item] of others.entries()) {
       const at = this.#place(list, item);
-      const neighbours = [list[at - 1], list[at]];
-      if (neighbours.some((other) => other !== undefined && this.#compare(other, item) === 0)) return undefined;
-      list.splice(at, 0, item);
+      const previous = list[at - 1];
+      const isThere = previous !== undefined && !leaving.has(previous) && this.#compare(previous, item) === 0;
+      if (isThere || (index > 0 && this.#compare(others[index - 1] as T, item) === 0)) return undefined;
+      cutAt(at).come.push(item);
     }
-    return list;
+    let shift = 0;
+    const places = [...cuts]
+      .sort(([a], [b]) => a - b)
+      .map(([start, { isGone, come: here }]): Place => {
+        const [end, afterStart] = [start + (isGone ? 1 : 0), start + shift];
+        shift += here.length - (end - start);
+        return { start, end, afterStart, afterEnd: afterStart + here.length };
+      });
+    return replacedAt(list, places, others);
   }
 
   /** The first position whose item comes behind. */

@@ -23,6 +23,8 @@ export interface ResolvedCluster {
   readonly policies: readonly ResolvedPolicy[];
   /** The policies with type `direction` that select the pod, in the order of `policies`; shared, empty when none. */
   policiesFor(pod: Endpoint, direction: Direction): readonly ResolvedPolicy[];
+  /** The same object as in the state before while `policiesFor` says the same of each pod of the namespace. */
+  selectionIn(namespace: string): WeakKey;
   /** The policies of these namespaces, in the order of `policies`. */
   policiesIn(namespaces: Iterable<string>): readonly ResolvedPolicy[];
   /** The pods of `pods` scheduled on the node. */
@@ -130,6 +132,7 @@ export function resolvedCluster(
   const cluster: ResolvedCluster = {
     ...parts,
     policiesFor: (pod, direction) => subjects.policiesFor(pod, direction),
+    selectionIn: (namespace) => subjects.in(namespace) ?? NO_POLICIES,
     policiesIn,
     lineage,
   };
@@ -165,8 +168,12 @@ class SubjectIndexes {
   }
 
   policiesFor(pod: Endpoint, direction: Direction): readonly ResolvedPolicy[] {
+    return this.in(pod.namespace)?.policiesFor(pod, direction) ?? NO_POLICIES;
+  }
+
+  in(namespace: string): NamespaceIndex | undefined {
     this.#namespaces ??= this.#index();
-    return this.#namespaces.get(pod.namespace)?.policiesFor(pod, direction) ?? NO_POLICIES;
+    return this.#namespaces.get(namespace);
   }
 
   #index(): NamespaceIndexes {

@@ -8,7 +8,7 @@
  * come or go together. The invariant: the result equals `resolvePolicies` of the model. The price: two lists that become
  * equal by the change stay two lists.
  */
-import { FilteredAgain, listChange, mappedAgain, rememberedBy, sameItems } from "./again.ts";
+import { FilteredAgain, listChange, mappedAgain, rememberedBy, replacedItems, sameItems } from "./again.ts";
 import { PodIndex } from "./members.ts";
 import {
   type ClusterModel,
@@ -270,12 +270,11 @@ function minus(names: Names, others: Names): Names {
 
 /** The list itself when every item maps to itself. */
 function mapped<T>(items: readonly T[], map: (item: T, index: number) => T): readonly T[] {
-  let changed: T[] | undefined;
+  const changed = new Map<number, T>();
   for (let index = 0; index < items.length; index++) {
     const item = items[index] as T;
     const now = map(item, index);
-    if (now !== item) changed ??= items.slice(0, index);
-    changed?.push(now);
+    if (now !== item) changed.set(index, now);
   }
-  return changed ?? items;
+  return replacedItems(items, changed);
 }

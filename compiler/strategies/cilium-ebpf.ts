@@ -10,8 +10,7 @@ import {
   POLICY_KEY_BYTES,
   POLICY_VALUE_BYTES,
 } from "../../dataplane/maps/layout.ts";
-import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
-import { rememberedBy } from "../again.ts";
+import type { Attachment, AttachPoint, MapProgram, MapSpec } from "../../dataplane/program.ts";
 import { routedAttachment } from "../attachment.ts";
 import { DIRECTIONS, type Endpoint } from "../model.ts";
 import { podHash } from "../podHash.ts";
@@ -45,32 +44,23 @@ export const ciliumEbpf: Strategy = {
   denyVerdict: "drop",
   options: [switchOf(SHARED_PORT, "off")],
   attach,
-  follow: (cluster, options) =>
-    agentController(cluster, {
+  follow: (start, options) =>
+    agentController(start, {
       strategy: ciliumEbpf,
       options,
+      endpointMaps: (cluster) => endpointMaps(identityView(cluster), options.node).map(({ policy }) => policy),
       ipcache: IPCACHE,
       sharesPorts: isMade(ciliumEbpf, options, SHARED_PORT),
     }),
   lower(given: ResolvedCluster, options: LowerOptions): MapProgram {
     const cluster = identityView(given);
-    const pods = cluster.podsOn(options.node);
-    const numbers = endpointNumbersOf(cluster, pods);
-    const policyMap = (pod: Endpoint) => `cilium_policy_v2_${String(numbers.get(pod) ?? 0).padStart(5, "0")}`;
+    const own = endpointMaps(cluster, options.node);
     return {
       kind: "maps",
       strategy: ciliumEbpf.name,
       node: options.node,
-      maps: [ipcache(cluster, options.node), ...pods.map((pod) => policy(cluster, pod, policyMap(pod)))],
-      attachPoints: pods.flatMap((pod) =>
-        DIRECTIONS.map(
-          (direction): AttachPoint => ({
-            endpoint: pod.key,
-            direction,
-            plan: { kind: "identity", ipcache: IPCACHE, policy: policyMap(pod) },
-          }),
-        ),
-      ),
+      maps: [ipcache(cluster, options.node), ...own.map(({ policy }) => policy)],
+      attachPoints: own.flatMap(({ points }) => points),
       attachment: attach(cluster, options),
     };
   },
@@ -87,24 +77,46 @@ function ipcache(cluster: ResolvedCluster, node: string): MapSpec {
   };
 }
 
-function policy(cluster: ResolvedCluster, pod: Endpoint, name: string): MapSpec {
-  return {
-    name,
-    type: "lpm-trie",
-    keyBytes: POLICY_KEY_BYTES,
-    valueBytes: POLICY_VALUE_BYTES,
-    maxEntries: POLICY_MAX_ENTRIES,
-    entries: entriesOfBoth(policyEntries(cluster, pod, "ingress"), policyEntries(cluster, pod, "egress")),
-    origin: `pod ${pod.key}`,
-  };
+/** What an endpoint has of its own. */
+interface EndpointMaps {
+  readonly number: number;
+  readonly policy: MapSpec;
+  readonly points: readonly AttachPoint[];
 }
 
-const JOINED = new WeakMap<readonly MapEntry[], WeakMap<readonly MapEntry[], readonly MapEntry[]>>();
+const ENDPOINT_MAPS = new WeakMap<Endpoint, EndpointMaps>();
 
-/** Endpoints with the same policies share one list. */
-function entriesOfBoth(ingress: readonly MapEntry[], egress: readonly MapEntry[]): readonly MapEntry[] {
-  const joined = rememberedBy(JOINED, ingress, () => new WeakMap<readonly MapEntry[], readonly MapEntry[]>());
-  return rememberedBy(joined, egress, () => [...ingress, ...egress]);
+function endpointMaps(cluster: ResolvedCluster, node: string): readonly EndpointMaps[] {
+  const pods = cluster.podsOn(node);
+  const numbers = endpointNumbersOf(cluster, pods);
+  return pods.map((pod) => mapsOf(cluster, pod, numbers.get(pod) ?? 0));
+}
+
+/** The same objects as long as number and entries are the same. */
+function mapsOf(cluster: ResolvedCluster, pod: Endpoint, number: number): EndpointMaps {
+  const entries = policyEntries(cluster, pod);
+  const known = ENDPOINT_MAPS.get(pod);
+  if (known?.number === number && known.policy.entries === entries) return known;
+  const name = `cilium_policy_v2_${String(number).padStart(5, "0")}`;
+  const maps: EndpointMaps = {
+    number,
+    policy: {
+      name,
+      type: "lpm-trie",
+      keyBytes: POLICY_KEY_BYTES,
+      valueBytes: POLICY_VALUE_BYTES,
+      maxEntries: POLICY_MAX_ENTRIES,
+      entries,
+      origin: `pod ${pod.key}`,
+    },
+    points: DIRECTIONS.map((direction) => ({
+      endpoint: pod.key,
+      direction,
+      plan: { kind: "identity", ipcache: IPCACHE, policy: name },
+    })),
+  };
+  ENDPOINT_MAPS.set(pod, maps);
+  return maps;
 }
 
 function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {

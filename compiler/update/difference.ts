@@ -3,7 +3,7 @@
  * what changed and in counting what did not, not in reading it.
  */
 import type { Chain, IPSet, IPSetMember, MapEntry, MapSpec, Table } from "../../dataplane/program.ts";
-import { middleOf } from "../again.ts";
+import { itemsAt, middleOf, placesOf } from "../again.ts";
 import { entryKey } from "../import/ipsetEntry.ts";
 import { keyText } from "./nodeState.ts";
 
@@ -82,6 +82,10 @@ function listDifference<T>(
   { keyOf, isSame }: Comparing<T>,
 ): ListDifference<T> {
   if (before === after) return { added: [], removed: [] };
+  const places = placesOf(before, after);
+  if (places.length > 1) {
+    return differenceOf({ before: itemsAt(before, places, "before"), after: itemsAt(after, places, "after") }, keyOf);
+  }
   const alike = (old: T | undefined, now: T | undefined) =>
     old === now || (old !== undefined && now !== undefined && isSame(old, now));
   const middle = middleOf(before, after);
@@ -90,8 +94,16 @@ function listDifference<T>(
   let ends = Math.min(before.length - middle.beforeEnd, before.length - start, after.length - start);
   const most = Math.min(before.length, after.length) - start;
   while (ends < most && alike(before[before.length - 1 - ends], after[after.length - 1 - ends])) ends++;
-  const old = before.slice(start, before.length - ends);
-  const now = after.slice(start, after.length - ends);
+  return differenceOf(
+    { before: before.slice(start, before.length - ends), after: after.slice(start, after.length - ends) },
+    keyOf,
+  );
+}
+
+function differenceOf<T>(
+  { before: old, after: now }: { readonly before: readonly T[]; readonly after: readonly T[] },
+  keyOf: (item: T) => string,
+): ListDifference<T> {
   if (old.length === 0 || now.length === 0) return { added: now, removed: old };
   const left = new Map(old.map((item) => [keyOf(item), item]));
   const added: T[] = [];

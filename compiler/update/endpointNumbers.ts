@@ -38,6 +38,11 @@ export class EndpointNumbers {
       rememberedBy(this.#ofPods, pod, () => this.#numberOf(pod));
     }
     this.#latest = cluster.pods;
+    this.numberAlike(cluster);
+  }
+
+  /** The same for a cluster all of whose endpoints have their numbers. */
+  numberAlike(cluster: ResolvedCluster): void {
     KNOWN.set(cluster, this.#ofPods);
   }
 

@@ -7,7 +7,7 @@
  * network, its account and its containers' ports: one with another of these, or another uid, is another pod of the name,
  * so it is deleted, and when everything else has been taken in it is created.
  */
-import { listChange, sameItems } from "../again.ts";
+import { listChange, replacedBetween, sameItems } from "../again.ts";
 import type { ClusterModel, ClusterNode, Endpoint, Namespace, NetworkPolicy } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { resolveAgain } from "../resolveAgain.ts";
@@ -208,10 +208,11 @@ function replaced<T>(
       : before === undefined
         ? list.findIndex((item) => order(item, key) === 0)
         : list.indexOf(before);
-  if (known >= 0) return after === undefined ? list.toSpliced(known, 1) : list.with(known, after);
-  if (after === undefined) return list;
-  const at = list.findIndex((item) => order(item, after) > 0);
-  return list.toSpliced(at < 0 ? list.length : at, 0, after);
+  const others = after === undefined ? [] : [after];
+  if (known >= 0) return replacedBetween(list, { start: known, end: known + 1 }, others);
+  const behind = after === undefined ? -1 : list.findIndex((item) => order(item, after) > 0);
+  const at = behind < 0 ? list.length : behind;
+  return replacedBetween(list, { start: at, end: at }, others);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */

@@ -1,5 +1,14 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { FilteredAgain, SortedAgain } from "../../compiler/again.ts";
+import {
+  FilteredAgain,
+  listChange,
+  MappedAgain,
+  replacedBetween,
+  replacedItems,
+  SortedAgain,
+  sameItems,
+} from "../../compiler/again.ts";
 
 describe("a list that is sorted again", () => {
   const numbers = () => new SortedAgain<number>((a, b) => a - b);
@@ -39,5 +48,63 @@ describe("a list that is filtered again", () => {
     for (const state of states) expect(again.of(state, even)).toEqual(state.filter(even));
     const kept = again.of(first, even);
     expect(again.of(first.with(0, item(7)), even)).toBe(kept);
+  });
+});
+
+describe("lists of 300 objects that change in some places", () => {
+  interface Item {
+    readonly n: number;
+  }
+  const first: readonly Item[] = Array.from({ length: 300 }, (_, n) => ({ n }));
+  /** Items go, come, are replaced or change their places; what is derived of a list is noted, another list is searched. */
+  const edits = fc.array(fc.tuple(fc.nat(3), fc.nat(320), fc.nat(320)), { maxLength: 6 });
+  const edited = (list: readonly Item[], [kind, at, other]: readonly [number, number, number]): readonly Item[] => {
+    const start = Math.min(at, list.length - 1);
+    if (kind === 0) return replacedBetween(list, { start, end: start + 1 }, []);
+    if (kind === 1) return replacedBetween(list, { start, end: start }, [{ n: (other % 3) + 0.5 }]);
+    if (kind === 2) return at < list.length ? replacedItems(list, new Map([[at, { n: other + 0.25 }]])) : list;
+    const item = list[at];
+    return item === undefined ? list : list.toSpliced(at, 1).toSpliced(other, 0, item);
+  };
+
+  it("say what came and went, and are mapped, filtered and sorted as from scratch", () => {
+    fc.assert(
+      fc.property(fc.array(edits, { minLength: 2, maxLength: 5 }), (steps) => {
+        const images = new WeakMap<Item, { readonly of: Item }>();
+        const image = (of: Item) => images.get(of) ?? images.set(of, { of }).get(of);
+        const isEven = ({ n }: Item) => n % 2 === 0;
+        const order = (a: Item, b: Item) => a.n - b.n;
+        const [mapped, ofSorted, filtered, sorted] = [
+          new MappedAgain<Item, unknown>(),
+          new MappedAgain<Item, unknown>(),
+          new FilteredAgain<Item>(),
+          new SortedAgain<Item>(order),
+        ];
+        const states: (readonly Item[])[] = [first];
+        for (const step of steps) states.push(step.reduce(edited, states.at(-1) ?? first));
+        // An earlier one again, and one from which nothing is noted.
+        states.splice(2, 0, first, [...first]);
+        for (const [index, list] of states.entries()) {
+          const before = states[index - 1] ?? [];
+          const { gone, come } = listChange(before, list);
+          expect(new Set(gone)).toEqual(new Set(before.filter((item) => !list.includes(item))));
+          expect(new Set(come)).toEqual(new Set(list.filter((item) => !before.includes(item))));
+          expect(gone).toHaveLength(new Set(gone).size);
+          const all = mapped.of(list, image);
+          expect(all.length).toBe(list.length);
+          expect(all.every((each, at) => each === images.get(list[at] as Item))).toBe(true);
+          expect(filtered.of(list, isEven)).toEqual(list.filter(isEven));
+          const inOrder = sorted.of(list);
+          expect(sameItems([...inOrder], list.toSorted(order))).toBe(true);
+          expect(ofSorted.of(inOrder, image).every((each, at) => each === images.get(inOrder[at] as Item))).toBe(true);
+          for (const other of states) {
+            expect(sameItems(other, list)).toBe(
+              other.length === list.length && other.every((item, at) => item === list[at]),
+            );
+          }
+        }
+      }),
+      { numRuns: 60 },
+    );
   });
 });

@@ -15,6 +15,7 @@ import {
   MappedAgain,
   mappedAgain,
   rememberedBy,
+  replacedItems,
   SortedAgain,
   sameItems,
 } from "../../again.ts";
@@ -137,17 +138,30 @@ export interface Held {
 /** From here on the cluster's identities have these numbers; to be said before anybody asks for them. */
 export function numberIdentities(cluster: ResolvedCluster, numbers: IdentityNumbers, held?: Held): Identities {
   const own = allocate(cluster, numbers);
-  let identities = own;
-  if (held !== undefined) {
-    const known = new Set(own.cidrs.map(({ number }) => number));
-    const more = held.prefixes
-      .map((cidr) => ({ number: numbers.ofPrefix(cidr), cidr }))
-      .filter(({ number }) => !known.has(number));
-    const cidrs = more.length === 0 ? own.cidrs : [...own.cidrs, ...more].sort((a, b) => compareCidrs(a.cidr, b.cidr));
-    identities = { ...own, cidrs, held: held.pods };
-  }
+  const identities = held === undefined ? own : withHeld(own, numbers, held);
   KNOWN.set(cluster, identities);
   return identities;
+}
+
+export interface Beside {
+  /** A state of the same objects, whose identities have their numbers. */
+  readonly like: ResolvedCluster;
+  readonly numbers: IdentityNumbers;
+  readonly held: Held;
+}
+
+/** As `numberIdentities`, of a state beside another. */
+export function numberBeside(cluster: ResolvedCluster, { like, numbers, held }: Beside): void {
+  KNOWN.set(cluster, withHeld(identitiesOf(like), numbers, held));
+}
+
+function withHeld(own: Identities, numbers: IdentityNumbers, { pods, prefixes }: Held): Identities {
+  const known = new Set(prefixes.length === 0 ? [] : own.cidrs.map(({ number }) => number));
+  const more = prefixes
+    .map((cidr) => ({ number: numbers.ofPrefix(cidr), cidr }))
+    .filter(({ number }) => !known.has(number));
+  const cidrs = more.length === 0 ? own.cidrs : [...own.cidrs, ...more].sort((a, b) => compareCidrs(a.cidr, b.cidr));
+  return { ...own, cidrs, held: pods };
 }
 
 /** As it is to be held when its last pod is gone. */
@@ -302,12 +316,12 @@ class LatestIdentities {
     } else if (isAnew) return sorted.map((key) => make(key, numbers.ofLabels(key.text)));
     const known = mappedAgain(this.#pods, sorted, (key) => make(key, numbers?.ofLabels(key.text) ?? 0));
     if (touched.size === 0) return known;
-    const identities = known.slice();
+    const others = new Map<number, PodIdentity>();
     for (const key of touched) {
       const at = sorted.indexOf(key);
-      if (at >= 0) identities[at] = make(key, (known[at] as PodIdentity).number);
+      if (at >= 0) others.set(at, make(key, (known[at] as PodIdentity).number));
     }
-    return identities;
+    return replacedItems(known, others);
   }
 
   #cidrIdentities(

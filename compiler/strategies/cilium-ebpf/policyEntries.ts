@@ -22,18 +22,68 @@ import { rememberedBy, sameItems } from "../../again.ts";
 import { type Direction, type Endpoint, type PolicyPort, type PortProtocol, rulePath } from "../../model.ts";
 import type { ResolvedCluster, ResolvedPeer, ResolvedPolicy, ResolvedRule } from "../../resolve.ts";
 import { matchesSelector } from "../../selector.ts";
-import { type CidrIdentity, type Identities, identitiesOf, RESERVED, worldIdentity } from "./identities.ts";
+import {
+  type CidrIdentity,
+  type HeldIdentity,
+  type Identities,
+  identitiesOf,
+  RESERVED,
+  worldIdentity,
+} from "./identities.ts";
 import { portPrefixes } from "./portPrefixes.ts";
 
 /** Every identity. */
 const ANY_IDENTITY = 0;
 const ANYBODY: readonly number[] = [ANY_IDENTITY];
 
-/** The entries of a direction, in order of identity, protocol and port. */
-export function policyEntries(cluster: ResolvedCluster, endpoint: Endpoint, direction: Direction): readonly MapEntry[] {
-  const filters = filtersOf(cluster, endpoint, direction);
-  if (filters === undefined) return OPEN[direction].get(endpoint) ?? openEntries(endpoint, direction);
+/** The entries of both directions; endpoints with the same policies share one list. */
+export function policyEntries(cluster: ResolvedCluster, endpoint: Endpoint): readonly MapEntry[] {
   const { epoch, cidrs, families, held } = identitiesOf(cluster);
+  const selection = cluster.selectionIn(endpoint.namespace);
+  const last = LATEST_OF.get(endpoint);
+  const isSame =
+    last?.selection === selection && last.epoch === epoch && last.cidrs === cidrs && last.families === families;
+  if (isSame && selectedOf(held, last.filters).length === 0) return last.entries;
+  const [ingress, egress] = [filtersOf(cluster, endpoint, "ingress"), filtersOf(cluster, endpoint, "egress")];
+  const entries = entriesOfBoth(
+    entriesOf(cluster, endpoint, { direction: "ingress", filters: ingress }),
+    entriesOf(cluster, endpoint, { direction: "egress", filters: egress }),
+  );
+  const filters = [...(ingress ?? []), ...(egress ?? [])];
+  if (!isNamed(filters) && selectedOf(held, filters).length === 0) {
+    LATEST_OF.set(endpoint, { selection, filters, epoch, cidrs, families, entries });
+  }
+  return entries;
+}
+
+/** What an endpoint without names of ports in its rules had, and what followed from. */
+const LATEST_OF = new WeakMap<
+  Endpoint,
+  Numbered & { readonly selection: WeakKey; readonly filters: readonly Filter[] }
+>();
+
+const JOINED = new WeakMap<readonly MapEntry[], WeakMap<readonly MapEntry[], readonly MapEntry[]>>();
+
+function entriesOfBoth(ingress: readonly MapEntry[], egress: readonly MapEntry[]): readonly MapEntry[] {
+  const joined = rememberedBy(JOINED, ingress, () => new WeakMap<readonly MapEntry[], readonly MapEntry[]>());
+  return rememberedBy(joined, egress, () => [...ingress, ...egress]);
+}
+
+interface DirectionFilters {
+  readonly direction: Direction;
+  /** Undefined: it is not isolated. */
+  readonly filters: readonly Filter[] | undefined;
+}
+
+/** The entries of a direction, in order of identity, protocol and port. */
+function entriesOf(
+  cluster: ResolvedCluster,
+  endpoint: Endpoint,
+  { direction, filters }: DirectionFilters,
+): readonly MapEntry[] {
+  if (filters === undefined) return OPEN[direction].get(endpoint) ?? openEntries(endpoint, direction);
+  const { epoch, cidrs, families, held: all } = identitiesOf(cluster);
+  const held = selectedOf(all, filters);
   const last = WITHOUT_NAMES.get(filters);
   const isSame = last?.epoch === epoch && last.cidrs === cidrs && last.families === families;
   if (isSame && held.length === 0) return last.entries;
@@ -47,15 +97,17 @@ export function policyEntries(cluster: ResolvedCluster, endpoint: Endpoint, dire
         : filter.peers;
     return peers.map(({ peer, origin, namespace }) => ({
       ports: ports.prefixes,
-      identities:
-        peer === undefined ? ANYBODY : withHeld(selectedIdentities(cluster, peer), { cluster, peer, namespace }),
+      identities: peer === undefined ? ANYBODY : withHeld(selectedIdentities(cluster, peer), { held, peer, namespace }),
       origin,
     }));
   });
   const entries = tableOf(filters, parts, direction);
-  const isNamed = filters.some(({ port }) => typeof port?.port === "string");
-  if (held.length === 0 && !isNamed) WITHOUT_NAMES.set(filters, { epoch, cidrs, families, entries });
+  if (held.length === 0 && !isNamed(filters)) WITHOUT_NAMES.set(filters, { epoch, cidrs, families, entries });
   return entries;
+}
+
+function isNamed(filters: readonly Filter[]): boolean {
+  return filters.some(({ port }) => typeof port?.port === "string");
 }
 
 /** Of filters without names of ports: the entries, and the numbers that they are of. */
@@ -358,22 +410,30 @@ export function selectedIdentities(cluster: ResolvedCluster, peer: ResolvedPeer)
   return numbers;
 }
 
-interface HeldPeer extends Pick<FilterPeer, "namespace"> {
-  readonly cluster: ResolvedCluster;
-  readonly peer: ResolvedPeer;
+/** Those of the identities without a pod that a peer of the filters stands for. */
+function selectedOf(held: readonly HeldIdentity[], filters: readonly Filter[]): readonly HeldIdentity[] {
+  if (held.length === 0) return held;
+  return held.filter((one) => filters.some(({ peers }) => peers.some((each) => isHeldPeer(one, each))));
+}
+
+function isHeldPeer(
+  { namespace, namespaceLabels, labels }: HeldIdentity,
+  { peer, namespace: own }: Pick<FilterPeer, "peer" | "namespace">,
+): boolean {
+  if (peer?.kind !== "pods") return false;
+  const { namespaceSelector, podSelector } = peer;
+  const isInside =
+    namespaceSelector === undefined ? namespace === own : matchesSelector(namespaceSelector, namespaceLabels);
+  return isInside && (podSelector === undefined || matchesSelector(podSelector, labels));
 }
 
 /** With those of the identities without a pod that the peer stands for as well. */
-function withHeld(numbers: readonly number[], { cluster, peer, namespace: own }: HeldPeer): readonly number[] {
-  const { held } = identitiesOf(cluster);
-  if (held.length === 0 || peer.kind !== "pods") return numbers;
-  const { namespaceSelector, podSelector } = peer;
-  const more = held.flatMap(({ number, namespace, namespaceLabels, labels }) => {
-    const isInside =
-      namespaceSelector === undefined ? namespace === own : matchesSelector(namespaceSelector, namespaceLabels);
-    return isInside && (podSelector === undefined || matchesSelector(podSelector, labels)) ? [number] : [];
-  });
-  return more.length === 0 ? numbers : [...numbers, ...more];
+function withHeld(
+  numbers: readonly number[],
+  { held, ...peer }: Pick<FilterPeer, "peer" | "namespace"> & { readonly held: readonly HeldIdentity[] },
+): readonly number[] {
+  const more = held.filter((one) => isHeldPeer(one, peer));
+  return more.length === 0 ? numbers : [...numbers, ...more.map(({ number }) => number)];
 }
 
 function unlessSame(before: readonly number[] | undefined, after: readonly number[]): readonly number[] {

@@ -14,7 +14,7 @@
  * identities and endpoints, which go on counting. Source: cilium v1.19.7 pkg/policy, pkg/endpoint, pkg/ipcache;
  * dumps/updates/cilium/NOTES.md.
  */
-import { hostCidr } from "../../../dataplane/address.ts";
+import { type Cidr, hostCidr } from "../../../dataplane/address.ts";
 import { decodeIpcacheIdentity, encodeIpcacheKey } from "../../../dataplane/maps/layout.ts";
 import type { MapEntry, MapProgram, MapSpec, Program } from "../../../dataplane/program.ts";
 import { listChange } from "../../again.ts";
@@ -28,13 +28,24 @@ import { type ClusterEvent, causeText, eventText } from "../../update/events.ts"
 import { keyText, NodeState } from "../../update/nodeState.ts";
 import type { Operation } from "../../update/operation.ts";
 import type { LowerOptions, Strategy } from "../strategy.ts";
-import { type Held, type HeldIdentity, heldOf, IdentityNumbers, identitiesOf, numberIdentities } from "./identities.ts";
+import {
+  type CidrIdentity,
+  type Held,
+  type HeldIdentity,
+  heldOf,
+  IdentityNumbers,
+  identitiesOf,
+  numberBeside,
+  numberIdentities,
+} from "./identities.ts";
 import { identityView } from "./identityLabels.ts";
 import { Skews, shareOnNode } from "./sharedPort.ts";
 
 export interface AgentOptions {
   readonly strategy: Pick<Strategy, "lower">;
   readonly options: LowerOptions;
+  /** Of a lowered program, the maps of endpoints alone. */
+  endpointMaps(cluster: ResolvedCluster): readonly MapSpec[];
   /** The name of the map of addresses. */
   readonly ipcache: string;
   /** `SHARED_PORT` is made. */
@@ -43,7 +54,7 @@ export interface AgentOptions {
 
 export function agentController(
   start: ResolvedCluster,
-  { strategy, options, ipcache, sharesPorts }: AgentOptions,
+  { strategy, options, endpointMaps, ipcache, sharesPorts }: AgentOptions,
 ): Controller {
   const skews = new Skews();
   const numbers = { identities: new IdentityNumbers(), endpoints: new EndpointNumbers() };
@@ -53,19 +64,21 @@ export function agentController(
     numbers.endpoints.number(view);
     return skews.applied(mapsOf(strategy.lower(cluster, options)), view);
   };
-  /** Today's rules meet new identities. */
-  const meeting = (cluster: ResolvedCluster, held: Held): MapProgram => {
-    const meant = wanted(copyOf(cluster), held);
-    if (!sharesPorts) return meant;
-    const shared = copyOf(cluster);
-    numberIdentities(shared, numbers.identities, held);
-    numbers.endpoints.number(shared);
-    shareOnNode(shared, options.node);
-    skews.note(meant, mapsOf(strategy.lower(shared, options)));
-    return skews.applied(meant, shared);
-  };
   /** What the state holds, as it was meant: lists that share with the next ones what they have in common. */
   let held = wanted(start);
+  /** Today's rules meet new identities: the maps of endpoints alone, addresses come later. */
+  const meeting = (cluster: ResolvedCluster, coming: Held): MapProgram => {
+    const beside = copyOf(cluster);
+    numberBeside(beside, { like: cluster, numbers: numbers.identities, held: coming });
+    numbers.endpoints.numberAlike(beside);
+    const addresses = held.maps.filter(({ name }) => name === ipcache);
+    const lowered = () => ({ ...held, maps: [...addresses, ...endpointMaps(beside)] });
+    const meant = skews.applied(lowered(), beside);
+    if (!sharesPorts) return meant;
+    shareOnNode(beside, options.node);
+    skews.note(meant, lowered());
+    return skews.applied(meant, beside);
+  };
   const state = new NodeState(held);
   let { attachment } = held;
   let known = identityView(start);
@@ -79,19 +92,16 @@ export function agentController(
     // One whose pods are others has another object, and its number.
     const { gone, come } = listChange(was.pods, is.pods);
     const [left, found] = [numbersOf(gone), numbersOf(come)];
-    const allocated = numbersOf([...leaving, ...was.cidrs]);
     leaving = [
       ...leaving.filter(({ number }) => !found.has(number)),
       ...gone.filter(({ number }) => !found.has(number)).flatMap((one) => heldOf(one, known)),
     ];
     let program = wanted(event.cluster(), { pods: leaving, prefixes: [] });
-    const isNew = ({ number }: { readonly number: number }) => !left.has(number) && !allocated.has(number);
     const coming = {
-      pods: come.filter(isNew).flatMap((one) => heldOf(one, after)),
-      prefixes: is.cidrs.filter(isNew).map(({ cidr }) => cidr),
+      pods: come.filter(({ number }) => !left.has(number)).flatMap((one) => heldOf(one, after)),
+      prefixes: prefixesBut(is.cidrs, was.cidrs),
     };
-    const kept = numbersOf(is.cidrs);
-    const going = was.cidrs.filter(({ number }) => !kept.has(number)).map(({ cidr }) => cidr);
+    const going = prefixesBut(was.cidrs, is.cidrs);
     const cause = eventText(event);
     let selected = held;
     if (coming.pods.length + coming.prefixes.length > 0) {
@@ -145,6 +155,13 @@ export function agentController(
 /** The same objects as a state of its own, beside which other identities are held. */
 function copyOf(cluster: ResolvedCluster): ResolvedCluster {
   return { ...cluster };
+}
+
+/** The prefixes whose numbers are not among the others'. */
+function prefixesBut(identities: readonly CidrIdentity[], others: readonly CidrIdentity[]): readonly Cidr[] {
+  if (identities === others) return [];
+  const known = numbersOf(others);
+  return identities.filter(({ number }) => !known.has(number)).map(({ cidr }) => cidr);
 }
 
 function numbersOf(identities: readonly { readonly number: number }[]): ReadonlySet<number> {
@@ -240,7 +257,7 @@ function policyChanges(held: MapProgram, wanted: MapProgram, ipcache: string): r
   const old = new Map(held.maps.map((map) => [map.name, map]));
   return wanted.maps.flatMap((map) => {
     const was = old.get(map.name);
-    return was === undefined || map.name === ipcache ? [] : [mapChange(was, map)];
+    return was === undefined || was === map || map.name === ipcache ? [] : [mapChange(was, map)];
   });
 }
 
