@@ -49,13 +49,14 @@ export class ReplayPass {
     );
   }
 
-  open(io: TrafficIo, names: readonly string[]): Promise<Recording> {
+  /** `ahead`: seconds that the clock of each file is ahead. */
+  open(io: TrafficIo, names: readonly string[], ahead: readonly number[]): Promise<Recording> {
     const { loaded, main, namespace, onPushed } = this.#options;
     const model = loaded.sides[main]?.cluster.model;
     if (model === undefined) throw new RangeError(`side ${main} of ${loaded.sides.length}`);
     const frames = onPushed === undefined ? "left out" : "copied";
     const resolve = loaded.story?.resolver(namespace) ?? withReplicas(resolverOf(model, namespace), model);
-    return Recording.open(io, names, { resolve, frames });
+    return Recording.open(io, names, { resolve, frames, ahead });
   }
 
   /** Until `proceed` says false; it is asked after each batch. */

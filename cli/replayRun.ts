@@ -10,6 +10,7 @@ import type { LoadedSetup, ReplaySetup } from "../replay/setup.ts";
 import type { Cause } from "../replay/side.ts";
 import { EXIT, UsageError } from "./io.ts";
 import type { CheckpointFile } from "./replayCheckpoint.ts";
+import { clockNotes, clocksOf } from "./replayClocks.ts";
 import { type Crew, replayInWorkers } from "./replayJobs.ts";
 import type { ReplayOutput } from "./replayOutput.ts";
 import { ReplayPass } from "./replayPass.ts";
@@ -72,7 +73,8 @@ export class ReplayRun {
       ];
       output.begin(namesOf(clusters.map(({ model }) => model)));
     }
-    const index = jobs > 1 ? await this.#readInWorkers(names) : await this.#readHere(names);
+    const ahead = await this.#clocks(names);
+    const index = jobs > 1 ? await this.#readInWorkers(names, ahead) : await this.#readHere(names, ahead);
     if (io.interrupted.aborted) {
       this.findings.notes.push(`interrupted after ${index} packets; the report is about those`);
     }
@@ -80,6 +82,14 @@ export class ReplayRun {
     replay.finish();
     if (!this.#isStreaming) for (const slot of replay.table.ordered()) replay.tally.add(replay.table, slot);
     this.findings.notes.push(...notesOf(this.#report), ...this.#elsewhere());
+  }
+
+  /** Seconds that the clock of each file is ahead, where copies have to be told by their times. */
+  async #clocks(names: readonly string[]): Promise<readonly number[]> {
+    if (this.#options.duplicates === "kept") return [];
+    const differences = await clocksOf(this.#options.session.io, names);
+    this.findings.notes.push(...clockNotes(names, differences));
+    return differences.map(({ seconds }) => seconds);
   }
 
   /** A node records what it sends, gets and forwards for its pods; anything else says that names and places do not fit. */
@@ -108,10 +118,10 @@ export class ReplayRun {
     return output?.isStreaming === true && checkpoint === undefined;
   }
 
-  async #readHere(names: readonly string[]): Promise<number> {
+  async #readHere(names: readonly string[], ahead: readonly number[]): Promise<number> {
     const { session, output } = this.#options;
     const { io } = session;
-    const recording = await this.#pass.open(io, names);
+    const recording = await this.#pass.open(io, names, ahead);
     output?.annotate(recording.merged.interfaces);
     const [state] = (await this.#resumed()) ?? [];
     if (state !== undefined) this.#pass.replay.restore(state);
@@ -151,7 +161,7 @@ export class ReplayRun {
     if (state !== undefined) await checkpoint.save([state], session.io.now());
   }
 
-  async #readInWorkers(names: readonly string[]): Promise<number> {
+  async #readInWorkers(names: readonly string[], ahead: readonly number[]): Promise<number> {
     const { session, setup, filter, namespace, duplicates, jobs, output, checkpoint } = this.#options;
     const { io } = session;
     const sizes = await Promise.all(names.map((name) => (name === "-" ? undefined : io.sizeOf(name))));
@@ -166,7 +176,7 @@ export class ReplayRun {
       const { causes, findings, index } = await replayInWorkers(this.#pass.replay, {
         io,
         jobs,
-        worker: { setup, filter, namespace, duplicates, names, told },
+        worker: { setup, filter, namespace, duplicates, names, ahead, told },
         from,
         proceed: async (count, crew) => {
           await output?.flush();

@@ -21,6 +21,8 @@ export interface ShareSetup {
   readonly share: { readonly index: number; readonly of: number };
   /** Of the files, in order. */
   readonly names: readonly string[];
+  /** Seconds that the clock of each is ahead. */
+  readonly ahead: readonly number[];
   readonly told: ToldWish;
   /** Go on from there. */
   readonly from: ReplayState | undefined;
@@ -86,7 +88,7 @@ export class ReplayShare {
 
   async read(io: TrafficIo): Promise<ShareResult> {
     const { replay } = this.#pass;
-    const recording = await this.#pass.open(io, this.#setup.names);
+    const recording = await this.#pass.open(io, this.#setup.names, this.#setup.ahead);
     this.#annotator = new FrameAnnotator(recording.merged.interfaces);
     await this.#pass.run(recording, async (count) => {
       this.#listener.packets(count);

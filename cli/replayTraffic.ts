@@ -46,13 +46,13 @@ export class Recording {
   readonly #read: { bytes: number };
   readonly #totalBytes: number | undefined;
 
-  private constructor(files: readonly OpenFile[], frames: "copied" | "left out", size: Size) {
+  private constructor(files: readonly OpenFile[], { frames, ahead }: OpenOptions, size: Size) {
     this.#files = files;
     this.#read = size.read;
     this.#totalBytes = size.total;
     this.merged = mergeTraffic(
       files.map(({ source }) => source),
-      { frames },
+      { frames, ...(ahead && { ahead }) },
     );
   }
 
@@ -65,7 +65,7 @@ export class Recording {
       total = total === undefined || size === undefined ? undefined : total + size;
       files.push({ name, source: await openFile(io, name, { ...options, onRead: (bytes) => (read.bytes += bytes) }) });
     }
-    return new Recording(files, options.frames, { read, total });
+    return new Recording(files, options, { read, total });
   }
 
   /** How much of the files has been read, 0 to 1; undefined where one has no size. */
@@ -96,17 +96,23 @@ export interface OpenOptions {
   /** What names in logs and lines stand for. */
   readonly resolve: Resolve;
   readonly frames: "copied" | "left out";
+  /** Seconds that the clock of each file is ahead. */
+  readonly ahead?: readonly number[];
 }
 
-interface OpenFileOptions extends OpenOptions {
+interface OpenFileOptions extends Partial<Pick<OpenOptions, "resolve">> {
   /** Told of every piece read, in bytes of the file. */
   readonly onRead: (bytes: number) => void;
 }
 
-async function openFile(io: TrafficIo, name: string, { resolve, onRead }: OpenFileOptions): Promise<TrafficSource> {
+export async function openFile(
+  io: TrafficIo,
+  name: string,
+  { resolve, onRead }: OpenFileOptions,
+): Promise<TrafficSource> {
   const plain = await decompressed(counted(await openBytes(io, name), onRead), name);
   try {
-    const source = await openTraffic(plain, { resolve });
+    const source = await openTraffic(plain, { ...(resolve && { resolve }) });
     if (source.isImplied) keepHeapSmall();
     return source;
   } catch (error) {

@@ -6,14 +6,14 @@ import type { PacketBatch } from "../dataplane/packet.ts";
 import type { CaptureInterface, TrafficBatch } from "../traffic/source.ts";
 
 /** Seconds between the copies: a packet crosses a node in microseconds, TCP repeats after 200 ms (RTO_MIN of Linux). */
-const WINDOW_SECONDS = 0.02;
+export const WINDOW_SECONDS = 0.02;
 /** Packets remembered. One that is pushed out of its place by another is not recognised again. */
 const PLACES = 65_536;
 /** LINKTYPE_LINUX_SLL and LINKTYPE_LINUX_SLL2: what `tcpdump -i any` writes. */
 const COOKED: ReadonlySet<number | undefined> = new Set([113, 276]);
-/** Bytes at the end of a frame that tell apart packets with equal headers; shorter frames may end in padding. */
+/** Bytes at the end of a frame that tell apart packets with equal headers; with a shorter payload frames may end in Ethernet's padding. */
 const TAIL_BYTES = 16;
-const SHORTEST_FRAME = 64;
+const SHORTEST_PAYLOAD = 20;
 
 export class Duplicates {
   /** Packets that were recognised as copies. */
@@ -68,12 +68,20 @@ export class Duplicates {
 }
 
 /** FNV-1a over what stays the same on the way through a node: everything but addresses of the link layer and the TTL. */
-function signatureOf(traffic: TrafficBatch, row: number): number {
-  const { packets, bytes, frameStart, capturedBytes } = traffic;
-  let hash = headerHash(packets, row);
+export function signatureOf(traffic: TrafficBatch, row: number): number {
+  return Math.imul(headerHash(traffic.packets, row) ^ tailOf(traffic, row), 0x01000193);
+}
+
+/** A hash of the end of a row's frame; 0 where it has no payload, or the end was cut off. */
+export function tailOf(
+  { packets, bytes, frameStart, capturedBytes, frameBytes, frameTail }: TrafficBatch,
+  row: number,
+): number {
   const captured = capturedBytes[row] ?? 0;
-  if (captured <= SHORTEST_FRAME) return hash;
+  if (captured === 0) return frameTail[row] ?? 0;
+  if ((packets.payloadBytes[row] ?? 0) < SHORTEST_PAYLOAD || captured < (frameBytes[row] ?? 0)) return 0;
   const end = (frameStart[row] ?? 0) + captured;
+  let hash = 0x811c9dc5;
   for (let at = end - TAIL_BYTES; at < end; at++) hash = Math.imul(hash ^ (bytes[at] ?? 0), 0x01000193);
   return hash;
 }

@@ -7,6 +7,7 @@ import {
   type TrafficBatch,
   type TrafficSource,
 } from "../traffic/source.ts";
+import { tailOf } from "./duplicates.ts";
 
 export interface MergedTraffic {
   /** Of all sources; `interfaceId` counts here. Grows while `batches` runs. */
@@ -19,6 +20,8 @@ export interface MergedTraffic {
 export interface MergeOptions {
   /** `copied`: the bytes of frames come along, for who writes them again. */
   readonly frames: "copied" | "left out";
+  /** Seconds that the clock of each source is ahead (clocks.ts): their packets count as so much earlier. Default: none. */
+  readonly ahead?: readonly number[];
 }
 
 export function mergeTraffic(sources: readonly TrafficSource[], options: MergeOptions): MergedTraffic {
@@ -46,6 +49,7 @@ interface Head {
   /** From 0, in the order named. */
   readonly number: number;
   readonly source: TrafficSource;
+  readonly ahead: number;
   readonly batches: AsyncGenerator<TrafficBatch>;
   batch: TrafficBatch | undefined;
   row: number;
@@ -60,11 +64,12 @@ interface Head {
 async function* merge(
   sources: readonly TrafficSource[],
   all: Interfaces,
-  { frames }: MergeOptions,
+  { frames, ahead = [] }: MergeOptions,
 ): AsyncGenerator<TrafficBatch> {
   const heads: Head[] = sources.map((source, number) => ({
     number,
     source,
+    ahead: ahead[number] ?? 0,
     batches: source.batches(),
     batch: undefined,
     row: 0,
@@ -81,6 +86,7 @@ async function* merge(
     const { batch } = head;
     while (head.row < batch.packets.length && timeOf(head) <= limit) {
       copyRow(batch.packets, head.row, merged.packets, filled);
+      merged.packets.time[filled] = timeOf(head);
       copyPlace(batch, head.row, merged, filled);
       merged.interfaceId[filled] = numberOf(head, batch.interfaceId[head.row] ?? 0, all);
       if (frames === "copied") bytes.copy(batch, head.row, filled);
@@ -106,9 +112,9 @@ async function advance(head: Head): Promise<void> {
   }
 }
 
-/** Of the next row; infinite at the end. */
-function timeOf({ batch, row }: Head): number {
-  return batch === undefined ? Number.POSITIVE_INFINITY : (batch.packets.time[row] ?? Number.POSITIVE_INFINITY);
+/** Of the next row, by the clock of the first source; infinite at the end. */
+function timeOf({ batch, row, ahead }: Head): number {
+  return batch === undefined ? Number.POSITIVE_INFINITY : (batch.packets.time[row] ?? Number.POSITIVE_INFINITY) - ahead;
 }
 
 /** Of equal ones the first named. */
@@ -140,6 +146,7 @@ export function copyPlace(source: TrafficBatch, from: number, target: TrafficBat
   target.direction[to] = source.direction[from] ?? 0;
   target.device[to] = source.device[from] ?? 0;
   target.capturedBytes[to] = 0;
+  target.frameTail[to] = tailOf(source, from);
 }
 
 /** The bytes of frames, one after the other, in an array that grows. */

@@ -54,6 +54,8 @@ export interface TrafficBatch {
   bytes: Uint8Array;
   readonly frameStart: Uint32Array;
   readonly capturedBytes: Uint32Array;
+  /** Of rows whose frame was left out on the way: a hash of its end, which tells packets with equal headers apart. */
+  readonly frameTail: Int32Array;
   /** Sparse: comments that a pcapng has on a packet, by row. */
   readonly comments: Map<number, string>;
 }
@@ -150,6 +152,7 @@ export function createTrafficBatch(rows: number): TrafficBatch {
     bytes: NO_BYTES,
     frameStart: new Uint32Array(rows),
     capturedBytes: new Uint32Array(rows),
+    frameTail: new Int32Array(rows),
     comments: new Map(),
   };
 }

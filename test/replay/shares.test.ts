@@ -56,6 +56,7 @@ async function written({ bytes, format, threads, expression }: Given): Promise<B
         duplicates: "counted once",
         share: { index, of: threads },
         names: ["-"],
+        ahead: [],
         told: output.told,
         from: undefined,
       },
