@@ -127,13 +127,17 @@ class LatestSight {
 
   #forget(gone: PodList, endpoints: PodList): void {
     if (gone.length === 0) return;
-    const kept = new Set(endpoints);
+    const kept = gone.length > LOOKED_FOR ? new Set(endpoints) : undefined;
     for (const { key } of gone) {
       const known = this.#known.get(key);
-      if (known !== undefined && !kept.has(known)) this.#known.delete(key);
+      if (known === undefined) continue;
+      if (!(kept?.has(known) ?? endpoints.includes(known))) this.#known.delete(key);
     }
   }
 }
+
+/** Beyond so many, a table of all pods is cheaper than looking for each. */
+const LOOKED_FOR = 16;
 
 function listsOf({ subjects, ingress, egress }: ResolvedPolicy): readonly PodList[] {
   const peers = [...ingress, ...egress].flatMap((rule) => rule.peers);

@@ -10,6 +10,7 @@ import { PROTOCOL } from "../../../dataplane/packet.ts";
 import type { Chain } from "../../../dataplane/program.ts";
 import { rememberedBy, sameItems } from "../../again.ts";
 import { compareText } from "../../age.ts";
+import { groupedBy } from "../../members.ts";
 import { DIRECTIONS, type Direction, type Endpoint } from "../../model.ts";
 import type { ResolvedCluster, ResolvedPolicy } from "../../resolve.ts";
 import { action, type FelixRule, felixChain, match } from "./felixRule.ts";
@@ -35,19 +36,42 @@ export function endpointChains(cluster: ResolvedCluster, pods: readonly Endpoint
     if (!chains.has(chain.name)) chains.set(chain.name, chain);
   };
   for (const direction of DIRECTIONS) {
-    for (const chain of dispatchAgain(cluster.lineage, pods, direction)) put(chain);
-    for (const pod of pods) {
-      const groups = policyGroups(cluster, pod, direction);
-      put(chainOfEndpoint(pod, direction, groups));
-      for (const group of groups) {
-        if (group.chain !== undefined) put(chainOfGroup(group, group.chain, direction));
-        for (const resolved of group.policies) put(chainOfPolicy(resolved, direction, family));
-      }
-      for (const profile of profilesOf(pod)) put(chainOfProfile(profile, direction));
-    }
+    for (const chain of dispatchChains(cluster.lineage, pods, direction)) put(chain);
+    for (const pod of pods) for (const chain of chainsOf(cluster, pod, { direction, family })) put(chain);
   }
   return [...chains.values()];
 }
+
+interface Side {
+  readonly direction: Direction;
+  readonly family: Family;
+}
+
+/** The chains that one endpoint needs; the same list while the same policies select it. */
+function chainsOf(cluster: ResolvedCluster, pod: Endpoint, { direction, family }: Side): readonly Chain[] {
+  const selection = cluster.selectionIn(pod.namespace);
+  const latest = LATEST_CHAINS[family][direction].get(pod);
+  if (latest?.selection === selection) return latest.chains;
+  const groups = policyGroups(cluster, pod, direction);
+  const chains = [chainOfEndpoint(pod, direction, groups)];
+  for (const group of groups) {
+    if (group.chain !== undefined) chains.push(chainOfGroup(group, group.chain, direction));
+    for (const resolved of group.policies) chains.push(chainOfPolicy(resolved, direction, family));
+  }
+  for (const profile of profilesOf(pod)) chains.push(chainOfProfile(profile, direction));
+  LATEST_CHAINS[family][direction].set(pod, { selection, chains });
+  return chains;
+}
+
+interface LatestChains {
+  readonly selection: WeakKey;
+  readonly chains: readonly Chain[];
+}
+
+const LATEST_CHAINS = {
+  4: { ingress: new WeakMap<Endpoint, LatestChains>(), egress: new WeakMap<Endpoint, LatestChains>() },
+  6: { ingress: new WeakMap<Endpoint, LatestChains>(), egress: new WeakMap<Endpoint, LatestChains>() },
+} as const satisfies Record<Family, Record<Direction, unknown>>;
 
 /*
  * Chains are made once from what they say, and kept as long as that lives: in a cluster that changes, most of what a node
@@ -108,63 +132,53 @@ function chainOfProfile(profile: Profile, direction: Direction): Chain {
   return chain;
 }
 
-interface Dispatch {
-  readonly keys: readonly string[];
-  readonly chains: readonly Chain[];
+interface DispatchChain {
+  /** The interfaces that it knows, in order; those of a chain of their own by what they have in common. */
+  readonly interfaces: readonly string[];
+  readonly chain: Chain;
 }
 
-const DISPATCHES = {
-  ingress: new WeakMap<WeakKey, Dispatch>(),
-  egress: new WeakMap<WeakKey, Dispatch>(),
-} as const satisfies Record<Direction, unknown>;
-
-/** Interfaces are named by the names of pods: pods that change, and keep them, keep the chains. */
-function dispatchAgain(lineage: WeakKey, pods: readonly Endpoint[], direction: Direction): readonly Chain[] {
-  const keys = pods.map(({ key }) => key);
-  const latest = DISPATCHES[direction].get(lineage);
-  if (latest !== undefined && sameItems(latest.keys, keys)) return latest.chains;
-  const chains = dispatchChains(pods, direction);
-  DISPATCHES[direction].set(lineage, { keys, chains });
-  return chains;
-}
+/** By node and name. */
+const DISPATCH_CHAINS = new WeakMap<WeakKey, Map<string, DispatchChain>>();
 
 /**
  * Two levels: interfaces that share the character after the common beginning of all names go to a chain of their own,
- * by goto, so that each chain must end in the drop itself.
+ * by goto, so that each chain must end in the drop itself. Interfaces are named by the names of pods: pods that change, and
+ * keep them, keep the chains, and one that comes or goes leaves alone those of other characters.
  */
-function dispatchChains(pods: readonly Endpoint[], direction: Direction): readonly Chain[] {
+function dispatchChains(lineage: WeakKey, pods: readonly Endpoint[], direction: Direction): readonly Chain[] {
   const side = direction === "ingress" ? "out" : "in";
   const byInterface = new Map(pods.map((pod) => [interfaceName(pod), pod]));
   const names = [...byInterface.keys()].sort(compareText);
   const common = commonPrefix(names);
-  const unknown: FelixRule = { matches: [], action: action.drop, comments: ["Unknown interface"] };
-  const toEndpoint = (name: string): FelixRule => {
+  const known = rememberedBy(DISPATCH_CHAINS, lineage, () => new Map<string, DispatchChain>());
+  const ruleOf = (name: string): FelixRule => {
     const pod = byInterface.get(name);
-    if (pod === undefined) throw new Error(`no pod behind ${name}`);
-    return {
-      matches: [match.interface(side, name)],
-      action: action.goto(endpointChain(direction, pod)),
-      origin: `pod ${pod.key}`,
-    };
+    const matches = [match.interface(side, name)];
+    if (pod === undefined) return { matches, action: action.goto(childChain(name, common, direction)) };
+    return { matches, action: action.goto(endpointChain(direction, pod)), origin: `pod ${pod.key}` };
   };
-  const bins = new Map<string, string[]>();
-  for (const name of names) {
-    const prefix = name.slice(0, common.length + 1);
-    bins.set(prefix, [...(bins.get(prefix) ?? []), name]);
-  }
-  const root: FelixRule[] = [];
-  const children: Chain[] = [];
-  for (const [prefix, members] of bins) {
-    const [only] = members;
-    if (members.length === 1 && only !== undefined) {
-      root.push(toEndpoint(only));
-      continue;
-    }
-    const child = `${ROOT[direction]}-${prefix.slice(common.length)}`;
-    root.push({ matches: [match.interface(side, `${prefix}+`)], action: action.goto(child) });
-    children.push(felixChain(child, [...members.map(toEndpoint), unknown]));
-  }
-  return [...children, felixChain(ROOT[direction], [...root, unknown])];
+  const chainOf = (name: string, interfaces: readonly string[]): Chain => {
+    const key = `${pods[0]?.node} ${name}`;
+    const latest = known.get(key);
+    if (latest !== undefined && sameItems(latest.interfaces, interfaces)) return latest.chain;
+    const chain = felixChain(name, [...interfaces.map(ruleOf), UNKNOWN_INTERFACE]);
+    known.set(key, { interfaces, chain });
+    return chain;
+  };
+  const bins = groupedBy(names, (name) => name.slice(0, common.length + 1));
+  const root = [...bins].map(([prefix, [only = "", ...others]]) => (others.length === 0 ? only : `${prefix}+`));
+  const children = [...bins].flatMap(([prefix, members]) =>
+    members.length === 1 ? [] : [chainOf(childChain(prefix, common, direction), members)],
+  );
+  return [...children, chainOf(ROOT[direction], root)];
+}
+
+const UNKNOWN_INTERFACE: FelixRule = { matches: [], action: action.drop, comments: ["Unknown interface"] };
+
+/** Named by the character that its interfaces have behind the common beginning. */
+function childChain(prefix: string, common: string, direction: Direction): string {
+  return `${ROOT[direction]}-${prefix.slice(common.length, common.length + 1)}`;
 }
 
 function commonPrefix(names: readonly string[]): string {

@@ -24,6 +24,7 @@ import type {
   TableName,
   TableProgram,
 } from "../../../dataplane/program.ts";
+import { rememberedBy } from "../../again.ts";
 import { elementText } from "../../render/ipsetSave.ts";
 import { ruleText } from "../../render/iptablesSave.ts";
 import {
@@ -194,11 +195,15 @@ function spelling(rule: Rule, family: Family): string {
 /** Addresses whose route ends: of local pods that are gone or have another address now. */
 function lostAddresses(before: TableProgram, after: TableProgram): readonly IpAddress[] {
   const owners = new Map(
-    after.attachment.pods.flatMap((pod) =>
-      pod.addresses.map((address) => [formatAddress(address), pod.endpoint] as const),
-    ),
+    after.attachment.pods.flatMap((pod) => pod.addresses.map((address) => [textOf(address), pod.endpoint] as const)),
   );
   return before.attachment.pods.flatMap((pod) =>
-    pod.addresses.filter((address) => owners.get(formatAddress(address)) !== pod.endpoint),
+    pod.addresses.filter((address) => owners.get(textOf(address)) !== pod.endpoint),
   );
+}
+
+const TEXTS = new WeakMap<IpAddress, string>();
+
+function textOf(address: IpAddress): string {
+  return rememberedBy(TEXTS, address, formatAddress);
 }
