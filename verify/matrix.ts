@@ -32,20 +32,31 @@ export function matrixPods(pods: ResolvedCluster["pods"], family: Family): reado
 
 /** What the cluster itself speaks of: container ports, and the numbers in policies. */
 export function matrixPorts({ pods, model }: ResolvedCluster): readonly Port[] {
-  const found = new Map<string, Port>();
+  // By name of the protocol: ports are many, and mostly the same.
+  const found = new Map<string, Set<number>>();
   const add = (name: string, port: number) => {
-    const protocol = parseProtocol(name);
-    if (protocol !== undefined) found.set(`${protocol}/${port}`, { protocol, port });
+    const known = found.get(name);
+    if (known === undefined) found.set(name, new Set([port]));
+    else known.add(port);
   };
   for (const pod of pods) for (const { protocol, port } of pod.ports) add(protocol, port);
-  for (const policy of model.policies) {
-    for (const { protocol, port, endPort } of [...policy.ingress, ...policy.egress].flatMap(({ ports }) => ports)) {
-      if (typeof port === "number") add(protocol, port);
-      if (endPort !== undefined) add(protocol, endPort);
+  for (const { ingress, egress } of model.policies) {
+    for (const rules of [ingress, egress]) {
+      for (const { ports } of rules) {
+        for (const { protocol, port, endPort } of ports) {
+          if (typeof port === "number") add(protocol, port);
+          if (endPort !== undefined) add(protocol, endPort);
+        }
+      }
     }
   }
   if (found.size === 0) add("tcp", 80);
-  return [...found.values()].sort((a, b) => a.protocol - b.protocol || a.port - b.port);
+  return [...found]
+    .flatMap(([name, ports]): Port[] => {
+      const protocol = parseProtocol(name);
+      return protocol === undefined ? [] : [...ports].map((port) => ({ protocol, port }));
+    })
+    .sort((a, b) => a.protocol - b.protocol || a.port - b.port);
 }
 
 export function portText({ protocol, port }: Port): string {

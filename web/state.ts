@@ -184,7 +184,11 @@ export const generation = signal(0);
 export async function load(): Promise<void> {
   isBusy.value = true;
   try {
-    const answer = await client.ask("load", { files: files.value, scenario: scenario.value, saved: saved.value });
+    const loading = client.ask("load", { files: files.value, scenario: scenario.value, saved: saved.value });
+    // Asked at once, mostly of the packet that is shown: it is walked while the page draws what was loaded.
+    const isKnown = moment.value === undefined && (step.value !== undefined || packets.value.length > 0);
+    const early = isKnown ? askChosen() : undefined;
+    const answer = await loading;
     batch(() => {
       loaded.value = { ...answer, cluster: sameCluster(loaded.peek()?.cluster, answer.cluster) };
       trouble.value = undefined;
@@ -192,7 +196,7 @@ export async function load(): Promise<void> {
     });
     if (answer.cluster === undefined) return;
     chooseFirstPacket(answer);
-    await walkNow();
+    await walkNow(early);
   } catch (error) {
     report(error);
   } finally {
@@ -241,13 +245,30 @@ function chooseFirstPacket({ steps, cluster }: Loaded): void {
 
 let walks = 0;
 
-export async function walkNow(): Promise<void> {
+interface Chosen {
+  readonly target: WalkTarget;
+  readonly strategy: string;
+  readonly answer: Promise<Questions["walk"]["answer"]>;
+}
+
+/** Asks about the packet and the strategy that are chosen. */
+function askChosen(): Chosen {
+  const chosen = { target: target.value, strategy: strategy.value };
+  const answer = askAbout("walk", { target: chosen.target, walks: true, strategies: [chosen.strategy] });
+  // Who does not wait for it need not hear of it.
+  answer.catch(() => undefined);
+  return { ...chosen, answer };
+}
+
+/** `early`: what was asked already, perhaps of another packet. */
+export async function walkNow(early?: Chosen): Promise<void> {
   if (loaded.value?.cluster === undefined) return;
   const turn = ++walks;
   const names = loaded.value.strategies.map(({ name }) => name);
   const ask = { target: target.value, walks: true };
+  const isStill = early?.target === ask.target && early.strategy === strategy.value;
   try {
-    const [answer] = await askAbout("walk", { ...ask, strategies: [strategy.value] });
+    const [answer] = await (isStill ? early : askChosen()).answer;
     walk.value = answer;
     if (answer !== undefined)
       said.value =

@@ -1,8 +1,8 @@
 /** What the page draws of a cluster. */
 import { rememberedBy } from "../../compiler/again.ts";
-import { type Endpoint, isOnPodNetwork } from "../../compiler/model.ts";
+import { type Endpoint, isOnPodNetwork, type NetworkPolicy } from "../../compiler/model.ts";
 import type { ResolvedCluster, ResolvedPolicy } from "../../compiler/resolve.ts";
-import { formatAddress, formatCidr } from "../../dataplane/address.ts";
+import { type Cidr, formatAddress, formatCidr } from "../../dataplane/address.ts";
 import { matrixFamily, matrixPods, matrixPorts, portText } from "../../verify/matrix.ts";
 import type { ClusterPicture, PodPicture } from "../messages.ts";
 
@@ -54,20 +54,27 @@ function apartOf(pod: Endpoint): string | undefined {
 
 /** The first addresses of the blocks in policies that no pod and no node has. */
 function outsideOf({ model }: ResolvedCluster): readonly string[] {
-  const inside = new Set([...model.endpoints, ...model.nodes].flatMap(({ addresses }) => addresses.map(formatAddress)));
-  const podBlocks = model.nodes.flatMap(({ podCidrs }) => podCidrs.map(formatCidr));
   const found = new Set<string>();
-  for (const policy of model.policies) {
-    for (const { peers } of [...policy.ingress, ...policy.egress]) {
-      for (const peer of peers) {
-        if (peer.kind !== "ipBlock") continue;
-        const { cidr } = peer;
-        if (cidr.prefixLength === 0) continue;
-        const address = formatAddress(cidr).replace(/\.0$/, ".1").replace(/::$/, "::1");
-        if (!inside.has(address) && !podBlocks.includes(formatCidr(cidr))) found.add(address);
+  const inside = new Set(model.nodes.flatMap(({ addresses }) => addresses.map(formatAddress)));
+  for (const pod of model.endpoints)
+    for (const address of rememberedBy(PODS, pod, podPicture).addresses) inside.add(address);
+  const podBlocks = model.nodes.flatMap(({ podCidrs }) => podCidrs.map(formatCidr));
+  for (const cidr of blocksIn(model.policies)) {
+    if (found.size === MOST_OUTSIDE) break;
+    const address = formatAddress(cidr).replace(/\.0$/, ".1").replace(/::$/, "::1");
+    if (!inside.has(address) && !podBlocks.includes(formatCidr(cidr))) found.add(address);
+  }
+  return found.size > 0 ? [...found] : [SOMEWHERE];
+}
+
+const SOMEWHERE = "203.0.113.7";
+
+function* blocksIn(policies: readonly NetworkPolicy[]): Generator<Cidr> {
+  for (const { ingress, egress } of policies) {
+    for (const rules of [ingress, egress]) {
+      for (const { peers } of rules) {
+        for (const peer of peers) if (peer.kind === "ipBlock" && peer.cidr.prefixLength > 0) yield peer.cidr;
       }
     }
   }
-  const addresses = [...found].slice(0, MOST_OUTSIDE);
-  return addresses.length > 0 ? addresses : ["203.0.113.7"];
 }
