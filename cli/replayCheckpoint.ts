@@ -1,25 +1,42 @@
 /** `--resume`: what a replay has done so far, in a file, so that one that was killed can go on. */
 import { createHash } from "node:crypto";
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { appendFile, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { deserialize, serialize } from "node:v8";
+import type { WrittenInterfaces } from "../format/replay/pcapng.ts";
 import type { ReplayState } from "../replay/replay.ts";
 import { UsageError } from "./io.ts";
 
-interface Checkpoint {
+/** How far an annotated recording is written. */
+export interface WrittenOutput {
+  /** Of the draft. */
+  readonly bytes: number;
+  readonly interfaces: WrittenInterfaces;
+}
+
+/** What a run has done. */
+export interface Progress {
+  /** Of each thread, which need not have come equally far: each goes on with its own flows from where it was. */
+  readonly states: readonly ReplayState[];
+  /** Where packets are written, by one thread. */
+  readonly output?: WrittenOutput;
+}
+
+interface Checkpoint extends Progress {
   readonly format: typeof FORMAT;
   /** Hash of everything the report depends on: manifests, flags, names and sizes of the files. */
   readonly question: string;
-  /** Of each thread, which need not have come equally far: each goes on with its own flows from where it was. */
-  readonly states: readonly ReplayState[];
 }
 
-const FORMAT = "chainwalk replay checkpoint 3";
+const FORMAT = "chainwalk replay checkpoint 4";
 
 export class CheckpointFile {
   readonly #path: string;
   readonly #question: string;
   readonly #intervalMs: number;
   #savedMs: number;
+  /** What is written while the recording is read. */
+  readonly draft: DraftFile;
 
   /** `nowMs`: of a monotonic clock. */
   constructor(
@@ -28,13 +45,14 @@ export class CheckpointFile {
     { intervalMs, nowMs }: { readonly intervalMs: number; readonly nowMs: number },
   ) {
     this.#path = path;
+    this.draft = new DraftFile(`${path}.draft`);
     this.#question = createHash("sha256").update(JSON.stringify(question)).digest("hex");
     this.#intervalMs = intervalMs;
     this.#savedMs = nowMs;
   }
 
-  /** The states of the run before; undefined: there was none, or it was finished. */
-  async load(): Promise<readonly ReplayState[] | undefined> {
+  /** What the run before has done; undefined: there was none, or it was finished. */
+  async load(): Promise<Progress | undefined> {
     const bytes = await readFile(this.#path).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return undefined;
       throw new UsageError(`${this.#path}: ${error.message}`);
@@ -47,7 +65,7 @@ export class CheckpointFile {
         `${this.#path} is of a replay with other manifests, traffic or flags: repeat them, or remove the file to begin anew`,
       );
     }
-    return checkpoint.states;
+    return checkpoint;
   }
 
   /** Whether it is time to save again. */
@@ -56,8 +74,8 @@ export class CheckpointFile {
   }
 
   /** Replaces the file as a whole: a kill in the middle leaves the one before. */
-  async save(states: readonly ReplayState[], nowMs: number): Promise<void> {
-    const checkpoint: Checkpoint = { format: FORMAT, question: this.#question, states };
+  async save(progress: Progress, nowMs: number): Promise<void> {
+    const checkpoint: Checkpoint = { ...progress, format: FORMAT, question: this.#question };
     const draft = `${this.#path}.new`;
     await writeFile(draft, serialize(checkpoint));
     await rename(draft, this.#path);
@@ -67,6 +85,7 @@ export class CheckpointFile {
   /** The report is written: nothing is left to resume. */
   async remove(): Promise<void> {
     await rm(this.#path, { force: true });
+    await rm(this.draft.path, { force: true });
   }
 
   #parse(bytes: Uint8Array): Checkpoint | undefined {
@@ -76,5 +95,32 @@ export class CheckpointFile {
     } catch {
       return undefined; // whatever it is, we did not write it
     }
+  }
+}
+
+/** Output that may have to be taken back: beside the checkpoint, until all of it is there. */
+export class DraftFile {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Keeps so many bytes of what an earlier run has left. */
+  async begin(bytes: number): Promise<void> {
+    if (bytes === 0) await writeFile(this.path, "");
+    else {
+      await truncate(this.path, bytes).catch((error: Error) => {
+        throw new UsageError(`${this.path}, which belongs to the checkpoint: ${error.message}`);
+      });
+    }
+  }
+
+  async append(bytes: Uint8Array): Promise<void> {
+    await appendFile(this.path, bytes);
+  }
+
+  pieces(): AsyncIterable<Uint8Array> {
+    return createReadStream(this.path);
   }
 }

@@ -52,8 +52,14 @@ export async function runReplay(input: ReplayInput, session: Session): Promise<v
     await suggest({ traffic, flags, setup, options }, session);
     return;
   }
-  const output = new ReplayOutput({ format: flags.output, comparison, top: flags.top, session });
   const checkpoint = await checkpointOf(input, setup, session);
+  const output = new ReplayOutput({
+    format: flags.output,
+    comparison,
+    top: flags.top,
+    session,
+    ...(checkpoint !== undefined && { draft: checkpoint.draft }),
+  });
   const run = new ReplayRun({ ...options, output, ...(checkpoint !== undefined && { checkpoint }) });
   await run.read(traffic);
   await output.write(run.report, run.findings);
@@ -89,9 +95,10 @@ async function checkpointOf(
 ): Promise<CheckpointFile | undefined> {
   const { resume, jobs, output, checkpointSeconds, filter, namespace, keepDuplicates } = flags;
   if (resume === undefined) return undefined;
-  if (output === "pcapng") {
+  const writesPackets = output === "pcapng";
+  if (writesPackets && jobs > 1) {
     throw new UsageError(
-      "--resume is for reports: -o pcapng writes while it reads, and what was written before a kill cannot be taken back",
+      "--resume with -o pcapng is for one thread (--jobs 1): several are not at one place of the recording when they are killed",
     );
   }
   if (traffic.includes("-"))
@@ -100,7 +107,18 @@ async function checkpointOf(
     throw new UsageError("--resume is for solutions: the reference does not keep its connections in a file");
   }
   const sizes = await Promise.all(traffic.map((name) => io.sizeOf(name)));
-  const question = { setup, traffic, sizes, filter, hubble, namespace, keepDuplicates, jobs, version: io.version() };
+  const question = {
+    setup,
+    traffic,
+    sizes,
+    filter,
+    hubble,
+    namespace,
+    keepDuplicates,
+    jobs,
+    writesPackets,
+    version: io.version(),
+  };
   return new CheckpointFile(resume, question, { intervalMs: checkpointSeconds * 1000, nowMs: io.now() });
 }
 

@@ -11,6 +11,7 @@ import { formatReplayTable } from "../format/replay/table.ts";
 import type { PushedRows } from "../replay/replay.ts";
 import { isWanted, type ReplayReport } from "../replay/report.ts";
 import type { CaptureInterface } from "../traffic/source.ts";
+import type { DraftFile, WrittenOutput } from "./replayCheckpoint.ts";
 import type { TrafficFindings } from "./replayTraffic.ts";
 import type { Session } from "./session.ts";
 
@@ -23,6 +24,8 @@ export interface ReplayOutputOptions {
   /** Rows of each table. */
   readonly top: number;
   readonly session: Session;
+  /** Where packets are written until all are there; undefined: to standard output as they come. */
+  readonly draft?: DraftFile;
 }
 
 /** What a worker is to tell while it reads; undefined: nothing. */
@@ -63,6 +66,7 @@ export class ReplayOutput {
   #capture: AnnotatedCapture | undefined;
   #annotator: FrameAnnotator | undefined;
   #flushed: Promise<void> = Promise.resolve();
+  #draftBytes = 0;
 
   constructor(options: ReplayOutputOptions) {
     this.#options = options;
@@ -88,6 +92,20 @@ export class ReplayOutput {
   /** Packets are about to come. */
   begin(names: Iterable<readonly [IpAddress, string]>): void {
     if (this.wantsPackets) this.#capture = new AnnotatedCapture(names);
+  }
+
+  /** What packets have left in the draft, all flushed; undefined: none are written. */
+  get written(): WrittenOutput | undefined {
+    return this.#capture && { bytes: this.#draftBytes, interfaces: this.#capture.interfaces };
+  }
+
+  /** Goes on behind what an earlier run has left in the draft, or begins it. */
+  async resume(written: WrittenOutput | undefined): Promise<void> {
+    const { draft } = this.#options;
+    if (draft === undefined || this.#capture === undefined) return;
+    this.#draftBytes = written?.bytes ?? 0;
+    await draft.begin(this.#draftBytes);
+    if (written !== undefined) this.#capture.resume(written.interfaces);
   }
 
   /** They come from here, and their recording has these interfaces. */
@@ -120,12 +138,21 @@ export class ReplayOutput {
   }
 
   async #flush(): Promise<void> {
-    const { out, io } = this.#options.session;
+    const { out } = this.#options.session;
     if (this.#annotator !== undefined) this.#capture?.add([this.#annotator.take()]);
-    if (this.#capture !== undefined) await io.stdout.write(this.#capture.take());
+    if (this.#capture !== undefined) await this.#writePackets(this.#capture.take());
     const lines = this.#ended;
     this.#ended = [];
     for (const line of lines) await out.line(line);
+  }
+
+  async #writePackets(bytes: Uint8Array): Promise<void> {
+    const { draft, session } = this.#options;
+    if (draft === undefined) await session.io.stdout.write(bytes);
+    else if (bytes.length > 0) {
+      await draft.append(bytes);
+      this.#draftBytes += bytes.length;
+    }
   }
 
   /** In a workflow of GitHub's, what a change breaks is said there too, whatever the format. */
@@ -161,6 +188,7 @@ export class ReplayOutput {
         break;
       case "pcapng":
         await this.flush();
+        for await (const piece of this.#options.draft?.pieces() ?? []) await session.io.stdout.write(piece);
         break;
       case "table": {
         const style = { comparison, top, paint: session.paint, columns: session.io.stdout.columns };

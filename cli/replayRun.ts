@@ -4,12 +4,12 @@ import { type ClusterModel, isOnPodNetwork } from "../compiler/model.ts";
 import { formatAddress, type IpAddress } from "../dataplane/address.ts";
 import { timeText } from "../format/replay/words.ts";
 import { type FilterSetup, filterOf } from "../replay/filter/filter.ts";
-import type { FlowFilter, ReplayState } from "../replay/replay.ts";
+import type { FlowFilter } from "../replay/replay.ts";
 import { ReplayReport } from "../replay/report.ts";
 import type { LoadedSetup, ReplaySetup } from "../replay/setup.ts";
 import type { Cause } from "../replay/side.ts";
 import { EXIT, UsageError } from "./io.ts";
-import type { CheckpointFile } from "./replayCheckpoint.ts";
+import type { CheckpointFile, Progress } from "./replayCheckpoint.ts";
 import { clockNotes, clocksOf } from "./replayClocks.ts";
 import { type Crew, replayInWorkers } from "./replayJobs.ts";
 import type { ReplayOutput } from "./replayOutput.ts";
@@ -123,7 +123,9 @@ export class ReplayRun {
     const { io } = session;
     const recording = await this.#pass.open(io, names, ahead);
     output?.annotate(recording.merged.interfaces);
-    const [state] = (await this.#resumed()) ?? [];
+    const resumed = await this.#resumed();
+    await output?.resume(resumed?.output);
+    const [state] = resumed?.states ?? [];
     if (state !== undefined) this.#pass.replay.restore(state);
     const progress = session.progress("packets", () => recording.share());
     try {
@@ -138,27 +140,33 @@ export class ReplayRun {
     } finally {
       await progress.done();
     }
-    if (io.interrupted.aborted) await this.#saveCheckpoint();
+    if (io.interrupted.aborted) {
+      await output?.flush();
+      await this.#saveCheckpoint();
+    }
     await this.#told(this.#pass.findings(recording));
     return this.#pass.replay.index;
   }
 
-  /** The states of the threads of a run that was killed. */
-  async #resumed(): Promise<readonly ReplayState[] | undefined> {
+  /** What a run has done that was killed. */
+  async #resumed(): Promise<Progress | undefined> {
     const { checkpoint, session } = this.#options;
-    const states = await checkpoint?.load();
-    if (states === undefined) return undefined;
-    await session.note(`resumed after ${Math.min(...states.map(({ index }) => index))} packets`);
-    return states;
+    const progress = await checkpoint?.load();
+    if (progress === undefined) return undefined;
+    await session.note(`resumed after ${Math.min(...progress.states.map(({ index }) => index))} packets`);
+    return progress;
   }
 
   async #saveCheckpoint(): Promise<void> {
-    const { checkpoint, session } = this.#options;
+    const { checkpoint, session, output } = this.#options;
     const { replay } = this.#pass;
     // While rows are read over, the file already says more.
     if (checkpoint === undefined || !replay.isPushing) return;
     const state = replay.save();
-    if (state !== undefined) await checkpoint.save([state], session.io.now());
+    const written = output?.written;
+    if (state !== undefined) {
+      await checkpoint.save({ states: [state], ...(written && { output: written }) }, session.io.now());
+    }
   }
 
   async #readInWorkers(names: readonly string[], ahead: readonly number[]): Promise<number> {
@@ -168,7 +176,7 @@ export class ReplayRun {
     const total = sizes.reduce<number>((sum, size) => sum + (size ?? Number.NaN), 0);
     let read = 0;
     const told = this.#isStreaming || output?.wantsPackets === true ? output?.told : undefined;
-    const from = await this.#resumed();
+    const from = (await this.#resumed())?.states;
     const progress = session.progress("packets", () => (total > 0 ? read / total : undefined));
     // Several files are fed abreast, and one at a time writes.
     let saving: Promise<void> | undefined;
@@ -232,7 +240,7 @@ export class ReplayRun {
 
 async function saveCrew(crew: Crew, checkpoint: CheckpointFile, now: () => number): Promise<void> {
   const states = await crew.save();
-  if (states !== undefined) await checkpoint.save(states, now());
+  if (states !== undefined) await checkpoint.save({ states }, now());
 }
 
 function flowFilter({ filter, loaded: { sides, book, story } }: RunOptions): FlowFilter | undefined {

@@ -25,6 +25,9 @@ export interface AnnotatedFrames {
   readonly interfaces: readonly (readonly [number, CaptureInterface])[];
 }
 
+/** Interfaces of the recording that the file has, in the order of their numbers there. */
+export type WrittenInterfaces = readonly (readonly [own: number, described: CaptureInterface | undefined])[];
+
 /** The file: pieces of one or of several annotators become one, ordered. */
 export class AnnotatedCapture {
   readonly #writer: PcapngWriter;
@@ -48,6 +51,20 @@ export class AnnotatedCapture {
 
   take(): Uint8Array {
     return this.#writer.take();
+  }
+
+  /** What has to be known to go on from here. */
+  get interfaces(): WrittenInterfaces {
+    return [...this.#numbers.keys()].map((own) => [own, this.#described.get(own)]);
+  }
+
+  /** Goes on behind a file that was written so far, before anything is added. */
+  resume(interfaces: WrittenInterfaces): void {
+    for (const [own, described] of interfaces) {
+      if (described !== undefined) this.#described.set(own, described);
+      this.#interface(own);
+    }
+    this.#writer.take(); // is in that file
   }
 
   #interface(own: number): number {

@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
 import { describe, expect, it } from "vitest";
@@ -9,6 +10,8 @@ import { type LoadedSetup, loadSetup } from "../../replay/setup.ts";
 import { openTraffic } from "../../traffic/openTraffic.ts";
 import type { TrafficSource } from "../../traffic/source.ts";
 import { resolverOf } from "../../verify/who.ts";
+import { chainwalk } from "../cli/commandLine.ts";
+import { RECORDING } from "./threadsRecording.ts";
 
 const ROWS = 8;
 const CLUSTER = readFileSync(join(import.meta.dirname, "..", "..", "scenarios", "dual-stack", "cluster.yaml"), "utf8");
@@ -132,5 +135,62 @@ describe("a replay that goes on from what it left", () => {
       sides: state.sides.map((side, at) => ({ ...side, nodes: fresh.state?.sides[at]?.nodes ?? [] })),
     };
     expect((await run("kube-router", { from: emptied })).outcome).not.toEqual(whole.outcome);
+  });
+});
+
+describe("an annotated recording that goes on from what it left", () => {
+  /** Lines, which have no frames, twice: more than a batch; then the shop's packets, with frames and interfaces. */
+  async function annotate(checkpoint: string | undefined, interrupted?: AbortSignal) {
+    const binary: Uint8Array[] = [];
+    const resume = checkpoint === undefined ? [] : ["--resume", checkpoint, "--checkpoint-seconds", "0"];
+    const { err, code } = await chainwalk(
+      [
+        "replay",
+        "-f",
+        "scenarios/db-policy",
+        "t.jsonl",
+        "t.jsonl",
+        "scenarios/recorded-shop/shop.pcap",
+        "-o",
+        "pcapng",
+        ...resume,
+      ],
+      { files: { "t.jsonl": RECORDING }, binary, ...(interrupted && { interrupted }) },
+    );
+    return { bytes: Buffer.concat(binary), err, code };
+  }
+
+  it("is byte for byte the one of a run that nobody stopped, whatever was written after the last checkpoint", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "chainwalk-resume-"));
+    try {
+      const whole = await annotate(undefined);
+      const checkpoint = join(folder, "checkpoint");
+      const part = await annotate(checkpoint, AbortSignal.abort());
+      expect(part.code).toBe(130);
+      expect(part.bytes.length).toBeGreaterThan(100_000);
+      expect(part.bytes.length).toBeLessThan(whole.bytes.length);
+      appendFileSync(`${checkpoint}.draft`, "half a block");
+      const resumed = await annotate(checkpoint);
+      expect(resumed.err).toMatch(/resumed after \d+ packets/);
+      expect(Buffer.compare(resumed.bytes, whole.bytes)).toBe(0);
+      expect([checkpoint, `${checkpoint}.draft`].filter((file) => existsSync(file))).toEqual([]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it("says so where the draft has gone, or several threads are asked for", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "chainwalk-resume-"));
+    try {
+      const checkpoint = join(folder, "checkpoint");
+      await annotate(checkpoint, AbortSignal.abort());
+      rmSync(`${checkpoint}.draft`);
+      const { err, code } = await annotate(checkpoint);
+      expect({ err, code }).toEqual({ err: expect.stringContaining(`${checkpoint}.draft, which belongs`), code: 2 });
+      const refused = await chainwalk(`replay -f scenarios/db-policy x.pcap -o pcapng --jobs 2 --resume ${checkpoint}`);
+      expect(refused).toMatchObject({ err: expect.stringContaining("one thread"), code: 2 });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
