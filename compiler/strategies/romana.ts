@@ -7,11 +7,13 @@
  *
  * All peers and all ports of a policy pool in one _X and one _R, so what is allowed is their cross product. IPv4 only.
  */
+import { compareCidrs } from "../../dataplane/address.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, Chain, IPSet, Match, Rule, TableProgram, Target } from "../../dataplane/program.ts";
-import { listChange, MappedAgain, rememberedBy, sameItems } from "../again.ts";
+import { FilteredAgain, listChange, MappedAgain, rememberedBy, SortedAgain, sameItems } from "../again.ts";
 import { compareAge, compareText } from "../age.ts";
 import { routedAttachment } from "../attachment.ts";
+import { groupedBy } from "../members.ts";
 import type { Endpoint } from "../model.ts";
 import { podHash } from "../podHash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
@@ -69,7 +71,10 @@ export const romana: Strategy = {
           tables: [
             {
               name: "filter",
-              chains: [...divertChains(cluster, options.node), ...(started ? agentChains(cluster, options) : [])],
+              chains: [
+                ...rememberedBy(DIVERTS, byAge(cluster.podsOn(options.node)), divertChains),
+                ...(started ? agentChains(cluster, options) : []),
+              ],
             },
           ],
         },
@@ -94,11 +99,14 @@ function interfaceOf(pod: Endpoint): string {
 
 /** The CNI plugin appends a pod's rules when it makes the pod. */
 function byAge(pods: readonly Endpoint[]): readonly Endpoint[] {
-  return [...pods].sort(compareAge);
+  return rememberedBy(BY_AGE, pods, () => pods.toSorted(compareAge));
 }
 
-function divertChains(cluster: ResolvedCluster, node: string): readonly Chain[] {
-  const pods = byAge(cluster.podsOn(node)).filter(isPlugged);
+const BY_AGE = new WeakMap<readonly Endpoint[], readonly Endpoint[]>();
+const DIVERTS = new WeakMap<readonly Endpoint[], readonly Chain[]>();
+
+function divertChains(own: readonly Endpoint[]): readonly Chain[] {
+  const pods = own.filter(isPlugged);
   const divert = (pod: Endpoint, side: "in" | "out", chain: string): Rule => ({
     matches: [{ kind: "interface", side, name: interfaceOf(pod), negate: false }],
     target: { kind: "jump", chain },
@@ -228,94 +236,124 @@ function distinct(rules: readonly Rule[]): Rule[] {
   return rules.filter((rule) => seen.get(JSON.stringify([rule.matches, rule.target])) === rule);
 }
 
-interface TenantSets {
-  /** By segment. */
-  readonly own: Map<string, { readonly blocks: readonly Block[]; readonly set: IPSet }>;
-  /** Those of the latest state, in order. */
-  ordered: readonly IPSet[];
-  /** The list of them. */
-  list: IPSet | undefined;
+/** What the sets of a tenant were made of, and they. */
+interface Tenant {
+  readonly name: string;
+  /** At least one, in order of address. */
+  readonly blocks: readonly Block[];
+  readonly segments: ReadonlyMap<string, { readonly blocks: readonly Block[]; readonly set: IPSet }>;
+  readonly sets: readonly IPSet[];
+  /** The list of the segments' sets. */
+  readonly list: IPSet;
 }
 
-interface LatestSets {
-  blocks: readonly Block[];
-  readonly tenants: Map<string, TenantSets>;
+/** The sets of states that follow each other: a tenant none of whose blocks came or went keeps its. */
+class LatestSets {
+  #blocks: readonly Block[] = [];
+  readonly #tenants = new Map<string, Tenant>();
+  /** In the order of their first blocks. */
+  readonly #order = new SortedAgain<Tenant>((a, b) => byAddress(a.blocks[0] as Block, b.blocks[0] as Block));
+  #ordered: readonly Tenant[] = [];
+  readonly #local = new Map<string, { readonly blocks: FilteredAgain<Block>; set: IPSet; of: readonly Block[] }>();
+  /** For CIDR peers, which no NetworkPolicy becomes; made for every policy all the same. */
+  readonly #ofPolicies = new MappedAgain<RomanaPolicy, IPSet>();
+
+  of(policies: readonly RomanaPolicy[], blocks: readonly Block[], node: string): readonly IPSet[] {
+    this.#takeIn(blocks);
+    const ofPolicies = this.#ofPolicies.of(policies, (policy) => netSet(`${policyChain(policy)}_s`, [], policy.origin));
+    const ofSegments = this.#ordered.flatMap((tenant) => tenant.sets);
+    const lists = this.#ordered.map(({ list }) => list);
+    return ofPolicies.concat(ofSegments, this.#localBlocks(node), lists);
+  }
+
+  #takeIn(blocks: readonly Block[]): void {
+    const change = listChange(this.#blocks, blocks);
+    this.#blocks = blocks;
+    const left = new Set(change.gone);
+    const come = groupedBy(change.come, ({ tenant }) => tenant);
+    const touched = new Set([...change.gone.map(({ tenant }) => tenant), ...come.keys()]);
+    const tenants = { gone: [] as Tenant[], come: [] as Tenant[] };
+    for (const name of touched) {
+      const known = this.#tenants.get(name);
+      if (known !== undefined) tenants.gone.push(known);
+      const kept = (known?.blocks ?? []).filter((block) => !left.has(block));
+      const members = this.#inOrder([...kept, ...(come.get(name) ?? [])]);
+      if (members.length === 0) this.#tenants.delete(name);
+      else {
+        const tenant = tenantOf(name, members, known);
+        tenants.come.push(tenant);
+        this.#tenants.set(name, tenant);
+      }
+    }
+    if (touched.size === 0) return;
+    this.#ordered = this.#order.patched(tenants) ?? this.#order.of(this.#byAppearance());
+  }
+
+  #inOrder(blocks: readonly Block[]): readonly Block[] {
+    const sorted = blocks.toSorted(byAddress);
+    const hasEquals = sorted.some((block, at) => at > 0 && byAddress(sorted[at - 1] as Block, block) === 0);
+    if (!hasEquals) return sorted;
+    // Pods with one address: as the blocks of the cluster have them.
+    const own = new Set(blocks);
+    return this.#blocks.filter((block) => own.has(block));
+  }
+
+  #byAppearance(): readonly Tenant[] {
+    return [...new Set(this.#blocks.map(({ tenant }) => tenant))].flatMap((name) => this.#tenants.get(name) ?? []);
+  }
+
+  #localBlocks(node: string): IPSet {
+    const local = this.#local.get(node) ?? { blocks: new FilteredAgain<Block>(), set: localSet(node, []), of: [] };
+    this.#local.set(node, local);
+    const own = local.blocks.of(this.#blocks, ({ host }) => host === node);
+    if (own !== local.of) [local.set, local.of] = [localSet(node, own), own];
+    return local.set;
+  }
 }
 
-/** The sets of tenants in the latest state: those with the same blocks stay the same objects. */
+function byAddress(a: Block, b: Block): number {
+  return compareCidrs(a.cidr, b.cidr);
+}
+
 const LATEST_SETS = new WeakMap<WeakKey, LatestSets>();
-const EMPTY_SETS = new WeakMap<WeakKey, MappedAgain<RomanaPolicy, IPSet>>();
 
 function sets(cluster: ResolvedCluster, blocks: readonly Block[], node: string): readonly IPSet[] {
-  const latest = rememberedBy(LATEST_SETS, cluster.lineage, () => ({ blocks: [], tenants: new Map() }));
-  const { gone, come } = listChange(latest.blocks, blocks);
-  const touched = new Set([...gone, ...come].map(({ tenant }) => tenant));
-  latest.blocks = blocks;
-  // In the order of their first blocks; a tenant none of whose blocks came or went keeps its sets.
-  const tenants = new Set<string>();
-  const changed = new Map<string, Map<string, Block[]>>();
-  const local: Block[] = [];
-  for (const block of blocks) {
-    const { tenant } = block;
-    tenants.add(tenant);
-    if (block.host === node) local.push(block);
-    if (!touched.has(tenant)) continue;
-    const segments = changed.get(tenant) ?? new Map<string, Block[]>();
-    changed.set(tenant, segments);
-    const own = segments.get(block.segment);
-    if (own === undefined) segments.set(block.segment, [block]);
-    else own.push(block);
-  }
-  const empty = rememberedBy(EMPTY_SETS, cluster.lineage, () => new MappedAgain<RomanaPolicy, IPSet>());
-  // For CIDR peers, which no NetworkPolicy becomes; made for every policy all the same.
-  const ofPolicies = empty.of(listPolicies(cluster).policies, (policy) =>
-    netSet(`${policyChain(policy)}_s`, [], policy.origin),
+  const latest = rememberedBy(LATEST_SETS, cluster.lineage, () => new LatestSets());
+  return latest.of(listPolicies(cluster).policies, blocks, node);
+}
+
+function localSet(node: string, blocks: readonly Block[]): IPSet {
+  return netSet(LOCAL_BLOCKS, blocks, `node ${node}`);
+}
+
+function tenantOf(name: string, blocks: readonly Block[], known: Tenant | undefined): Tenant {
+  const segments = new Map(
+    Array.from(
+      groupedBy(blocks, ({ segment }) => segment),
+      ([segment, own]) => {
+        const before = known?.segments.get(segment);
+        const isSame = before !== undefined && sameItems(before.blocks, own);
+        return [
+          segment,
+          isSame ? before : { blocks: own, set: netSet(tenantSet(name, segment), own, `namespace ${name}`) },
+        ] as const;
+      },
+    ),
   );
-  const [ofSegments, lists]: [IPSet[], IPSet[]] = [[], []];
-  for (const tenant of tenants) {
-    const known = latest.tenants.get(tenant) ?? { own: new Map(), ordered: [], list: undefined };
-    latest.tenants.set(tenant, known);
-    const segments = changed.get(tenant);
-    if (segments !== undefined) {
-      known.ordered = Array.from(segments, ([segment, members]) => segmentSet(known, { tenant, segment, members }));
-    }
-    for (const set of known.ordered) ofSegments.push(set);
-    lists.push(segments === undefined && known.list !== undefined ? known.list : listSet(known, tenant, known.ordered));
-  }
-  return ofPolicies.concat(ofSegments, netSet(LOCAL_BLOCKS, local, `node ${node}`), lists);
+  const isSameList = known !== undefined && sameItems([...known.segments.keys()], [...segments.keys()]);
+  const sets = Array.from(segments.values(), ({ set }) => set);
+  return { name, blocks, segments, sets, list: isSameList ? known.list : listSet(name, sets) };
 }
 
-function segmentSet(
-  { own }: TenantSets,
-  { tenant, segment, members }: { readonly tenant: string; readonly segment: string; readonly members: Block[] },
-): IPSet {
-  const known = own.get(segment);
-  if (known !== undefined && sameItems(known.blocks, members)) return known.set;
-  const set = netSet(tenantSet(tenant, segment), members, `namespace ${tenant}`);
-  own.set(segment, { blocks: members, set });
-  return set;
-}
-
-function listSet(latest: TenantSets, tenant: string, own: readonly IPSet[]): IPSet {
-  const names = latest.list?.members.map((member) => (member.kind === "set" ? member.set : ""));
-  if (
-    latest.list === undefined ||
-    names === undefined ||
-    !sameItems(
-      names,
-      own.map(({ name }) => name),
-    )
-  ) {
-    latest.list = {
-      name: tenantSet(tenant, ""),
-      type: "list:set",
-      family: 4,
-      members: own.map(({ name }) => ({ kind: "set", set: name })),
-      options: {},
-      origin: `namespace ${tenant}`,
-    };
-  }
-  return latest.list;
+function listSet(tenant: string, own: readonly IPSet[]): IPSet {
+  return {
+    name: tenantSet(tenant, ""),
+    type: "list:set",
+    family: 4,
+    members: own.map((set) => ({ kind: "set", set: set.name })),
+    options: {},
+    origin: `namespace ${tenant}`,
+  };
 }
 
 function netSet(name: string, members: readonly Block[], origin: string): IPSet {

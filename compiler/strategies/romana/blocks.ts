@@ -9,7 +9,8 @@
  * Source: romana/core pkg/api/blocks, cni/kubernetes.go (DefaultSegmentID); the cut is the one of dumps/romana.
  */
 import { type Cidr, cidrOf, compareCidrs, hostCidr, type IpAddress } from "../../../dataplane/address.ts";
-import { rememberedBy, SortedAgain } from "../../again.ts";
+import { type ListChange, listChange, rememberedBy, SortedAgain } from "../../again.ts";
+import { groupedBy } from "../../members.ts";
 import type { Endpoint } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 
@@ -38,7 +39,7 @@ const BLOCKS = new WeakMap<ResolvedCluster, readonly Block[]>();
 export function blocksOf(cluster: ResolvedCluster): readonly Block[] {
   let blocks = BLOCKS.get(cluster);
   if (blocks === undefined) {
-    blocks = cutBlocks(cluster);
+    blocks = rememberedBy(LATEST, cluster.lineage, () => new LatestBlocks()).of(cluster.pods);
     BLOCKS.set(cluster, blocks);
   }
   return blocks;
@@ -57,26 +58,76 @@ interface Placed {
 const PLACED = new WeakMap<Endpoint, Placed | "no address">();
 /** The latest block of all pods of a place, by the first of them: it stays the same object while its owner does. */
 const SHARED = new WeakMap<Placed, Block>();
-const ORDERS = new WeakMap<WeakKey, SortedAgain<Block>>();
+const LATEST = new WeakMap<WeakKey, LatestBlocks>();
 
-function cutBlocks({ pods, lineage }: ResolvedCluster): readonly Block[] {
-  const groups = new Map<number, Placed[]>();
-  for (const pod of pods) {
-    const placed = rememberedBy(PLACED, pod, () => placedOf(pod) ?? "no address");
-    if (placed === "no address") continue;
-    const group = groups.get(placed.place);
-    if (group === undefined) groups.set(placed.place, [placed]);
-    else group.push(placed);
+/** Beyond so many pods that came and went all places are looked at again. */
+const MOVED_PODS = 64;
+
+interface PlaceOfPods {
+  /** In the order of the cluster's pods. */
+  readonly group: readonly Placed[];
+  readonly blocks: readonly Block[];
+}
+
+/** The blocks of states that follow each other: a place where no pod came or went keeps its blocks. */
+class LatestBlocks {
+  #pods: readonly Endpoint[] = [];
+  readonly #places = new Map<number, PlaceOfPods>();
+  readonly #order = new SortedAgain<Block>((a, b) => compareCidrs(a.cidr, b.cidr));
+  #blocks: readonly Block[] = [];
+
+  of(pods: readonly Endpoint[]): readonly Block[] {
+    const { gone, come } = listChange(this.#pods, pods);
+    const isFew = this.#pods.length > 0 && gone.length + come.length <= MOVED_PODS;
+    this.#pods = pods;
+    const change = isFew ? this.#change(gone, come) : this.#cutAll();
+    this.#blocks =
+      this.#order.patched(change) ?? this.#order.of([...this.#places.values()].flatMap(({ blocks }) => blocks));
+    return this.#blocks;
   }
-  const blocks: Block[] = [];
-  for (const group of groups.values()) {
-    const [first] = group;
-    if (first !== undefined && group.every(({ own }) => hasOneOwner(own, first.own))) {
-      blocks.push(rememberedBy(SHARED, first, ({ own, address }) => ({ ...own, cidr: cidrOf(address, BLOCK_PREFIX) })));
-    } else for (const { own } of group) blocks.push(own);
+
+  #cutAll(): ListChange<Block> {
+    this.#places.clear();
+    const groups = groupedBy(this.#pods.flatMap(placesOf), ({ place }) => place);
+    for (const [place, group] of groups) this.#places.set(place, { group, blocks: blocksAt(group) });
+    return { gone: this.#blocks, come: [...this.#places.values()].flatMap(({ blocks }) => blocks) };
   }
-  const order = rememberedBy(ORDERS, lineage, () => new SortedAgain<Block>((a, b) => compareCidrs(a.cidr, b.cidr)));
-  return order.of(blocks);
+
+  #change(gone: readonly Endpoint[], come: readonly Endpoint[]): ListChange<Block> {
+    const change = { gone: [] as Block[], come: [] as Block[] };
+    const [left, arrived] = [new Set(gone.flatMap(placesOf)), come.flatMap(placesOf)];
+    for (const place of new Set([...left, ...arrived].map((placed) => placed.place))) {
+      const known = this.#places.get(place) ?? NO_PODS;
+      const group = [
+        ...known.group.filter((placed) => !left.has(placed)),
+        ...arrived.filter((placed) => placed.place === place),
+      ];
+      const inOrder = group
+        .map((placed) => [this.#pods.indexOf(placed.pod), placed] as const)
+        .sort(([a], [b]) => a - b)
+        .map(([, placed]) => placed);
+      const blocks = blocksAt(inOrder);
+      if (group.length > 0) this.#places.set(place, { group: inOrder, blocks });
+      else this.#places.delete(place);
+      change.gone.push(...known.blocks.filter((block) => !blocks.includes(block)));
+      change.come.push(...blocks.filter((block) => !known.blocks.includes(block)));
+    }
+    return change;
+  }
+}
+
+const NO_PODS: PlaceOfPods = { group: [], blocks: [] };
+
+/** One for all of a group when they have one owner, else one for each. */
+function blocksAt(group: readonly Placed[]): readonly Block[] {
+  const [first] = group;
+  if (first === undefined || !group.every(({ own }) => hasOneOwner(own, first.own))) return group.map(({ own }) => own);
+  return [rememberedBy(SHARED, first, ({ own, address }) => ({ ...own, cidr: cidrOf(address, BLOCK_PREFIX) }))];
+}
+
+function placesOf(pod: Endpoint): readonly Placed[] {
+  const placed = rememberedBy(PLACED, pod, () => placedOf(pod) ?? "no address");
+  return placed === "no address" ? [] : [placed];
 }
 
 function placedOf(pod: Endpoint): Placed | undefined {

@@ -1,5 +1,5 @@
 /** Which policies the agent of a host renders. */
-import { CountedAgain, MappedAgain, rememberedBy, SortedAgain } from "../../again.ts";
+import { CountedAgain, MappedAgain, rememberedBy, SortedAgain, sameItems } from "../../again.ts";
 import { compareAge } from "../../age.ts";
 import type { Namespace, NetworkPolicy } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
@@ -32,11 +32,20 @@ class LatestPolicies {
   readonly #translated = new MappedAgain<NetworkPolicy, RomanaPolicy>();
   readonly #counts = new CountedAgain<RomanaPolicy, "empty">();
 
+  #latest: (PolicyList & { readonly madeOf: readonly unknown[] }) | undefined;
+
   list({ model }: ResolvedCluster): PolicyList {
-    const defaults = this.#defaults.of(model.namespaces, defaultPolicy).filter((policy) => policy !== undefined);
-    const policies = [...defaults, ...this.#translated.of(this.#byAge.of(model.policies), translatePolicy)];
-    const empty = this.#counts.of(policies, ({ ingress }) => (ingress.length > 0 ? [] : ["empty"]));
-    return { policies, rendered: policies.length > 0 && empty.size === 0 };
+    const madeOf = [
+      this.#defaults.of(model.namespaces, defaultPolicy),
+      this.#translated.of(this.#byAge.of(model.policies), translatePolicy),
+    ] as const;
+    if (this.#latest === undefined || !sameItems<unknown>(this.#latest.madeOf, madeOf)) {
+      const [defaults, translated] = madeOf;
+      const policies = [...defaults.filter((policy) => policy !== undefined), ...translated];
+      const empty = this.#counts.of(policies, ({ ingress }) => (ingress.length > 0 ? [] : ["empty"]));
+      this.#latest = { policies, rendered: policies.length > 0 && empty.size === 0, madeOf };
+    }
+    return this.#latest;
   }
 }
 
