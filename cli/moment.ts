@@ -3,12 +3,10 @@ import type { Command } from "commander";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Program } from "../dataplane/program.ts";
 import { type Lane, programsLane, referenceLane } from "../verify/lane.ts";
-import { programAt } from "../verify/timeline.ts";
 import type { InputFlags, StrategyFlags } from "./flags.ts";
 import { UsageError } from "./io.ts";
 import { choicesOf, ownSettings, settingsOf } from "./lanes.ts";
 import type { Session } from "./session.ts";
-import { readStory } from "./story.ts";
 
 export interface MomentFlags {
   readonly at?: string;
@@ -35,6 +33,8 @@ export async function momentOf(
 ): Promise<StoryMoment> {
   const [, step, operation] = /^(\d{1,6})(?:\.(\d{1,9}))?$/.exec(flags.at) ?? [];
   if (step === undefined) throw new UsageError(`--at takes STEP.OPERATION as in 4.1, found "${flags.at}"`);
+  // Loaded only now: stories and timelines are modules that a command without --at never needs.
+  const [{ readStory }, { programAt }] = await Promise.all([import("./story.ts"), import("../verify/timeline.ts")]);
   const story = await readStory(session, flags.filename);
   const number = Number(step);
   const cluster = number === 0 ? story.start : story.steps.find((each) => each.number === number)?.cluster;

@@ -1,15 +1,11 @@
 /** `--open`: what a command has printed, shown in the page, which is served until Ctrl-C. */
 import type { Command } from "commander";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
-import { encodeState } from "../web/share.ts";
 import type { SharedState } from "../web/sharedState.ts";
 import type { ImportFlags, InputFlags, StrategyFlags } from "./flags.ts";
-import { asksForImport, nodeOf, readSaves } from "./imported.ts";
 import { UsageError } from "./io.ts";
 import { choicesOf } from "./lanes.ts";
-import { openAddress, startPage } from "./serve.ts";
 import type { Session } from "./session.ts";
-import { storyFiles } from "./story.ts";
 
 export interface OpenFlags {
   readonly open?: boolean;
@@ -45,7 +41,9 @@ export async function shownSaves(
   cluster: ResolvedCluster,
   session: Session,
 ): Promise<Pick<SharedState, "saved">> {
-  if (flags.open !== true || !asksForImport(flags)) return {};
+  if (flags.open !== true) return {};
+  const { asksForImport, nodeOf, readSaves } = await import("./imported.ts");
+  if (!asksForImport(flags)) return {};
   const { iptablesSave, ip6tablesSave, ipsetSave, interfaces } = await readSaves(flags, session.io);
   return {
     saved: {
@@ -71,6 +69,7 @@ export async function shownStory(
   session: Session,
   filename: readonly string[],
 ): Promise<Required<Pick<Shown, "paths">> & Pick<Shown, "scenario">> {
+  const { storyFiles } = await import("./story.ts");
   const files = await storyFiles(session, filename);
   if (files.kind === "watched")
     throw new UsageError(
@@ -84,6 +83,11 @@ export async function shownStory(
 export async function openShown(flags: OpenFlags & InputFlags, shown: Shown, session: Session): Promise<void> {
   if (flags.open !== true || session.io.interrupted.aborted) return;
   const { state, paths = flags.filename, scenario } = shown;
+  // Loaded only now: the page's server and its links are a hundred modules that most commands never need.
+  const [{ openAddress, startPage }, { encodeState }] = await Promise.all([
+    import("./serve.ts"),
+    import("../web/share.ts"),
+  ]);
   const { address, end } = await startPage(session, { port: 0, paths, ...(scenario !== undefined && { scenario }) });
   const link = `${address}/#${await encodeState({ version: 1, origin: { kind: "served" }, ...state })}`;
   await session.out.flush();

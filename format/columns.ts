@@ -53,8 +53,11 @@ export function formatColumns(rows: readonly (readonly Cell[])[], options: Colum
 
 /** Characters as a terminal counts them; our own texts and Kubernetes names are one column each. */
 function widthOf(text: string): number {
-  return [...text].length;
+  return SURROGATE.test(text) ? [...text].length : text.length;
 }
+
+/** The first half of a character that takes two units. */
+const SURROGATE = /[\ud800-\udbff]/;
 
 /** The text, or its beginning and `…`. */
 export function cut(text: string, width: number): string {

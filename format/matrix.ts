@@ -36,22 +36,40 @@ function matrixObject({ strategy, pods, verdicts }: Matrix): object {
 /** Rows are sources. Columns are destinations, by the number that stands before their name in the rows. */
 function formatTable({ strategy, pods, verdicts }: Matrix, paint: Paint): readonly string[] {
   const numbers = pods.map((_pod, index) => String(index + 1));
+  // Cells come by the hundred thousand, a letter each: a row of them is one text beside the names, aligned here.
+  const cellsOf = cellText(numbers, paint);
   return [
     ...verdicts.flatMap(({ port, rows }) => {
       const head = [
         { text: "" },
         { text: `${strategy}  ${port}`, look: "strong" as const },
-        ...numbers.map((text) => ({ text, align: "right" as const, look: "faint" as const })),
+        { text: numbers.map((text) => paint.faint(text)).join(" ") },
       ];
       const body = rows.map((row, index) => [
         { text: numbers[index] ?? "", align: "right" as const, look: "faint" as const },
         { text: pods[index] ?? "" },
-        ...[...row].map((text) => ({ text, align: "right" as const, look: lookOf(text) })),
+        { text: cellsOf(row) },
       ]);
       return [...formatColumns([head, ...body], { paint, gap: " " }), ""];
     }),
     paint.faint(`row: source, column: destination   ${LEGEND}`),
   ];
+}
+
+/** Each letter under the last digit of its number. */
+function cellText(numbers: readonly string[], paint: Paint): (row: string) => string {
+  const spaces = numbers.map(({ length }, index) => " ".repeat(length - (index === 0 ? 1 : 0)));
+  const painted = new Map<string, string>();
+  const paintedCell = (letter: string): string => {
+    const known = painted.get(letter) ?? paint[lookOf(letter)](letter);
+    painted.set(letter, known);
+    return known;
+  };
+  return (row) => {
+    let text = "";
+    for (let index = 0; index < row.length; index++) text += (spaces[index] ?? " ") + paintedCell(row.charAt(index));
+    return text;
+  };
 }
 
 function lookOf(cell: string): "good" | "bad" | "faint" {
