@@ -314,6 +314,9 @@ export class FilteredAgain<T> {
   }
 }
 
+/** The pieces between so many are as many arguments as a call surely takes. */
+const MOST_PATCHES = 1_024;
+
 /** How many items of a list have each property, each state from the one before. */
 export class CountedAgain<T, Property> {
   #items: readonly T[] = [];
@@ -399,38 +402,35 @@ export class SortedAgain<T> {
 
   /** Undefined when a sort is cheaper, or when items are equal in order and the list has to say which is first. */
   #patched(gone: readonly T[], come: readonly T[]): readonly T[] | undefined {
-    const list = this.#sorted;
-    if (gone.length + come.length === 0) return list;
-    if ((gone.length + come.length) * 8 > list.length) return undefined;
-    const leaving = new Set(gone);
-    const cuts = new Map<number, { isGone: boolean; come: T[] }>();
-    const cutAt = (at: number) => {
-      const cut = cuts.get(at) ?? { isGone: false, come: [] };
-      cuts.set(at, cut);
-      return cut;
+    const before = this.#sorted;
+    const count = gone.length + come.length;
+    if (count === 0) return before;
+    if (count * 2 > before.length || count > MOST_PATCHES) return undefined;
+    const holes: number[] = [];
+    for (const item of gone) {
+      const at = this.#place(before, item) - 1;
+      if (before[at] !== item) return undefined;
+      holes.push(at);
+    }
+    holes.sort((a, b) => a - b);
+    const pieces: T[][] = [];
+    let [from, hole] = [0, 0];
+    const copyUntil = (end: number) => {
+      for (; from < end; hole++) {
+        const next = Math.min(end, holes[hole] ?? end);
+        if (next > from) pieces.push(before.slice(from, next));
+        from = next < end ? next + 1 : end;
+        if (next === end) return;
+      }
     };
-    for (const item of leaving) {
-      const at = this.#place(list, item) - 1;
-      if (list[at] !== item) return undefined;
-      cutAt(at).isGone = true;
+    for (const item of [...come].sort(this.#compare)) {
+      copyUntil(this.#place(before, item));
+      const last = pieces.at(-1)?.at(-1);
+      if (last !== undefined && this.#compare(last, item) === 0) return undefined;
+      pieces.push([item]);
     }
-    const others = come.toSorted(this.#compare);
-    for (const [index, item] of others.entries()) {
-      const at = this.#place(list, item);
-      const previous = list[at - 1];
-      const isThere = previous !== undefined && !leaving.has(previous) && this.#compare(previous, item) === 0;
-      if (isThere || (index > 0 && this.#compare(others[index - 1] as T, item) === 0)) return undefined;
-      cutAt(at).come.push(item);
-    }
-    let shift = 0;
-    const places = [...cuts]
-      .sort(([a], [b]) => a - b)
-      .map(([start, { isGone, come: here }]): Place => {
-        const [end, afterStart] = [start + (isGone ? 1 : 0), start + shift];
-        shift += here.length - (end - start);
-        return { start, end, afterStart, afterEnd: afterStart + here.length };
-      });
-    return replacedAt(list, places, others);
+    copyUntil(before.length);
+    return ([] as T[]).concat(...pieces);
   }
 
   /** The first position whose item comes behind. */

@@ -28,6 +28,24 @@ describe("a list that is sorted again", () => {
     expect(sorted.patched({ gone: [7], come: [90] })).toEqual([...many.filter((n) => n !== 7).toReversed(), 90]);
     expect(sorted.of([3, 1, 2])).toEqual([1, 2, 3]);
   });
+
+  it("is what sorting from scratch gives, whatever goes and comes", () => {
+    const change = fc.tuple(fc.uniqueArray(fc.nat(30)), fc.uniqueArray(fc.nat(30)));
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.nat(30)), fc.array(change), (start, changes) => {
+        const item = (n: number) => ({ n });
+        const sorted = new SortedAgain<{ readonly n: number }>((a, b) => a.n - b.n);
+        let items = start.map(item);
+        sorted.of(items);
+        for (const [leave, enter] of changes) {
+          // One that is equal in order to another that goes may come; one that is equal to one that stays is an equal.
+          items = [...items.filter(({ n }) => !leave.includes(n)), ...enter.map(item)];
+          expect(sorted.of(items)).toEqual(items.toSorted((a, b) => a.n - b.n));
+          expect(new Set(sorted.of(items))).toEqual(new Set(items));
+        }
+      }),
+    );
+  });
 });
 
 describe("a list that is filtered again", () => {

@@ -25,8 +25,6 @@ const KNOWN = { 4: nothingKnown(), 6: nothingKnown() } as const satisfies Record
 export class MemberLists {
   readonly #family: Family;
   readonly #known: FamilyMembers;
-  readonly #numbers = new Map<PodList, number>();
-  readonly #unions = new Map<string, PodList>();
 
   constructor(family: Family) {
     this.#family = family;
@@ -75,20 +73,22 @@ export class MemberLists {
     if (lists.length === 1 && single !== undefined) return single;
     const [longest = [], ...others] = [...new Set(lists)].sort((a, b) => b.length - a.length);
     if (others.every((list) => list.length === 0)) return longest;
-    const key = lists.map((list) => remembered(this.#numbers, list, () => this.#numbers.size)).join();
-    return remembered(this.#unions, key, () => {
+    let known = UNIONS;
+    for (const list of lists) known = rememberedBy(known.behind, list, noUnion);
+    if (known.pods === undefined) {
       const pods = new Set<Endpoint>();
       for (const list of lists) for (const each of list) pods.add(each);
-      return pods.size === longest.length ? longest : [...pods];
-    });
+      known.pods = pods.size === longest.length ? longest : [...pods];
+    }
+    return known.pods;
   }
 }
 
-function remembered<K, V>(known: Map<K, V>, key: K, make: () => V): V {
-  let value = known.get(key);
-  if (value === undefined) {
-    value = make();
-    known.set(key, value);
-  }
-  return value;
+/** Of some lists in order, and behind it those of these lists and one more. */
+interface Union {
+  pods: PodList | undefined;
+  readonly behind: WeakMap<PodList, Union>;
 }
+
+const noUnion = (): Union => ({ pods: undefined, behind: new WeakMap() });
+const UNIONS = noUnion();
