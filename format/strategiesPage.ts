@@ -40,9 +40,9 @@ export function strategiesPage(strategies: readonly Strategy[]): readonly string
       row([strategy ?? "all with iptables", what, why, compared]),
     ),
     "",
-    "Of cilium-ebpf only the numbers of identities: they are given out here in the order of their label sets, as in the",
-    "recordings, and in a live cluster in the order in which pods appeared. Keys and values carry them; all else follows from",
-    "the manifests.",
+    "Of cilium-ebpf only the numbers of identities: up to 256 are given out here in the order of their label sets, as in the",
+    "recordings, more by a hash of the set, and in a live cluster as pods appeared. Keys and values carry them; all else follows",
+    "from the manifests.",
   ];
 }
 

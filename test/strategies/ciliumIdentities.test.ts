@@ -1,6 +1,7 @@
 /** Identities of Cilium where recorded clusters say nothing: keys that begin alike, labels that stay out. */
 import { describe, expect, it } from "vitest";
 import { loadCluster, resolvePolicies } from "../../compiler/compile.ts";
+import { resolveAgain } from "../../compiler/resolveAgain.ts";
 import { identitiesOf } from "../../compiler/strategies/cilium-ebpf/identities.ts";
 import { identityView } from "../../compiler/strategies/cilium-ebpf/identityLabels.ts";
 
@@ -53,4 +54,53 @@ describe("identities", () => {
       expect(identities(`app: a, ${label}`, "app: a")).toHaveLength(2);
     },
   );
+});
+
+describe("the numbers of many identities", () => {
+  const { model: base } = loadCluster([
+    {
+      name: "one.yaml",
+      text: "apiVersion: v1\nkind: Pod\nmetadata: { name: p, namespace: shop }\nspec: { nodeName: a }\nstatus: { phase: Running, podIP: 10.1.0.1 }\n",
+    },
+  ]);
+  const [pod] = base?.endpoints ?? [];
+  if (base === undefined || pod === undefined) throw new Error("the pod does not load");
+  /** The model of so many pods, no two with the same labels, those of a list left out. */
+  const modelOf = (count: number, left: ReadonlySet<number>) => ({
+    ...base,
+    endpoints: Array.from({ length: count }, (_, n) => n)
+      .filter((n) => !left.has(n))
+      .map(podOf),
+  });
+  const pods = new Map<number, typeof pod>();
+  const podOf = (n: number) => {
+    const name = `p${String(n).padStart(5, "0")}`;
+    const made = pods.get(n) ?? { ...pod, name, key: `shop/${name}`, labels: new Map([["app", `a${n}`]]) };
+    pods.set(n, made);
+    return made;
+  };
+  const numbersOf = (cluster: ReturnType<typeof resolvePolicies>) =>
+    new Map(identitiesOf(cluster).pods.map(({ labels, number }) => [labels.join(), number]));
+
+  // Of 3,000 in 65,280 slots some seventy share one, so that what comes and goes moves others as well.
+  it("follow from the pods, whatever came and went, and hardly move", () => {
+    let cluster = resolvePolicies(modelOf(3_000, new Set()));
+    let before = numbersOf(cluster);
+    expect(new Set(before.values()).size).toBe(3_000);
+    let moved = 0;
+    for (let step = 1; step <= 12; step++) {
+      const left = new Set(Array.from({ length: 60 }, (_, n) => (n * 47 * step) % 3_000));
+      const model = modelOf(step === 12 ? 200 : 3_000, left);
+      cluster = resolveAgain(cluster, model);
+      const numbers = numbersOf(cluster);
+      expect(numbers).toEqual(numbersOf(resolvePolicies(model)));
+      if (step < 12)
+        moved += [...numbers].filter(([labels, number]) => number !== (before.get(labels) ?? number)).length;
+      before = numbers;
+    }
+    expect(moved).toBeGreaterThan(0);
+    expect(moved).toBeLessThan(100);
+    // Few are numbered in order.
+    expect([...before.values()]).toEqual(Array.from(before, (_, at) => 256 + at));
+  });
 });

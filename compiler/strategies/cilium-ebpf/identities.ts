@@ -2,8 +2,9 @@
  * Security identities: a number for each set of labels that pods share, and for each CIDR that a policy names. Policy maps
  * hold these numbers, never addresses; the ipcache says which address has which.
  *
- * A real cluster hands numbers out as pods appear; here they follow the order of the labels, so that equal clusters have
- * equal numbers.
+ * A real cluster hands numbers out as pods appear; here they follow from the labels of the cluster's pods alone, so that
+ * equal clusters have equal numbers: a few are numbered in their order, as the recordings are, many by a table in which
+ * one that comes or goes moves hardly any other, as in a real cluster it moves none.
  *
  * Source: cilium v1.19.7 pkg/identity, pkg/labels, pkg/ipcache; dumps/cilium.
  */
@@ -24,6 +25,7 @@ import { groupedBy } from "../../members.ts";
 import type { ClusterModel, Endpoint, Labels, NetworkPolicy } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { NAMESPACE_LABELS } from "./identityLabels.ts";
+import { type IdentityKey, IdentityTable } from "./identityTable.ts";
 
 /** Reserved identities (pkg/identity/numericidentity.go). */
 export const RESERVED = { host: 1, world: 2, remoteNode: 6, worldIpv4: 9, worldIpv6: 10 } as const;
@@ -177,11 +179,8 @@ function allocate(cluster: ResolvedCluster, numbers?: IdentityNumbers): Identiti
   return rememberedBy(LATEST, cluster.lineage, () => new LatestIdentities()).allocate(cluster, numbers);
 }
 
-/** A set of labels that pods share, under the text that the key-value store has for it (pkg/labels SortedList). */
-interface IdentityKey {
-  readonly text: string;
-  readonly labels: readonly string[];
-}
+/** Of more identities each has its slot in a table: in order, half of them would have others whenever one comes or goes. */
+const NUMBERED_IN_ORDER = 256;
 
 type KeyedPods = Mapped<Endpoint, IdentityKey>;
 
@@ -205,7 +204,8 @@ class LatestIdentities {
     items: [],
     mapped: [],
   };
-  #numbers: IdentityNumbers | undefined;
+  #scheme: NumberScheme | undefined;
+  readonly #table = new IdentityTable();
   readonly #prefixesOfPolicies = new MappedAgain<NetworkPolicy, readonly Cidr[]>();
   #allPrefixLists: readonly (readonly Cidr[])[] = [];
   #prefixLists: readonly (readonly Cidr[])[] = [];
@@ -221,11 +221,14 @@ class LatestIdentities {
     const touched = this.#regroup(this.#keyed, keyed, relabelled.size > 0);
     this.#keyed = keyed;
     const sorted = this.#ordered;
-    const isAnew = numbers !== this.#numbers || (numbers === undefined && sorted !== this.#pods.items);
+    const isByTable = numbers === undefined && sorted.length > NUMBERED_IN_ORDER;
+    const scheme = numbers ?? (isByTable ? this.#table : "in order");
+    const isMoved = isByTable && this.#table.hold(sorted);
+    const isAnew = scheme !== this.#scheme || isMoved || (scheme === "in order" && sorted !== this.#pods.items);
     if (relabelled.size > 0 || isAnew) this.#epoch = {};
-    const identities = this.#identities(sorted, { numbers, isAnew, touched });
+    const identities = this.#identities(sorted, { scheme, isAnew, touched });
     this.#pods = { items: sorted, mapped: identities };
-    this.#numbers = numbers;
+    this.#scheme = scheme;
     const families = mentionsIpv6(cluster) ? BOTH_FAMILIES : IPV4_ALONE;
     return {
       pods: identities,
@@ -300,21 +303,16 @@ class LatestIdentities {
 
   #identities(
     sorted: readonly IdentityKey[],
-    {
-      numbers,
-      isAnew,
-      touched,
-    }: { numbers: IdentityNumbers | undefined; isAnew: boolean; touched: ReadonlySet<IdentityKey> },
+    { scheme, isAnew, touched }: { scheme: NumberScheme; isAnew: boolean; touched: ReadonlySet<IdentityKey> },
   ): readonly PodIdentity[] {
     const make = (key: IdentityKey, number: number): PodIdentity => ({
       number,
       labels: key.labels,
       pods: this.#members.get(key) ?? [],
     });
-    if (numbers === undefined) {
-      if (isAnew) return sorted.map((key, at) => make(key, FIRST_CLUSTER_IDENTITY + at));
-    } else if (isAnew) return sorted.map((key) => make(key, numbers.ofLabels(key.text)));
-    const known = mappedAgain(this.#pods, sorted, (key) => make(key, numbers?.ofLabels(key.text) ?? 0));
+    const numbered = (key: IdentityKey, at: number) => make(key, numberOf(scheme, key, at));
+    if (isAnew) return sorted.map(numbered);
+    const known = mappedAgain(this.#pods, sorted, (key) => numbered(key, 0));
     if (touched.size === 0) return known;
     const others = new Map<number, PodIdentity>();
     for (const key of touched) {
@@ -357,6 +355,15 @@ class LatestIdentities {
     this.#prefixes = [...prefixes.values()].sort(compareCidrs);
     return this.#prefixes;
   }
+}
+
+/** How label sets get their numbers: as the agents have given them, by a table, or one after the other in their order. */
+type NumberScheme = IdentityNumbers | IdentityTable | "in order";
+
+function numberOf(scheme: NumberScheme, key: IdentityKey, at: number): number {
+  if (scheme === "in order") return FIRST_CLUSTER_IDENTITY + at;
+  if (scheme instanceof IdentityTable) return FIRST_CLUSTER_IDENTITY + scheme.numberOf(key);
+  return scheme.ofLabels(key.text);
 }
 
 const NO_LABELS: Labels = new Map();
