@@ -63,6 +63,31 @@ export function planOf(options: PlanOptions): Plan {
   };
 }
 
+/** How long cases take on this machine, in terms of what they were thought to take: estimates are of a quiet one. */
+export class Pace {
+  readonly #timing: Timing;
+  #expectedMs = 0;
+  #takenMs = 0;
+
+  constructor(timing: Timing) {
+    this.#timing = timing;
+  }
+
+  expectedMs(one: BenchCase): number {
+    const slowness = this.#expectedMs === 0 ? 1 : Math.max(1, this.#takenMs / this.#expectedMs);
+    return slowness * this.#estimateMs(one);
+  }
+
+  took(one: BenchCase, ms: number): void {
+    this.#expectedMs += this.#estimateMs(one);
+    this.#takenMs += ms;
+  }
+
+  #estimateMs({ setUpMs }: BenchCase): number {
+    return setUpMs + this.#timing.warmUpMs + this.#timing.measureMs;
+  }
+}
+
 /** What a case takes at least. */
 function priceMs(one: BenchCase | undefined): number {
   return one === undefined ? Number.POSITIVE_INFINITY : one.setUpMs * SAFETY + LEAST_MS;

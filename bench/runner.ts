@@ -37,6 +37,9 @@ export interface RunOutcome {
 
 const INTERRUPTED = 130;
 
+/** A process may be so much late, with the case at hand and its own start, before it is told to stop. */
+const OVERDUE_MS = 500;
+
 /** What was found until the end, or until the signal. Results stand in the order in which they were first found. */
 export async function runProcesses(options: RunOptions): Promise<RunOutcome> {
   const { runSelf, processes, seed, budgetMs, clock, signal, argvOf, onCase } = options;
@@ -46,10 +49,12 @@ export async function runProcesses(options: RunOptions): Promise<RunOutcome> {
   const failed: number[] = [];
   for (let turn = 0; turn < processes && !signal.aborted; turn++) {
     const shareMs = Math.max(0, endMs - clock()) / (processes - turn);
+    const deadline = new Deadline(shareMs + OVERDUE_MS);
     const code = await runSelf({
       argv: argvOf(turn, shareMs),
-      signal,
+      signal: AbortSignal.any([signal, deadline.signal]),
       onLine(line) {
+        deadline.isFruitful();
         const finding = readFinding(line);
         onCase();
         if ("leftOut" in finding) {
@@ -61,7 +66,45 @@ export async function runProcesses(options: RunOptions): Promise<RunOutcome> {
         else known.push(finding);
       },
     });
+    deadline.clear();
     if (code !== 0 && code !== INTERRUPTED) failed.push(code);
   }
   return { results: [...found.values()].map((findings) => mergeFindings(findings, seed)), leftOut, failed };
+}
+
+/**
+ * Ends a process that takes longer than it may: set-up times are estimates, a machine may be busy, and who asked for twenty
+ * seconds does not wait a minute for one case. What it has printed counts. One that has printed nothing may go on until
+ * it has: some answer is better than none.
+ */
+class Deadline {
+  readonly #stop = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+  #isOver = false;
+  #hasResults = false;
+
+  constructor(ms: number) {
+    this.#timer = setTimeout(() => {
+      this.#isOver = true;
+      this.#stopIfDue();
+    }, ms);
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  /** The process has found something. */
+  isFruitful(): void {
+    this.#hasResults = true;
+    this.#stopIfDue();
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #stopIfDue(): void {
+    if (this.#isOver && this.#hasResults) this.#stop.abort();
+  }
 }

@@ -1,7 +1,7 @@
 /** `bench`: how fast, as numbers that can be compared. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { environmentOf } from "../bench/environment.ts";
-import { findingOf, type PlanOptions, planOf } from "../bench/plan.ts";
+import { findingOf, Pace, type PlanOptions, planOf } from "../bench/plan.ts";
 import { type BenchReport, NotAReport, readReport } from "../bench/result.ts";
 import { runProcesses } from "../bench/runner.ts";
 import { SUITES, suiteNamed } from "../bench/suites/registry.ts";
@@ -153,12 +153,15 @@ async function measureHere(suites: readonly Suite[], flags: BenchFlags, session:
   const { cases, timing } = planOf(planOptions(suites, flags, budgetMs));
   // Once for nothing: the first case would otherwise pay for what the optimiser learns about all of them.
   const [first] = cases;
+  const pace = new Pace(timing);
   if (first !== undefined) await findingOf(first, timing, () => session.io.now());
   for (const [index, one] of cases.entries()) {
     if (session.io.interrupted.aborted) return;
-    // Estimates of set-up times may be wrong, on a busy machine by much; one case is measured whatever it takes.
-    if (index > 0 && session.io.now() - startMs + one.setUpMs > budgetMs) continue;
+    const caseMs = session.io.now();
+    // One case is measured whatever it takes.
+    if (index > 0 && caseMs - startMs + pace.expectedMs(one) > budgetMs) continue;
     await session.out.line(JSON.stringify(await findingOf(one, timing, () => session.io.now())));
+    pace.took(one, session.io.now() - caseMs);
     await session.out.flush();
     await new Promise((resolve) => setImmediate(resolve));
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { BenchCase } from "../../bench/measure.ts";
-import { findingOf } from "../../bench/plan.ts";
+import { findingOf, Pace } from "../../bench/plan.ts";
 import { runProcesses } from "../../bench/runner.ts";
 import { pushing } from "../../bench/workloads/nodeUnderLoad.ts";
 import { BeyondCapacity } from "../../compiler/capacity.ts";
@@ -57,5 +57,69 @@ describe("a case that cannot be measured under a solution", () => {
     expect(outcome.results.map(({ params, median }) => [params, median])).toEqual([[{ entries: 10 }, 7]]);
     expect([...outcome.leftOut.values()]).toEqual([expect.stringContaining("room for 16")]);
     expect([outcome.failed, done]).toEqual([[], 4]);
+  });
+});
+
+describe("a process that is late", () => {
+  const finding = async () =>
+    JSON.stringify(
+      await findingOf(
+        caseOf(10, () => ({ kind: "whole", once: () => 7 })),
+        TIMING,
+        clock,
+      ),
+    );
+  const options = {
+    processes: 1,
+    seed: 1,
+    budgetMs: 20,
+    clock,
+    signal: new AbortController().signal,
+    argvOf: () => [],
+    onCase: () => {},
+  };
+
+  it("is told to stop, and what it has found counts", async () => {
+    const outcome = await runProcesses({
+      ...options,
+      async runSelf({ onLine, signal }) {
+        onLine(await finding());
+        await new Promise((stopped) => signal.addEventListener("abort", stopped));
+        return 130;
+      },
+    });
+    expect(outcome.results.map(({ params }) => params)).toEqual([{ entries: 10 }]);
+    expect(outcome.failed).toEqual([]);
+  });
+
+  it("is given the time for a first case", async () => {
+    const told: boolean[] = [];
+    await runProcesses({
+      ...options,
+      async runSelf({ onLine, signal }) {
+        await new Promise((later) => setTimeout(later, 700));
+        told.push(signal.aborted);
+        onLine(await finding());
+        told.push(signal.aborted);
+        return 130;
+      },
+    });
+    expect(told).toEqual([false, true]);
+  });
+});
+
+describe("the pace of a process", () => {
+  it("expects of the next case what those before took beyond their estimates, and never less than its own", () => {
+    const [small, large] = [100, 1_000].map((setUpMs) => ({
+      ...caseOf(1, () => ({ kind: "whole", once: () => 7 })),
+      setUpMs,
+    }));
+    if (small === undefined || large === undefined) throw new Error("no cases");
+    const pace = new Pace({ warmUpMs: 30, measureMs: 70, rounds: 10 });
+    expect(pace.expectedMs(large)).toBe(1_100);
+    pace.took(small, 600);
+    expect(pace.expectedMs(large)).toBe(3_300);
+    pace.took(large, 100);
+    expect(pace.expectedMs(small)).toBe(200);
   });
 });
