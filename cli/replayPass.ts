@@ -1,5 +1,7 @@
 /** The recording through the sides, without a word to anybody: what the main thread and its workers have in common. */
+import type { ClusterModel } from "../compiler/model.ts";
 import { Duplicates } from "../replay/duplicates.ts";
+import { Masquerades } from "../replay/masquerades.ts";
 import type { MergedTraffic } from "../replay/mergeTraffic.ts";
 import { withNeighbours } from "../replay/neighbours.ts";
 import { CapturePoints } from "../replay/places.ts";
@@ -25,6 +27,7 @@ export class ReplayPass {
   readonly #options: PassOptions;
   readonly #services: ReturnType<typeof servicesOf>;
   #duplicates: Duplicates | undefined;
+  #masquerades: Masquerades | undefined;
 
   constructor(options: PassOptions) {
     this.#options = options;
@@ -51,18 +54,25 @@ export class ReplayPass {
 
   /** `ahead`: seconds that the clock of each file is ahead. */
   open(io: TrafficIo, names: readonly string[], ahead: readonly number[]): Promise<Recording> {
-    const { loaded, main, namespace, onPushed } = this.#options;
-    const model = loaded.sides[main]?.cluster.model;
-    if (model === undefined) throw new RangeError(`side ${main} of ${loaded.sides.length}`);
+    const { loaded, namespace, onPushed } = this.#options;
+    const model = this.#model;
     const frames = onPushed === undefined ? "left out" : "copied";
     const resolve = loaded.story?.resolver(namespace) ?? withReplicas(resolverOf(model, namespace), model);
     return Recording.open(io, names, { resolve, frames, ahead });
   }
 
+  get #model(): ClusterModel {
+    const { loaded, main } = this.#options;
+    const model = loaded.sides[main]?.cluster.model;
+    if (model === undefined) throw new RangeError(`side ${main} of ${loaded.sides.length}`);
+    return model;
+  }
+
   /** Until `proceed` says false; it is asked after each batch. */
   async run({ merged }: Recording, proceed: (count: number) => Promise<boolean>): Promise<void> {
     this.#duplicates = new Duplicates(merged.interfaces);
-    if (this.#options.duplicates === "counted once") this.replay.recognise(this.#duplicates);
+    this.#masquerades = new Masquerades(this.#model);
+    if (this.#options.duplicates === "counted once") this.replay.recognise(this.#duplicates, this.#masquerades);
     this.replay.locate(pointsOf(this.#options.loaded, merged));
     for await (const batch of this.#batches(merged)) {
       this.replay.consume(batch);
@@ -86,6 +96,7 @@ export class ReplayPass {
     return {
       ...recording.findings(),
       copies: this.#options.duplicates === "counted once" ? (this.#duplicates?.count ?? 0) : 0,
+      masqueraded: this.#masquerades?.count ?? 0,
       guessedServices: this.#services?.guessed ?? [],
     };
   }

@@ -218,7 +218,7 @@ export class ReplayRun {
     return new ReplayReport({ table, sides, causes, main, book, tally, timeline, steps, ...(story && { story }) });
   }
 
-  async #told({ skipped, notes, issues, copies, guessedServices }: ReadFindings): Promise<void> {
+  async #told({ skipped, notes, issues, copies, masqueraded, guessedServices }: ReadFindings): Promise<void> {
     const { session } = this.#options;
     for (const [reason, count] of skipped) this.findings.skipped.set(reason, count);
     this.findings.notes.push(...notes);
@@ -226,6 +226,11 @@ export class ReplayRun {
       this.findings.skipped.set("copy of a packet recorded on another interface", copies);
       this.findings.notes.push(
         `${copies} packets were recorded on more than one interface and are counted once; --keep-duplicates replays them all`,
+      );
+    }
+    if (masqueraded > 0) {
+      this.findings.notes.push(
+        `${masqueraded} ${masqueraded === 1 ? "connection was" : "connections were"} sent on under the node's own address and ${masqueraded === 1 ? "is" : "are"} counted once, as the pod's`,
       );
     }
     if (guessedServices.length > 0) {

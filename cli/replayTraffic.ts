@@ -27,6 +27,8 @@ export interface SourceFindings extends TrafficFindings {
 export interface ReadFindings extends SourceFindings {
   /** Packets that were recorded on several interfaces, counted once. */
   readonly copies: number;
+  /** Connections that a node sent on under its own address, counted as the pod's. */
+  readonly masqueraded: number;
   /** Services of which an endpoint had to be chosen. */
   readonly guessedServices: readonly string[];
 }
@@ -36,6 +38,8 @@ export type TrafficIo = Pick<Io, "stdin" | "readStream" | "kindOf" | "sizeOf">;
 
 interface OpenFile {
   readonly name: string;
+  /** Read so far. */
+  readonly own: { bytes: number };
   readonly source: TrafficSource;
 }
 
@@ -63,7 +67,12 @@ export class Recording {
     for (const name of names) {
       const size = name === "-" ? undefined : await io.sizeOf(name).catch(() => undefined);
       total = total === undefined || size === undefined ? undefined : total + size;
-      files.push({ name, source: await openFile(io, name, { ...options, onRead: (bytes) => (read.bytes += bytes) }) });
+      const own = { bytes: 0 };
+      const onRead = (bytes: number): void => {
+        own.bytes += bytes;
+        read.bytes += bytes;
+      };
+      files.push({ name, own, source: await openFile(io, name, { ...options, onRead }) });
     }
     return new Recording(files, options, { read, total });
   }
@@ -78,7 +87,8 @@ export class Recording {
     const skipped = new Map<string, number>();
     const notes: string[] = [];
     const issues: Issue[] = [];
-    for (const { name, source } of this.#files) {
+    for (const { name, own, source } of this.#files) {
+      if (own.bytes === 0) notes.push(`${name === "-" ? "standard input" : name} is empty`);
       for (const [reason, count] of source.skipped) skipped.set(reason, (skipped.get(reason) ?? 0) + count);
       notes.push(...source.notes.map((note) => `${name}: ${note}`));
       issues.push(...source.issues.map((issue) => issueOf(name, issue)));

@@ -12,6 +12,7 @@ import { copyRow } from "../traffic/copyRow.ts";
 import { type BATCH_ROWS, RECORDED, type TrafficBatch } from "../traffic/source.ts";
 import type { Duplicates } from "./duplicates.ts";
 import { FLOW_STATE, FlowTable, type FlowTableState, NO_FLOW, type SideColumns } from "./flowTable.ts";
+import type { Masquerades } from "./masquerades.ts";
 import { canOpen, detailOf } from "./openingPacket.ts";
 import type { AddressBook } from "./owners.ts";
 import type { CapturePoints, Place } from "./places.ts";
@@ -104,6 +105,7 @@ export class Replay {
   readonly #meant: Uint8Array;
   readonly #hashes: Int32Array;
   #duplicates: Duplicates | undefined;
+  #masquerades: Masquerades | undefined;
   #points: CapturePoints | undefined;
   #index = 0;
   /** Rows before this were pushed before `restore`. */
@@ -162,9 +164,10 @@ export class Replay {
     this.#now = now;
   }
 
-  /** From now on copies of packets are recognised by this: each source has its own interfaces. */
-  recognise(duplicates: Duplicates): void {
+  /** From now on copies of packets are recognised by these: each source has its own interfaces. */
+  recognise(duplicates: Duplicates, masquerades: Masquerades): void {
     this.#duplicates = duplicates;
+    this.#masquerades = masquerades;
   }
 
   /** From now on what is known of the interfaces says what packets had met when they were recorded. */
@@ -209,6 +212,7 @@ export class Replay {
       book.step(step.cluster.model);
       filter?.step?.(step.cluster);
       services?.become(story.servicesAt(step.number));
+      this.#masquerades?.become(step.cluster.model);
       this.#points?.forget();
       this.steps.take(this.#index);
     }
@@ -255,8 +259,11 @@ export class Replay {
     const duplicates = this.#duplicates?.canRepeat === true ? this.#duplicates : undefined;
     this.#meant.fill(MEANT.yes, from, to);
     if (services === undefined && duplicates === undefined) return;
+    // Where there is one interface, one side of a translation is all there is.
+    const masquerades = duplicates && this.#masquerades;
     for (let row = from; row < to; row++) {
       if (services?.translate(traffic.packets, row) === 1) this.#meant[row] = MEANT.translated;
+      masquerades?.translate(traffic.packets, row);
       if (duplicates?.isRepeated(traffic, row) === true) this.#meant[row] = MEANT.no;
     }
   }

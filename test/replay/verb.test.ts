@@ -120,6 +120,11 @@ async function replay(args: string, files: Readonly<Record<string, string>> = {}
 }
 
 describe("replay of one state of the cluster", () => {
+  it("says that there was nothing to read, which is not the same as nothing refused", async () => {
+    const { code, err } = await chainwalk(`replay -f ${DB} -`, { stdin: "" });
+    expect({ code, err }).toEqual({ code: 0, err: "note: standard input is empty\n" });
+  });
+
   it("gives each connection one verdict, that of its first packet, and counts packets by theirs", async () => {
     const { code, report } = await replay(`-f ${DB} t.jsonl`);
     expect(code).toBe(0); // a refusal is an answer, not a finding

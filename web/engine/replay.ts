@@ -4,6 +4,7 @@ import { PLAIN } from "../../format/paint.ts";
 import { formatReplayTable } from "../../format/replay/table.ts";
 import { Duplicates } from "../../replay/duplicates.ts";
 import { filterOf } from "../../replay/filter/filter.ts";
+import { Masquerades } from "../../replay/masquerades.ts";
 import { mergeTraffic } from "../../replay/mergeTraffic.ts";
 import { type FlowFilter, Replay } from "../../replay/replay.ts";
 import { withReplicas } from "../../replay/replicas.ts";
@@ -53,7 +54,7 @@ export async function replayOf(bench: Bench, ask: ReplayAsk): Promise<ReplayRepo
   const merged = mergeTraffic([source], { frames: "left out" });
   // A packet recorded on several interfaces is one packet, as it is for the command line.
   const duplicates = new Duplicates(merged.interfaces);
-  replay.recognise(duplicates);
+  replay.recognise(duplicates, new Masquerades(model));
   for await (const batch of merged.batches()) replay.consume(batch);
   replay.finish();
   for (const slot of replay.table.ordered()) replay.tally.add(replay.table, slot);
