@@ -81,9 +81,11 @@ export function inputFeatures(model: ClusterModel, coverage: Coverage): void {
   for (const life of lives) coverage.text(life);
   const whole = new Set<number>();
   for (const policy of model.policies) {
-    const { parts, features } = rememberedBy(POLICY_FEATURES, policy, policyFeatures);
-    for (const part of parts) whole.add(part);
-    for (const feature of features) coverage.add(feature);
+    const own = rememberedBy(POLICY_FEATURES, policy, policyFeatures);
+    for (const part of own.parts) whole.add(part);
+    if (own.told === coverage) continue;
+    for (const feature of own.features) coverage.add(feature);
+    own.told = coverage;
   }
   coverage.text(
     `policies ${step(model.policies.length)} pods ${step(model.endpoints.length)} parts ${step(whole.size)}`,
@@ -94,6 +96,8 @@ interface PolicyFeatures {
   readonly parts: readonly number[];
   /** The parts, and each two of them. */
   readonly features: readonly number[];
+  /** Who has heard of them last: it need not be told again. */
+  told: Coverage | undefined;
 }
 
 /** A changed cluster has most of its policies from the one that it was made of. */
@@ -110,7 +114,7 @@ function policyFeatures({ types, ingress, egress, podSelector }: NetworkPolicy):
   }
   const parts = [...texts].sort().map(hashText);
   const pairs = parts.flatMap((part, index) => parts.slice(index + 1).map((other) => mix(mix(PAIR, part), other)));
-  return { parts, features: [...parts, ...pairs] };
+  return { parts, features: [...parts, ...pairs], told: undefined };
 }
 
 function* ruleParts({ peers, ports }: PolicyRule): Generator<string> {
