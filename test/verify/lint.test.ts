@@ -63,6 +63,11 @@ describe("finds", () => {
     expect(lint(`${DB}\n  ingress:\n  - ports: [{ port: http }]\n    ${FROM_WEB}`)).toEqual([
       "rule-never-matches spec.ingress[0]",
     ]);
+    // Of the direction that policyTypes lacks, whatever they say.
+    expect(lint(`${DB}\n  policyTypes: [Ingress]\n  ingress: [{}]\n  egress: [{}, {}]`)).toEqual([
+      "rule-never-matches spec.egress[0]",
+      "rule-never-matches spec.egress[1]",
+    ]);
   });
 
   it("peers that others of the rule contain, the later one of two equal ones", () => {
@@ -122,6 +127,11 @@ describe("finds", () => {
     expect(lint(`  podSelector: {}\n  egress:\n  - ports: [{ port: 80 }]\n    ${toDb}`)).toEqual([
       "port-not-exposed spec.egress[0].ports[0]",
     ]);
+    // By name, of the pods that are led to: web declares it, db does not; where no other port is left the rule is told.
+    expect(lint(`${DB}\n  ingress:\n  - ports: [{ port: http }, { port: 3306 }]`)).toEqual([
+      "port-not-exposed spec.ingress[0].ports[0]",
+    ]);
+    expect(lint("  podSelector: {}\n  ingress:\n  - ports: [{ port: http }, { port: 3306 }]")).toEqual([]);
     // Outside nobody declares anything.
     expect(lint("  podSelector: {}\n  egress:\n  - ports: [{ port: 80 }]")).toEqual([]);
   });

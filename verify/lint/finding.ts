@@ -9,7 +9,7 @@ export const LINT_RULES = {
   },
   "rule-never-matches": {
     summary: "No packet can match a rule.",
-    help: "All of its peers select nobody, or none of its port names is declared where it is looked up.",
+    help: "All of its peers select nobody, none of its port names is declared where it is looked up, or policyTypes lacks its direction.",
   },
   "peer-shadowed": {
     summary: "Other peers of the same rule already contain a peer.",

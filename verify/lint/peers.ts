@@ -9,6 +9,7 @@ import { UnionTree } from "./unionTree.ts";
 export function lintPeers(cluster: ResolvedCluster, universe: Universe): readonly LintFinding[] {
   return cluster.policies.flatMap((resolved) => [
     ...lintSubjects(resolved),
+    ...lintUntyped(resolved),
     ...DIRECTIONS.filter((direction) => resolved.policy.types.includes(direction)).flatMap((direction) =>
       resolved[direction].flatMap((rule) => [
         ...lintMembers(resolved, direction, rule),
@@ -23,6 +24,17 @@ function lintSubjects({ policy, subjects }: ResolvedPolicy): readonly LintFindin
   if (subjects.length > 0) return [];
   const message = `policy ${policy.key} selects no pod on the pod network of namespace ${policy.namespace}: it isolates nobody`;
   return [finding("selects-nobody", policy.source, { path: "spec.podSelector", message })];
+}
+
+/** The API server fills in Egress when a policy has such rules and says nothing; here it was said, without it. */
+function lintUntyped({ policy }: ResolvedPolicy): readonly LintFinding[] {
+  return DIRECTIONS.filter((direction) => !policy.types.includes(direction)).flatMap((direction) =>
+    policy[direction].map((rule, index) => {
+      const type = direction === "ingress" ? "Ingress" : "Egress";
+      const message = `no packet is held to this rule: spec.policyTypes of policy ${policy.key} does not name ${type}`;
+      return finding("rule-never-matches", rule.source, { path: ruleField(direction, index), message });
+    }),
+  );
 }
 
 function lintMembers(

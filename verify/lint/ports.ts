@@ -1,4 +1,4 @@
-/** Findings about port numbers that nobody declares. */
+/** Findings about ports that nobody declares, by number or by name. */
 import { DIRECTIONS, type Direction, type Endpoint, type PolicyPort } from "../../compiler/model.ts";
 import type { ResolvedCluster, ResolvedPolicy, ResolvedRule } from "../../compiler/resolve.ts";
 import { portField } from "./fields.ts";
@@ -9,14 +9,19 @@ export function lintPorts({ policies }: ResolvedCluster): readonly LintFinding[]
     DIRECTIONS.filter((direction) => resolved.policy.types.includes(direction)).flatMap((direction) =>
       resolved[direction].flatMap((rule) => {
         const pods = destinations(resolved, direction, rule);
-        // A pod that declares no port at all says nothing about where it listens.
-        if (pods.length === 0 || pods.some(({ ports }) => ports.length === 0)) return [];
+        if (pods.length === 0) return [];
+        // Of a rule that matches nothing because of its names that is said already.
+        const isSaid = rule.ports.every(
+          (port) => typeof port.port === "string" && !pods.some((pod) => names(pod, port)),
+        );
+        // A pod that declares no port at all says nothing about where it listens; but it has no port of any name.
+        const isUnknown = pods.some(({ ports }) => ports.length === 0);
         return rule.ports.flatMap((port, index): readonly LintFinding[] => {
-          if (typeof port.port !== "number" || pods.some((pod) => exposes(pod, port))) return [];
-          const range = port.endPort === undefined || port.endPort === port.port ? "" : `-${port.endPort}`;
-          const whom = pods.length === 1 ? `${pods[0]?.key} declares` : `none of ${pods.length} pods declares`;
-          const not = pods.length === 1 ? "no port there" : "a port there";
-          const message = `${port.protocol} ${port.port}${range}: ${whom} ${not}; they declare ${declaredText(pods)}`;
+          const isName = typeof port.port === "string";
+          if (port.port === undefined || (isName ? isSaid || pods.some((pod) => names(pod, port)) : isUnknown))
+            return [];
+          if (!isName && pods.some((pod) => exposes(pod, port))) return [];
+          const message = undeclaredText(port, pods);
           return [finding("port-not-exposed", port.source, { path: portField(direction, rule.index, index), message })];
         });
       }),
@@ -38,6 +43,23 @@ function destinations(
 function exposes({ ports }: Endpoint, { port, endPort, protocol }: PolicyPort): boolean {
   if (typeof port !== "number") return true;
   return ports.some((own) => own.protocol === protocol && own.port >= port && own.port <= (endPort ?? port));
+}
+
+/** Whether the name stands for a port of the pod; those of init containers are gone when it serves. */
+function names({ ports }: Endpoint, { port, protocol }: PolicyPort): boolean {
+  return ports.some((own) => own.protocol === protocol && own.name === port && own.container !== "init");
+}
+
+function undeclaredText({ protocol, port, endPort }: PolicyPort, pods: readonly Endpoint[]): string {
+  const range = endPort === undefined || endPort === port ? "" : `-${endPort}`;
+  const what = typeof port === "string" ? JSON.stringify(port) : `${port}${range}`;
+  const [place, that] = typeof port === "string" ? ["of that name", ": it matches nothing"] : ["there", ""];
+  const whom =
+    pods.length === 1
+      ? `${pods[0]?.key} declares no port ${place}`
+      : `none of ${pods.length} pods declares a port ${place}`;
+  const declared = declaredText(pods);
+  return `${protocol} ${what}: ${whom}${that}${declared === "" ? "" : `; they declare ${declared}`}`;
 }
 
 /** Enough to see the mistake. */

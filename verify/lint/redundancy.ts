@@ -111,7 +111,7 @@ function lintPolicies(
       left.delete(resolved);
     }
     const { policy } = resolved;
-    const message = `without policy ${policy.key} every packet would fare the same: ${keysText(own.map(({ left }) => left))} isolate the pods it selects and allow all that it allows`;
+    const message = `without policy ${policy.key} every packet would fare the same: ${othersText(own.map(({ left }) => left))}`;
     found.push(finding("policy-changes-nothing", policy.source, { path: "spec", message }));
   }
   return found;
@@ -120,10 +120,11 @@ function lintPolicies(
 /** Enough to see why. */
 const SHOWN = 3;
 
-function keysText(sets: readonly ReadonlySet<ResolvedPolicy>[]): string {
+function othersText(sets: readonly ReadonlySet<ResolvedPolicy>[]): string {
   const keys = [...new Set(sets.flatMap((set) => [...set].map(({ policy }) => policy.key)))];
   const more = keys.length > SHOWN ? ` and ${keys.length - SHOWN} more` : "";
-  return `${keys.slice(0, SHOWN).join(", ")}${more}`;
+  const [isolate, allow] = keys.length === 1 ? ["isolates", "allows"] : ["isolate", "allow"];
+  return `${keys.slice(0, SHOWN).join(", ")}${more} ${isolate} the pods it selects and ${allow} all that it allows`;
 }
 
 /** Whether no class of its subjects was left out as too large. */
