@@ -10,12 +10,12 @@ import { OF_FILES, policyOfOneFile, policyText } from "./web/policy.ts";
 const OUT = process.env.CHAINWALK_PAGE_FOLDER ?? join(import.meta.dirname, "dist", "page");
 
 const WEB = join(import.meta.dirname, "web");
+const COMPILER = join(import.meta.dirname, "compiler");
 
 /** Of both forms. */
 const COMMON: UserConfig = {
   root: WEB,
   base: "./",
-  resolve: { alias: { "lru-cache": join(WEB, "leastRecent.ts") } },
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
 };
 const BUILD: BuildOptions = { target: "es2022", modulePreload: { polyfill: false }, assetsInlineLimit: 0 };
@@ -31,7 +31,7 @@ async function wholeScript(): Promise<string> {
     configFile: false,
     mode: "production",
     logLevel: "error",
-    plugins: [scenarioNames(), carryAlong()],
+    plugins: [scenarioNames(), carryAlong(), fewMemos()],
     build: {
       ...BUILD,
       write: false,
@@ -104,6 +104,16 @@ function scenarioNames(): Plugin {
   };
 }
 
+/** What the compiler uses of `lru-cache` in a few lines; who else uses it comes with the worker of reports. */
+function fewMemos(): Plugin {
+  return {
+    name: "few-memos",
+    enforce: "pre",
+    resolveId: (asked, importer) =>
+      asked === "lru-cache" && importer?.startsWith(COMPILER) ? join(WEB, "leastRecent.ts") : undefined,
+  };
+}
+
 /** The page's policy forbids to compile, so what would be compiled there (WebAssembly) stays out of it. */
 function withoutLoops(): Plugin {
   const id = "\0established-loops";
@@ -146,6 +156,6 @@ export default defineConfig({
     reportCompressedSize: true,
     chunkSizeWarningLimit: 1_000,
   },
-  worker: { format: "iife", plugins: () => [withoutLoops()] },
-  plugins: [scenarioNames(), withoutLoops(), singleFile(), compressed()],
+  worker: { format: "iife", plugins: () => [withoutLoops(), fewMemos()] },
+  plugins: [scenarioNames(), withoutLoops(), fewMemos(), singleFile(), compressed()],
 });

@@ -45,8 +45,13 @@ export function testReplays(opened: () => Page): void {
     return page;
   };
   /** The report of a link, and what the command prints. */
-  const expectSame = async (page: Page, command: string, files: Readonly<Record<string, string>> = {}) => {
-    const { out } = await chainwalk(`replay ${CAPTURE} ${command}`, { files });
+  const expectSame = async (
+    page: Page,
+    command: string,
+    files: Readonly<Record<string, string>> = {},
+    recording = CAPTURE,
+  ) => {
+    const { out } = await chainwalk(`replay ${recording} ${command}`, { files });
     const printed = filled(trimmed(out.trimEnd()));
     expect(printed.length).toBeGreaterThan(3);
     await expectShown(page, printed);
@@ -63,6 +68,18 @@ export function testReplays(opened: () => Page): void {
     await page.locator("#prune").uncheck();
     await expectSame(page, `-f ${FOLDER} --after after.yaml`, files);
     expect((await shownReport(page))[0]).not.toBe(pruned);
+  });
+
+  it("packets as lines of JSON, which are read as a log of connections", async () => {
+    const packet = (source: number) => ({
+      protocol: "tcp",
+      source: `10.10.1.${source}`,
+      destination: "10.10.1.12",
+      destinationPort: 3306,
+    });
+    const text = `${[11, 14].map((source) => JSON.stringify(packet(source))).join("\n")}\n`;
+    const page = await follow({ recording: { name: "log.jsonl", size: text.length, text: btoa(text) } });
+    await expectSame(page, `-f ${FOLDER}`, { "log.jsonl": text }, "log.jsonl");
   });
 
   it.runIf(isWhole)("a filter, a second strategy, and the link that is copied has them all", async () => {
