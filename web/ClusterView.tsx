@@ -4,10 +4,10 @@ import type { VNode } from "preact";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { ClusterPicture, NodePicture, PodPicture } from "./messages.ts";
 import { draft, sendDraft } from "./packet.ts";
-import { armed, loaded, MANY, said, walk } from "./state.ts";
+import { armed, cluster as drawn, loaded, MANY, said, walk } from "./state.ts";
 
 export function ClusterView() {
-  const cluster = loaded.value?.cluster;
+  const cluster = drawn.value;
   const box = useRef<HTMLDivElement>(null);
   // A thousand pods are drawn when the cluster changes, not with every packet.
   const nodes = useMemo(() => cluster && <Nodes cluster={cluster} />, [cluster]);

@@ -3,7 +3,7 @@ import { useSignalEffect } from "@preact/signals";
 import { useMemo, useRef } from "preact/hooks";
 import type { ClusterPicture, WalkTarget } from "./messages.ts";
 import { chooseFamily, type Draft, draft, draftOf, sendDraft, WITH_PORTS, WITH_TYPES } from "./packet.ts";
-import { family, loaded, sendNext, target, walk } from "./state.ts";
+import { cluster as drawn, family, sendNext, target, walk } from "./state.ts";
 
 export function PacketForm() {
   const typedFor = useRef<WalkTarget>(undefined);
@@ -30,7 +30,7 @@ export function PacketForm() {
       />
     </label>
   );
-  const cluster = loaded.value?.cluster;
+  const cluster = drawn.value;
   // A thousand of them are drawn when the cluster changes, not with every key in a field.
   const ends = useMemo(() => <Ends cluster={cluster} />, [cluster]);
   return (

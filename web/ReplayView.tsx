@@ -88,7 +88,7 @@ export function ReplayView() {
       {file === undefined && (
         <p class="waiting">
           pcap, pcapng, flow logs of Cilium, Calico and clouds, or packets as JSON lines, plain or gzipped. They stay in
-          this browser. Manifests before and after a change come on top of those on the left, as kubectl apply puts
+          this browser. Manifests before and after a change come on top of those that are loaded, as kubectl apply puts
           them.
         </p>
       )}

@@ -10,8 +10,10 @@ import { Steps } from "./Steps.tsx";
 import { isServed, servedFiles } from "./served.ts";
 import { decodeState } from "./share.ts";
 import {
+  cluster,
   followAddress,
   generation,
+  isBroken,
   isBusy,
   openFiles,
   openFirst,
@@ -63,6 +65,12 @@ function Page() {
       >
         <EditorPane />
         <div class="stage">
+          {isBroken.value && (
+            <p class="broken">
+              The manifests have errors.
+              {cluster.value !== undefined && " What stands here is of them as they were before."}
+            </p>
+          )}
           <Stage />
         </div>
       </main>

@@ -60,6 +60,12 @@ export const shownFile = signal(0);
 export const saved = signal<SavedNode | undefined>(undefined);
 
 export const loaded = signal<Loaded | undefined>(undefined);
+/** As the manifests last said it without an error: what is drawn while somebody types. */
+export const cluster = signal<ClusterPicture | undefined>(undefined);
+/** Whether the manifests have errors, so that what stands there is of them as they were. */
+export const isBroken = computed(() => loaded.value !== undefined && loaded.value.cluster === undefined);
+/** Other manifests are loaded: of them nothing was before. */
+let areOthers = false;
 export const isBusy = signal(false);
 /** Something that did not work, for the person. */
 export const trouble = signal<string | undefined>(undefined);
@@ -134,6 +140,7 @@ export function openFiles(
   story: ManifestFile | undefined,
   from?: Origin,
 ): Promise<void> {
+  areOthers = true;
   batch(() => {
     files.value = next;
     scenario.value = story;
@@ -190,7 +197,10 @@ export async function load(): Promise<void> {
     const early = isKnown ? askChosen() : undefined;
     const answer = await loading;
     batch(() => {
-      loaded.value = { ...answer, cluster: sameCluster(loaded.peek()?.cluster, answer.cluster) };
+      const now = sameCluster(cluster.peek(), answer.cluster);
+      loaded.value = { ...answer, cluster: now };
+      if (now !== undefined || areOthers) cluster.value = now;
+      areOthers = false;
       trouble.value = undefined;
       generation.value++;
     });
@@ -387,6 +397,7 @@ export async function showState(state: SharedState, served: ServedFiles | undefi
   const bundled = from.kind === "bundled" ? await foundScenario(from.name) : undefined;
   const { files: manifests, scenario: story } =
     from.kind === "text" ? from : ((from.kind === "served" ? served : bundled) ?? NOTHING);
+  areOthers = true;
   batch(() => {
     files.value = manifests;
     scenario.value = story;
