@@ -26,6 +26,7 @@ import { ourText } from "../realDumps/nodeText.ts";
 import { chainLines, type NodeText, parseChains, parseSets, setLines } from "../realDumps/normalise.ts";
 import { normaliseKubeRouter, ordersOf } from "../realDumps/normaliseKubeRouter.ts";
 import { hasShared } from "../shared.ts";
+import { changedHandsStory } from "../update/changedHandsStory.ts";
 import { crowdedStory } from "../update/crowdedStory.ts";
 import { NODES, STORIES, stateOf, storyClusters, strategyCalled } from "../update/recordings.ts";
 import { SEED } from "./budget.ts";
@@ -233,9 +234,13 @@ function byAddress(pods: readonly Endpoint[]): readonly Endpoint[] {
 /** At most so many states of a step are asked. */
 const ASKED_STATES = 2;
 
-/** Lives the story; what is done in a step that `isAsked`, a kernel node does as well, with packets in between. */
-async function liveCrowded(strategy: Strategy, isAsked: (step: number) => boolean): Promise<number> {
-  const [first, ...later] = crowdedStory();
+/** Lives a story; what is done in a step that `isAsked`, a kernel node does as well, with packets in between. */
+async function live(
+  strategy: Strategy,
+  story: readonly ClusterModel[],
+  isAsked: (step: number) => boolean,
+): Promise<number> {
+  const [first, ...later] = story;
   if (first === undefined) return 0;
   let cluster = resolvePolicies(first);
   const controller = controllerOf(strategy, cluster, { node: "node-a" });
@@ -297,14 +302,15 @@ describe.runIf(hasKernel("bridge"))("plans of random histories", () => {
   );
 });
 
-describe.runIf(hasKernel("bridge"))("plans of a story of what random histories draw seldom", () => {
+describe.runIf(hasKernel("bridge"))("plans of stories of what random histories draw seldom", () => {
   // Each step by one of them, each of them in two steps at least: all by all is a minute.
   it.each(askedFrom(1))(
     "of %s, operation by operation, have the kernel's verdicts and leave its rules",
     { timeout: 240_000 },
     async (_, strategy, index) => {
-      const packets = await liveCrowded(strategy, (step) => step % CHAINED.length === index);
-      expect(packets).toBeGreaterThan(100);
+      const isAsked = (step: number) => step % CHAINED.length === index;
+      const packets = await live(strategy, crowdedStory(), isAsked);
+      expect(packets + (await live(strategy, changedHandsStory(), isAsked))).toBeGreaterThan(100);
     },
   );
 });

@@ -8,7 +8,7 @@ import { loadObjects } from "../../compiler/compile.ts";
 import { parseManifests } from "../../compiler/manifest/objects.ts";
 import type { ClusterModel } from "../../compiler/model.ts";
 
-type Manifest = Readonly<Record<string, unknown>>;
+export type Manifest = Readonly<Record<string, unknown>>;
 type Address = readonly [node: number, host: number];
 type Port = readonly [name: string, port: number, protocol: string];
 
@@ -16,13 +16,13 @@ const NODES = ["node-a", "node-b", "node-c"];
 /** Pods that come at once: some on each node. */
 const CROWD = 6;
 
-const namespace = (name: string, team: string): Manifest => ({
+export const namespace = (name: string, team: string): Manifest => ({
   apiVersion: "v1",
   kind: "Namespace",
   metadata: { name, labels: { team } },
 });
 
-const node = (name: string, number: number): Manifest => ({
+export const node = (name: string, number: number): Manifest => ({
   apiVersion: "v1",
   kind: "Node",
   metadata: { name },
@@ -59,14 +59,14 @@ const onHost: Manifest = {
   status: { phase: "Running", podIP: "192.168.0.1", podIPs: [{ ip: "192.168.0.1" }] },
 };
 
-const policy = (key: string, spec: Manifest): Manifest => ({
+export const policy = (key: string, spec: Manifest): Manifest => ({
   apiVersion: "networking.k8s.io/v1",
   kind: "NetworkPolicy",
   metadata: { namespace: key.split("/")[0], name: key.split("/")[1] },
   spec,
 });
 
-const app = (value: string): Manifest => ({ matchLabels: { app: value } });
+export const app = (value: string): Manifest => ({ matchLabels: { app: value } });
 const clients = {
   from: [{ namespaceSelector: { matchLabels: { team: "b" } }, podSelector: app("client") }],
   ports: [
@@ -158,10 +158,12 @@ export function crowdedStory(): readonly ClusterModel[] {
     [a, b, web(1, web0), client(0, web1), ...crowd("client"), ...POLICIES],
     [namespace("a", "b"), namespace("b", "a"), ...few, ...POLICIES, quick],
   ];
-  return states.map((objects, index) => {
-    const text = [...nodes, ...objects].map((each) => JSON.stringify(each)).join("\n---\n");
-    const { model, issues } = loadObjects(parseManifests([{ name: `state-${index}.yaml`, text }]));
-    if (model === undefined) throw new Error(issues.map(({ message }) => message).join("\n"));
-    return model;
-  });
+  return states.map((objects, index) => modelOf([...nodes, ...objects], index));
+}
+
+export function modelOf(objects: readonly Manifest[], index: number): ClusterModel {
+  const text = objects.map((each) => JSON.stringify(each)).join("\n---\n");
+  const { model, issues } = loadObjects(parseManifests([{ name: `state-${index}.yaml`, text }]));
+  if (model === undefined) throw new Error(issues.map(({ message }) => message).join("\n"));
+  return model;
 }

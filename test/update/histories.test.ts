@@ -16,6 +16,7 @@ import { packetArbitrary } from "../../verify/fuzz/packet.ts";
 import { momentsOf } from "../../verify/timeline/moments.ts";
 import { NodeVerdicts } from "../../verify/timeline/verdicts.ts";
 import { isWhole } from "../extent.ts";
+import { changedHandsStory } from "./changedHandsStory.ts";
 import { crowdedStory } from "./crowdedStory.ts";
 import { stateLines } from "./recordings.ts";
 
@@ -129,8 +130,15 @@ describe.each(STRATEGIES)("$name", (strategy) => {
     );
   }, 120_000);
 
-  it("as well at every state of a crowded story", () => {
-    const packets = fc.sample(packetArbitrary, { numRuns: 40, seed: 1 });
-    expectArrived(strategy, crowdedStory(), packets, MOST_CHECKED);
-  }, 120_000);
+  it.each([
+    ["a crowded story", crowdedStory],
+    ["a story of changed hands", changedHandsStory],
+  ])(
+    "as well at every state of %s",
+    (_, story) => {
+      const packets = fc.sample(packetArbitrary, { numRuns: 40, seed: 1 });
+      expectArrived(strategy, story(), packets, MOST_CHECKED);
+    },
+    120_000,
+  );
 });
