@@ -41,6 +41,9 @@ export class CurrentPacket {
   outDevice = 0;
   physInDevice = 0;
   physOutDevice = 0;
+  /** Where answers about its addresses begin (classes/setAnswers.ts); -1: sets have to be asked. Whoever knows them sets them. */
+  sourceAnswers = -1;
+  destinationAnswers = -1;
   /** Hash sets consulted so far on this node. */
   setLookups = 0;
   /** Limits asked so far on this node, as match records: what makes an outcome depend on more than the packet. */

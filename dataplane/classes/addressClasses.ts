@@ -8,6 +8,18 @@ const ITSELF = -1;
 /** What nothing was folded into. */
 const NOTHING = 0;
 
+/** The answer that classes tell. */
+export const YES = 1;
+
+/** Words of told answers at most: beyond, to keep them would take more than to ask. */
+const MOST_ANSWER_WORDS = 1 << 20;
+
+/** Told answers of classes: bit `question` of the `stride` words from `class * stride` on says whether it was `YES`. */
+export interface ClassAnswers {
+  readonly words: Int32Array;
+  readonly stride: number;
+}
+
 /**
  * What a program asks of addresses on one side, collected prefix by prefix.
  *
@@ -26,6 +38,9 @@ export class AddressCuts {
   /** By prefix: what was folded into it. */
   readonly #folded: number[] = [];
   readonly #pairs = new AddressTable(4);
+  /** By number that `#fold` gave out: the number so far, and the word. */
+  readonly #before: number[] = [NOTHING];
+  readonly #word: number[] = [0];
 
   constructor(family: Family) {
     this.#family = family;
@@ -43,8 +58,13 @@ export class AddressCuts {
     this.answer(prefix, ITSELF, this.#numberOf(prefix));
   }
 
-  /** The classes, in which two addresses are one exactly if the prefixes around them give the same answers in turn. */
-  classes(): AddressClasses {
+  /**
+   * The classes, in which two addresses are one exactly if the prefixes around them give the same answers in turn. Of
+   * questions 0 up to `told` they can tell whether the answer is `YES`.
+   */
+  classes(told = 0): AddressClasses {
+    const outers = [0];
+    const lists = [NOTHING];
     const byLength = this.#lengths.map((_, number) => number).sort((a, b) => this.#length(a) - this.#length(b));
     const classes = new AddressTable(4);
     const tree = new PrefixClasses(this.#family);
@@ -54,10 +74,39 @@ export class AddressCuts {
       const folded = this.#folded[number] ?? NOTHING;
       const known = classes.find4(outer, folded);
       const found = known >= 0 ? known : classes.size + 1;
-      if (known < 0) classes.set([outer], folded, found);
+      if (known < 0) {
+        classes.set([outer], folded, found);
+        outers.push(outer);
+        lists.push(folded);
+      }
       tree.add({ words, length: this.#length(number) }, found);
     }
-    return new AddressClasses(tree, classes.size + 1);
+    return new AddressClasses(tree, classes.size + 1, this.#answers(outers, lists, told));
+  }
+
+  /** By class: what its longest prefix answers, behind what the class around it does. */
+  #answers(outers: readonly number[], lists: readonly number[], told: number): ClassAnswers | undefined {
+    const stride = (told + 31) >>> 5;
+    if (stride === 0 || outers.length * stride > MOST_ANSWER_WORDS) return undefined;
+    const words = new Int32Array(outers.length * stride);
+    const pairs: number[] = [];
+    for (let found = 1; found < outers.length; found++) {
+      const outer = (outers[found] ?? 0) * stride;
+      words.copyWithin(found * stride, outer, outer + stride);
+      pairs.length = 0;
+      for (let list = lists[found] ?? NOTHING; list !== NOTHING; list = this.#before[list] ?? NOTHING) {
+        pairs.push(this.#word[list] ?? 0);
+      }
+      // Backwards: each question stands before its answer.
+      for (let at = pairs.length - 1; at > 0; at -= 2) {
+        const question = pairs[at] ?? 0;
+        if (question < 0 || question >= told) continue;
+        const word = found * stride + (question >>> 5);
+        const bit = 1 << (question & 31);
+        words[word] = pairs[at - 1] === YES ? (words[word] ?? 0) | bit : (words[word] ?? 0) & ~bit;
+      }
+    }
+    return { words, stride };
   }
 
   #fold(soFar: number, word: number): number {
@@ -65,6 +114,8 @@ export class AddressCuts {
     if (known >= 0) return known;
     const fresh = this.#pairs.size + 1;
     this.#pairs.set([soFar], word, fresh);
+    this.#before.push(soFar);
+    this.#word.push(word);
     return fresh;
   }
 
@@ -151,15 +202,18 @@ const SPREAD = 0x9e3779b1;
  */
 export class AddressClasses {
   readonly count: number;
+  /** Undefined: they were too many, or none was to be told. */
+  readonly answers: ClassAnswers | undefined;
   readonly #tree: PrefixClasses;
   readonly #record: number;
   #records = new Int32Array(0);
   #shift = 32;
   #size = 0;
 
-  constructor(tree: PrefixClasses, count: number) {
+  constructor(tree: PrefixClasses, count: number, answers: ClassAnswers | undefined) {
     this.#tree = tree;
     this.count = count;
+    this.answers = answers;
     this.#record = tree.family === 4 ? RECORD4 : RECORD6;
     this.#clear(FIRST_BITS);
   }

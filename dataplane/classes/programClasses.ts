@@ -8,15 +8,17 @@ import type { DeviceTable } from "../devices.ts";
 import { PROTOCOL } from "../packet.ts";
 import type { IPSet, Match, Side, TableProgram } from "../program.ts";
 import { NodeRoutes } from "../routes.ts";
-import { type AddressClasses, AddressCuts, type Prefix } from "./addressClasses.ts";
+import { type AddressClasses, AddressCuts, type Prefix, YES } from "./addressClasses.ts";
 import { DeviceClasses } from "./deviceClasses.ts";
 import { type RangeClasses, RangeCuts } from "./rangeClasses.ts";
+import { NO_QUESTION, SetAnswers } from "./setAnswers.ts";
 
 export interface ProgramClasses {
   readonly source4: AddressClasses;
   readonly source6: AddressClasses;
   readonly destination4: AddressClasses;
   readonly destination6: AddressClasses;
+  readonly setAnswers: SetAnswers;
   readonly sourcePorts: RangeClasses;
   readonly destinationPorts: RangeClasses;
   /** Of `type << 8 | code`. */
@@ -51,6 +53,12 @@ const OWN_CLASS: readonly number[] = [
   PROTOCOL.sctp,
   PROTOCOL.udplite,
 ];
+
+/** An answer beside `YES`: a set names the prefix as one that it does not hold. */
+const EXCEPTION = 2;
+
+/** Questions about protocols count down from here, out of the way of those that have numbers (`ITSELF` is -1). */
+const FIRST_PROTOCOL = -2;
 
 /** The classes of a program. Expects one that `loadTables` accepts. */
 export function classesOf(program: TableProgram, surroundings: Surroundings): ProgramClasses {
@@ -150,11 +158,20 @@ class Questions {
     const { devices } = this.#surroundings;
     const plain = (patterns: ReadonlySet<number>) => new DeviceClasses(devices, { patterns, isIdentity: false });
     const { source, destination } = this.#addresses;
+    const told = this.#questions.size;
+    const sides = {
+      source4: source[4].classes(told),
+      source6: source[6].classes(told),
+      destination4: destination[4].classes(told),
+      destination6: destination[6].classes(told),
+    };
     return {
-      source4: source[4].classes(),
-      source6: source[6].classes(),
-      destination4: destination[4].classes(),
-      destination6: destination[6].classes(),
+      ...sides,
+      setAnswers: new SetAnswers(sides, (name) => {
+        const set = this.#sets.get(name);
+        const isPlain = set?.type === "hash:ip" || set?.type === "hash:net";
+        return isPlain ? (this.#questions.get(questionOf(name)) ?? NO_QUESTION) : NO_QUESTION;
+      }),
       sourcePorts: this.#ports.source.classes(),
       destinationPorts: this.#ports.destination.classes(),
       messages: this.#messages.classes(),
@@ -176,7 +193,7 @@ class Questions {
     this.#asked.add(key);
     const set = this.#sets.get(name);
     const [first = "destination", second = "destination"] = sides;
-    const question = this.#question(`set ${name}`);
+    const question = this.#question(questionOf(name));
     for (const member of set?.members ?? []) {
       if (member.kind === "set") {
         this.#askSet(member.set, sides);
@@ -185,10 +202,10 @@ class Questions {
       const { family, words, prefixLength } = member.cidr;
       const prefix = { words, length: prefixLength };
       const cuts = this.#addresses[first][family];
-      cuts.answer(prefix, question, member.nomatch === true ? 2 : 1);
+      cuts.answer(prefix, question, member.nomatch === true ? EXCEPTION : YES);
       if (member.kind !== "netPort") continue;
       const { protocol, port } = member;
-      cuts.answer(prefix, protocol, port);
+      cuts.answer(prefix, FIRST_PROTOCOL - protocol, port);
       this.#protocols.add(protocol);
       if (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) this.#messages.askValue(port);
       else this.#ports[second].askValue(port);
@@ -232,6 +249,10 @@ class Questions {
     this.#questions.set(name, known);
     return known;
   }
+}
+
+function questionOf(set: string): string {
+  return `set ${set}`;
 }
 
 /** What matches.ts (`#hasAddressType`, `#routesBack`) and routes.ts know of addresses without being told. */

@@ -52,6 +52,10 @@ import { writeOutcomes } from "./outcomeRows.ts";
 import { OUTCOME, OUTCOME_WORDS, Outcomes } from "./outcomes.ts";
 import { classesOf, type ProgramClasses } from "./programClasses.ts";
 
+/** The word of a tuple that has all small fields, and the bit in it that stands for IPv4. */
+const REST = 6;
+const IPV4 = 1 << 25;
+
 /** Kinds and outcomes remembered at most. The number of an outcome and 1 must fit the half word that an entry has for it. */
 const MOST_KINDS = 1 << 17;
 const MOST_OUTCOMES = 0xfff0;
@@ -134,6 +138,19 @@ export class TableMemo {
   #learnClasses(): void {
     this.#classes = classesOf(this.#program, this.#surroundings);
     this.#known.tcpFlags = this.#classes.tcpFlags;
+    this.#walker.tables.matches.know(this.#classes.setAnswers);
+  }
+
+  /** The next walk is of a packet with those classes of addresses, which answer for sets; `forgetAnswers` afterwards. */
+  #nameAnswers({ setAnswers }: ProgramClasses, words: Int32Array, tuple: number): void {
+    const isIpv4 = ((words[tuple + REST] ?? 0) & IPV4) !== 0;
+    setAnswers.name(this.#walker.packet, isIpv4, words[tuple] ?? 0, words[tuple + 1] ?? 0);
+  }
+
+  #forgetAnswers(): void {
+    const { packet } = this.#walker;
+    packet.sourceAnswers = -1;
+    packet.destinationAnswers = -1;
   }
 
   decision(index: number): DecisionMeaning {
@@ -234,7 +251,9 @@ export class TableMemo {
       ? this.#outcomeByMark.find4(kind + situation, connmark)
       : (this.#kinds.words[kind + KIND.outcomes + situation] ?? 0) - 1;
     if (outcome < 0 || this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.walks] === 1) {
+      this.#nameAnswers(classes, this.#kinds.words, kind);
       this.#walker.resume(row, state);
+      this.#forgetAnswers();
       if (outcome < 0) this.#learn(row, kind, situation, connmark);
       return -1;
     }
@@ -318,14 +337,14 @@ export class TableMemo {
     tuple[4] = isFragment === 0 ? headerOf(classes, batch, row) : 0;
     tuple[5] = batch.mark[row] ?? 0;
     const readsFlags = protocol === PROTOCOL.tcp && isFragment === 0;
-    tuple[6] =
+    tuple[REST] =
       (classes.protocols[protocol] ?? 0) |
       ((readsFlags ? (classes.tcpFlags[batch.tcpFlags[row] ?? 0] ?? 0) : 0) << 8) |
       ((batch.path[row] ?? 0) << 16) |
       (isFragment << 24) |
-      (Number(isIpv4) << 25);
+      (isIpv4 ? IPV4 : 0);
     const kind = this.#kinds.find();
-    return kind < 0 ? this.#learnKind(row) : kind;
+    return kind < 0 ? this.#learnKind(classes, row) : kind;
   }
 
   #classify6(classes: ProgramClasses, row: number): void {
@@ -341,11 +360,13 @@ export class TableMemo {
   }
 
   /** The first packet of a kind. */
-  #learnKind(row: number): number {
+  #learnKind(classes: ProgramClasses, row: number): number {
     if (this.#kinds.size >= MOST_KINDS) this.#forgetKinds();
     // Outcomes by mark go by the names of kinds.
     if (this.#kinds.reserve(1)) this.#outcomeByMark = new AddressTable(4);
+    this.#nameAnswers(classes, this.#kinds.tuple, 0);
     const preparation = this.#walker.prepare(row);
+    this.#forgetAnswers();
     return this.#kinds.add(preparation, this.#walker.zone);
   }
 

@@ -22,6 +22,11 @@ export function packSides(sides: readonly Side[]): SetSides {
   return first | second | (sides.length << DIMENSIONS_SHIFT);
 }
 
+/** Whether the address of a match is the source's. */
+export function isFirstSource(sides: SetSides): boolean {
+  return (sides & FIRST_IS_SOURCE) !== 0;
+}
+
 /** A set ready to be tested. */
 export interface LoadedSet {
   readonly name: string;
@@ -137,7 +142,7 @@ class HashSet implements LoadedSet {
   }
 
   #test4(packet: CurrentPacket, sides: SetSides, extra: number): boolean {
-    const word = sides & FIRST_IS_SOURCE ? packet.source0 : packet.destination0;
+    const word = isFirstSource(sides) ? packet.source0 : packet.destination0;
     for (let index = 0; index < this.#lengths.length; index++) {
       const length = this.#lengths[index] ?? 0;
       const found = this.#table.find4(word & maskWord(length), extra | length);
@@ -147,7 +152,7 @@ class HashSet implements LoadedSet {
   }
 
   #test6(packet: CurrentPacket, sides: SetSides, extra: number): boolean {
-    const fromSource = (sides & FIRST_IS_SOURCE) !== 0;
+    const fromSource = isFirstSource(sides);
     const word0 = fromSource ? packet.source0 : packet.destination0;
     const word1 = fromSource ? packet.source1 : packet.destination1;
     const word2 = fromSource ? packet.source2 : packet.destination2;

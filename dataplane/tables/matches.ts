@@ -10,15 +10,18 @@
 
 import { maskWord } from "../address.ts";
 import { assertNever } from "../assertNever.ts";
+import { NO_QUESTION, type SetAnswers } from "../classes/setAnswers.ts";
 import type { CurrentPacket } from "../currentPacket.ts";
 import type { DeviceTable } from "../devices.ts";
 import { hasPorts, PROTOCOL } from "../packet.ts";
 import type { AddressType, Match } from "../program.ts";
 import { NodeRoutes } from "../routes.ts";
 import { CT_STATE_CODE } from "../verdict.ts";
-import { type LoadedSet, packSides } from "./ipset.ts";
+import { isFirstSource, type LoadedSet, packSides } from "./ipset.ts";
 
 const RECORD = 6;
+
+const NOTHING = new Int32Array(0);
 const LEAST_RECORDS = 2;
 
 const CODE = {
@@ -79,6 +82,9 @@ export class MatchTable {
   readonly #words: number[] = [];
   /** Per limit, in ticks: cost of a packet, most credit, credit, time of the last packet. The only state of matches. */
   readonly #buckets: number[] = [];
+  /** By set the question that asks it, and the answers. */
+  #questions: Int32Array = NOTHING;
+  #answers: Int32Array = NOTHING;
   #records: Int32Array;
   #length = 0;
 
@@ -293,7 +299,7 @@ export class MatchTable {
         if (packet.fragment !== 0 || packet.protocol !== c) return false;
         return (a < 0 || (packet.icmpType === a && (b < 0 || packet.icmpCode === b))) !== negate;
       case CODE.set:
-        return (this.#sets[a]?.test(packet, b) ?? false) !== negate;
+        return this.#isInSet(packet, a, b) !== negate;
       case CODE.mark:
         return ((packet.mark & b) === a) !== negate;
       case CODE.connmark:
@@ -313,6 +319,20 @@ export class MatchTable {
       default:
         throw new Error(`match record ${record} has code ${records[at]}`);
     }
+  }
+
+  /** Gives what classes of addresses know of sets, for packets that name their answers. */
+  know({ words, question }: SetAnswers): void {
+    this.#questions = Int32Array.from(this.#sets, ({ name }) => question(name));
+    this.#answers = words;
+  }
+
+  #isInSet(packet: CurrentPacket, set: number, sides: number): boolean {
+    const answers = isFirstSource(sides) ? packet.sourceAnswers : packet.destinationAnswers;
+    const question = answers < 0 ? NO_QUESTION : (this.#questions[set] ?? NO_QUESTION);
+    if (question === NO_QUESTION) return this.#sets[set]?.test(packet, sides) ?? false;
+    packet.setLookups++;
+    return (((this.#answers[answers + (question >>> 5)] ?? 0) >>> (question & 31)) & 1) === 1;
   }
 
   #inPrefix6(at: number, word0: number, word1: number, word2: number, word3: number): boolean {

@@ -179,6 +179,11 @@ export class TableWalker {
     return this.#zone;
   }
 
+  /** The packet under the walker's eyes: who knows answers about the addresses of the next one names them there. */
+  get packet(): CurrentPacket {
+    return this.#packet;
+  }
+
   /** Mark of the last packet's connection after the walk. */
   get connmark(): number {
     return this.#packet.connmark;
