@@ -4,6 +4,7 @@ import type { Variant } from "../../verify/kernel/rules.ts";
 import { fitCosts, type Observation } from "../model/fit.ts";
 import type { CostProfile } from "../model/profile.ts";
 import type { Params } from "../result.ts";
+import { CONNECTION_MEASUREMENTS, CONNECTIONS_CURVE, measureConnections } from "./connections.ts";
 import { ATTACHMENT, EXPERIMENTS, openingOf } from "./experiments.ts";
 import { CURVE_MEASUREMENTS, measureCurves } from "./mapLookups.ts";
 import { MAP_WRITE_MEASUREMENTS, measureMapWrites } from "./mapWrites.ts";
@@ -30,7 +31,12 @@ const TIMES = 3;
 const STATES: Readonly<Record<string, readonly ConnectionState[]>> = { bare: ["established", "new"] };
 
 export function measurementsOf({ passes, maps }: Pick<CalibrateOptions, "passes" | "maps">): number {
-  return (maps ? CURVE_MEASUREMENTS + MAP_WRITE_MEASUREMENTS : 0) + UPDATE_PASSES + passesOver(passes);
+  return (
+    (maps ? CURVE_MEASUREMENTS + MAP_WRITE_MEASUREMENTS : 0) +
+    UPDATE_PASSES +
+    CONNECTION_MEASUREMENTS +
+    passesOver(passes)
+  );
 }
 
 function passesOver(passes: number): number {
@@ -63,10 +69,14 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration 
   const coefficients = fitCosts(observations, { seed });
   const commands = await measureUpdates(ATTACHMENT, variant, () => options.proceed());
   const writes = options.maps ? await measureMapWrites(() => options.proceed()) : {};
-  const curves = options.maps ? await measureCurves(() => options.proceed()) : {};
+  const connections = await measureConnections(variant, () => options.proceed());
+  const curves = {
+    [CONNECTIONS_CURVE]: connections,
+    ...(options.maps ? await measureCurves(() => options.proceed()) : {}),
+  };
   const updates = { ...commands, ...writes };
   return {
-    profile: { name, variant, environment: { ...environment }, coefficients, curves: { ...curves }, updates },
+    profile: { name, variant, environment: { ...environment }, coefficients, curves, updates },
     observations,
   };
 }

@@ -21,8 +21,8 @@ export interface Experiment {
   readonly program: TableProgram;
 }
 
-const POD = (10 << 24) | 2;
-const OUTSIDE = (172 << 24) | (16 << 16) | 5;
+export const POD = (10 << 24) | 2;
+export const OUTSIDE = (172 << 24) | (16 << 16) | 5;
 /** Documentation addresses (RFC 5737): no packet has them. */
 const NOBODY = (203 << 24) | (113 << 8);
 
