@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { ReplayedStory } from "../replay/story.ts";
 import { parseTime } from "../traffic/logs/fields.ts";
-import type { Story } from "../verify/story.ts";
+import type { Story, StoryTime } from "../verify/story.ts";
 import { asksForImport } from "./imported.ts";
 import { UsageError } from "./io.ts";
 import type { SetupFlags } from "./replaySetup.ts";
@@ -61,6 +61,11 @@ export async function readReplayedStory(flags: StoryReplayFlags, session: Sessio
   }
   checkFlags(flags);
   const story = timed(await readStory(session, [path]), path, stepEvery);
+  if (story.steps.some(({ time }) => isFound(time))) {
+    await session.note(
+      `${path}: events carry no time; each step is at the latest time written in its object, to the second`,
+    );
+  }
   if (storyStart !== undefined && story.steps.some(({ time }) => time?.from === "the epoch")) {
     throw new UsageError(`--story-start: the events of ${path} say themselves when they were`);
   }
@@ -89,10 +94,10 @@ function timed(story: Story, path: string, stepEvery: number | undefined): Story
   if (stepEvery === undefined) {
     if (story.steps.every(({ time }) => time !== undefined)) return story;
     throw new UsageError(
-      `${path} does not say when its steps are taken: --step-every SECONDS sets them apart, or each watch event has a time`,
+      `${path} does not say when its steps are taken: --step-every SECONDS sets them apart, or each watch event has a time, or its object (kubectl's --show-managed-fields)`,
     );
   }
-  if (story.steps.some(({ time }) => time !== undefined)) {
+  if (story.steps.some(({ time }) => time !== undefined && !isFound(time))) {
     throw new UsageError(`--step-every: ${path} says itself when its steps are taken`);
   }
   return {
@@ -102,4 +107,8 @@ function timed(story: Story, path: string, stepEvery: number | undefined): Story
       time: { seconds: step.number * stepEvery, from: "the start of the story" },
     })),
   };
+}
+
+function isFound(time: StoryTime | undefined): boolean {
+  return time?.from === "the epoch" && time.isFound === true;
 }

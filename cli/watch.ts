@@ -1,13 +1,15 @@
 /**
  * Watch events as `kubectl get … --watch -o json` prints them: one JSON value after the other, on a line each or over
  * several. With `--output-watch-events` each says its type; without, an object stands for itself, and that it is deleted
- * cannot be seen. When it came kubectl does not say; who records may add it to each value as `time`.
+ * cannot be seen. When it came kubectl does not say; who records may add it to each value as `time`. Where nobody has, the
+ * objects themselves are asked (`writtenTime`), and the order of events stands above what they say.
  */
 import { loadObjects, resolvePolicies } from "../compiler/compile.ts";
 import type { Issue } from "../compiler/issue.ts";
-import { type ParsedObject, parseManifests } from "../compiler/manifest/objects.ts";
+import { type ParsedObject, parseManifests, SERVICE_KINDS } from "../compiler/manifest/objects.ts";
+import { isRecord } from "../compiler/manifest/values.ts";
 import { parseTime } from "../traffic/logs/fields.ts";
-import type { StoryState } from "../verify/story.ts";
+import type { StoryState, StoryTime } from "../verify/story.ts";
 import { readManifests } from "./input.ts";
 import { InvalidInput } from "./io.ts";
 import type { Session } from "./session.ts";
@@ -20,6 +22,8 @@ interface WatchEvent {
   readonly text: string;
   /** Seconds since the epoch; undefined: not said. */
   readonly time: number | undefined;
+  /** The same by what is written in the object. */
+  readonly written: number | undefined;
   /** As --output-watch-events has it. */
   readonly isTyped: boolean;
 }
@@ -49,13 +53,19 @@ export async function watchedStates(session: Session, path: string): Promise<rea
       `${path}: objects without a type of event: that one is deleted cannot be seen; record with kubectl's --output-watch-events`,
     );
   }
-  const states: StoryState[] = [await stateOf(session, known, {})];
-  for (const { verb, objects, text, time } of events.slice(first)) {
+  const changes = events.slice(first);
+  const isWritten = changes.every(({ time, written }) => time === undefined && written !== undefined);
+  const states: StoryState[] = [await stateOf(session, known, { text: undefined, time: undefined })];
+  let latest = Number.NEGATIVE_INFINITY;
+  for (const { verb, objects, text, time, written } of changes) {
+    latest = Math.max(latest, written ?? latest);
     for (const object of objects) {
       if (verb === "DELETED") known.delete(keyOf(object));
       else known.set(keyOf(object), object);
     }
-    states.push(await stateOf(session, known, { text, time }));
+    const said = time === undefined ? undefined : ({ seconds: time, from: "the epoch" } as const);
+    const found = isWritten ? ({ seconds: latest, from: "the epoch", isFound: true } as const) : undefined;
+    states.push(await stateOf(session, known, { text, time: said ?? found }));
   }
   return states;
 }
@@ -63,9 +73,13 @@ export async function watchedStates(session: Session, path: string): Promise<rea
 async function stateOf(
   session: Session,
   known: ReadonlyMap<string, ParsedObject>,
-  { text, time }: Partial<Pick<WatchEvent, "text" | "time">>,
+  { text, time }: { readonly text: string | undefined; readonly time: StoryTime | undefined },
 ): Promise<StoryState> {
-  const { model, issues } = loadObjects({ objects: [...known.values()], issues: [], skipped: new Map(), services: [] });
+  const all = [...known.values()];
+  const isService = ({ apiVersion, kind }: ParsedObject) => SERVICE_KINDS.has(`${apiVersion} ${kind}`);
+  const services = all.filter(isService);
+  const objects = all.filter((object) => !isService(object));
+  const { model, issues } = loadObjects({ objects, issues: [], skipped: new Map(), services });
   if (model === undefined) {
     await session.report(issues);
     throw new InvalidInput();
@@ -73,7 +87,8 @@ async function stateOf(
   return {
     what: text,
     cluster: resolvePolicies(model),
-    ...(time !== undefined && { time: { seconds: time, from: "the epoch" } }),
+    services,
+    ...(time !== undefined && { time }),
   };
 }
 
@@ -116,11 +131,35 @@ function readEvents(text: string, file: string): ReadEvents {
     const object = wrapped ? event.object : value;
     const parsed = parseManifests([{ name: file, text: JSON.stringify(object) }]);
     if (parsed.issues.length > 0) return { events: [], issues: parsed.issues.map((issue) => ({ ...issue, line })) };
-    if (parsed.objects.length === 0) continue;
-    const names = parsed.objects.map((each) => keyOf(each).replace(" /", " ")).join(", ");
-    events.push({ verb, objects: parsed.objects, text: `${verb} ${names}`, time, isTyped: wrapped });
+    const objects = [...parsed.objects, ...parsed.services];
+    if (objects.length === 0) continue;
+    const names = objects.map((each) => keyOf(each).replace(" /", " ")).join(", ");
+    const written = writtenTime(verb, objects[0]?.value);
+    events.push({ verb, objects, text: `${verb} ${names}`, time, written, isTyped: wrapped });
   }
   return { events, issues: [] };
+}
+
+/**
+ * When the object says that the event was: its creation; the latest of its `managedFields`, each of which is dated anew when
+ * its manager changes a value; of one that is deleted the latest that was written while it ended, or else when its grace
+ * runs out. Undefined: it does not say, as an object that goes at once does not.
+ */
+function writtenTime(verb: WatchVerb, object: ParsedObject["value"] | undefined): number | undefined {
+  const metadata = recordOf(object?.metadata);
+  if (verb === "ADDED") return timeOf(metadata.creationTimestamp);
+  const managed = Array.isArray(metadata.managedFields) ? metadata.managedFields : [];
+  const written = managed.flatMap((each) => timeOf(recordOf(each).time) ?? []);
+  const latest = written.length === 0 ? undefined : written.reduce((a, b) => Math.max(a, b));
+  if (verb === "MODIFIED") return latest;
+  const end = timeOf(metadata.deletionTimestamp);
+  if (end === undefined) return undefined;
+  const grace = Number(metadata.deletionGracePeriodSeconds ?? 0);
+  return latest !== undefined && latest >= end - grace && latest <= end ? latest : end;
+}
+
+function recordOf(value: unknown): Readonly<Record<string, unknown>> {
+  return isRecord(value) ? value : {};
 }
 
 /** Undefined: no time. */

@@ -18,7 +18,12 @@ export interface StoryState {
 /** When a step is taken; it never lies before the step ahead of it. */
 export type StoryTime =
   | { readonly seconds: number; readonly from: "the start of the story" }
-  | { readonly seconds: number; readonly from: "the epoch" };
+  | {
+      readonly seconds: number;
+      readonly from: "the epoch";
+      /** Nobody said it: it is read off the objects, to the second. */
+      readonly isFound?: true;
+    };
 
 export interface Story {
   readonly start: ResolvedCluster;

@@ -222,6 +222,79 @@ spec: { clusterIP: 10.96.0.1, selector: { app: web }, ports: [{ port: 80 }] }
     expect([none.code, none.err]).toEqual([2, expect.stringContaining("--step-every SECONDS sets them apart")]);
   });
 
+  it("watch events without times are taken at those written in their objects, Services among them", async () => {
+    const { objects } = parseManifests([{ name: "c", text: readFileSync(`${INHERITED}/cluster.yaml`, "utf8") }]);
+    const start = objects.map(({ value }) => ({ type: "ADDED", object: value }));
+    const base = 1_700_000_000;
+    const at = (second: number) => new Date((base + second) * 1000).toISOString();
+    const event = (type: string, kind: string, metadata: object, rest: object) => ({
+      type,
+      object: {
+        kind,
+        apiVersion: kind === "Service" ? "v1" : "networking.k8s.io/v1",
+        metadata: { namespace: "shop", ...metadata },
+        ...rest,
+      },
+    });
+    const web = { spec: { clusterIP: "10.96.0.9", ports: [{ port: 8000, targetPort: 80 }], selector: { app: "web" } } };
+    const policy = objects.find(({ kind }) => kind === "NetworkPolicy")?.value ?? {};
+    const touched = { ...policy, metadata: { ...(policy.metadata as object), managedFields: [{ time: at(2) }] } };
+    const written = [
+      { type: "MODIFIED", object: touched },
+      // Whatever its object says, no event is before the one ahead of it.
+      event("ADDED", "Service", { name: "web", creationTimestamp: at(5) }, web),
+      event(
+        "ADDED",
+        "NetworkPolicy",
+        { name: "open", creationTimestamp: at(3) },
+        { spec: { podSelector: {}, ingress: [{}] } },
+      ),
+      event(
+        "MODIFIED",
+        "NetworkPolicy",
+        { name: "open", creationTimestamp: at(3), managedFields: [{ time: at(8) }, { time: at(4) }] },
+        { spec: { podSelector: {}, policyTypes: ["Egress"], egress: [{}] } },
+      ),
+    ];
+    const going = (metadata: object) => event("DELETED", "NetworkPolicy", { name: "web", ...metadata }, { spec: {} });
+    const packets = [4, 6, 8, 20, 22].map((second) => ({
+      time: base + second,
+      source: "10.10.2.11",
+      sourcePort: 40000 + second,
+    }));
+    const watched = (flags: string, ...events: readonly object[]) =>
+      replayed(lines(packets), `--story watch.json -o jsonl ${flags}`, {
+        "watch.json": [...start, ...events].map((each) => JSON.stringify(each)).join("\n"),
+      });
+    const stepsOf = (out: string) =>
+      (jsonLines(out) as { step: number; verdict: string }[]).map(({ step, verdict }) => `${step} ${verdict}`);
+    const ends = { deletionTimestamp: at(30), deletionGracePeriodSeconds: 10 };
+    const { out, err } = await watched("", ...written, going({ ...ends, managedFields: [{ time: at(21) }] }));
+    expect(stepsOf(out)).toEqual(["1 reject", "3 accept", "4 reject", "4 reject", "5 accept"]);
+    expect(err).toContain("events carry no time");
+    // Written before it was told to go: its grace runs out first.
+    const late = await watched("", ...written, going({ ...ends, managedFields: [{ time: at(19) }] }));
+    expect(stepsOf(late.out).at(-1)).toBe("4 reject");
+    const unsaid = await watched("", ...written, going({}));
+    expect([unsaid.code, unsaid.err]).toEqual([2, expect.stringContaining("--show-managed-fields")]);
+    // Whoever says how far they are apart is believed.
+    expect(stepsOf((await watched("-q --step-every 100", ...written)).out)).toEqual(Array(5).fill("0 reject"));
+    const service = {
+      time: base + 7,
+      source: "10.10.2.11",
+      sourcePort: 41000,
+      destination: "10.96.0.9",
+      destinationPort: 8000,
+    };
+    const story = { "watch.json": [...start, ...written].map((each) => JSON.stringify(each)).join("\n") };
+    const balanced = await replayed(
+      lines([{ ...service, time: base + 4 }, service]),
+      "--story watch.json -o jsonl -q",
+      story,
+    );
+    expect((jsonLines(balanced.out) as { to?: string }[]).map(({ to }) => to)).toEqual(["10.96.0.9", "shop/web"]);
+  });
+
   it("refuses what does not go together", async () => {
     const refused = async (flags: string) => {
       const { code, err } = await replayed(HANDED_OVER, flags);
