@@ -32,6 +32,12 @@ interface LiveSet {
   frozen: IPSet | undefined;
 }
 
+interface LatestSets {
+  readonly order: readonly LiveSet[];
+  readonly places: ReadonlyMap<LiveSet, number>;
+  readonly sets: readonly IPSet[];
+}
+
 interface LiveTable {
   readonly name: TableName;
   chains: Map<string, Chain>;
@@ -49,6 +55,11 @@ export class NodeState {
   /** By slot, as the kernel numbers sets: a destroyed one leaves a hole, which the next one takes. */
   #slots: (LiveSet | undefined)[] = [];
   #sets = new Map<string, LiveSet>();
+  /** As they are saved; undefined once one has come or gone. */
+  #order: readonly LiveSet[] | undefined;
+  /** The sets of the latest program that was asked for, and what has changed since. */
+  #latest: LatestSets | undefined;
+  readonly #thawed = new Set<LiveSet>();
   readonly #families: { readonly family: 4 | 6; readonly tables: Map<TableName, LiveTable> }[] = [];
   #maps = new Map<string, LiveMap>();
   #attachPoints: Extract<Program, { kind: "maps" }>["attachPoints"] = [];
@@ -122,6 +133,11 @@ export class NodeState {
 
   /** By slot, lists of sets behind all others. */
   #inSaveOrder(): readonly LiveSet[] {
+    this.#order ??= this.#ordered();
+    return this.#order;
+  }
+
+  #ordered(): readonly LiveSet[] {
     const live = this.#slots.filter((slot) => slot !== undefined);
     const isList = ({ head }: LiveSet) => head.type === "list:set";
     return [...live.filter((set) => !isList(set)), ...live.filter(isList)];
@@ -178,7 +194,7 @@ export class NodeState {
         for (const set of flushed) {
           if (set === undefined) return NO_SET;
           set.members = new Map();
-          set.frozen = undefined;
+          this.#thaw(set);
         }
         return undefined;
       }
@@ -188,6 +204,7 @@ export class NodeState {
         if (this.#isReferenced(command.set)) return "Set cannot be destroyed: it is in use by a kernel component";
         this.#sets.delete(command.set);
         this.#slots[this.#slots.indexOf(set)] = undefined;
+        this.#order = undefined;
         return undefined;
       }
     }
@@ -198,11 +215,35 @@ export class NodeState {
     const hole = this.#slots.indexOf(undefined);
     if (hole >= 0) this.#slots[hole] = set;
     else this.#slots.push(set);
+    this.#order = undefined;
+  }
+
+  #thaw(set: LiveSet): void {
+    set.frozen = undefined;
+    this.#thawed.add(set);
+  }
+
+  /** Of thousands of sets a command changes one or two: the others are not looked at. */
+  #frozenSets(): readonly IPSet[] {
+    const order = this.#inSaveOrder();
+    if (this.#latest?.order === order) {
+      const sets = this.#latest.sets.slice();
+      for (const set of this.#thawed) {
+        const place = this.#latest.places.get(set);
+        if (place !== undefined) sets[place] = frozenOf(set);
+      }
+      this.#latest = { ...this.#latest, sets };
+    } else {
+      const places = new Map(order.map((set, place) => [set, place]));
+      this.#latest = { order, places, sets: order.map(frozenOf) };
+    }
+    this.#thawed.clear();
+    return this.#latest.sets;
   }
 
   #membersOf(set: LiveSet): Map<string | number, IPSetMember> {
     set.members ??= new Map((set.frozen?.members ?? []).map((member) => [entryKey(member), member]));
-    set.frozen = undefined;
+    this.#thaw(set);
     return set.members;
   }
 
@@ -290,10 +331,7 @@ export class NodeState {
     }
     return {
       ...this.#base,
-      sets: this.#inSaveOrder().map((set) => {
-        set.frozen ??= { ...set.head, members: [...(set.members ?? new Map<string, IPSetMember>()).values()] };
-        return set.frozen;
-      }),
+      sets: this.#frozenSets(),
       families: this.#families.map(({ family, tables }) => ({
         family,
         tables: [...tables.values()].map((table) => {
@@ -308,6 +346,11 @@ export class NodeState {
 
 const NO_SET = "The set with the given name does not exist";
 const NO_MAP = "there is no such map";
+
+function frozenOf(set: LiveSet): IPSet {
+  set.frozen ??= { ...set.head, members: [...(set.members ?? new Map<string, IPSetMember>()).values()] };
+  return set.frozen;
+}
 
 function entriesOf(map: LiveMap): Map<string, MapEntry> {
   map.entries ??= new Map((map.frozen?.entries ?? []).map((entry) => [keyText(entry.key), entry]));
