@@ -3,6 +3,7 @@
  */
 import type { Cidr } from "../dataplane/address.ts";
 import { listChange, sameItems } from "./again.ts";
+import { withHostAddresses } from "./hostPods.ts";
 import { groupedBy, PodIndex } from "./members.ts";
 import type {
   ClusterModel,
@@ -114,7 +115,8 @@ export function clusterByNode(
   byNode: ReadonlyMap<string, readonly Endpoint[]>,
   before?: ResolvedCluster,
 ): ResolvedCluster {
-  const cluster = resolvedCluster({ ...parts, podsOn: (node) => byNode.get(node) ?? NOBODY }, before);
+  const model = withHostAddresses(parts.model);
+  const cluster = resolvedCluster({ ...parts, model, podsOn: (node) => byNode.get(node) ?? NOBODY }, before);
   BY_NODE.set(cluster, byNode);
   return cluster;
 }

@@ -8,6 +8,7 @@
  * so it is deleted, and when everything else has been taken in it is created.
  */
 import { listChange, replacedBetween, sameItems } from "../again.ts";
+import { writtenNodes } from "../hostPods.ts";
 import type { ClusterModel, ClusterNode, Endpoint, Namespace, NetworkPolicy } from "../model.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { resolveAgain } from "../resolveAgain.ts";
@@ -104,7 +105,7 @@ function changesBetween(before: ClusterModel, after: ClusterModel): readonly Cha
   const full = new Set((isSomeGone ? [...before.endpoints, ...before.policies] : []).map(({ namespace }) => namespace));
   const isEmptied = ({ key, after: now }: Change) => now === undefined && full.has(key);
   return [
-    ...pairs(before.nodes, after.nodes, named).map(
+    ...pairs(writtenNodes(before), writtenNodes(after), named).map(
       ([key, old, now]): Change => ({ kind: "Node", key, before: old, after: now, later: false }),
     ),
     ...namespaces.filter((change) => !isEmptied(change)),
@@ -164,7 +165,8 @@ function eventsOf(before: ResolvedCluster, changes: readonly Change[], end: Reso
 }
 
 function applied(model: ClusterModel, changes: readonly Change[]): ClusterModel {
-  let { nodes, namespaces, endpoints, policies } = model;
+  let { namespaces, endpoints, policies } = model;
+  let nodes = writtenNodes(model);
   for (const change of changes) {
     switch (change.kind) {
       case "Node":
@@ -222,7 +224,7 @@ export function shareUnchanged(before: ClusterModel, after: ClusterModel): Clust
   const named = ({ name }: { readonly name: string }) => name;
   const keyed = ({ key }: { readonly key: string }) => key;
   return {
-    nodes: shared(before.nodes, after.nodes, named),
+    nodes: shared(writtenNodes(before), writtenNodes(after), named),
     namespaces: shared(before.namespaces, after.namespaces, named),
     endpoints: shared(before.endpoints, after.endpoints, keyed),
     policies: shared(before.policies, after.policies, keyed),
@@ -245,7 +247,7 @@ function shared<T>(before: readonly T[], after: readonly T[], keyOf: (item: T) =
 
 function sameLists(a: ClusterModel, b: ClusterModel): boolean {
   return (
-    sameItems(a.nodes, b.nodes) &&
+    sameItems(writtenNodes(a), writtenNodes(b)) &&
     sameItems(a.namespaces, b.namespaces) &&
     sameItems(a.endpoints, b.endpoints) &&
     sameItems(a.policies, b.policies)

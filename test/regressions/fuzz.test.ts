@@ -2,9 +2,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { loadCluster } from "../../compiler/compile.ts";
+import { loadCluster, resolvePolicies } from "../../compiler/compile.ts";
+import type { ClusterModel } from "../../compiler/model.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
-import { cluster, namespace, node, packet, pod } from "../../verify/fuzz/builders.ts";
+import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import { formatAddress } from "../../dataplane/address.ts";
+import { cluster, namespace, node, packet, pod, policy, selector } from "../../verify/fuzz/builders.ts";
 import { packetSteps } from "../../verify/fuzz/case.ts";
 import { FreshCourt, Trial } from "../../verify/fuzz/contest.ts";
 import { tryHistory } from "../../verify/fuzz/historyTarget.ts";
@@ -50,5 +53,34 @@ describe("a node with IPv6 pods alone", () => {
     const steps = packetSteps([packet("tcp", "fd00:10:1::2", "fd00:10:1::3", { destinationPort: 80 })]);
     const trial = new Trial({ model, steps, fresh: true });
     expect(new FreshCourt().hold({ accused: strategy, against: { kind: "reference" } }, trial)).toBeUndefined();
+  });
+});
+
+describe("a pod on the host network whose address its node does not list", () => {
+  const host = pod("default/agent", ["192.168.0.12"], { hostNetwork: true });
+  const isolated = pod("default/pod-0", ["10.1.0.2"]);
+  const policies = [policy("default/nobody", selector({}), { ingress: [] })];
+  const model = (addresses: readonly string[], ...more: readonly ReturnType<typeof node>[]) =>
+    cluster({ nodes: [node("node-a", addresses, ["10.1.0.0/24"]), ...more], endpoints: [isolated, host], policies });
+  const steps = packetSteps([packet("sctp", "192.168.0.12", "10.1.0.2", { destinationPort: 90 })]);
+  const held = (strategy: Strategy, one: ClusterModel) =>
+    new FreshCourt().hold(
+      { accused: strategy, against: { kind: "reference" } },
+      new Trial({ model: one, steps, fresh: true }),
+    );
+
+  it.each(STRATEGIES)("sends as its node under $name", (strategy) => {
+    expect(held(strategy, model(["192.168.0.11"]))).toBeUndefined();
+    // An address that another node lists is the other's.
+    expect(held(strategy, model(["192.168.0.11"], node("node-b", ["192.168.0.12"], ["10.1.1.0/24"])))).toBeUndefined();
+  });
+
+  it("changes nothing where the node lists it", () => {
+    const listed = model(["192.168.0.12"]);
+    expect(resolvePolicies(listed).model).toBe(listed);
+    expect(resolvePolicies(model(["192.168.0.11"])).model.nodes[0]?.addresses.map(formatAddress)).toEqual([
+      "192.168.0.11",
+      "192.168.0.12",
+    ]);
   });
 });
