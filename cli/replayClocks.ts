@@ -15,7 +15,7 @@ export async function clocksOf(io: TrafficIo, names: readonly string[]): Promise
 async function sampleOf(io: TrafficIo, name: string, rows: number): Promise<ClockSample | undefined> {
   if ((await io.kindOf(name)) !== "file" || (await io.sizeOf(name)) === undefined) return undefined;
   try {
-    const source = await openFile(io, name, { onRead: () => undefined });
+    const source = await openFile(io, name, { onRead: () => undefined, onIssue: () => undefined });
     return source.format === "pcap" || source.format === "pcapng" ? await clockSample(source, rows) : undefined;
   } catch (error) {
     if (error instanceof UsageError) return undefined;

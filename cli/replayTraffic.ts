@@ -1,6 +1,5 @@
 /** The traffic of a replay: files and standard input, compressed or not, as one stream of batches in order of time. */
 
-import { Readable } from "node:stream";
 import { setFlagsFromString } from "node:v8";
 import * as zlib from "node:zlib";
 import { createGunzip } from "node:zlib";
@@ -40,6 +39,8 @@ interface OpenFile {
   readonly name: string;
   /** Read so far. */
   readonly own: { bytes: number };
+  /** Of its compression. */
+  readonly issues: readonly TrafficIssue[];
   readonly source: TrafficSource;
 }
 
@@ -72,7 +73,11 @@ export class Recording {
         own.bytes += bytes;
         read.bytes += bytes;
       };
-      files.push({ name, own, source: await openFile(io, name, { ...options, onRead }) });
+      const issues: TrafficIssue[] = [];
+      const onIssue = (issue: TrafficIssue): void => {
+        issues.push(issue);
+      };
+      files.push({ name, own, issues, source: await openFile(io, name, { ...options, onRead, onIssue }) });
     }
     return new Recording(files, options, { read, total });
   }
@@ -87,11 +92,11 @@ export class Recording {
     const skipped = new Map<string, number>();
     const notes: string[] = [];
     const issues: Issue[] = [];
-    for (const { name, own, source } of this.#files) {
+    for (const { name, own, issues: compression, source } of this.#files) {
       if (own.bytes === 0) notes.push(`${name === "-" ? "standard input" : name} is empty`);
       for (const [reason, count] of source.skipped) skipped.set(reason, (skipped.get(reason) ?? 0) + count);
       notes.push(...source.notes.map((note) => `${name}: ${note}`));
-      issues.push(...source.issues.map((issue) => issueOf(name, issue)));
+      issues.push(...[...source.issues, ...compression].map((issue) => issueOf(name, issue)));
     }
     return { skipped, notes, issues };
   }
@@ -113,14 +118,25 @@ export interface OpenOptions {
 interface OpenFileOptions extends Partial<Pick<OpenOptions, "resolve">> {
   /** Told of every piece read, in bytes of the file. */
   readonly onRead: (bytes: number) => void;
+  /** Told of what is wrong with a compressed file; the reader of what is in it takes it to end there. */
+  readonly onIssue: (issue: TrafficIssue) => void;
 }
 
 export async function openFile(
   io: TrafficIo,
   name: string,
-  { resolve, onRead }: OpenFileOptions,
+  { resolve, onRead, onIssue }: OpenFileOptions,
 ): Promise<TrafficSource> {
-  const plain = await decompressed(counted(await openBytes(io, name), onRead), name);
+  const plain = await decompressed(counted(await openBytes(io, name), onRead), name, ({ message }, isAtEnd) =>
+    onIssue({
+      severity: isAtEnd ? "warning" : "error",
+      offset: undefined,
+      line: undefined,
+      message: isAtEnd
+        ? `the compressed data ends too early (${message}); what came before is read`
+        : `the compressed data is damaged (${message}); what came before is read`,
+    }),
+  );
   try {
     const source = await openTraffic(plain, { ...(resolve && { resolve }) });
     if (source.isImplied) keepHeapSmall();
@@ -173,7 +189,11 @@ async function* counted(
 }
 
 /** gzip (RFC 1952) and Zstandard (RFC 8878) by their magic numbers. */
-async function decompressed(stream: AsyncGenerator<Uint8Array>, name: string): Promise<AsyncIterable<Uint8Array>> {
+async function decompressed(
+  stream: AsyncGenerator<Uint8Array>,
+  name: string,
+  onFailure: (failure: Error, isAtEnd: boolean) => void,
+): Promise<AsyncIterable<Uint8Array>> {
   const first: Uint8Array[] = [];
   let length = 0;
   for (let next = await stream.next(); next.done !== true; next = await stream.next()) {
@@ -183,7 +203,7 @@ async function decompressed(stream: AsyncGenerator<Uint8Array>, name: string): P
   }
   const head = Buffer.concat(first);
   const whole = rejoined(head, stream);
-  if (head[0] === 0x1f && head[1] === 0x8b) return throughStream(whole, createGunzip(), name);
+  if (head[0] === 0x1f && head[1] === 0x8b) return throughStream(whole, createGunzip(), onFailure);
   if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) {
     const create = (zlib as { createZstdDecompress?: () => NodeJS.ReadWriteStream }).createZstdDecompress;
     if (create === undefined) {
@@ -191,27 +211,55 @@ async function decompressed(stream: AsyncGenerator<Uint8Array>, name: string): P
         `${name} is compressed with zstd, which this Node.js cannot read: zstd -dc ${name} | chainwalk replay … -`,
       );
     }
-    return throughStream(whole, create(), name);
+    return throughStream(whole, create(), onFailure);
   }
   return whole;
 }
+
+/** Fed to decompression at a time; gzip makes at most a thousand times as many of them. */
+const COMPRESSED_BYTES = 1 << 14;
 
 async function* rejoined(head: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   if (head.length > 0) yield head;
   yield* rest;
 }
 
+/**
+ * What comes out of a stream that decompresses, up to where it fails: a file that was cut short is worth what is whole of it. The stream
+ * gets little at a time and is emptied in between, so that nothing is lost in it, and a few bytes do not become all of memory.
+ */
 async function* throughStream(
   input: AsyncIterable<Uint8Array>,
   through: NodeJS.ReadWriteStream,
-  name: string,
+  onFailure: (failure: Error, isAtEnd: boolean) => void,
 ): AsyncGenerator<Uint8Array> {
-  const source = Readable.from(input, { objectMode: false });
-  source.on("error", (error) => through.emit("error", error));
-  source.pipe(through);
-  try {
-    for await (const piece of through) yield typeof piece === "string" ? Buffer.from(piece) : piece;
-  } catch (error) {
-    throw new UsageError(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+  const out: Uint8Array[] = [];
+  let failure: Error | undefined;
+  /** Who waits for the stream; where it fails it answers nobody. */
+  let wake = (): void => undefined;
+  through.on("data", (piece: Uint8Array) => out.push(piece));
+  through.on("error", (error: Error) => {
+    failure = error;
+    wake();
+  });
+  for await (const piece of input) {
+    for (let at = 0; at < piece.length && failure === undefined; at += COMPRESSED_BYTES) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        through.write(piece.subarray(at, at + COMPRESSED_BYTES), () => resolve());
+      });
+      yield* out.splice(0);
+    }
+    if (failure !== undefined) {
+      onFailure(failure, false);
+      return;
+    }
   }
+  await new Promise<void>((resolve) => {
+    wake = resolve;
+    through.once("end", resolve);
+    through.end();
+  });
+  yield* out.splice(0);
+  if (failure !== undefined) onFailure(failure, true);
 }

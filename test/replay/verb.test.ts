@@ -175,6 +175,23 @@ describe("replay of one state of the cluster", () => {
     expect(report.flows.map(({ packets }) => packets)).toEqual([4, 1]);
   });
 
+  it("reads what is whole of a gzip file that is cut short, and says so", async () => {
+    // Random numbers, which are as long compressed: many pieces.
+    const lines = Array.from({ length: 3000 }, (_line, at) => ({
+      ...LINES[3],
+      time: at,
+      sequence: (at * 0x9e3779b1) >>> 0,
+    }));
+    const zipped = gzipSync(jsonl(lines));
+    const whole = await chainwalk(`replay -f ${DB} t.gz -o csv`, { files: { "t.gz": zipped } });
+    expect(whole).toMatchObject({ code: 0, err: "" });
+    const { out, err, code } = await chainwalk(`replay -f ${DB} t.gz -o csv`, {
+      files: { "t.gz": zipped.subarray(0, -8) },
+    });
+    expect(err).toContain("t.gz: warning: the compressed data ends too early");
+    expect({ out, code }).toEqual({ out: whole.out, code: 0 });
+  });
+
   it("reads standard input, and gzip", async () => {
     const direct = await replay(`-f ${DB} t.jsonl`);
     expect((await replay(`-f ${DB} -`)).report).toEqual(direct.report);
