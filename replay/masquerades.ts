@@ -10,32 +10,25 @@
  */
 import type { ClusterModel } from "../compiler/model.ts";
 import { isOnPodNetwork } from "../compiler/model.ts";
-import type { IpAddress } from "../dataplane/address.ts";
-import { AddressTable } from "../dataplane/addressTable.ts";
 import { PACKET_FLAG, type PacketBatch, PROTOCOL, TCP_FLAG } from "../dataplane/packet.ts";
 import { WINDOW_SECONDS } from "./duplicates.ts";
+import { EndTable, type EndValues, endOf, type PacketEnd, setEnd } from "./endTable.ts";
 
 /** First packets of pods remembered; one that is pushed out of its place by another's is not recognised. */
 const PLACES = 4096;
 /** Connections remembered; beyond it the oldest is forgotten, and its later packets are the node's. */
 const MOST_CONNECTIONS = 262_144;
 
-/** Source or destination of a row. */
-interface End {
-  readonly words: readonly [number, number, number, number];
-  readonly port: number;
-}
-
 interface FirstPacket {
   readonly time: number;
   /** All that the translation leaves. */
   readonly same: string;
   readonly node: number;
-  readonly pod: End;
+  readonly pod: EndValues;
 }
 
 interface Connection {
-  readonly pod: End;
+  readonly pod: EndValues;
   /** Of its SYN. */
   readonly sequence: number;
 }
@@ -44,8 +37,7 @@ export class Masquerades {
   /** Connections that were recognised. */
   count = 0;
   /** Twice the number of the node that has the address, plus 1 if it is a pod's. */
-  #owners4 = new AddressTable(4);
-  #owners6 = new AddressTable(6);
+  #owners = new EndTable();
   readonly #firsts: (FirstPacket | undefined)[] = [];
   /** By the ends of a packet from the node. */
   readonly #connections = new Map<string, Connection>();
@@ -56,13 +48,12 @@ export class Masquerades {
 
   /** The cluster is another now. */
   become({ nodes, endpoints }: ClusterModel): void {
-    this.#owners4 = new AddressTable(4);
-    this.#owners6 = new AddressTable(6);
+    this.#owners = new EndTable();
     const numbers = new Map(nodes.map(({ name }, number) => [name, number]));
     for (const { name, addresses } of nodes)
-      for (const each of addresses) this.#own(each, (numbers.get(name) ?? 0) * 2);
+      for (const each of addresses) this.#owners.set(each, 0, (numbers.get(name) ?? 0) * 2);
     for (const { node, addresses } of endpoints.filter(isOnPodNetwork)) {
-      for (const each of addresses) this.#own(each, (numbers.get(node) ?? 0) * 2 + 1);
+      for (const each of addresses) this.#owners.set(each, 0, (numbers.get(node) ?? 0) * 2 + 1);
     }
   }
 
@@ -71,19 +62,19 @@ export class Masquerades {
     if (batch.protocol[row] !== PROTOCOL.tcp || ((batch.flags[row] ?? 0) & PACKET_FLAG.fragment) !== 0) return;
     const isFirst = ((batch.tcpFlags[row] ?? 0) & (TCP_FLAG.S | TCP_FLAG.A)) === TCP_FLAG.S;
     if (!isFirst && this.#connections.size === 0) return;
-    const source = this.#ownerOf(batch, row, SOURCE);
-    const destination = this.#ownerOf(batch, row, DESTINATION);
+    const source = this.#owners.find(batch, row, "source", 0);
+    const destination = this.#owners.find(batch, row, "destination", 0);
     if (isPod(source) && isFirst && !isPod(destination)) this.#remember(batch, row, source >> 1);
     else if (isNode(source)) this.#fromNode(batch, row, isFirst ? source >> 1 : NOBODY);
     if (isNode(destination)) {
-      const known = this.#connections.get(keyOf(batch, row, DESTINATION));
-      if (known !== undefined) write(batch, row, DESTINATION, known.pod);
+      const known = this.#connections.get(keyOf(batch, row, "destination"));
+      if (known !== undefined) setEnd(batch, row, "destination", known.pod);
     }
   }
 
   /** `node`: whose it is when it opens a connection, else `NOBODY`. */
   #fromNode(batch: PacketBatch, row: number, node: number): void {
-    const key = keyOf(batch, row, SOURCE);
+    const key = keyOf(batch, row, "source");
     let known = this.#connections.get(key);
     const sequence = batch.sequence[row] ?? 0;
     if (node !== NOBODY && known?.sequence !== sequence) {
@@ -106,7 +97,7 @@ export class Masquerades {
         this.#connections.set(key, known);
       }
     }
-    if (known !== undefined) write(batch, row, SOURCE, known.pod);
+    if (known !== undefined) setEnd(batch, row, "source", known.pod);
   }
 
   #remember(batch: PacketBatch, row: number, node: number): void {
@@ -115,18 +106,7 @@ export class Masquerades {
     const same = sameOf(batch, row);
     // The one recorded first is on the pod's own interface.
     if (known?.same === same && (batch.time[row] ?? 0) - known.time <= WINDOW_SECONDS) return;
-    this.#firsts[place] = { time: batch.time[row] ?? 0, same, node, pod: endOf(batch, row, SOURCE) };
-  }
-
-  #own({ family, words }: IpAddress, value: number): void {
-    (family === 4 ? this.#owners4 : this.#owners6).set(words, 0, value);
-  }
-
-  #ownerOf(batch: PacketBatch, row: number, columns: Columns): number {
-    const word0 = batch[columns.word0][row] ?? 0;
-    if (batch.family[row] === 4) return this.#owners4.find4(word0, 0);
-    const { word1, word2, word3 } = columns;
-    return this.#owners6.find6(word0, batch[word1][row] ?? 0, batch[word2][row] ?? 0, batch[word3][row] ?? 0, 0);
+    this.#firsts[place] = { time: batch.time[row] ?? 0, same, node, pod: endOf(batch, row, "source") };
   }
 }
 
@@ -140,43 +120,15 @@ function isNode(owner: number): boolean {
   return owner >= 0 && (owner & 1) === 0;
 }
 
-const SOURCE = {
-  word0: "source0",
-  word1: "source1",
-  word2: "source2",
-  word3: "source3",
-  port: "sourcePort",
-} as const;
-const DESTINATION = {
-  word0: "destination0",
-  word1: "destination1",
-  word2: "destination2",
-  word3: "destination3",
-  port: "destinationPort",
-} as const;
-type Columns = typeof SOURCE | typeof DESTINATION;
-
-function endOf(batch: PacketBatch, row: number, { word0, word1, word2, word3, port }: Columns): End {
-  return {
-    words: [batch[word0][row] ?? 0, batch[word1][row] ?? 0, batch[word2][row] ?? 0, batch[word3][row] ?? 0],
-    port: batch[port][row] ?? 0,
-  };
-}
-
-function write(batch: PacketBatch, row: number, { word0, word1, word2, word3, port }: Columns, end: End): void {
-  [batch[word0][row], batch[word1][row], batch[word2][row], batch[word3][row]] = end.words;
-  batch[port][row] = end.port;
-}
-
 /** Both ends of a row, that of the node first. */
-function keyOf(batch: PacketBatch, row: number, node: Columns): string {
+function keyOf(batch: PacketBatch, row: number, node: PacketEnd): string {
   const own = endOf(batch, row, node);
-  const other = endOf(batch, row, node === SOURCE ? DESTINATION : SOURCE);
+  const other = endOf(batch, row, node === "source" ? "destination" : "source");
   return `${own.words} ${own.port} ${other.words} ${other.port}`;
 }
 
 function sameOf(batch: PacketBatch, row: number): string {
-  const { words, port } = endOf(batch, row, DESTINATION);
+  const { words, port } = endOf(batch, row, "destination");
   return `${words} ${port} ${batch.sequence[row]} ${batch.window[row]} ${batch.tcpFlags[row]} ${batch.payloadBytes[row]}`;
 }
 

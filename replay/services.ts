@@ -4,8 +4,8 @@
  * recorded on the client's side of that are given the endpoint's address here, and their replies likewise.
  */
 import { addressesEqual, formatAddress, type IpAddress } from "../dataplane/address.ts";
-import { AddressTable } from "../dataplane/addressTable.ts";
 import { type PacketBatch, PROTOCOL } from "../dataplane/packet.ts";
+import { EndTable, endOf, type PacketEnd, setEnd } from "./endTable.ts";
 import { canOpen } from "./openingPacket.ts";
 
 /** One address and port of a Service. */
@@ -35,8 +35,8 @@ export class Services {
   /** Packets rewritten. */
   count = 0;
   #addresses: readonly ServiceAddress[] = [];
-  #table4 = new AddressTable(4);
-  #table6 = new AddressTable(6);
+  /** Numbers of the addresses, by protocol and port as well. */
+  #table = new EndTable();
   /** Endpoints may change: who has one keeps it as long as the connection lasts. */
   #isChanging = false;
   /** Client and Service address -> endpoint. */
@@ -72,10 +72,9 @@ export class Services {
 
   #load(addresses: readonly ServiceAddress[]): void {
     this.#addresses = addresses;
-    this.#table4 = new AddressTable(4);
-    this.#table6 = new AddressTable(6);
+    this.#table = new EndTable();
     for (const [number, { address, protocol, port }] of addresses.entries()) {
-      (address.family === 4 ? this.#table4 : this.#table6).set(address.words, keyOf(protocol, port), number);
+      this.#table.set(address, keyOf(protocol, port), number);
     }
   }
 
@@ -92,7 +91,7 @@ export class Services {
     if (to !== undefined) {
       const endpoint = this.#choose(packets, row, to, "source");
       if (endpoint === undefined) return 0;
-      write(packets, row, "destination", endpoint);
+      setEndpoint(packets, row, "destination", endpoint);
       this.count++;
       return 1;
     }
@@ -100,28 +99,18 @@ export class Services {
     if (from === undefined) return 0;
     const endpoint = this.#choose(packets, row, from, "destination");
     if (endpoint === undefined) return 0;
-    write(packets, row, "source", endpoint);
+    setEndpoint(packets, row, "source", endpoint);
     this.count++;
     return 1;
   }
 
-  #find(packets: PacketBatch, row: number, end: End, key: number): ServiceAddress | undefined {
-    const { word0, word1, word2, word3 } = COLUMNS[end];
-    const found =
-      packets.family[row] === 4
-        ? this.#table4.find4(packets[word0][row] ?? 0, key)
-        : this.#table6.find6(
-            packets[word0][row] ?? 0,
-            packets[word1][row] ?? 0,
-            packets[word2][row] ?? 0,
-            packets[word3][row] ?? 0,
-            key,
-          );
+  #find(packets: PacketBatch, row: number, end: PacketEnd, key: number): ServiceAddress | undefined {
+    const found = this.#table.find(packets, row, end, key);
     return found < 0 ? undefined : this.#addresses[found];
   }
 
   /** The endpoint of a client's connection: the one seen, else the first. A connection keeps its endpoint. */
-  #choose(packets: PacketBatch, row: number, service: ServiceAddress, client: End): ServiceEndpoint | undefined {
+  #choose(packets: PacketBatch, row: number, service: ServiceAddress, client: PacketEnd): ServiceEndpoint | undefined {
     const [only, ...others] = service.endpoints;
     if (others.length === 0 && !this.#isChanging) return only;
     const key = `${placeText(service)} ${clientText(packets, row, client)}`;
@@ -165,35 +154,17 @@ function placeText({ address, protocol, port }: ServiceAddress): string {
   return `${formatAddress(address)} ${protocol} ${port}`;
 }
 
-type End = "source" | "destination";
-
-const COLUMNS = {
-  source: { word0: "source0", word1: "source1", word2: "source2", word3: "source3", port: "sourcePort" },
-  destination: {
-    word0: "destination0",
-    word1: "destination1",
-    word2: "destination2",
-    word3: "destination3",
-    port: "destinationPort",
-  },
-} as const;
-
 function keyOf(protocol: number, port: number): number {
   return (protocol << 16) | port;
 }
 
-function write(packets: PacketBatch, row: number, end: End, { address, port }: ServiceEndpoint): void {
-  const columns = COLUMNS[end];
-  packets[columns.word0][row] = address.words[0] ?? 0;
-  packets[columns.word1][row] = address.words[1] ?? 0;
-  packets[columns.word2][row] = address.words[2] ?? 0;
-  packets[columns.word3][row] = address.words[3] ?? 0;
-  packets[columns.port][row] = port;
+function setEndpoint(packets: PacketBatch, row: number, end: PacketEnd, { address, port }: ServiceEndpoint): void {
+  setEnd(packets, row, end, { words: address.words, port });
 }
 
-function clientText(packets: PacketBatch, row: number, end: End): string {
-  const { word0, word1, word2, word3, port } = COLUMNS[end];
-  return `${packets[word0][row]} ${packets[word1][row]} ${packets[word2][row]} ${packets[word3][row]} ${packets[port][row]}`;
+function clientText(packets: PacketBatch, row: number, end: PacketEnd): string {
+  const { words, port } = endOf(packets, row, end);
+  return `${words.join(" ")} ${port}`;
 }
 
 /** The endpoint of a Service to which a packet goes in a row nearby. */
