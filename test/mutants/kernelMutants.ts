@@ -101,7 +101,7 @@ export const EVALUATOR_MUTANTS: readonly SourceMutant[] = [
   {
     name: "the first dimension of a set is always the destination",
     file: SETS,
-    find: "const word = sides & FIRST_IS_SOURCE ? packet.source0 : packet.destination0;",
+    find: "const word = isFirstSource(sides) ? packet.source0 : packet.destination0;",
     replace: "const word = packet.destination0;",
   },
   {
