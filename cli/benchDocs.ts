@@ -23,7 +23,7 @@ interface DocsFlags extends MannerFlags {
  */
 const PARTS = {
   report: { argv: ["bench", "--time", "420"], seconds: 480 },
-  targets: { argv: ["bench", "targets", "--time", "340"], seconds: 350 },
+  targets: { argv: ["bench", "targets", "--time", "400"], seconds: 410 },
   peers: { argv: ["bench", "peers"], seconds: 130 },
   validate: { argv: ["bench", "validate"], seconds: 130 },
 } as const satisfies Record<string, Part>;
