@@ -30,7 +30,9 @@ interface JsonGroup {
 }
 
 describe("causes", () => {
-  it.each(sampled(SCENARIOS, 4))("%s: all that strategies differ in is declared", async (scenario) => {
+  // Every third in CI: that nothing undeclared differs is proven of every scenario by the exhaustive check.
+  const asked = isWhole ? SCENARIOS.filter((_, index) => index % 3 === 0) : sampled(SCENARIOS, 4);
+  it.each(asked)("%s: all that strategies differ in is declared", async (scenario) => {
     const { out } = await chainwalk(`compare -f scenarios/${scenario} -s all -o json --limit ${LIMIT}`);
     const { groups, strategies }: { groups: readonly JsonGroup[]; strategies: readonly string[] } = JSON.parse(out);
     expect(strategies).toEqual([...STRATEGIES.map(({ name }) => name), "reference"]);
