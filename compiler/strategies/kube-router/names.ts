@@ -2,6 +2,7 @@
  * Names of chains and sets: a prefix and 16 characters of the base32 of a SHA-256. What is hashed is put together without
  * separators, as in the original, so that `a/bc` and `ab/c` share a name (pkg/controllers/netpol/policy.go, pod.go).
  */
+import { LRUCache } from "lru-cache";
 import type { Family } from "../../../dataplane/address.ts";
 import { prefixedBase32, sha256 } from "../../hash.ts";
 import type { Direction } from "../../model.ts";
@@ -30,22 +31,16 @@ const FAMILY_NAME = { 4: "IPv4", 6: "IPv6" } as const;
 
 function hashedName(prefix: string, text: string): string {
   const key = `${prefix}\n${text}`;
-  let name = names.get(key) ?? olderNames.get(key);
+  let name = NAMES.get(key);
   if (name === undefined) {
     name = prefixedBase32(prefix, sha256(text), 16);
-    if (names.size === NAMES_KEPT) [olderNames, names] = [names, new Map()];
-    names.set(key, name);
+    NAMES.set(key, name);
   }
   return name;
 }
 
-/*
- * Names seen before: the node's own are in every program, and a cluster that is compiled again keeps most. Twice as many
- * are kept at most; to know which were asked for lately would take as long as making those of a large cluster.
- */
-const NAMES_KEPT = 2_048;
-let names = new Map<string, string>();
-let olderNames: ReadonlyMap<string, string> = names;
+/** Names seen before: the node's own are in every program, and a cluster that changes keeps most. */
+const NAMES = new LRUCache<string, string>({ max: 4_096 });
 
 export function shortHash(text: string): string {
   return hashedName("", text);
