@@ -39,14 +39,21 @@ const NAMED_TCP_FLAGS = 0x3f;
 /** Rules come by the million and are right nearly always: nothing is made for those. */
 export function verifyRule({ matches, target }: Rule, place: RulePlace): readonly string[] {
   const protocol = demandedProtocol(matches);
-  let problems = SOUND;
+  let problems: string[] | undefined;
   for (let at = 0; at < matches.length; at++) {
     const problem = verifyMatch(matches[at] as Match, place, protocol);
-    if (problem !== undefined) problems = [...problems, problem];
+    if (problem !== undefined) problems = added(problems, problem);
   }
-  for (const problem of repeated(matches)) problems = [...problems, problem];
+  for (const problem of repeated(matches)) problems = added(problems, problem);
   const problem = target && verifyTarget(target, place, protocol);
-  return problem === undefined ? problems : [...problems, problem];
+  if (problem !== undefined) problems = added(problems, problem);
+  return problems ?? SOUND;
+}
+
+function added(problems: string[] | undefined, problem: string): string[] {
+  if (problems === undefined) return [problem];
+  problems.push(problem);
+  return problems;
 }
 
 const SOUND: readonly string[] = [];
@@ -85,16 +92,16 @@ function headerPart(match: Match): (typeof HEADER_PARTS)[number] | undefined {
 }
 
 function repeated(matches: readonly Match[]): readonly string[] {
-  let problems = SOUND;
+  let problems: string[] | undefined;
   let seen = 0;
   for (let at = 0; at < matches.length; at++) {
     const part = headerPart(matches[at] as Match);
     if (part === undefined) continue;
     const bit = 1 << HEADER_PARTS.indexOf(part);
-    if ((seen & bit) !== 0) problems = [...problems, `has more than one ${part}`];
+    if ((seen & bit) !== 0) problems = added(problems, `has more than one ${part}`);
     seen |= bit;
   }
-  return problems;
+  return problems ?? SOUND;
 }
 
 /** `protocol`: what `-p` demands. */
