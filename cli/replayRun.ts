@@ -31,6 +31,8 @@ export interface RunOptions {
   readonly checkpoint?: CheckpointFile;
   /** Undefined: nobody looks at packets or flows while the recording is read. */
   readonly output?: ReplayOutput;
+  /** Seconds that the clock of each file is ahead, where another run over them has found out. */
+  readonly ahead?: readonly number[];
 }
 
 export class ReplayRun {
@@ -38,11 +40,14 @@ export class ReplayRun {
   readonly #options: RunOptions;
   readonly #pass: ReplayPass;
   #report: ReplayReport;
+  /** Seconds that the clock of each file is ahead: known once `read` has begun. */
+  ahead: readonly number[];
 
   /** Throws a `UsageError` when the filter means nothing. */
   constructor(options: RunOptions) {
     this.#options = options;
-    const { loaded, output, setup, namespace, duplicates } = options;
+    const { loaded, output, setup, namespace, duplicates, ahead = [] } = options;
+    this.ahead = ahead;
     this.#pass = new ReplayPass({
       loaded,
       main: setup.main,
@@ -73,8 +78,8 @@ export class ReplayRun {
       ];
       output.begin(namesOf(clusters.map(({ model }) => model)));
     }
-    const ahead = await this.#clocks(names);
-    const index = jobs > 1 ? await this.#readInWorkers(names, ahead) : await this.#readHere(names, ahead);
+    if (this.#options.ahead === undefined) this.ahead = await this.#clocks(names);
+    const index = jobs > 1 ? await this.#readInWorkers(names) : await this.#readHere(names);
     if (io.interrupted.aborted) {
       this.findings.notes.push(`interrupted after ${index} packets; the report is about those`);
     }
@@ -84,7 +89,7 @@ export class ReplayRun {
     this.findings.notes.push(...notesOf(this.#report), ...this.#elsewhere());
   }
 
-  /** Seconds that the clock of each file is ahead, where copies have to be told by their times. */
+  /** Only where copies have to be told by their times. */
   async #clocks(names: readonly string[]): Promise<readonly number[]> {
     if (this.#options.duplicates === "kept") return [];
     const differences = await clocksOf(this.#options.session.io, names);
@@ -118,10 +123,10 @@ export class ReplayRun {
     return output?.isStreaming === true && checkpoint === undefined;
   }
 
-  async #readHere(names: readonly string[], ahead: readonly number[]): Promise<number> {
+  async #readHere(names: readonly string[]): Promise<number> {
     const { session, output } = this.#options;
     const { io } = session;
-    const recording = await this.#pass.open(io, names, ahead);
+    const recording = await this.#pass.open(io, names, this.ahead);
     output?.annotate(recording.merged.interfaces);
     const resumed = await this.#resumed();
     await output?.resume(resumed?.output);
@@ -169,7 +174,7 @@ export class ReplayRun {
     }
   }
 
-  async #readInWorkers(names: readonly string[], ahead: readonly number[]): Promise<number> {
+  async #readInWorkers(names: readonly string[]): Promise<number> {
     const { session, setup, filter, namespace, duplicates, jobs, output, checkpoint } = this.#options;
     const { io } = session;
     const sizes = await Promise.all(names.map((name) => (name === "-" ? undefined : io.sizeOf(name))));
@@ -184,7 +189,7 @@ export class ReplayRun {
       const { causes, findings, index } = await replayInWorkers(this.#pass.replay, {
         io,
         jobs,
-        worker: { setup, filter, namespace, duplicates, names, ahead, told },
+        worker: { setup, filter, namespace, duplicates, names, ahead: this.ahead, told },
         from,
         proceed: async (count, crew) => {
           await output?.flush();

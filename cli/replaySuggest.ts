@@ -32,7 +32,10 @@ export async function suggest({ traffic, flags, setup, options }: SuggestOptions
   await run.read(traffic);
   if (session.io.interrupted.aborted) return;
   const { policies, needs } = policiesFor(run.report, flags);
-  const trial = policies.length === 0 ? NOTHING_TRIED : await tryOut({ policies, needs, traffic, setup, options });
+  const trial =
+    policies.length === 0
+      ? NOTHING_TRIED
+      : await tryOut({ policies, needs, traffic, setup, options: { ...options, ahead: run.ahead } });
   if (flags.output === "json") await session.out.line(JSON.stringify(jsonOf(policies, needs, trial)));
   else for (const line of yamlOf(policies)) await session.out.line(line);
   for (const line of said(policies, needs, trial)) await session.note(line);
