@@ -81,14 +81,6 @@ export class HashMap {
     return true;
   }
 
-  clear(): void {
-    // What is small is kept: who asks about single packets clears after each.
-    if (this.#mask >= FIRST_RECORDS) this.#words = new Int32Array(FIRST_RECORDS * this.#stride);
-    else if (this.#size > 0) this.#words.fill(0);
-    this.#mask = FIRST_RECORDS - 1;
-    this.#size = 0;
-  }
-
   #use(at: number): void {
     if (this.#shape.whenFull === "refuse") {
       this.#words[at] = 1;
