@@ -175,7 +175,7 @@ describe("replay of one state of the cluster", () => {
     expect(report.flows.map(({ packets }) => packets)).toEqual([4, 1]);
   });
 
-  it("reads what is whole of a gzip file that is cut short, and says so", async () => {
+  it("reads what is whole of a gzip file that is cut short or damaged, and says so", async () => {
     // Random numbers, which are as long compressed: many pieces.
     const lines = Array.from({ length: 3000 }, (_line, at) => ({
       ...LINES[3],
@@ -183,13 +183,20 @@ describe("replay of one state of the cluster", () => {
       sequence: (at * 0x9e3779b1) >>> 0,
     }));
     const zipped = gzipSync(jsonl(lines));
-    const whole = await chainwalk(`replay -f ${DB} t.gz -o csv`, { files: { "t.gz": zipped } });
+    const replayed = (bytes: Uint8Array) =>
+      chainwalk(`replay -f ${DB} t.gz -o csv`, { files: { "t.gz": Buffer.from(bytes) } });
+    const broken = (at: number) => zipped.map((byte, index) => (index === at ? byte ^ 0xff : byte));
+    const whole = await replayed(zipped);
     expect(whole).toMatchObject({ code: 0, err: "" });
-    const { out, err, code } = await chainwalk(`replay -f ${DB} t.gz -o csv`, {
-      files: { "t.gz": zipped.subarray(0, -8) },
-    });
+    const { out, err, code } = await replayed(zipped.subarray(0, -8));
     expect(err).toContain("t.gz: warning: the compressed data ends too early");
     expect({ out, code }).toEqual({ out: whole.out, code: 0 });
+    // The checksum behind all packets; then the code in which they are written.
+    for (const at of [zipped.length - 8, 12]) {
+      const damaged = await replayed(broken(at));
+      expect(damaged.err).toContain("t.gz: error: the compressed data is damaged");
+      expect(damaged.code).toBe(2);
+    }
   });
 
   it("reads standard input, and gzip", async () => {
