@@ -18,7 +18,7 @@ const SCENARIOS = readdirSync(join(import.meta.dirname, "..", "..", "scenarios")
   .map(({ name }) => name);
 
 /** Enough for every class of most scenarios; the rest is a sample in a fixed order. */
-const LIMIT = isWhole ? 1500 : 800;
+const LIMIT = isWhole ? 3000 : 800;
 
 interface JsonGroup {
   readonly cause: string;
