@@ -1,38 +1,29 @@
 /** The command line as users have it: built. */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { builtOnce, ROOT } from "../built.ts";
 
-const TSC = join(ROOT, "node_modules", "typescript", "bin", "tsc");
-
-/** Beside what is compiled, as the build of package.json has it. */
-const COPIED = ["verify/kernel/oracle.c", "verify/bpf/bpf.c"] as const;
+const VITE = join(ROOT, "node_modules", "vite", "bin", "vite.js");
 
 /** Path of `cli/main.js`. */
 export function builtCommandLine(): string {
-  const dist = builtOnce({
+  const folder = builtOnce({
     name: "command-line",
     entry: "cli/main.js",
-    within: ".",
+    within: "cli",
     folders: ["compiler", "dataplane", "reference", "replay", "traffic", "verify", "bench", "format", "cli"],
     source: /\.(?:ts|json|c)$/,
-    files: ["tsconfig.json", "tsconfig.build.json", "package-lock.json"],
-    make,
+    files: ["vite.cli.config.ts", "tsconfig.json", "package-lock.json"],
+    make: (made) =>
+      execFileSync(process.execPath, [VITE, "build", "-c", "vite.cli.config.ts", "--logLevel", "error"], {
+        cwd: ROOT,
+        stdio: "ignore",
+        // What vitest sets it to would build for development.
+        env: { ...process.env, NODE_ENV: "production", CHAINWALK_CLI_FOLDER: made },
+      }),
   });
-  const main = join(dist, "cli", "main.js");
+  const main = join(folder, "main.js");
   if (!existsSync(main)) throw new Error(`the build wrote no ${main}`);
   return main;
-}
-
-function make(folder: string): void {
-  // Types are checked elsewhere; what matters here is that the code was written.
-  execFileSync(process.execPath, [TSC, "-p", "tsconfig.build.json", "--noCheck", "--outDir", folder], {
-    cwd: ROOT,
-    stdio: "ignore",
-  });
-  for (const source of COPIED) {
-    mkdirSync(join(folder, dirname(source)), { recursive: true });
-    copyFileSync(join(ROOT, source), join(folder, source));
-  }
 }
