@@ -54,34 +54,43 @@ const ELSEWHERE: Match = {
 };
 const TCP: Match = { kind: "protocol", protocol: PROTOCOL.tcp, negate: false };
 
-/** Rules that are looked at and lead to nothing: so many copies of each. */
-const SILENT: readonly (readonly [name: string, rule: Rule, copies: readonly number[]])[] = [
-  ["rule, other source", { matches: [ELSEWHERE], target: ACCEPT }, [200, 1_000, 3_000]],
-  ["rule, other protocol", { matches: [{ kind: "protocol", protocol: 17, negate: false }], target: ACCEPT }, [1_000]],
-  ["mark", { matches: [FAILS], target: ACCEPT }, [100, 400]],
-  ["ports", { matches: [TCP, ports([9_999], "tcp")], target: ACCEPT }, [100, 400]],
-  ["multiport", { matches: [TCP, ports([9_997, 9_998, 9_999], "multiport")], target: ACCEPT }, [200]],
+/** Rules that are looked at and lead to nothing: so many of each. */
+const SILENT: readonly (readonly [name: string, rule: Rule | ((index: number) => Rule), copies: readonly number[]])[] =
   [
-    "state",
-    { matches: [{ kind: "ctState", states: ["invalid"], extension: "conntrack", negate: false }], target: ACCEPT },
-    [200],
-  ],
-  ["comment", { matches: [{ kind: "comment", text: "default/db-policy rule 1" }, FAILS], target: ACCEPT }, [200]],
-  [
-    "address type",
-    { matches: [{ kind: "addressType", side: "destination", type: "LOCAL", negate: false }], target: ACCEPT },
-    [100],
-  ],
-  ["physdev", { matches: [{ kind: "physdev", in: { name: "vethother", negate: false } }], target: ACCEPT }, [200]],
-  ["set mark", { matches: [], target: { kind: "mark", value: 0, mask: 0x10000 } }, [200]],
-  ["log to nobody", { matches: [], target: { kind: "log", target: "NFLOG", text: "--nflog-group 5" } }, [100]],
-  ["jump", { matches: [], target: { kind: "jump", chain: "EMPTY" } }, [200]],
-  ["hash:ip", inSet("ip", ["source"]), [100]],
-  ["hash:net", inSet("net", ["source"]), [100]],
-  ["hash:ip,port", inSet("ip-port", ["source", "destination"]), [100]],
-  ["hash:net,port", inSet("net-port", ["source", "destination"]), [100]],
-  ["list:set", inSet("list", ["source"]), [50]],
-];
+    ["rule, other source", { matches: [ELSEWHERE], target: ACCEPT }, [200, 1_000, 3_000]],
+    ["rule, other protocol", { matches: [{ kind: "protocol", protocol: 17, negate: false }], target: ACCEPT }, [1_000]],
+    ["mark", { matches: [FAILS], target: ACCEPT }, [100, 400]],
+    ["ports", { matches: [TCP, ports([9_999], "tcp")], target: ACCEPT }, [100, 400]],
+    ["multiport", { matches: [TCP, ports([9_997, 9_998, 9_999], "multiport")], target: ACCEPT }, [200]],
+    [
+      "state",
+      { matches: [{ kind: "ctState", states: ["invalid"], extension: "conntrack", negate: false }], target: ACCEPT },
+      [200],
+    ],
+    ["comment", { matches: [{ kind: "comment", text: "default/db-policy rule 1" }, FAILS], target: ACCEPT }, [200]],
+    [
+      "address type",
+      { matches: [{ kind: "addressType", side: "destination", type: "LOCAL", negate: false }], target: ACCEPT },
+      [100],
+    ],
+    ["physdev", { matches: [{ kind: "physdev", in: { name: "vethother", negate: false } }], target: ACCEPT }, [200]],
+    ["set mark", { matches: [], target: { kind: "mark", value: 0, mask: 0x10000 } }, [200]],
+    ["log to nobody", { matches: [], target: { kind: "log", target: "NFLOG", text: "--nflog-group 5" } }, [100]],
+    ["jump", { matches: [], target: { kind: "jump", chain: "EMPTY" } }, [200]],
+    ["hash:ip", inSet("ip", ["source"]), [100]],
+    ["hash:net", inSet("net", ["source"]), [100]],
+    ["hash:net of one length", inSet("one-length", ["source"]), [100]],
+    ["hash:net of twelve lengths", inSet("twelve-lengths", ["source"]), [100]],
+    ["hash:ip,port", inSet("ip-port", ["source", "destination"]), [100]],
+    ["hash:net,port", inSet("net-port", ["source", "destination"]), [100]],
+    ["list:set", inSet("list", ["source"]), [50]],
+    ["list:set of six sets", inSet("list-of-six", ["source"]), [50]],
+  ];
+
+const WRONG_WAY: Rule = {
+  matches: [{ kind: "rpfilter", validMark: true, loose: false, invert: true }],
+  target: { kind: "drop" },
+};
 
 function ports(numbers: readonly number[], extension: "tcp" | "multiport"): Match {
   return {
@@ -93,31 +102,60 @@ function ports(numbers: readonly number[], extension: "tcp" | "multiport"): Matc
   };
 }
 
-function inSet(set: string, sides: readonly Side[]): Rule {
-  return { matches: [{ kind: "set", set, sides, negate: false }], target: ACCEPT };
+/** Each rule asks another set, as in real programs: what one set needs of the caches, the next one does not find there. */
+function inSet(set: string, sides: readonly Side[]): (index: number) => Rule {
+  return (index) => ({
+    matches: [{ kind: "set", set: `${set}-${index % SETS_OF_A_KIND}`, sides, negate: false }],
+    target: ACCEPT,
+  });
 }
 
-const MEMBERS = 1_000;
+const SETS_OF_A_KIND = 50;
+const MEMBERS = 100;
 
-function membersOf(type: IPSetType): readonly IPSetMember[] {
-  if (type === "list:set") return ["ip", "net"].map((set) => ({ kind: "set", set }));
+/** Of blocks in policies. */
+const THREE_LENGTHS = [16, 24, 32];
+const TWELVE_LENGTHS = [12, 14, 15, 16, 18, 20, 22, 24, 26, 28, 30, 32];
+
+function membersOf(type: IPSetType, lengths: readonly number[]): readonly IPSetMember[] {
   return Array.from({ length: MEMBERS }, (_, index): IPSetMember => {
-    // Prefixes of three lengths, as blocks in policies have.
-    const bits = type.startsWith("hash:net") ? ([16, 24, 32][index % 3] ?? 32) : 32;
-    const cidr = cidrOf({ family: 4, words: [(100 << 24) + (index << 16) + 1] }, bits);
+    const bits = lengths[index % lengths.length] ?? 32;
+    const cidr = cidrOf({ family: 4, words: [(100 << 24) + (index << 20) + 1] }, bits);
     return type.endsWith("port") ? { kind: "netPort", cidr, protocol: 6, port: 8080 } : { kind: "net", cidr };
   });
 }
 
-const SETS: readonly IPSet[] = (
-  [
-    ["ip", "hash:ip"],
-    ["net", "hash:net"],
-    ["ip-port", "hash:ip,port"],
-    ["net-port", "hash:net,port"],
-    ["list", "list:set"],
-  ] as const
-).map(([name, type]) => ({ name, type, family: 4, members: membersOf(type), options: {} }));
+function hashSets(name: string, type: IPSetType, lengths: readonly number[]): readonly IPSet[] {
+  const members = membersOf(type, lengths);
+  return numbered(name).map((set) => ({ name: set, type, family: 4, members, options: {} }));
+}
+
+/** Lists of sets of these kinds. */
+function lists(name: string, kinds: readonly string[]): readonly IPSet[] {
+  return numbered(name).map((list, index) => ({
+    name: list,
+    type: "list:set",
+    family: 4,
+    members: kinds.map((kind, turn) => ({ kind: "set", set: `${kind}-${(index + turn) % SETS_OF_A_KIND}` })),
+    options: {},
+  }));
+}
+
+function numbered(name: string): readonly string[] {
+  return Array.from({ length: SETS_OF_A_KIND }, (_, index) => `${name}-${index}`);
+}
+
+/** What is listed comes before the lists, as `ipset restore` wants it. */
+const SETS: readonly IPSet[] = [
+  ...hashSets("ip", "hash:ip", [32]),
+  ...hashSets("net", "hash:net", THREE_LENGTHS),
+  ...hashSets("one-length", "hash:net", [24]),
+  ...hashSets("twelve-lengths", "hash:net", TWELVE_LENGTHS),
+  ...hashSets("ip-port", "hash:ip,port", [32]),
+  ...hashSets("net-port", "hash:net,port", THREE_LENGTHS),
+  ...lists("list", ["ip", "net"]),
+  ...lists("list-of-six", ["ip", "ip", "ip", "ip", "ip", "ip"]),
+];
 
 const FILTER: readonly Chain[] = ["INPUT", "FORWARD", "OUTPUT"].map((name) => ({ name, policy: "accept", rules: [] }));
 
@@ -135,6 +173,17 @@ function programOf(tables: readonly Table[], sets: readonly IPSet[] = []): Table
 function forwarding(rules: readonly Rule[], sets: readonly IPSet[]): TableProgram {
   const chains = FILTER.map((chain) => (chain.name === "FORWARD" ? { ...chain, rules } : chain));
   return programOf([{ name: "filter", chains: [...chains, { name: "EMPTY", rules: [] }] }], sets);
+}
+
+/** In the one place where the kernel allows it. */
+function beforeRouting(rules: readonly Rule[]): TableProgram {
+  const chains = RAW.map(
+    (hook): Chain => ({ name: hook, policy: "accept", rules: hook === "PREROUTING" ? rules : [] }),
+  );
+  return programOf([
+    { name: "raw", chains },
+    { name: "filter", chains: FILTER },
+  ]);
 }
 
 function emptyTable(name: TableName, hooks: readonly string[]): Table {
@@ -175,12 +224,13 @@ export const EXPERIMENTS: readonly Experiment[] = [
       emptyTable("security", ["INPUT", "FORWARD", "OUTPUT"]),
     ]),
   },
+  { name: "50 × reverse path", program: beforeRouting(Array.from({ length: 50 }, () => WRONG_WAY)) },
   ...SILENT.flatMap(([name, rule, sizes]) =>
     sizes.map((copies) => ({
       name: `${copies} × ${name}`,
       program: forwarding(
-        Array.from({ length: copies }, () => rule),
-        rule.matches.some(({ kind }) => kind === "set") ? SETS : [],
+        Array.from({ length: copies }, (_, index) => (typeof rule === "function" ? rule(index) : rule)),
+        typeof rule === "function" ? SETS : [],
       ),
     })),
   ),

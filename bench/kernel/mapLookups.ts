@@ -25,8 +25,6 @@ const ROUNDS = 9;
 const PORTION = 4_096;
 /** Powers of two, so that a random number is cut to a key by its bits. */
 const SIZES = [1, 16, 1_024, 16_384, 131_072] as const;
-/** Keys that are asked for again and again, so that what they need stays in the processor's caches. */
-const FEW = 16;
 /** Look-ups of a run: enough to stand out of what a run takes besides. */
 const LOOKUPS = 8;
 
@@ -73,12 +71,12 @@ interface Kind {
   readonly prefixBits?: number;
 }
 
-/** Curves by name: a kind of map, and how many of its entries are asked for. */
+/** Curves by name: a kind of map, and which of its entries are asked for. */
 interface CurveOf {
   readonly name: string;
   readonly kind: Kind;
-  /** `absent`: keys that are not there. */
-  readonly asked: "few" | "all" | "absent";
+  /** `one`: again and again, so that what it needs stays in the processor's caches; `absent`: one that is not there. */
+  readonly asked: "one" | "all" | "absent";
 }
 
 /** By the names of work (model/workCounts.ts): an exact map of bpf-hash, the ipcache of cilium-ebpf. */
@@ -95,9 +93,9 @@ export const KINDS = {
 
 /** Predictions take the first three: like all other costs of a profile they are those of packets of one kind, one after the other. */
 const CURVES: readonly CurveOf[] = [
-  { name: "map", kind: KINDS.map, asked: "few" },
+  { name: "map", kind: KINDS.map, asked: "one" },
   { name: "miss", kind: KINDS.map, asked: "absent" },
-  { name: "trie", kind: KINDS.trie, asked: "few" },
+  { name: "trie", kind: KINDS.trie, asked: "one" },
   { name: "map, any entry", kind: KINDS.map, asked: "all" },
   { name: "trie, any entry", kind: KINDS.trie, asked: "all" },
 ];
@@ -123,13 +121,14 @@ export async function measureCurves(proceed: () => Promise<boolean>): Promise<Re
   }
 }
 
-async function lookupCost(
+/** Nanoseconds of one look-up among so many entries. */
+export async function lookupCost(
   kernel: KernelMaps,
   { kind, asked }: Pick<CurveOf, "kind" | "asked">,
   count: number,
 ): Promise<Omit<Curve[number], "entries">> {
   const entries = Array.from({ length: count }, (_, number) => entryOf(kind, number));
-  const drawn = asked === "all" ? count : Math.min(FEW, count);
+  const drawn = asked === "all" ? count : 1;
   const { type, keyBytes, valueBytes } = kind;
   const { fd } = await filledMap(kernel, { type, keyBytes, valueBytes, maxEntries: count, entries });
   const asking = await kernel.load(drawingProgram({ ...kind, drawn, absent: asked === "absent", map: fd }));

@@ -92,7 +92,7 @@ export class PacedNode {
 /** What the packet makes the node do when its connection is as old as `state` says; undefined when it does not pass. */
 export function countWork(program: Program, opening: Packet, state: ConnectionState): WorkCounts | undefined {
   const fabric = new Fabric([program], { only: program.node });
-  const counter = new WorkCounter(program);
+  const counter = new WorkCounter(program, opening);
   if (state === "new") return fabric.push(opening, counter).verdict === "accept" ? counter.counts : undefined;
   for (const packet of [opening, answerTo(opening), nextOf(opening)]) {
     if (fabric.push(packet).verdict !== "accept") return undefined;

@@ -6,7 +6,7 @@ import type { Packet } from "../../dataplane/packet.ts";
 import type { MapProgram, Program, TableProgram } from "../../dataplane/program.ts";
 import { KernelMaps } from "../../verify/bpf/kernelMaps.ts";
 import { MapJudge } from "../../verify/bpf/mapJudge.ts";
-import { quietValue } from "../model/fit.ts";
+import { quietCost, quietDifference } from "../model/fit.ts";
 import { predict } from "../model/predict.ts";
 import type { CostProfile } from "../model/profile.ts";
 import type { WorkCounts } from "../model/workCounts.ts";
@@ -29,7 +29,7 @@ export interface Validation {
   readonly predicted: number;
   readonly predictedCi95: readonly [number, number];
   readonly measured: number;
-  /** How far apart the measurements are, ns: a smaller difference cannot be told. */
+  /** How far off that may be (half of the 95 % interval), ns: a smaller difference cannot be told. */
   readonly noise: number;
   /** predicted / measured - 1. */
   readonly error: number;
@@ -75,8 +75,11 @@ export interface ValidateOptions {
 
 const NODE = "node-0";
 const SIZES = [10, 40, 120] as const;
-const TIMES = 5;
-const TURNS = 3;
+/** Short turns and many: what the machine does besides then comes to both sides of a difference. */
+const TIMES = 2;
+const TURNS = 8;
+/** Of a map program, whose runs are short. */
+const MAP_TIMES = 15;
 const STATES: readonly ConnectionState[] = ["new", "established"];
 /** Openings among which the packet with the most rules that passes is looked for. */
 const CANDIDATES = 60;
@@ -139,9 +142,9 @@ async function* mapRow(program: MapProgram, packet: Packet, about: About): Async
   try {
     const judge = await MapJudge.load(kernel, [program]);
     const measured: number[] = [];
-    for (let time = 0; time < TIMES; time++) measured.push(await judge.time(packet, MAP_RUNS));
-    const noise = (Math.max(...measured) - Math.min(...measured)) / 2;
-    yield rowOf({ ...about, state: "new", counts, measured: quietValue(measured), noise });
+    for (let time = 0; time < MAP_TIMES; time++) measured.push(await judge.time(packet, MAP_RUNS));
+    const { ns, ci95 } = quietCost(measured, { seed: 1 });
+    yield rowOf({ ...about, state: "new", counts, measured: ns, noise: (ci95[1] - ci95[0]) / 2 });
   } finally {
     await kernel.close();
   }
@@ -170,22 +173,18 @@ interface Added {
   readonly noise: number;
 }
 
-/** What the program adds: measured without it and with it, in turn. */
+/** What the program adds: measured without it and with it, in turn, there and back so that drift comes to both. */
 async function addedBy(node: PacedNode, program: TableProgram, packet: Packet, state: ConnectionState): Promise<Added> {
-  const bare = { ...BARE, attachment: program.attachment };
-  const without: number[] = [];
-  const withIt: number[] = [];
-  const turns: number[] = [];
+  const without = { program: { ...BARE, attachment: program.attachment }, values: [] as number[] };
+  const withIt = { program, values: [] as number[] };
   for (let turn = 0; turn < TURNS; turn++) {
-    await node.load(bare);
-    const before = await node.measure(packet, state, TIMES);
-    await node.load(program);
-    const after = await node.measure(packet, state, TIMES);
-    without.push(...before);
-    withIt.push(...after);
-    turns.push(quietValue(after) - quietValue(before));
+    for (const { program: loaded, values } of turn % 2 === 0 ? [without, withIt] : [withIt, without]) {
+      await node.load(loaded);
+      values.push(...(await node.measure(packet, state, TIMES)));
+    }
   }
-  return { measured: quietValue(withIt) - quietValue(without), noise: (Math.max(...turns) - Math.min(...turns)) / 2 };
+  const { ns, ci95 } = quietDifference(withIt.values, without.values, { seed: 1 });
+  return { measured: ns, noise: (ci95[1] - ci95[0]) / 2 };
 }
 
 interface RowParts extends Pick<Validation, "strategy" | "policies" | "state" | "measured" | "noise"> {

@@ -26,10 +26,23 @@ export function quietValue(measured: readonly number[]): number {
 }
 
 /** The quiet value of one quantity, with the interval that drawing its measurements anew gives. */
-export function quietCost(measured: readonly number[], { seed }: FitOptions): Pick<Coefficient, "ns" | "ci95"> {
+export function quietCost(measured: readonly number[], options: FitOptions): Pick<Coefficient, "ns" | "ci95"> {
+  return quietDifference(measured, [0], options);
+}
+
+/** What is more in the first, both quiet, with the interval that drawing the measurements of both anew gives. */
+export function quietDifference(
+  more: readonly number[],
+  less: readonly number[],
+  { seed }: FitOptions,
+): Pick<Coefficient, "ns" | "ci95"> {
   const random = new Random(seed);
-  const drawn = Array.from({ length: RESAMPLES }, () => quietValue(measured.map(() => random.pick(measured))));
-  return { ns: quietValue(measured), ci95: [quantile(drawn, 0.025), quantile(drawn, 0.975)] };
+  const again = (measured: readonly number[]) => quietValue(measured.map(() => random.pick(measured)));
+  const drawn = Array.from({ length: RESAMPLES }, () => again(more) - again(less));
+  return {
+    ns: quietValue(more) - quietValue(less),
+    ci95: [quantile(drawn, 0.025), quantile(drawn, 0.975)],
+  };
 }
 
 /**

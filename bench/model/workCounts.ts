@@ -3,12 +3,15 @@
  * path: a decision names its whole path.
  */
 import { assertNever } from "../../dataplane/assertNever.ts";
-import type { Match, Program, Rule } from "../../dataplane/program.ts";
+import type { Packet } from "../../dataplane/packet.ts";
+import type { IPSet, Match, Program, Rule } from "../../dataplane/program.ts";
 import type { TraceSink, TraceStep } from "../../dataplane/trace.ts";
+import { setWork } from "./setWork.ts";
 
 /**
  * Kind of work to how often: `chain` (a built-in chain was called), `rule` (a rule was looked at), `jump` (a chain called
- * and returned from), `match KIND`, `set TYPE`, `target KIND`, `conntrack STATE`; for maps, by their size, `trie`, `map`
+ * and returned from), `match KIND`, `set TYPE`, `prefix length` (one that a set of prefixes was asked
+ * for), `target KIND`, `conntrack STATE`; for maps, by their size, `trie`, `map`
  * and `miss` (a hash map without an answer, whose bucket is most often empty).
  */
 export type WorkCounts = ReadonlyMap<string, number>;
@@ -18,19 +21,22 @@ const HEAD = new Set<Match["kind"]>(["address", "interface", "protocol", "fragme
 /** Rules and chains' ends in order, as a sink; ask `counts` afterwards. */
 export class WorkCounter implements TraceSink {
   readonly #counts = new Map<string, number>();
-  readonly #sets: ReadonlyMap<string, string>;
+  readonly #sets: ReadonlyMap<string, IPSet>;
+  readonly #packet: Packet;
   readonly #maps: ReadonlyMap<string, { readonly type: string; readonly entries: number }>;
   readonly #builtIn: ReadonlySet<string>;
   #chain = "";
 
-  constructor(program: Program) {
+  /** `packet`: the one that walks. */
+  constructor(program: Program, packet: Packet) {
+    this.#packet = packet;
     const tables = program.kind === "tables" ? program.families.flatMap((family) => family.tables) : [];
     this.#builtIn = new Set(
       tables.flatMap(({ name, chains }) =>
         chains.filter(({ policy }) => policy !== undefined).map((chain) => `${name} ${chain.name}`),
       ),
     );
-    this.#sets = new Map(program.kind === "tables" ? program.sets.map(({ name, type }) => [name, type]) : []);
+    this.#sets = new Map(program.kind === "tables" ? program.sets.map((set) => [set.name, set]) : []);
     this.#maps = new Map(
       program.kind === "maps"
         ? program.maps.map(({ name, type, entries }) => [name, { type, entries: entries.length }])
@@ -79,7 +85,7 @@ export class WorkCounter implements TraceSink {
     this.#add("rule");
     if (failed !== undefined && HEAD.has(failed.kind)) return;
     for (const match of rule.matches) {
-      if (!HEAD.has(match.kind)) this.#add(this.#kindOf(match));
+      if (!HEAD.has(match.kind)) for (const kind of this.#kindsOf(match)) this.#add(kind);
       if (match === failed) return;
     }
     const { target } = rule;
@@ -88,14 +94,14 @@ export class WorkCounter implements TraceSink {
     else if (!STANDARD.has(target.kind)) this.#add(`target ${target.kind}`);
   }
 
-  #kindOf(match: Match): string {
+  #kindsOf(match: Match): readonly string[] {
     switch (match.kind) {
       case "set":
-        return `set ${this.#sets.get(match.set) ?? "hash:ip"}`;
+        return setWork(this.#sets, match, this.#packet);
       case "ports":
-        return match.extension === "multiport" ? "match multiport" : "match ports";
+        return [match.extension === "multiport" ? "match multiport" : "match ports"];
       default:
-        return `match ${match.kind}`;
+        return [`match ${match.kind}`];
     }
   }
 

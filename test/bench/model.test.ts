@@ -4,6 +4,7 @@ import { countWork } from "../../bench/kernel/pacedNode.ts";
 import { fitCosts, type Observation } from "../../bench/model/fit.ts";
 import { predict } from "../../bench/model/predict.ts";
 import { type CostProfile, NotAProfile, readProfile } from "../../bench/model/profile.ts";
+import { setWork } from "../../bench/model/setWork.ts";
 import { type UpdateSteps, updateMs } from "../../bench/model/updateCost.ts";
 import { Random } from "../../bench/workloads/random.ts";
 import { RULE_SET_NODE, ruleSetCluster, ruleSetPacket } from "../../bench/workloads/ruleSet.ts";
@@ -11,7 +12,9 @@ import { compileNode, resolvePolicies } from "../../compiler/compile.ts";
 import { ciliumEbpf } from "../../compiler/strategies/cilium-ebpf.ts";
 import { mapOperation } from "../../compiler/update/commands.ts";
 import type { Operation } from "../../compiler/update/operation.ts";
-import type { Program } from "../../dataplane/program.ts";
+import { type Cidr, type IpAddress, parseAddress, parseCidr } from "../../dataplane/address.ts";
+import { makePacket, PROTOCOL } from "../../dataplane/packet.ts";
+import type { IPSet, Program } from "../../dataplane/program.ts";
 import { formatValidations, summaryOf } from "../../format/bench/model.ts";
 import { PLAIN } from "../../format/paint.ts";
 
@@ -198,6 +201,47 @@ describe("counting work", () => {
     expect(counted("200 × comment")).toMatchObject({ rule: 200, "match comment": 200, "match mark": 200 });
     expect(counted("1000 × rule, other source")).toEqual({ "conntrack established": 1, chain: 1, rule: 1_000 });
     expect(counted("100 × hash:ip,port")).toMatchObject({ rule: 100, "set hash:ip,port": 100 });
+    expect(counted("100 × hash:net of twelve lengths")).toMatchObject({ "set hash:net": 100, "prefix length": 1_200 });
+    expect(counted("50 × list:set of six sets")).toMatchObject({ "set list:set": 50, "set hash:ip": 300 });
+    expect(counted("50 × reverse path")).toMatchObject({ "match rpfilter": 50 });
+  });
+
+  it("asks a set for its prefix lengths, longest first, and a list for its sets, up to the entry that decides", () => {
+    const net = (text: string, nomatch = false) => ({ kind: "net", cidr: parseCidr(text) as Cidr, nomatch }) as const;
+    const set = (name: string, type: IPSet["type"], members: IPSet["members"]): IPSet => ({
+      name,
+      type,
+      family: 4,
+      members,
+      options: {},
+    });
+    const blocks = [net("10.0.0.0/8"), net("10.1.0.0/16"), net("10.1.2.0/24", true), net("192.0.2.1/32")];
+    const sets = [
+      set("blocks", "hash:net", blocks),
+      set("pods", "hash:ip", [net("10.9.0.1/32")]),
+      set(
+        "list",
+        "list:set",
+        ["blocks", "pods"].map((name) => ({ kind: "set", set: name })),
+      ),
+    ];
+    const work = (name: string, source: string) => {
+      const match = { kind: "set", set: name, sides: ["source"], negate: false } as const;
+      const packet = makePacket({
+        protocol: PROTOCOL.tcp,
+        source: parseAddress(source) as IpAddress,
+        destination: parseAddress("10.0.0.1") as IpAddress,
+      });
+      return setWork(new Map(sets.map((one) => [one.name, one])), match, packet).join(", ");
+    };
+    const tried = (lengths: number) => ["set hash:net", ...Array(lengths).fill("prefix length")].join(", ");
+    expect(work("blocks", "192.0.2.1")).toBe(tried(1));
+    expect(work("blocks", "10.1.2.3")).toBe(tried(2));
+    expect(work("blocks", "10.1.9.9")).toBe(tried(3));
+    expect(work("blocks", "172.16.0.1")).toBe(tried(4));
+    // An exception is a no: the list's next set is asked.
+    expect(work("list", "10.1.2.3")).toBe(`set list:set, ${tried(2)}, set hash:ip`);
+    expect(work("list", "10.1.9.9")).toBe(`set list:set, ${tried(3)}`);
   });
 
   it("names the size of the maps it looks into", () => {

@@ -90,7 +90,7 @@ function walkOf(strategy: string, pushed: Pushed, walks: boolean): StrategyWalk 
     decision: result.decidedBy === undefined ? undefined : formatDecision(result.decidedBy),
     work: result.work,
     workText: formatWork(result.work),
-    modelled: modelled(lane.programs, steps),
+    modelled: modelled(lane.programs, packet, steps),
     hops: walks ? hopsOf(view, lane.programs, packet, result) : [],
     places: distinctPlaces([...decided, ...named]),
   };
