@@ -125,6 +125,29 @@ function withoutLoops(): Plugin {
   };
 }
 
+/** What follows a cluster's changes, by the files of the strategies' controllers and what they are asked for. */
+const CONTROLLERS = /\/(?:calico-iptables|cilium-ebpf|kube-router|romana|weave-net)\/update\.ts$/;
+const FOLLOWERS = ["planFelix", "agentController", "syncingController", "tickingController", "liveController"];
+
+/** The first worker shows what a cluster is; how it came to be is told by the worker of reports, which has the controllers. */
+function withoutControllers(): Plugin {
+  const id = "\0controllers";
+  let isFirst = false;
+  return {
+    name: "without-controllers",
+    enforce: "pre",
+    buildStart: ({ input }) => {
+      isFirst = Object.values(input).some((entry) => entry === join(WEB, "worker.ts"));
+    },
+    resolveId: (asked) => (isFirst && CONTROLLERS.test(asked) ? id : undefined),
+    load: (asked) =>
+      asked === id
+        ? `const absent = () => { throw new Error("the worker of reports follows changes"); };
+          export { ${FOLLOWERS.map((name) => `absent as ${name}`).join(", ")} };`
+        : undefined,
+  };
+}
+
 /** 11 is the best, and takes most of the time of a build: samples of the tests do with less. */
 const QUALITY = Number(process.env.CHAINWALK_PAGE_QUALITY ?? constants.BROTLI_MAX_QUALITY);
 
@@ -156,6 +179,6 @@ export default defineConfig({
     reportCompressedSize: true,
     chunkSizeWarningLimit: 1_000,
   },
-  worker: { format: "iife", plugins: () => [withoutLoops(), fewMemos()] },
+  worker: { format: "iife", plugins: () => [withoutLoops(), withoutControllers(), fewMemos()] },
   plugins: [scenarioNames(), withoutLoops(), fewMemos(), singleFile(), compressed()],
 });

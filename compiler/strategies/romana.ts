@@ -19,9 +19,10 @@ import { podHash } from "../podHash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { type Block, blocksOf, isPlugged } from "./romana/blocks.ts";
 import { deviations } from "./romana/deviations.ts";
+import { CHANGED_POLICIES_IGNORED } from "./romana/lapses.ts";
 import { listPolicies, orderedPolicies, policiesOnHost } from "./romana/listener.ts";
 import { policyChain, type RomanaEndpoint, type RomanaPolicy, type RomanaRule, tenantSet } from "./romana/translate.ts";
-import { CHANGED_POLICIES_IGNORED, tickingController } from "./romana/update.ts";
+import { tickingController } from "./romana/update.ts";
 import { isMade, type LowerOptions, type Strategy, settingOf, switchOf } from "./strategy.ts";
 
 /** Blocks of this host (agent/enforcer LocalBlockSetName). */

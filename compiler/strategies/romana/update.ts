@@ -32,7 +32,7 @@ import { type Controller, emptied, runOperation } from "../../update/controller.
 import { type Burst, type ClusterEvent, eventText } from "../../update/events.ts";
 import { NodeState } from "../../update/nodeState.ts";
 import type { Operation } from "../../update/operation.ts";
-import { type Lapse, type LowerOptions, type Strategy, switched } from "../strategy.ts";
+import type { LowerOptions, Strategy } from "../strategy.ts";
 import { isPlugged } from "./blocks.ts";
 import { defaultPolicy } from "./translate.ts";
 
@@ -43,14 +43,6 @@ export interface TickingOptions {
   /** `CHANGED_POLICIES_IGNORED` is made. */
   readonly ignoresChanges: boolean;
 }
-
-export const CHANGED_POLICIES_IGNORED: Lapse = switched({
-  name: "changed-policies-ignored",
-  summary:
-    "the listener looks at added and deleted policies alone: a changed one stays in force as it was until deleted",
-  source: "romana/core 6139692f listener/resources.go; dumps/updates/romana/NOTES.md, policy-churn steps 3 to 8",
-  scenario: "romana-changed-policies-ignored",
-});
 
 const TICK = "tick";
 const LOCAL_BLOCKS = "localBlocks";
