@@ -206,6 +206,11 @@ export class ConntrackTable {
     return slot === NONE ? 0 : (this.#store.words[slot * FLOW_WORDS + WORD.memo + this.#tuple.direction] ?? 0);
   }
 
+  /** Whether `recall` searched for the entry of the last row and there was none. */
+  get recalledNone(): boolean {
+    return this.#recalled === NONE;
+  }
+
   /** `lookupCode` in zone 0 for the row that was recalled last, which saves the search. */
   lookupRecalled(batch: PacketBatch, row: number): number {
     const recalled = this.#recalled;

@@ -24,6 +24,7 @@
  * Packets of connections that are established are most packets, and their tuples are in the connection's entry already. So
  * an entry remembers the outcome of its established packets, one for each direction, with the context it was found in: all
  * that a chain can read beside the tuple. A packet in the same context saves its classes; the entry was to be read anyway.
+ * Packets that begin a connection find theirs by classes and context in a table of small records (firstPackets.ts).
  *
  * Invariant: rows get the same results, connections the same entries and marks, and limits the same charges as if
  * `TableWalker` had walked each of them. It walks the first packet of every kind and state, and everything below:
@@ -47,6 +48,7 @@ import { PREPARATION, TableWalker, type WalkSurroundings } from "../tables/walk.
 import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, VERDICT_CODE } from "../verdict.ts";
 import { Contexts } from "./contexts.ts";
+import { FirstPackets } from "./firstPackets.ts";
 import { KIND, KindTable } from "./kindTable.ts";
 import { writeOutcomes } from "./outcomeRows.ts";
 import { OUTCOME, OUTCOME_WORDS, Outcomes } from "./outcomes.ts";
@@ -83,6 +85,9 @@ export class TableMemo {
   #outcomeByMark = new AddressTable(4);
   readonly #outcomes = new Outcomes();
   readonly #contexts = new Contexts();
+  readonly #first = new FirstPackets();
+  /** Whether the numbers of classes of addresses fit half words, which `#first` has for them. */
+  #hasShortTuples = false;
   /** What connection tracking is told of them. */
   readonly #known: { words: Int32Array; count: number; tcpFlags: Uint8Array } = {
     words: this.#contexts.words,
@@ -137,7 +142,9 @@ export class TableMemo {
 
   #learnClasses(): void {
     this.#classes = classesOf(this.#program, this.#surroundings);
-    this.#known.tcpFlags = this.#classes.tcpFlags;
+    const { source4, source6, destination4, destination6, tcpFlags } = this.#classes;
+    this.#hasShortTuples = [source4, source6, destination4, destination6].every(({ count }) => count <= 0x1_0000);
+    this.#known.tcpFlags = tcpFlags;
     this.#walker.tables.matches.know(this.#classes.setAnswers);
   }
 
@@ -196,16 +203,19 @@ export class TableMemo {
       this.#decideKnown(classes, row, this.#kindOf(classes, row), situation);
       return;
     }
+    const isFirst = context !== 0 && connections.recalledNone && this.#hasShortTuples;
+    if (isFirst && this.#decideFirst(classes, row, context)) return;
     const kind = this.#kindOf(classes, row);
     const preparation = this.#kinds.words[kind + KIND.preparation] ?? 0;
     switch ((preparation & 0xff) - 1) {
       case PREPARATION.tracked: {
         const zone = preparation >>> 8;
         const state = zone === 0 ? connections.lookupRecalled(batch, row) : connections.lookupCode(batch, row, zone);
+        const isNewEntry = state === CT_STATE_CODE.new && connections.isPending;
         const outcome = this.#decideKnown(classes, row, kind, state);
-        if (context !== 0 && outcome >= 0 && zone === 0 && state === CT_STATE_CODE.established) {
-          connections.remember((context << 16) | (outcome + 1));
-        }
+        if (context === 0 || outcome < 0 || zone !== 0) break;
+        if (state === CT_STATE_CODE.established) connections.remember((context << 16) | (outcome + 1));
+        else if (isFirst && isNewEntry) this.#first.add((context << 16) | (outcome + 1));
         break;
       }
       case PREPARATION.untracked:
@@ -214,6 +224,41 @@ export class TableMemo {
       default:
         this.#decideUntracked(row, kind, SITUATION.refused);
     }
+  }
+
+  /**
+   * Decides a packet that begins a connection, if one of its kind in that context was seen to. False: it was not; nothing
+   * was asked of connection tracking.
+   */
+  #decideFirst(classes: ProgramClasses, row: number, context: number): boolean {
+    const { connections } = this.#surroundings;
+    const batch = this.#batch;
+    const first = this.#first;
+    if (batch.family[row] === 4) {
+      const source = classes.source4.of4(batch.source0[row] ?? 0);
+      first.addresses = (source << 16) | classes.destination4.of4(batch.destination0[row] ?? 0);
+      first.rest = IPV4;
+    } else {
+      this.#classify6(classes, row);
+      const [source = 0, destination = 0] = this.#kinds.tuple;
+      first.addresses = (source << 16) | destination;
+      first.rest = 0;
+    }
+    first.ports = headerOf(classes, batch, row);
+    first.rest |= classes.protocols[batch.protocol[row] ?? 0] ?? 0;
+    const outcome = first.find(context);
+    if (outcome < 0) return false;
+    const state = connections.lookupRecalled(batch, row);
+    if (state !== CT_STATE_CODE.new || !connections.isPending) {
+      this.#decideKnown(classes, row, this.#kindOf(classes, row), state);
+      return true;
+    }
+    this.#results.conntrackLookups[row] = 1;
+    this.#write(row, outcome);
+    const word = this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.verdictAndState] ?? 0;
+    if ((word & 0xff) === VERDICT_CODE.accept) connections.confirm();
+    else connections.abandon();
+    return true;
   }
 
   /** The number of everything that a chain can read of a row beside its connection's tuple. */
@@ -373,6 +418,7 @@ export class TableMemo {
   #forget(): void {
     this.#forgetKinds();
     this.#outcomes.clear();
+    this.#first.clear();
     this.#surroundings.connections.forgetRemembered();
   }
 

@@ -66,6 +66,8 @@ export interface Connections {
    */
   recall(batch: PacketBatch, row: number): number;
   lookupRecalled(batch: PacketBatch, row: number): number;
+  /** Whether `recall` searched for the packet's connection and there was none. */
+  readonly recalledNone: boolean;
   /**
    * How many rows from `from` on, before `to`, are established segments whose connections remember something of packets in
    * the row's context; they are looked up and confirmed then, and the lower halves of what was left with them are in

@@ -25,6 +25,8 @@ export class GivenConnections implements Connections {
     return 0;
   }
 
+  readonly recalledNone = false;
+
   lookupRecalled(batch: unknown, row: number): number {
     return this.lookupCode(batch, row, 0);
   }
@@ -84,6 +86,8 @@ export class ConnectionsByRow implements Connections {
   recall(): number {
     return 0;
   }
+
+  readonly recalledNone = false;
 
   lookupRecalled(batch: unknown, row: number): number {
     return this.lookupCode(batch, row, 0);
