@@ -8,6 +8,7 @@ import { manifestsOf, manifestText } from "../../compiler/manifest/write.ts";
 import type { ClusterModel } from "../../compiler/model.ts";
 import { formatAddress, formatCidr } from "../../dataplane/address.ts";
 import { clusterArbitrary } from "../../verify/fuzz/cluster.ts";
+import { runsOf } from "../extent.ts";
 import { hasShared, sharedPath } from "../shared.ts";
 import { documents, load, modelOf, podText, policyText } from "./manifests.ts";
 
@@ -232,7 +233,7 @@ describe("the order of documents", () => {
         expect(textOf(two.model)).toBe(textOf(one.model));
         expect(one.model).toBeDefined();
       }),
-      { numRuns: 200 },
+      { numRuns: runsOf(200) },
     );
   });
 

@@ -7,6 +7,7 @@ import { KernelJudge, subjectOf } from "../../verify/kernel/judge.ts";
 import type { Variant } from "../../verify/kernel/rules.ts";
 import { denseProgramArbitrary, withoutTemplateMarks } from "../arbitraries/denseProgram.ts";
 import { PROGRAM_NODE, programArbitrary } from "../arbitraries/program.ts";
+import { isWhole } from "../extent.ts";
 import { packetsOf, SEED } from "./budget.ts";
 import { hasKernel } from "./kernel.ts";
 import { programFinding } from "./report.ts";
@@ -66,7 +67,8 @@ describe.runIf(hasKernel("judge"))("random programs of the whole instruction set
     expect(reject).toBeGreaterThan(packets / 500);
   });
 
-  it.runIf(hasKernel("nft-variant"))("… and with the nft tools", { timeout: 240_000 }, async () => {
+  // A sample asks the nft tools in strategies.test.ts and importKernel.test.ts alone.
+  it.runIf(isWhole && hasKernel("nft-variant"))("… and with the nft tools", { timeout: 240_000 }, async () => {
     const packets = packetsOf("instructions nft");
     const report = await judgeRandomPrograms("nft", packets);
     expect(report.packets).toBeGreaterThanOrEqual(packets);

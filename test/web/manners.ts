@@ -118,7 +118,7 @@ async function focus(page: Page, name: string): Promise<void> {
 }
 
 export function testManners(opened: () => PageUnderTest): void {
-  it("says that a link is damaged, and leads from loading to a walk by the keyboard alone", async () => {
+  it.runIf(isWhole)("says that a link is damaged, and leads from loading to a walk by the keyboard alone", async () => {
     const page = await opened().open("#bm90IGEgbGluaw");
     await page.getByText("the link is damaged").waitFor();
     await page.locator("#verdict").waitFor();
@@ -204,7 +204,7 @@ export function testManners(opened: () => PageUnderTest): void {
     await page.context().close();
   });
 
-  it("works as one file from the disk", async () => {
+  it.runIf(isWhole)("works as one file from the disk", async () => {
     const page = await opened().open(pathToFileURL(join(opened().folder, "chainwalk.html")).href);
     await page.locator("#verdict").waitFor();
     await openScenario(page, "end-port");
