@@ -13,8 +13,8 @@
  */
 import type { IpAddress } from "./address.ts";
 import { type ConntrackEntry, formatFlow, readEntry } from "./conntrack/entry.ts";
+import type { EstablishedLoops } from "./conntrack/establishedLoops.ts";
 import { EstablishedPass, ROWS_UNTIL_LOOPS } from "./conntrack/establishedPass.ts";
-import type { RememberedContexts } from "./conntrack/establishedRows.ts";
 import { type EvictionGrounds, earlyDropVictims, pressureLevel, pressureVictims } from "./conntrack/eviction.ts";
 import {
   addStatus,
@@ -35,7 +35,7 @@ import { icmpClass, icmpv6Class } from "./conntrack/icmp.ts";
 import { type ConntrackOptions, type ConntrackSettings, conntrackSettings, timeoutTable } from "./conntrack/options.ts";
 import { type ConntrackParts, type ConntrackState, restoreParts, saveParts } from "./conntrack/parts.ts";
 import { ReadAhead } from "./conntrack/readAhead.ts";
-import { passSegment, type RowClock } from "./conntrack/tcpEstablished.ts";
+import { passSegment, type RememberedContexts, type RowClock } from "./conntrack/tcpEstablished.ts";
 import { TimerWheel } from "./conntrack/timerWheel.ts";
 import { track } from "./conntrack/track.ts";
 import { type FlowTuple, isTrackedByPorts, PacketTuple } from "./conntrack/tuple.ts";
@@ -53,6 +53,9 @@ const UNASKED = -2;
 
 /** How often the garbage collector makes room when the table is full (eviction.ts). */
 const PRESSURE_SECONDS = 60;
+
+/** What rows that are looked at together may last: their milliseconds wrap, as those of entries do. */
+const MOST_SECONDS = 60;
 
 /** Number of entries from which reading ahead pays: when they outgrow the processor's cache. */
 const ENTRIES_WORTH_IT = 8_192;
@@ -243,7 +246,8 @@ export class ConntrackTable {
   #meet(batch: PacketBatch, row: number, slot: number): number {
     if (slot === NONE) return this.#begin(batch, row);
     this.#take(slot, this.#tuple);
-    if (batch.protocol[row] === PROTOCOL.tcp && passSegment(this.#flow, batch, row, this.#clock)) {
+    if (batch.protocol[row] === PROTOCOL.tcp && passSegment(this.#flow, batch, row)) {
+      this.#established.count();
       this.#rehang(slot);
       return CT_STATE_CODE.established;
     }
@@ -251,31 +255,29 @@ export class ConntrackTable {
   }
 
   /**
-   * Lets rows from `from` on pass, up to `to`, as long as each is what most packets are: a segment of an established
-   * connection that remembers something of packets in its context. How many passed is the answer; what was remembered,
-   * without the context, is left in `remembered`. All are `established`, and it is as if each had been looked up and confirmed.
+   * Looks at rows from `from` on, up to `to`, and lets those pass that are what most packets are: segments of established
+   * connections that remember something of packets in their context. All that pass are `established`, and it is as if each
+   * had been looked up and confirmed in its turn. The others are left: they are to be looked up next, in their order, each
+   * after `comeTo` the seconds before it, and at the end comes `comeTo` the seconds after all. Undefined: no rows were looked at.
    */
-  passEstablished(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): number {
-    if (!this.#established.isWorthTrying(batch, from, to)) return 0;
-    this.#clock.until = Math.min(this.#wheel.nextSecond, this.#pressureFrom) * 1000;
-    const passed = this.#established.pass(batch, from, to, contexts);
-    this.#useStore(); // the table may have moved
-    if (passed === 0) return 0;
+  passEstablished(
+    batch: PacketBatch,
+    from: number,
+    to: number,
+    contexts: RememberedContexts,
+  ): EstablishedLoops | undefined {
+    if (!this.#established.isWorthTrying(batch, from, to)) return undefined;
+    this.#clock.until = (this.#clock.seconds + MOST_SECONDS) * 1000;
+    const rows = this.#established.pass(batch, from, to, contexts);
+    if (rows === undefined || rows.looked === 0) return undefined;
     if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
-    this.#wheel.advance(Math.round(this.#clock.seconds * 1000));
-    this.#flow.why = "";
-    this.#hold = HOLD.known;
-    this.#slot = this.#established.slot;
-    this.#flow.at = this.#slot * FLOW_WORDS;
-    this.#flow.direction = this.#established.direction;
-    this.#isReply = this.#flow.direction === REPLY;
-    this.#rehang(this.#slot);
-    return passed;
+    for (const slot of rows.unhung) this.#rehang(slot);
+    return rows;
   }
 
-  /** What was remembered for the rows that passed last. */
-  get remembered(): Int32Array {
-    return this.#established.remembered;
+  /** So much time has passed at least. */
+  comeTo(seconds: number): void {
+    if (seconds > this.#clock.seconds) this.#advance(seconds);
   }
 
   /** The tracker decides what the packet does to its entry. */

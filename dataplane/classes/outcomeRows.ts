@@ -3,7 +3,10 @@ import { MOST_ROWS } from "../conntrack/tcpEstablished.ts";
 import type { ResultBatch } from "../result.ts";
 import { OUTCOME, OUTCOME_WORDS } from "./outcomes.ts";
 
-/** Results under way, constants to the compiler (conntrack/tcpEstablished.ts says why). */
+/**
+ * Results under way. Of an array that is a constant to the compiler it knows address and length; of one that comes with an
+ * argument it fetches both for each access, having too few registers to keep them.
+ */
 const verdict = new Uint8Array(MOST_ROWS);
 const ctState = new Uint8Array(MOST_ROWS);
 const decision = new Int32Array(MOST_ROWS);
@@ -14,12 +17,11 @@ const numbers = new Int32Array(MOST_ROWS);
 
 /**
  * Writes the results of rows that connection tracking has looked up, from row `from` on, up to `MOST_ROWS` of them: each
- * has the number of its outcome and 1. Not 0 is the answer when an outcome has limits to charge.
+ * has the number of its outcome and 1.
  */
-export function writeOutcomes(results: ResultBatch, from: number, given: Int32Array, words: Int32Array): number {
+export function writeOutcomes(results: ResultBatch, from: number, given: Int32Array, words: Int32Array): void {
   const count = given.length;
   numbers.set(given);
-  let charged = 0;
   for (let row = 0; row < count; row++) {
     const at = ((numbers[row] ?? 0) - 1) * OUTCOME_WORDS;
     const word = words[at + OUTCOME.verdictAndState] ?? 0;
@@ -29,7 +31,6 @@ export function writeOutcomes(results: ResultBatch, from: number, given: Int32Ar
     rules[row] = words[at + OUTCOME.rules] ?? 0;
     chains[row] = words[at + OUTCOME.chains] ?? 0;
     setLookups[row] = words[at + OUTCOME.setLookups] ?? 0;
-    charged |= words[at + OUTCOME.limits] ?? 0;
   }
   results.verdict.set(verdict.subarray(0, count), from);
   results.ctState.set(ctState.subarray(0, count), from);
@@ -40,5 +41,4 @@ export function writeOutcomes(results: ResultBatch, from: number, given: Int32Ar
   results.mapLookups.fill(0, from, from + count);
   results.trieLookups.fill(0, from, from + count);
   results.conntrackLookups.fill(1, from, from + count);
-  return charged;
 }

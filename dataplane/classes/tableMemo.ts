@@ -44,7 +44,7 @@ import { AddressTable } from "../addressTable.ts";
 import { NO_BATCH, PACKET_FLAG, type PacketBatch, PROTOCOL } from "../packet.ts";
 import type { TableProgram } from "../program.ts";
 import { type DecisionMeaning, NO_RESULTS, type ResultBatch } from "../result.ts";
-import { PREPARATION, TableWalker, type WalkSurroundings } from "../tables/walk.ts";
+import { type PassedRows, PREPARATION, TableWalker, type WalkSurroundings } from "../tables/walk.ts";
 import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, VERDICT_CODE } from "../verdict.ts";
 import { Contexts } from "./contexts.ts";
@@ -164,7 +164,7 @@ export class TableMemo {
     return this.#walker.decision(index);
   }
 
-  /** Asks connection tracking for each row in turn and writes its outcome: for runs of established packets all at once. */
+  /** Asks connection tracking for each row in turn and writes its outcome: for established packets many at once. */
   #decide(classes: ProgramClasses, from: number, to: number): void {
     const { connections } = this.#surroundings;
     const batch = this.#batch;
@@ -173,9 +173,9 @@ export class TableMemo {
         this.#known.words = this.#contexts.words;
         this.#known.count = this.#contexts.count;
         const passed = connections.passEstablished(batch, row, to, this.#known);
-        if (passed > 0) {
-          this.#writeRows(row, passed, connections.remembered);
-          row += passed;
+        if (passed !== undefined) {
+          this.#decideLeft(classes, row, passed);
+          row += passed.looked;
           continue;
         }
       }
@@ -214,8 +214,9 @@ export class TableMemo {
         const isNewEntry = state === CT_STATE_CODE.new && connections.isPending;
         const outcome = this.#decideKnown(classes, row, kind, state);
         if (context === 0 || outcome < 0 || zone !== 0) break;
-        if (state === CT_STATE_CODE.established) connections.remember((context << 16) | (outcome + 1));
-        else if (isFirst && isNewEntry) this.#first.add((context << 16) | (outcome + 1));
+        const word = (context << 16) | (outcome + 1);
+        if (state === CT_STATE_CODE.established && this.#isPlain(row, outcome)) connections.remember(word);
+        else if (isFirst && isNewEntry) this.#first.add(word);
         break;
       }
       case PREPARATION.untracked:
@@ -273,11 +274,23 @@ export class TableMemo {
     );
   }
 
-  /** `#write` for rows one after the other; numbers of outcomes and 1. */
-  #writeRows(from: number, count: number, numbers: Int32Array): void {
-    const charged = writeOutcomes(this.#results, from, numbers.subarray(0, count), this.#outcomes.words);
-    if (charged === 0) return;
-    for (let index = 0; index < count; index++) this.#charge(from + index, (numbers[index] ?? 0) - 1);
+  /** Writes the outcomes of rows of which connection tracking has let some pass, and decides the others. */
+  #decideLeft(classes: ProgramClasses, from: number, passed: PassedRows): void {
+    const { connections } = this.#surroundings;
+    // Of its own: when the table grows while the others are decided, what passes rows is another one.
+    const { looked, outcomes, leftCount, left, leftSeconds, seconds } = passed;
+    writeOutcomes(this.#results, from, outcomes.subarray(0, looked), this.#outcomes.words);
+    for (let index = 0; index < leftCount; index++) {
+      connections.comeTo(leftSeconds[index] ?? 0);
+      this.#decideRow(classes, from + (left[index] ?? 0));
+    }
+    connections.comeTo(seconds);
+  }
+
+  /** Whether whole packets of a connection may have the outcome of a row, and out of turn: without limits to charge. */
+  #isPlain(row: number, outcome: number): boolean {
+    if (((this.#batch.flags[row] ?? 0) & PACKET_FLAG.fragment) !== 0) return false;
+    return this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.limits] === 0;
   }
 
   /**

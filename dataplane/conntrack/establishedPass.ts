@@ -1,14 +1,13 @@
 /**
- * Lets runs of established segments pass together: by loops in JavaScript (establishedRows.ts, tcpEstablished.ts) at
- * first, in WebAssembly (establishedLoops.ts) once so many have passed that to move the table there has paid.
+ * Lets rows of established segments pass many at once where that pays: once so many have passed one by one that to move the
+ * table to the memory of the loops (establishedLoops.ts) has paid.
  */
 import { type PacketBatch, TCP_FLAG } from "../packet.ts";
-import { EstablishedLoops, type RowsToPass } from "./establishedLoops.ts";
-import { EstablishedRows, type RememberedContexts, TELLING } from "./establishedRows.ts";
-import type { Flow } from "./flow.ts";
+import { EstablishedLoops } from "./establishedLoops.ts";
+import { FLOW_WORDS, type Flow } from "./flow.ts";
 import type { FlowIndex } from "./flowIndex.ts";
-import { type FlowStore, NONE } from "./flowStore.ts";
-import { MOST_ROWS, passSegments, type RowClock } from "./tcpEstablished.ts";
+import type { FlowStore } from "./flowStore.ts";
+import { MOST_ROWS, type RememberedContexts, type RowClock, TELLING } from "./tcpEstablished.ts";
 
 /** Rows from which it pays to copy and try them together. */
 const LEAST_ROWS = 32;
@@ -17,7 +16,11 @@ const LEAST_ROWS = 32;
 const MOST_PATIENCE = 1_024;
 
 /** Rows after which the table moves: what it costs to compile and to move has been saved by then. */
-export const ROWS_UNTIL_LOOPS = 1 << 16;
+export const ROWS_UNTIL_LOOPS = 1 << 14;
+
+/** The table gets room for so many times the entries that it had room for: it moves again when it has outgrown that. */
+const ROOM_TO_GROW = 4;
+const LEAST_CAPACITY = 4_096;
 
 export interface PassParts {
   readonly index: FlowIndex;
@@ -32,11 +35,7 @@ export interface PassParts {
 }
 
 export class EstablishedPass {
-  /** Of the last row that passed. */
-  slot = NONE;
-  direction = 0;
   readonly #parts: PassParts;
-  readonly #rows: EstablishedRows;
   #loops: EstablishedLoops | undefined;
   /** Rows still to pass before the table moves. */
   #left: number;
@@ -47,75 +46,59 @@ export class EstablishedPass {
 
   constructor(parts: PassParts) {
     this.#parts = parts;
-    this.#rows = new EstablishedRows(parts.index, parts.store);
     this.#left = parts.rowsUntilLoops;
-    if (this.#left <= 0) this.#move();
   }
 
-  /** Of the rows that passed last: what their entries remember, without the context. */
-  get remembered(): Int32Array {
-    return this.#loops === undefined ? this.#rows.outcomes : this.#loops.outcomes;
+  /** A row has passed by itself. */
+  count(): void {
+    this.#left--;
   }
 
   /** Whether to try rows from `from` on together would pay. Asked once before each `pass`. */
   isWorthTrying(batch: PacketBatch, from: number, to: number): boolean {
-    if (to - from < LEAST_ROWS || ((batch.tcpFlags[from] ?? 0) & TELLING) !== TCP_FLAG.A) return false;
+    if (this.#left > 0 || to - from < LEAST_ROWS) return false;
+    if (((batch.tcpFlags[from] ?? 0) & TELLING) !== TCP_FLAG.A) return false;
     if (this.#patience === 0) return true;
     this.#patience--;
     return false;
   }
 
-  /** Lets rows `from` (inclusive) to `to` (exclusive) pass, or the first of them; how many. The table may move before. */
-  pass(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): number {
-    if (this.#left <= 0) this.#move();
-    const tried = Math.min(to - from, this.#atATime);
-    const passed =
-      this.#loops === undefined
-        ? this.#passRows(batch, from, tried, contexts)
-        : this.#passLoops(this.#loops, { batch, first: from, count: tried, contexts });
-    this.#learn(tried, passed);
-    this.#left -= passed;
-    return passed;
-  }
-
-  #passRows(batch: PacketBatch, from: number, tried: number, contexts: RememberedContexts): number {
-    const { flow, clock, store } = this.#parts;
-    const rows = this.#rows;
-    rows.find(batch, from, tried, contexts);
-    if (rows.count === 0) return 0;
-    flow.words = store.words;
-    const passed = passSegments(flow, batch, rows, clock);
-    if (passed === 0) return 0;
-    this.slot = rows.slots[passed - 1] ?? NONE;
-    this.direction = rows.directions[passed - 1] ?? 0;
-    return passed;
-  }
-
-  #passLoops(loops: EstablishedLoops, rows: RowsToPass): number {
+  /**
+   * Looks at rows from `from` (inclusive) to `to` (exclusive), or the first of them: what has become of them is said by
+   * whom it returns. The table may move before.
+   */
+  pass(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): EstablishedLoops | undefined {
+    const loops = this.#loopsHere();
+    if (loops === undefined) return undefined;
     const { flow, clock, index } = this.#parts;
-    const passed = loops.pass(rows, index, flow, clock);
-    if (passed === 0) return 0;
-    this.slot = loops.slotOf(passed - 1);
-    this.direction = loops.directions[passed - 1] ?? 0;
-    return passed;
+    const count = Math.min(to - from, this.#atATime);
+    loops.pass({ batch, first: from, count, contexts }, index, flow, clock);
+    this.#learn(count, loops);
+    return loops;
   }
 
   /** Tries more or fewer next time, or none for a while. */
-  #learn(tried: number, passed: number): void {
-    if (passed >= tried) this.#atATime = Math.min(MOST_ROWS, this.#atATime * 4);
-    else this.#atATime = Math.max(LEAST_ROWS, passed);
-    this.#lastPatience = passed >= LEAST_ROWS / 2 ? 0 : Math.min(MOST_PATIENCE, this.#lastPatience * 2 + LEAST_ROWS);
+  #learn(tried: number, { looked, leftCount }: EstablishedLoops): void {
+    if (looked >= tried) this.#atATime = Math.min(MOST_ROWS, this.#atATime * 4);
+    else this.#atATime = Math.max(LEAST_ROWS, looked);
+    const isWorthIt = looked - leftCount >= Math.max(LEAST_ROWS, looked) / 2;
+    this.#lastPatience = isWorthIt ? 0 : Math.min(MOST_PATIENCE, this.#lastPatience * 2 + LEAST_ROWS);
     this.#patience = this.#lastPatience;
   }
 
-  /** Once: where there is no WebAssembly there will be none. */
-  #move(): void {
-    this.#left = Number.POSITIVE_INFINITY;
+  /** The loops with the table in their memory. */
+  #loopsHere(): EstablishedLoops | undefined {
     const { index, store, most } = this.#parts;
-    const loops = EstablishedLoops.of(most);
-    if (loops === undefined) return;
-    index.moveTo(loops.places);
-    store.moveTo(loops.words);
-    this.#loops = loops;
+    const loops = this.#loops;
+    if (loops !== undefined && store.words === loops.words && index.places.buffer === loops.places.buffer) return loops;
+    const capacity = Math.max(LEAST_CAPACITY, (store.words.length / FLOW_WORDS) * ROOM_TO_GROW);
+    this.#loops = EstablishedLoops.of(Math.min(most, capacity));
+    if (this.#loops === undefined) {
+      this.#left = Number.POSITIVE_INFINITY; // where there is no WebAssembly there will be none
+      return undefined;
+    }
+    index.moveTo(this.#loops.places);
+    store.moveTo(this.#loops.words);
+    return this.#loops;
   }
 }

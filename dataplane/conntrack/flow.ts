@@ -21,7 +21,8 @@
  *  18..21  sequence, acknowledgment, end and window of the last packet (TCP)
  *  22, 23  neighbours in the timer wheel; word 22 of a free entry: the next free one
  *  24, 25  what the engine remembers of packets of the original and of the reply direction (classes/tableMemo.ts)
- *  26..31  unused
+ *      26  number of the call in which a packet of the entry was left for later (establishedCode.ts)
+ *  27..31  unused
  * ```
  *
  * The key is the tuple of the packet that made the entry; the reply's tuple is its inverse, because nothing here
@@ -47,6 +48,7 @@ export const WORD = {
   next: 22,
   previous: 23,
   memo: 24,
+  stamp: 26,
 } as const;
 
 /** Byte numbers inside an entry. */

@@ -32,7 +32,7 @@ export class FlowIndex {
   /** Memory that was given for them; undefined: they have arrays of their own. */
   #room: Int32Array | undefined;
 
-  /** Moves to memory that has room for all places there can be. */
+  /** Moves to memory that has room for more places. */
   moveTo(room: Int32Array): void {
     room.set(this.places);
     this.#room = room;
@@ -112,7 +112,8 @@ export class FlowIndex {
   }
 
   #emptyPlaces(words: number): Int32Array {
-    return this.#room === undefined ? new Int32Array(words) : this.#room.subarray(0, words).fill(0);
+    if (this.#room !== undefined && this.#room.length < words) this.#room = undefined;
+    return this.#room?.subarray(0, words).fill(0) ?? new Int32Array(words);
   }
 
   #grow(): void {

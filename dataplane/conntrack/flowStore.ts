@@ -32,7 +32,7 @@ export class FlowStore {
   /** IPv6 addresses, `PAIR_WORDS` per entry that needs them. */
   pairs = new Int32Array(0);
   readonly #most: number;
-  /** Its memory was given to it, and stays. */
+  /** Its memory was given to it, and stays until it is outgrown. */
   #isGiven = false;
   #capacity = 0;
   /** Slots handed out at least once. */
@@ -47,7 +47,7 @@ export class FlowStore {
     this.#most = most;
   }
 
-  /** Moves to memory of zeros that has room for as many entries as may exist. */
+  /** Moves to memory of zeros that has room for more entries. */
   moveTo(words: Int32Array): void {
     words.set(this.words.subarray(0, this.#used * FLOW_WORDS));
     this.#use(words);
@@ -68,7 +68,7 @@ export class FlowStore {
   }
 
   restore({ words, pairs, used, free, live, pairsUsed, freePairs }: FlowStoreState): void {
-    if (this.#isGiven) {
+    if (this.#isGiven && words.length <= this.words.length) {
       this.words.fill(0, 0, this.#used * FLOW_WORDS);
       this.words.set(words);
     } else this.#use(words.slice());
@@ -151,6 +151,7 @@ export class FlowStore {
 
   #use(words: Int32Array): void {
     this.words = words;
+    this.#isGiven = false;
     this.bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
     this.#capacity = words.length / FLOW_WORDS;
   }

@@ -62,11 +62,6 @@ export class TimerWheel {
     this.#second = second;
   }
 
-  /** The second until which the time may advance without a visit to anybody. */
-  get nextSecond(): number {
-    return this.#second + 1;
-  }
-
   /** Starts with nothing in the wheel, at that time. */
   start(milliseconds: number): void {
     this.#heads.fill(NONE);

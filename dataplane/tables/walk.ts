@@ -7,7 +7,7 @@
 
 import type { Family } from "../address.ts";
 import { assertNever } from "../assertNever.ts";
-import type { RememberedContexts } from "../conntrack/establishedRows.ts";
+import type { RememberedContexts } from "../conntrack/tcpEstablished.ts";
 import { CurrentPacket } from "../currentPacket.ts";
 import { type DeviceTable, NO_DEVICE } from "../devices.ts";
 import { NO_BATCH, PATH, type PacketBatch } from "../packet.ts";
@@ -56,6 +56,19 @@ const WAYS: readonly (readonly (readonly [Hook, readonly TableName[]])[])[] = [
   ],
 ];
 
+/** What became of rows that were looked at together. */
+export interface PassedRows {
+  /** How many they are. */
+  readonly looked: number;
+  /** By row: the lower half of what was left with the connection; 1 of a row that was left. */
+  readonly outcomes: Int32Array;
+  /** So many were left: which, and the seconds to come to before each; the seconds to come to in the end. */
+  readonly leftCount: number;
+  readonly left: Int32Array;
+  readonly leftSeconds: Float64Array;
+  readonly seconds: number;
+}
+
 /** What the walk asks of connection tracking (conntrack.ts): one packet at a time, looked up, then kept or dropped. */
 export interface Connections {
   /** The `CT_STATE_CODE` of a packet, as nf_conntrack_in finds it before any rule of mangle, nat or filter. */
@@ -69,12 +82,12 @@ export interface Connections {
   /** Whether `recall` searched for the packet's connection and there was none. */
   readonly recalledNone: boolean;
   /**
-   * How many rows from `from` on, before `to`, are established segments whose connections remember something of packets in
-   * the row's context; they are looked up and confirmed then, and the lower halves of what was left with them are in
-   * `remembered`, row by row. May be fewer than there are.
+   * Of rows from `from` on, before `to`, those that are established segments whose connections remember something of
+   * packets in the row's context are looked up and confirmed. The others of so many rows are left, to be looked up next.
    */
-  passEstablished(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): number;
-  readonly remembered: Int32Array;
+  passEstablished(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): PassedRows | undefined;
+  /** Before each row that was left, and after the last: the time is that of rows which passed before. */
+  comeTo(seconds: number): void;
   /** Leaves a word with the connection of the packet looked up last, for packets of its direction. */
   remember(word: number): void;
   /** No connection has such a word any more. */

@@ -132,7 +132,12 @@ export function repeat(...statements: readonly Code[]): Code {
   return [0x02, NO_VALUE, 0x03, NO_VALUE, ...statements.flat(), 0x0c, 0, 0x0b, 0x0b];
 }
 
-/** Leaves the innermost `repeat` around, of which this must be a statement. */
+/** Statements once, unless `leaveIf` among them leaves before their end. */
+export function attempt(...statements: readonly Code[]): Code {
+  return [0x02, NO_VALUE, 0x02, NO_VALUE, ...statements.flat(), 0x0b, 0x0b];
+}
+
+/** Leaves the innermost `repeat` or `attempt` around, of which this must be a statement. */
 export function leaveIf(condition: Code): Code {
   return [...condition, 0x0d, 1];
 }

@@ -84,13 +84,15 @@ class TableOfOne {
     loops.words.set(words);
     const hash = hashEnds(CLIENT.address, SERVER.address, CLIENT.port, SERVER.port, TCP4);
     loops.places.set([hash, 1], (hash >>> this.#place.shift) * 2);
-    const passed = loops.pass({ batch, first: 0, count: 1, contexts: CONTEXTS }, this.#place, flow, clock);
-    if (passed === 1) {
-      expect(loops.slotOf(0)).toBe(0);
-      expect(loops.directions[0]).toBe(flow.direction);
-      expect(loops.outcomes[0]).toBe(outcomes[flow.direction]);
-    }
-    return { passed: passed === 1, words: loops.words.slice() };
+    loops.pass({ batch, first: 0, count: 1, contexts: CONTEXTS }, this.#place, flow, clock);
+    const { looked, leftCount, seconds } = loops;
+    const passed = looked === 1 && leftCount === 0;
+    if (looked === 1) expect(loops.outcomes[0]).toBe(passed ? outcomes[flow.direction] : 1);
+    const after = loops.words.slice();
+    const isStamped = after[WORD.stamp] !== 0;
+    after[WORD.stamp] = 0;
+    expect(loops.unhung).toEqual(passed && (after[WORD.deadline] ?? 0) < (after[WORD.visit] ?? 0) ? [0] : []);
+    return { looked: looked === 1, passed, isStamped, seconds, words: after };
   }
 }
 
@@ -139,14 +141,16 @@ describe("the straight line for established segments", () => {
           why: "",
         });
         const [quick, slow] = [words.slice(), words.slice()];
-        const [line, looped] = [flow(quick), flow(words)];
-        const lineClock: RowClock = { seconds: 0, until: UNTIL };
-        const loopClock: RowClock = { seconds: 0, until: UNTIL };
-        const passes = passSegment(line, batch, 0, lineClock);
-        const byLoops = table.pass(words, batch, looped, loopClock);
-        expect(byLoops.passed).toBe(passes);
+        const clock: RowClock = { seconds: 0, until: UNTIL };
+        const byLoops = table.pass(words, batch, flow(words), clock);
+        const line = flow(quick);
+        if (segment.time > clock.seconds) line.now = Math.round(segment.time * 1000);
+        expect(byLoops.looked).toBe(segment.time <= 0 || line.now < UNTIL);
+        if (!byLoops.looked) return;
+        const passes = passSegment(line, batch, 0);
+        expect([byLoops.passed, byLoops.isStamped]).toEqual([passes, !passes]);
         expect(byLoops.words.join()).toBe(quick.join());
-        expect([looped.now, loopClock.seconds]).toEqual([line.now, lineClock.seconds]);
+        expect(byLoops.seconds).toBe(passes ? Math.max(0, segment.time) : 0);
         if (!passes) {
           expect(quick.join()).toBe(words.join());
           count.left++;

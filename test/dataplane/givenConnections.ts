@@ -31,11 +31,11 @@ export class GivenConnections implements Connections {
     return this.lookupCode(batch, row, 0);
   }
 
-  readonly remembered = new Int32Array(0);
-
-  passEstablished(): number {
-    return 0;
+  passEstablished(): undefined {
+    return undefined;
   }
+
+  comeTo(): void {}
 
   remember(): void {}
 
@@ -93,11 +93,11 @@ export class ConnectionsByRow implements Connections {
     return this.lookupCode(batch, row, 0);
   }
 
-  readonly remembered = new Int32Array(0);
-
-  passEstablished(): number {
-    return 0;
+  passEstablished(): undefined {
+    return undefined;
   }
+
+  comeTo(): void {}
 
   remember(): void {}
 
