@@ -4,10 +4,17 @@ import { resolvePolicies } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Family } from "../dataplane/address.ts";
 import { formatMatrix, type Matrix } from "../format/matrix.ts";
-import type { Port } from "../traffic/generate/sessions.ts";
 import type { Lane } from "../verify/lane.ts";
-import { type MatrixPod, matrixFamily, matrixPods, matrixPorts, matrixRow, portText } from "../verify/matrix.ts";
-import { portClasses } from "../verify/portsAlike.ts";
+import {
+  type MatrixPod,
+  type MatrixTable,
+  matrixFamily,
+  matrixPods,
+  matrixPorts,
+  matrixRows,
+  portText,
+} from "../verify/matrix.ts";
+import { PortsAlike } from "../verify/portsAlike.ts";
 import {
   addInputFlags,
   addOutputFlag,
@@ -51,8 +58,8 @@ async function matrix(flags: MatrixFlags, session: Session): Promise<void> {
   const lanes = moment?.lanes ?? lanesOf(flags, cluster, {});
   const progress = session.progress("packets", lanes.length * ports.length * pods.length ** 2);
   for (const [index, lane] of lanes.entries()) {
-    const classOf = portClasses(lane, cluster, familyOf(flags, cluster));
-    const answered = await fill({ lane, pods, ports, classOf, progress });
+    const alike = new PortsAlike(lane, cluster, { ends: pods.map(({ address }) => address), ports });
+    const answered = await fill(lane, { pods, ports, alike }, progress);
     await progress.done();
     if (answered === undefined) return;
     if (answered.verdicts.some(({ rows }) => rows.some((row) => row.includes("?")))) session.end(EXIT.incomplete);
@@ -85,41 +92,13 @@ function familyOf({ family }: MatrixFlags, cluster: ResolvedCluster): Family {
   return matrixFamily(cluster);
 }
 
-interface FillOptions {
-  readonly lane: Lane;
-  readonly pods: readonly MatrixPod[];
-  readonly ports: readonly Port[];
-  /** Ports of one class have one table. */
-  readonly classOf: (port: Port) => string;
-  readonly progress: Progress;
-}
-
 /** The truth table of one lane; undefined: the user does not want to wait for it. */
-async function fill({ lane, pods, ports, classOf, progress }: FillOptions): Promise<Matrix | undefined> {
-  const known = new Map<string, readonly string[]>();
-  const verdicts: { port: string; rows: readonly string[] }[] = [];
-  for (const port of ports) {
-    const name = classOf(port);
-    let rows = known.get(name);
-    if (rows === undefined) {
-      rows = await rowsOf(port, { lane, pods, progress });
-      if (rows === undefined) return undefined;
-      known.set(name, rows);
-    } else if (!(await progress.step(pods.length ** 2))) return undefined;
-    verdicts.push({ port: portText(port), rows });
+async function fill(lane: Lane, table: MatrixTable, progress: Progress): Promise<Matrix | undefined> {
+  const { pods, ports } = table;
+  const verdicts = ports.map((port) => ({ port: portText(port), rows: [] as string[] }));
+  for (const index of pods.keys()) {
+    for (const [port, row] of matrixRows(lane, table, index).entries()) verdicts[port]?.rows.push(row);
+    if (!(await progress.step(ports.length * pods.length))) return undefined;
   }
   return { strategy: lane.name, pods: pods.map(({ key }) => key), verdicts };
-}
-
-/** The table of one port: a row for each source. */
-async function rowsOf(
-  port: Port,
-  { lane, pods, progress }: Pick<FillOptions, "lane" | "pods" | "progress">,
-): Promise<readonly string[] | undefined> {
-  const rows: string[] = [];
-  for (const index of pods.keys()) {
-    rows.push(matrixRow(lane, pods, index, port));
-    if (!(await progress.step(pods.length))) return undefined;
-  }
-  return rows;
 }

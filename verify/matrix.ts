@@ -5,6 +5,7 @@ import { hasPorts, makePacket, type Packet, parseProtocol, protocolName } from "
 import type { Verdict } from "../dataplane/verdict.ts";
 import type { Port } from "../traffic/generate/sessions.ts";
 import type { Lane } from "./lane.ts";
+import type { PortsAlike } from "./portsAlike.ts";
 
 /** A pod that can send and receive. */
 export interface MatrixPod {
@@ -28,6 +29,13 @@ export function matrixPods(pods: ResolvedCluster["pods"], family: Family): reado
     const address = pod.addresses.find((candidate) => candidate.family === family);
     return address === undefined ? [] : [{ key: pod.key, address }];
   });
+}
+
+/** Tables of several ports, side by side. */
+export interface MatrixTable {
+  readonly pods: readonly MatrixPod[];
+  readonly ports: readonly Port[];
+  readonly alike: Pick<PortsAlike, "groupsOf">;
 }
 
 /** What the cluster itself speaks of: container ports, and the numbers in policies. */
@@ -73,6 +81,38 @@ export function matrixRow(lane: Lane, pods: readonly MatrixPod[], index: number,
   const cells = lane.verdicts(others.map((to) => openingOf(source, to, port))).map((verdict) => CELL[verdict]);
   cells.splice(index, 0, "#");
   return cells.join("");
+}
+
+/** Packets between two flushes: more would find the table of connections full in a large cluster. */
+const MOST_TOGETHER = 4_096;
+
+/** The rows of one source in the tables of all ports; of each group of `alike` one port is asked about. */
+export function matrixRows(lane: Lane, { pods, ports, alike }: MatrixTable, index: number): readonly string[] {
+  const source = pods[index];
+  if (source === undefined) throw new Error(`the matrix has no pod ${index}`);
+  const groups = alike.groupsOf(index);
+  const asked: { readonly packet: Packet; readonly group: readonly number[]; readonly column: number }[] = [];
+  for (const [column, destination] of pods.entries()) {
+    if (destination === source) continue;
+    for (const group of groups[column] ?? []) {
+      const port = ports[group[0] ?? 0];
+      if (port !== undefined) asked.push({ packet: openingOf(source, destination, port), group, column });
+    }
+  }
+  const rows = ports.map(() => pods.map((): MatrixCell => "#"));
+  for (let from = 0; from < asked.length; from += MOST_TOGETHER) {
+    const together = asked.slice(from, from + MOST_TOGETHER);
+    lane.flush();
+    const verdicts = lane.verdicts(together.map(({ packet }) => packet));
+    for (const [at, { group, column }] of together.entries()) {
+      const cell = CELL[verdicts[at] ?? "unknown"];
+      for (const port of group) {
+        const row = rows[port];
+        if (row !== undefined) row[column] = cell;
+      }
+    }
+  }
+  return rows.map((row) => row.join(""));
 }
 
 function openingOf(from: MatrixPod, to: MatrixPod, { protocol, port }: Port): Packet {

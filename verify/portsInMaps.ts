@@ -1,123 +1,165 @@
-/**
- * Destination ports that the maps of programs cannot tell apart. A tuple map has an entry for each port it names: two ports
- * are alike when all maps say the same of both. A policy map names port prefixes: two are alike that are inside the same.
- */
-import { decodePolicyKey, TUPLE_KEY_BYTES } from "../dataplane/maps/layout.ts";
-import type { MapProgram, MapSpec } from "../dataplane/program.ts";
-import type { Port } from "../traffic/generate/sessions.ts";
+/** Who reads destination ports in the maps of a program, and of which packets. */
+import { hostCidr } from "../dataplane/address.ts";
+import {
+  decodeBlockKey,
+  decodeIpcacheIdentity,
+  decodeIpcacheKey,
+  decodePolicyKey,
+  decodePolicyValue,
+  decodeTupleKey,
+  isTupleAccept,
+  policyPortPrefix,
+} from "../dataplane/maps/layout.ts";
+import type { AttachPoint, MapEntry, MapProgram } from "../dataplane/program.ts";
+import { AtomSet } from "./atomSet.ts";
+import type { PortTests } from "./portTests.ts";
 
-/** Where the port stands in the key of an exact map, and of a map of blocks. */
-const EXACT_PORT = 18;
-const BLOCK_PORT = 6;
+/** Where the protocol stands in the key of an exact map, and of a map of blocks; the port is behind it. */
+const EXACT_PROTOCOL = 17;
+const BLOCK_PROTOCOL = 5;
 
-/** What tuple maps say of one port of a protocol, in the order of maps and entries. */
-interface Entries {
-  readonly maps: number[];
-  readonly keys: Uint8Array[];
-  readonly values: Uint8Array[];
-}
+/** The identity of an address that the ipcache does not know, and the one that stands for all. */
+const WORLD = 2;
+const ANYBODY = 0;
 
-const NO_ENTRIES: Entries = { maps: [], keys: [], values: [] };
+/** Ports that an answer tells from the others, of packets whose other end is one of these. */
+type Add = (peers: AtomSet, ports: AtomSet) => void;
 
-interface Class {
-  readonly name: string;
-  readonly prefixes: string;
-  readonly entries: Entries;
-}
-
-export class MapPorts {
-  /** By protocol and port in one number. */
-  readonly #entries = new Map<number, Entries>();
-  /** Protocol, port and bits of each prefix in one number. */
-  readonly #prefixes = new Set<number>();
-  readonly #classes: Class[] = [];
-
-  constructor(programs: readonly MapProgram[]) {
-    let number = 0;
-    for (const { maps, attachPoints } of programs) {
-      const tuples = new Set<string>();
-      const policies = new Set<string>();
-      for (const { plan } of attachPoints) {
-        if (plan.kind === "tuple") tuples.add(plan.exact).add(plan.blocks);
-        else policies.add(plan.policy);
-      }
-      for (const map of maps) {
-        number++;
-        if (tuples.has(map.name)) this.#readTuples(map, number);
-        if (policies.has(map.name)) this.#readPolicy(map);
-      }
+export function readMaps({ maps, attachPoints, attachment }: MapProgram, tests: PortTests): void {
+  const entries = new Map(maps.map((map) => [map.name, map.entries]));
+  const pods = new Map<string, AtomSet>();
+  for (const { endpoint, addresses } of attachment.pods) {
+    const own = pods.get(endpoint) ?? new AtomSet(tests.ends.length);
+    pods.set(endpoint, own);
+    for (const address of addresses) {
+      const number = tests.number(hostCidr(address));
+      if (number !== undefined) own.add(number);
     }
   }
+  // A packet to port 0 reads the entry that is for every port.
+  tests.everywhere(tests.portsThat(({ port }) => port === 0));
+  const identities = new Map<string, ReadonlyMap<number, AtomSet>>();
+  for (const { endpoint, direction, plan } of attachPoints) {
+    const pod = pods.get(endpoint);
+    if (pod === undefined || pod.isEmpty) continue;
+    const add: Add = (peers, ports) =>
+      tests.add(
+        direction === "ingress" ? { sources: peers, destinations: pod } : { sources: pod, destinations: peers },
+        ports,
+      );
+    if (plan.kind === "tuple") {
+      readExact(entries.get(plan.exact) ?? [], tests, add);
+      readBlocks(entries.get(plan.blocks) ?? [], tests, add);
+      continue;
+    }
+    const known = identities.get(plan.ipcache) ?? identitiesOf(entries.get(plan.ipcache) ?? [], tests);
+    identities.set(plan.ipcache, known);
+    readPolicy(entries.get(plan.policy) ?? [], { tests, direction }, (identity, ports) => {
+      const peers = identity === ANYBODY ? tests.everybody : known.get(identity);
+      if (peers !== undefined) add(peers, ports);
+    });
+  }
+}
 
-  #readTuples({ entries }: MapSpec, map: number): void {
-    for (const { key, value } of entries) {
-      const at = portAt(key);
-      // Family, protocol, port; every port is 0, which says the same of all.
-      const code = ((key[at - 1] ?? 0) << 16) | ((key[at] ?? 0) << 8) | (key[at + 1] ?? 0);
-      if ((code & 0xffff) === 0) continue;
-      const known = this.#entries.get(code) ?? { maps: [], keys: [], values: [] };
-      this.#entries.set(code, known);
-      known.maps.push(map);
-      known.keys.push(key);
-      known.values.push(value);
+/** Only entries that accept have a say. */
+function readExact(entries: readonly MapEntry[], tests: PortTests, add: Add): void {
+  const asked = askedPorts(tests);
+  const byPeer = new Map<number, AtomSet>();
+  for (const { key, value } of entries) {
+    const ports = asked.get(serviceAt(key, EXACT_PROTOCOL));
+    if (ports === undefined || !isTupleAccept(value)) continue;
+    const peer = tests.number(decodeTupleKey(key).peer);
+    if (peer === undefined) continue;
+    const known = byPeer.get(peer) ?? tests.setOf([]);
+    byPeer.set(peer, known);
+    for (const port of ports) known.add(port);
+  }
+  const alike = new Map<string, { peers: AtomSet; ports: AtomSet }>();
+  for (const [peer, ports] of byPeer) {
+    const known = alike.get(ports.key) ?? { peers: new AtomSet(tests.ends.length), ports };
+    alike.set(ports.key, known);
+    known.peers.add(peer);
+  }
+  for (const { peers, ports } of alike.values()) add(peers, ports);
+}
+
+/** The longest prefix decides, so holes have a say. */
+function readBlocks(entries: readonly MapEntry[], tests: PortTests, add: Add): void {
+  const asked = askedPorts(tests);
+  const found = new Map<string, { peers: AtomSet; ports: AtomSet }>();
+  for (const { key, value } of entries) {
+    const ports = asked.get(serviceAt(key, BLOCK_PROTOCOL));
+    if (ports === undefined) continue;
+    const { peer } = decodeBlockKey(key);
+    const name = `${peer.words.join()}/${peer.prefixLength} ${isTupleAccept(value)}`;
+    const known = found.get(name) ?? { peers: tests.within(peer), ports: tests.setOf([]) };
+    found.set(name, known);
+    for (const port of ports) known.ports.add(port);
+  }
+  for (const { peers, ports } of found.values()) add(peers, ports);
+}
+
+/** The ports asked about by protocol and port in one number. */
+function askedPorts(tests: PortTests): ReadonlyMap<number, readonly number[]> {
+  const asked = new Map<number, number[]>();
+  for (const [index, { protocol, port }] of tests.ports.entries()) {
+    const code = (protocol << 16) | port;
+    asked.set(code, [...(asked.get(code) ?? []), index]);
+  }
+  return asked;
+}
+
+function serviceAt(key: Uint8Array, at: number): number {
+  return ((key[at] ?? 0) << 16) | ((key[at + 1] ?? 0) << 8) | (key[at + 2] ?? 0);
+}
+
+/** The ends that an ipcache gives each identity. */
+function identitiesOf(ipcache: readonly MapEntry[], tests: PortTests): ReadonlyMap<number, AtomSet> {
+  const own = tests.ends.map(() => ({ bits: -1, identity: WORLD }));
+  for (const { key, value } of ipcache) {
+    const cidr = decodeIpcacheKey(key);
+    for (const end of tests.within(cidr)) {
+      if ((own[end]?.bits ?? 0) > cidr.prefixLength) continue;
+      own[end] = { bits: cidr.prefixLength, identity: decodeIpcacheIdentity(value) };
     }
   }
+  const identities = new Map<number, AtomSet>();
+  for (const [end, { identity }] of own.entries()) {
+    const known = identities.get(identity) ?? new AtomSet(tests.ends.length);
+    identities.set(identity, known);
+    known.add(end);
+  }
+  return identities;
+}
 
-  #readPolicy({ entries }: MapSpec): void {
-    for (const { key } of entries) {
-      const { protocol, port, portBits } = decodePolicyKey(key);
-      this.#prefixes.add(prefixCode(protocol, port, portBits));
+/** Ports to which a policy map has one answer, identity by identity: that of the longest prefix that has the port. */
+function readPolicy(
+  entries: readonly MapEntry[],
+  { tests, direction }: { readonly tests: PortTests; readonly direction: AttachPoint["direction"] },
+  add: (identity: number, ports: AtomSet) => void,
+): void {
+  const answers = new Map<number, { readonly bits: number; readonly answer: string }[]>();
+  for (const { key, value } of entries) {
+    const entry = decodePolicyKey(key);
+    if (entry.direction !== direction) continue;
+    const own = answers.get(entry.identity) ?? tests.ports.map(() => ({ bits: -1, answer: "" }));
+    answers.set(entry.identity, own);
+    const bits = policyPortPrefix(entry);
+    const { deny, precedence, portPrefix } = decodePolicyValue(value);
+    const answer = `${deny} ${precedence} ${portPrefix}`;
+    for (const [index, { protocol, port }] of tests.ports.entries()) {
+      if (entry.protocol !== 0 && entry.protocol !== protocol) continue;
+      if ((port ^ entry.port) >>> (16 - entry.portBits) !== 0 || (own[index]?.bits ?? 0) > bits) continue;
+      own[index] = { bits, answer };
     }
   }
-
-  /** Equal names: one verdict for first packets that differ in nothing but these ports. */
-  classOf({ protocol, port }: Port): string {
-    const prefixes = this.#around(protocol, port);
-    const entries = this.#entries.get((protocol << 16) | port) ?? NO_ENTRIES;
-    const own = `${protocol}/${port}`;
-    // A packet with port 0 asks for the entry of every port.
-    if (port === 0) return own;
-    const known = this.#classes.find(
-      (one) => one.name.startsWith(`${protocol}/`) && one.prefixes === prefixes && sayTheSame(one.entries, entries),
-    );
-    if (known !== undefined) return known.name;
-    this.#classes.push({ name: own, prefixes, entries });
-    return own;
-  }
-
-  /** The prefixes that hold the port. */
-  #around(protocol: number, port: number): string {
-    const found: number[] = [];
-    for (let bits = 0; bits <= 16; bits++) {
-      const start = bits === 0 ? 0 : port & (0xffff << (16 - bits));
-      if (this.#prefixes.has(prefixCode(protocol, start, bits))) found.push(bits, start);
+  for (const [identity, own] of answers) {
+    const groups = new Map<string, AtomSet>();
+    for (const [index, { answer }] of own.entries()) {
+      const known = groups.get(answer) ?? tests.setOf([]);
+      groups.set(answer, known);
+      known.add(index);
     }
-    return found.join(" ");
+    for (const ports of groups.values()) add(identity, ports);
   }
-}
-
-function portAt({ length }: Uint8Array): number {
-  return length === TUPLE_KEY_BYTES ? EXACT_PORT : BLOCK_PORT;
-}
-
-function prefixCode(protocol: number, port: number, bits: number): number {
-  return (protocol << 21) | (port << 5) | bits;
-}
-
-function sayTheSame(a: Entries, b: Entries): boolean {
-  if (a.keys.length !== b.keys.length) return false;
-  return a.keys.every((key, index) => {
-    const [other, value] = [b.keys[index], b.values[index]];
-    if (other === undefined || value === undefined || a.maps[index] !== b.maps[index]) return false;
-    return isAlike(key, other, portAt(key)) && isAlike(a.values[index] ?? value, value, -2);
-  });
-}
-
-/** Equal bytes but for the two of a port. */
-function isAlike(a: Uint8Array, b: Uint8Array, port: number): boolean {
-  if (a.length !== b.length) return false;
-  for (let at = 0; at < a.length; at++) {
-    if (a[at] !== b[at] && at !== port && at !== port + 1) return false;
-  }
-  return true;
 }

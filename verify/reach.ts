@@ -3,7 +3,7 @@
  * ports, states and marks are taken to match, and of a chain that is reached in several ways is known only which sources
  * or which destinations lead there. That is enough for what solutions emit: a chain of its own for each pod.
  */
-import { cidrContains, formatAddress } from "../dataplane/address.ts";
+import { addressBits, type Cidr, cidrContains, cidrKey, formatAddress } from "../dataplane/address.ts";
 import type { Chain, IPSet, Match, Rule, Side, TableProgram } from "../dataplane/program.ts";
 import { AtomSet } from "./atomSet.ts";
 import type { AddressAtom, PacketSpace } from "./space.ts";
@@ -16,7 +16,7 @@ export interface Reach {
 
 /** Calls `visit` with every rule of the program, of the family of the space, and the packets that can come to it. */
 export function reachRules(program: TableProgram, space: PacketSpace, visit: (rule: Rule, reach: Reach) => void): void {
-  const narrowing = new Narrowing(program, space);
+  const narrowing = new Narrowing(program, space.addresses);
   for (const { family, tables } of program.families) {
     if (family !== space.family) continue;
     for (const { chains } of tables) {
@@ -47,7 +47,7 @@ export function reachRules(program: TableProgram, space: PacketSpace, visit: (ru
 }
 
 /** Each chain after those that jump to it; programs with loops are refused. */
-function inOrder(chains: readonly Chain[]): readonly Chain[] {
+export function inOrder(chains: readonly Chain[]): readonly Chain[] {
   const named = new Map(chains.map((chain) => [chain.name, chain]));
   const done = new Set<Chain>();
   const backwards: Chain[] = [];
@@ -64,27 +64,36 @@ function inOrder(chains: readonly Chain[]): readonly Chain[] {
   return backwards.reverse();
 }
 
+/** Of addresses: what can be told of one. */
+export type End = Pick<AddressAtom, "prefix" | "representative">;
+
 /** What matches leave of a reach. */
-class Narrowing {
+export class Narrowing {
   readonly everything: Reach;
   readonly #program: TableProgram;
-  readonly #atoms: readonly AddressAtom[];
+  readonly #atoms: readonly End[];
   readonly #sets: ReadonlyMap<string, IPSet>;
   readonly #members = new Map<string, AtomSet>();
+  readonly #behind = new Map<string, AtomSet | undefined>();
+  /** The atoms that are one address. */
+  readonly #hosts = new Map<number | string, number>();
   readonly #all: AtomSet;
   readonly #none: AtomSet;
 
-  constructor(program: TableProgram, { addresses }: PacketSpace) {
+  constructor(program: TableProgram, ends: readonly End[]) {
     this.#program = program;
-    this.#atoms = addresses;
+    this.#atoms = ends;
+    for (const [index, { prefix }] of ends.entries()) {
+      if (isHost(prefix)) this.#hosts.set(cidrKey(prefix), index);
+    }
     this.#sets = new Map(program.sets.map((set) => [set.name, set]));
-    this.#none = new AtomSet(addresses.length);
+    this.#none = new AtomSet(ends.length);
     this.#all = this.#none.not();
     this.everything = { sources: this.#all, destinations: this.#none };
   }
 
   narrow(reach: Reach, matches: readonly Match[]): Reach {
-    const told = matches.flatMap((match) => this.#told(match) ?? []);
+    const told = matches.flatMap((match) => this.told(match) ?? []);
     // The narrowest first: what is known of all packets becomes what the first of them says.
     told.sort((a, b) => a.atoms.size - b.atoms.size);
     let { sources, destinations } = reach;
@@ -97,13 +106,11 @@ class Narrowing {
   }
 
   /** The atoms that a match can hold for; undefined: it says nothing about addresses, or nothing that is sure. */
-  #told(match: Match): { readonly side: Side; readonly atoms: AtomSet } | undefined {
+  told(match: Match): { readonly side: Side; readonly atoms: AtomSet } | undefined {
     switch (match.kind) {
       case "address": {
-        const within = this.#atoms.map(
-          ({ prefix }) => prefix.prefixLength >= match.cidr.prefixLength && cidrContains(match.cidr, prefix),
-        );
-        const atoms = AtomSet.of(within);
+        const atoms = new AtomSet(this.#atoms.length);
+        this.#addWithin(match.cidr, atoms);
         return { side: match.side, atoms: match.negate ? atoms.not() : atoms };
       }
       case "set": {
@@ -112,13 +119,13 @@ class Narrowing {
         return { side, atoms: this.#membersOf(match.set) };
       }
       case "interface": {
-        const pods = match.negate ? undefined : this.#podsBehind(match.name);
+        const pods = match.negate ? undefined : this.#behindOf(match.name);
         return pods && { side: match.side === "in" ? "source" : "destination", atoms: pods };
       }
       case "physdev": {
         // Of two tests one is enough to know.
         const test = match.in ?? match.out;
-        const pods = test === undefined || test.negate ? undefined : this.#podsBehind(test.name);
+        const pods = test === undefined || test.negate ? undefined : this.#behindOf(test.name);
         return pods && { side: match.in === undefined ? "destination" : "source", atoms: pods };
       }
       default:
@@ -137,15 +144,29 @@ class Narrowing {
         atoms = atoms.or(this.#membersOf(member.set));
         continue;
       }
-      const { cidr } = member;
-      const covered = this.#atoms.map(
-        ({ prefix }) =>
-          prefix.family === cidr.family && prefix.prefixLength >= cidr.prefixLength && cidrContains(cidr, prefix),
-      );
-      atoms = atoms.or(AtomSet.of(covered));
+      const covered = new AtomSet(this.#atoms.length);
+      this.#addWithin(member.cidr, covered);
+      atoms = atoms.or(covered);
     }
     this.#members.set(name, atoms);
     return atoms;
+  }
+
+  /** Adds the atoms that the prefix has whole. */
+  #addWithin(cidr: Cidr, atoms: AtomSet): void {
+    if (isHost(cidr)) {
+      const host = this.#hosts.get(cidrKey(cidr));
+      if (host !== undefined) atoms.add(host);
+      return;
+    }
+    for (const [index, { prefix }] of this.#atoms.entries()) {
+      if (prefix.prefixLength >= cidr.prefixLength && cidrContains(cidr, prefix)) atoms.add(index);
+    }
+  }
+
+  #behindOf(name: string): AtomSet | undefined {
+    if (!this.#behind.has(name)) this.#behind.set(name, this.#podsBehind(name));
+    return this.#behind.get(name);
   }
 
   /** The pods that hang on interfaces of the name; undefined: others may come by one of them. */
@@ -159,4 +180,8 @@ class Narrowing {
     );
     return AtomSet.of(this.#atoms.map(({ representative }) => addresses.has(formatAddress(representative))));
   }
+}
+
+function isHost({ family, prefixLength }: Cidr): boolean {
+  return prefixLength === addressBits(family);
 }
