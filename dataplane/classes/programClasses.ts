@@ -165,8 +165,12 @@ class Questions {
       destination4: destination[4].classes(told),
       destination6: destination[6].classes(told),
     };
+    // Written out: objects made by a spread differ to the JS engine from program to program, and each packet reads this one.
     return {
-      ...sides,
+      source4: sides.source4,
+      source6: sides.source6,
+      destination4: sides.destination4,
+      destination6: sides.destination6,
       setAnswers: new SetAnswers(sides, (name) => {
         const set = this.#sets.get(name);
         const isPlain = set?.type === "hash:ip" || set?.type === "hash:net";

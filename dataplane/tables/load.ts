@@ -128,7 +128,21 @@ export function loadTables(program: TableProgram, surroundings: Omit<MatchSurrou
       chain.policy === undefined ? ACTION.chainEnd : chain.policy === "drop" ? ACTION.policyDrop : ACTION.policyAccept;
     reasons.push("chain-policy");
   }
-  return { ...tables, headIndex: new HeadIndex(tables.heads, chains, surroundings.devices) };
+  // Written out: objects made by a spread differ to the JS engine from program to program, and each rule reads this one.
+  return {
+    heads: tables.heads,
+    headIndex: new HeadIndex(tables.heads, chains, surroundings.devices),
+    headStart: tables.headStart,
+    action: tables.action,
+    a: tables.a,
+    b: tables.b,
+    matches,
+    idleLimits: tables.idleLimits,
+    chainOf: tables.chainOf,
+    chains,
+    reasons,
+    stackDepth: tables.stackDepth,
+  };
 }
 
 const HOOKS: ReadonlySet<string> = new Set<Hook>(["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]);
