@@ -142,10 +142,8 @@ const CLUSTERS = "clusters";
 /** The whole file as it is. */
 export async function bytesOf(io: Io, path: string): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
-  for await (const piece of io.readStream(path)) {
-    pieces.push(typeof piece === "string" ? new TextEncoder().encode(piece) : piece);
-  }
-  return Uint8Array.from(pieces.flatMap((piece) => [...piece]));
+  for await (const piece of io.readStream(path)) pieces.push(Buffer.from(piece));
+  return Buffer.concat(pieces);
 }
 
 /** Undefined: the last line, cut short when the process died. */

@@ -7,7 +7,7 @@ export interface Io {
   readonly stderr: Writer;
   /** The whole file as UTF-8; rejects as `node:fs` does. */
   readFile(path: string): Promise<string>;
-  /** The file piece by piece, for what may not fit into memory. */
+  /** The file piece by piece, for what may not fit into memory. A piece holds until the one after the next is asked for (`readAhead`). */
   readStream(path: string): AsyncIterable<Uint8Array | string>;
   /** Every entry of a folder, not recursive. */
   readdir(path: string): Promise<readonly FolderEntry[]>;

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /** The process: streams, files, environment and signals in, exit code out. Everything else takes them as `Io`. */
-import { createReadStream } from "node:fs";
-import { appendFile, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { readAhead } from "../traffic/readAhead.ts";
 import { EXIT, type Io, type Writer } from "./io.ts";
 import { openBrowser } from "./openBrowser.ts";
 import { runCli } from "./run.ts";
@@ -31,9 +31,6 @@ function writerOf(stream: NodeJS.WriteStream): Writer {
 
 const interruption = new AbortController();
 
-/** Of a file at a time: what a chunk costs beside its bytes is small then, and it fits a cache of the second level. */
-const READ_BYTES = 1 << 18;
-
 /** By the package's own name, since the way there is not the same from cli/ and dist/cli/. */
 const PACKAGE = "chainwalk/package.json";
 
@@ -42,7 +39,7 @@ const io: Io = {
   stdout: writerOf(process.stdout),
   stderr: writerOf(process.stderr),
   readFile: (path) => readFile(path, "utf8"),
-  readStream: (path) => createReadStream(path, { highWaterMark: READ_BYTES }),
+  readStream: (path) => readAhead(() => open(path)),
   readdir: async (path) =>
     (await readdir(path, { withFileTypes: true })).map((entry) => ({
       name: entry.name,

@@ -83,7 +83,6 @@ export class Fabric {
   #seesOthersElsewhere: boolean[] = [];
   /** By node: the routes that the places are of. A node may be loaded on its own, too. */
   #routes: NodeRoutes[] = [];
-  readonly #ends = { source: NodeRoutes.ELSEWHERE as number, destination: NodeRoutes.ELSEWHERE as number };
   #only = NOWHERE;
   /** By row of the batch under way: numbers of its addresses, -1: of no node; and the nodes it is to meet in order. */
   #sources = new Int32Array(1);
@@ -93,6 +92,8 @@ export class Fabric {
   /** By node: twice the number of the last run it was part of, plus its part there (`PART`). */
   #parts = new Float64Array(0);
   #run = 0;
+  /** Whether a node has the second part in the run under way. */
+  #hasSeconds = false;
   /** Columns of `push`: batches of one. */
   readonly #oneBatch = createBatch(1);
   readonly #oneResult = createFabricResults(1);
@@ -213,10 +214,11 @@ export class Fabric {
   #pushRuns(): void {
     const { length } = this.#batch;
     this.#makeRoom(length);
+    this.#locate(length);
     for (let from = 0; from < length; ) {
-      const to = this.#locateRun(from);
+      const to = this.#findRun(from);
       this.#pushLeg(this.#firsts, from, to);
-      this.#pushLeg(this.#seconds, from, to);
+      if (this.#hasSeconds) this.#pushLeg(this.#seconds, from, to);
       from = to;
     }
   }
@@ -229,37 +231,50 @@ export class Fabric {
     this.#seconds = new Int32Array(rows);
   }
 
-  /** Finds whose the ends of rows from `from` on are and clears their results, until the run ends; the row after its last. */
-  #locateRun(from: number): number {
+  /** Finds whose the ends of all rows are, and so which nodes they meet. */
+  #locate(length: number): void {
+    const batch = this.#batch;
+    const { family, source0, destination0 } = batch;
+    const sources = this.#sources;
+    const destinations = this.#destinations;
+    const known4 = this.#known4;
+    const owners = this.#owners;
+    const only = this.#only;
+    for (let row = 0; row < length; row++) {
+      let first = NOWHERE;
+      let second = NOWHERE;
+      if (!isToItself(batch, row)) {
+        const isOf4 = family[row] === 4;
+        const source = isOf4 ? known4.find4(source0[row] ?? 0, 0) : this.#knownSource6(row);
+        const destination = isOf4 ? known4.find4(destination0[row] ?? 0, 0) : this.#knownDestination6(row);
+        sources[row] = source;
+        destinations[row] = destination;
+        if (only !== NOWHERE) {
+          first = only;
+        } else {
+          if (source >= 0) first = owners[source] ?? NOWHERE;
+          if (destination >= 0) second = owners[destination] ?? NOWHERE;
+          if (second === first) second = NOWHERE;
+        }
+      }
+      this.#firsts[row] = first;
+      this.#seconds[row] = second;
+    }
+  }
+
+  /** Gives the nodes of rows from `from` on their parts and clears the rows' results, until the run ends; the row after its last. */
+  #findRun(from: number): number {
     const { verdict, hopCount } = this.#results;
     const { length } = this.#batch;
     this.#run++;
+    this.#hasSeconds = false;
     let row = from;
     for (; row < length; row++) {
-      this.#locate(row);
       if (!this.#joinsRun(row)) break;
       verdict[row] = VERDICT_CODE.accept;
       hopCount[row] = 0;
     }
     return row;
-  }
-
-  /** Finds whose the two ends of a row are, and so which nodes it meets. */
-  #locate(row: number): void {
-    this.#firsts[row] = this.#seconds[row] = NOWHERE;
-    if (isToItself(this.#batch, row)) return;
-    const source = this.#knownSource(row);
-    const destination = this.#knownDestination(row);
-    this.#sources[row] = source;
-    this.#destinations[row] = destination;
-    if (this.#only !== NOWHERE) {
-      this.#firsts[row] = this.#only;
-      return;
-    }
-    const first = source < 0 ? NOWHERE : (this.#owners[source] ?? NOWHERE);
-    const second = destination < 0 ? NOWHERE : (this.#owners[destination] ?? NOWHERE);
-    this.#firsts[row] = first;
-    if (second !== first) this.#seconds[row] = second;
   }
 
   /** Gives the nodes of a row their parts in the run. False: one of them has the other part, so the run ends before the row. */
@@ -273,14 +288,16 @@ export class Fabric {
       if (parts[first] === asSecond || parts[second] === asFirst) return false;
       parts[first] = asFirst;
       parts[second] = asSecond;
+      this.#hasSeconds = true;
       return true;
     }
     // A node that sees the row alone has whatever part it has.
     const alone = first === NOWHERE ? second : first;
     if (alone === NOWHERE) return true;
     if (parts[alone] !== asSecond) parts[alone] = asFirst;
-    this.#firsts[row] = parts[alone] === asFirst ? alone : NOWHERE;
-    this.#seconds[row] = parts[alone] === asFirst ? NOWHERE : alone;
+    const isFirst = parts[alone] === asFirst;
+    this.#firsts[row] = isFirst ? alone : NOWHERE;
+    this.#seconds[row] = isFirst ? NOWHERE : alone;
     return true;
   }
 
@@ -313,22 +330,23 @@ export class Fabric {
     for (let row = from; row < to; row++) verdict[row] = results.verdict[row] ?? 0;
   }
 
-  /** The number of the source address of a row; -1: of no node. */
-  #knownSource(row: number): number {
-    const { family, source0, source1, source2, source3 } = this.#batch;
-    if (family[row] === 4) return this.#known4.find4(source0[row] ?? 0, 0);
+  /** The number of the source address of a row of IPv6; -1: of no node. */
+  #knownSource6(row: number): number {
+    const { source0, source1, source2, source3 } = this.#batch;
     return this.#known6.find6(source0[row] ?? 0, source1[row] ?? 0, source2[row] ?? 0, source3[row] ?? 0, 0);
   }
 
   /** The same of the destination. */
-  #knownDestination(row: number): number {
-    const { family, destination0, destination1, destination2, destination3 } = this.#batch;
+  #knownDestination6(row: number): number {
+    const { destination0, destination1, destination2, destination3 } = this.#batch;
     const word0 = destination0[row] ?? 0;
-    if (family[row] === 4) return this.#known4.find4(word0, 0);
     return this.#known6.find6(word0, destination1[row] ?? 0, destination2[row] ?? 0, destination3[row] ?? 0, 0);
   }
 
-  /** Gives a row the path and devices it has on a node and counts the hop. False: the node only talks to itself. */
+  /**
+   * Gives a row the path and devices it has on a node and counts the hop. False: both ends are the node itself; that is the loopback
+   * device's traffic, which no solution here has rules for.
+   */
   #enter(row: number, node: number): boolean {
     const { hopCount, hops } = this.#results;
     const count = hopCount[row] ?? 0;
@@ -336,15 +354,33 @@ export class Fabric {
     const hop = hops[count];
     if (dataplane === undefined || hop === undefined) throw new RangeError(`hop ${count} on node ${node}`);
     const { routes } = dataplane;
-    const ends = this.#ends;
-    ends.source = this.#placeOf(this.#sources[row] ?? NOWHERE, node, routes);
-    ends.destination = this.#placeOf(this.#destinations[row] ?? NOWHERE, node, routes);
-    if (ends.source === UNKNOWN) ends.source = placeOfSource(this.#batch, row, routes);
-    if (ends.destination === UNKNOWN) ends.destination = placeOfDestination(this.#batch, row, routes);
-    if (setPath(this.#batch, row, routes, ends) === "stays") return false;
+    let source = this.#placeOf(this.#sources[row] ?? NOWHERE, node, routes);
+    let destination = this.#placeOf(this.#destinations[row] ?? NOWHERE, node, routes);
+    if (source === UNKNOWN) source = placeOfSource(this.#batch, row, routes);
+    if (destination === UNKNOWN) destination = placeOfDestination(this.#batch, row, routes);
+    if (source === NodeRoutes.LOCAL && destination === NodeRoutes.LOCAL) return false;
+    this.#setPath(row, routes, source, destination);
     hop.node[row] = node;
     hopCount[row] = count + 1;
     return true;
+  }
+
+  /**
+   * Fills path and devices of a row as the node's routes have it, for ends of which at most one is the node itself.
+   *
+   *     pods with interfaces of their own   in = source's        out = destination's
+   *     both behind ports of the bridge     in = out = bridge    physin, physout = their ports: bridged
+   *     one behind a port                   in or out = bridge   physin = source's port; a physout is never known then
+   */
+  #setPath(row: number, routes: NodeRoutes, source: number, destination: number): void {
+    const { path, inDevice, outDevice, physInDevice, physOutDevice } = this.#batch;
+    const { LOCAL } = NodeRoutes;
+    const physIn = routes.port(source);
+    path[row] = source === LOCAL ? PATH.output : destination === LOCAL ? PATH.input : PATH.forward;
+    inDevice[row] = routes.device(source);
+    outDevice[row] = routes.device(destination);
+    physInDevice[row] = physIn;
+    physOutDevice[row] = physIn === NO_DEVICE ? NO_DEVICE : routes.port(destination);
   }
 
   /** Where an address is to a node, as far as that follows from whose it is. */
@@ -363,32 +399,6 @@ function isToItself(batch: PacketBatch, row: number): boolean {
     batch.source2[row] === batch.destination2[row] &&
     batch.source3[row] === batch.destination3[row]
   );
-}
-
-/**
- * Fills path and devices of a row as the node's routes have it. Says that it stays when both ends are the node itself:
- * that is the loopback device's traffic, which no solution here has rules for.
- *
- *     pods with interfaces of their own   in = source's        out = destination's
- *     both behind ports of the bridge     in = out = bridge    physin, physout = their ports: bridged
- *     one behind a port                   in or out = bridge   physin = source's port; a physout is never known then
- */
-function setPath(
-  batch: PacketBatch,
-  row: number,
-  routes: NodeRoutes,
-  { source, destination }: { readonly source: number; readonly destination: number },
-): "goes" | "stays" {
-  const fromHere = source === NodeRoutes.LOCAL;
-  const toHere = destination === NodeRoutes.LOCAL;
-  if (fromHere && toHere) return "stays";
-  const physIn = routes.port(source);
-  batch.path[row] = fromHere ? PATH.output : toHere ? PATH.input : PATH.forward;
-  batch.inDevice[row] = routes.device(source);
-  batch.outDevice[row] = routes.device(destination);
-  batch.physInDevice[row] = physIn;
-  batch.physOutDevice[row] = physIn === NO_DEVICE ? NO_DEVICE : routes.port(destination);
-  return "goes";
 }
 
 function placeOfSource(batch: PacketBatch, row: number, routes: NodeRoutes): number {

@@ -1,6 +1,7 @@
 /** A capture of 64-byte frames, and who reads it: ours to columns and to verdicts, and others that read captures. */
 import { spawnSync } from "node:child_process";
-import { createReadStream, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { resolvePolicies } from "../../compiler/compile.ts";
@@ -12,6 +13,7 @@ import { Replay } from "../../replay/replay.ts";
 import { strategySide } from "../../replay/side.ts";
 import { PACKET_LINK_TYPE, packetFrame } from "../../traffic/captureWriter.ts";
 import { openTraffic } from "../../traffic/openTraffic.ts";
+import { readAhead } from "../../traffic/readAhead.ts";
 import { BATCH_ROWS } from "../../traffic/source.ts";
 import { PcapWriter } from "../../traffic/writePcap.ts";
 import type { Clock } from "../measure.ts";
@@ -19,8 +21,6 @@ import { clusterOf } from "../workloads.ts";
 
 /** Payload that makes a frame of 64 bytes: IPv4 and TCP have 20 each. */
 const PAYLOAD_BYTES = 24;
-/** Of a file at a time, as the command line reads. */
-const READ_BYTES = 1 << 18;
 
 export const CAPTURE_CLUSTER = "100 pods, 50 policies, kube-router, one node";
 
@@ -83,7 +83,7 @@ export async function asFile<T>(bytes: Uint8Array, use: (file: string) => Promis
 /** Milliseconds from the file to columns. */
 export async function columnsMs(file: string, { packets }: Capture, clock: Clock): Promise<number> {
   const start = clock();
-  const source = await openTraffic(createReadStream(file, { highWaterMark: READ_BYTES }));
+  const source = await openTraffic(readAhead(() => open(file)));
   let rows = 0;
   for await (const batch of source.batches()) rows += batch.packets.length;
   const took = clock() - start;
@@ -97,7 +97,7 @@ export async function verdictsMs(file: string, { model, packets }: Capture, cloc
   const side = strategySide({ name: "side", cluster, capacity: BATCH_ROWS, strategy: kubeRouter });
   const replay = new Replay({ sides: [side], main: 0, book: new AddressBook([model]) }, BATCH_ROWS);
   const start = clock();
-  const source = await openTraffic(createReadStream(file, { highWaterMark: READ_BYTES }));
+  const source = await openTraffic(readAhead(() => open(file)));
   for await (const batch of source.batches()) replay.consume(batch);
   const took = clock() - start;
   if (replay.index !== packets) throw new Error(`${replay.index} of ${packets} packets were replayed`);

@@ -3,6 +3,7 @@ import { formatAddress } from "../../dataplane/address.ts";
 import type { Packet } from "../../dataplane/packet.ts";
 import { openTraffic } from "../../traffic/openTraffic.ts";
 import { packetAt } from "../../traffic/packetRow.ts";
+import { readAhead } from "../../traffic/readAhead.ts";
 import type { TrafficOptions, TrafficSource } from "../../traffic/source.ts";
 import { formatPacket } from "../../traffic/transcript.ts";
 
@@ -54,8 +55,20 @@ export async function readTraffic(
   return { source, rows };
 }
 
+/** `pieces` bytes at a time, in memory that is used again, as files are read; all at once where they are not more. */
 export async function* piecesOf(bytes: Uint8Array, pieces: number): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += pieces) yield bytes.subarray(at, at + pieces);
+  if (pieces >= bytes.length) {
+    if (bytes.length > 0) yield bytes;
+    return;
+  }
+  let at = 0;
+  const read = async (room: Uint8Array) => {
+    const piece = bytes.subarray(at, at + Math.min(pieces, room.length));
+    room.set(piece);
+    at += piece.length;
+    return { bytesRead: piece.length };
+  };
+  yield* readAhead(async () => ({ read, close: async () => undefined }));
 }
 
 /** The one-line form of each packet. */
