@@ -171,10 +171,9 @@ class Questions {
       source6: sides.source6,
       destination4: sides.destination4,
       destination6: sides.destination6,
-      setAnswers: new SetAnswers(sides, (name) => {
-        const set = this.#sets.get(name);
-        const isPlain = set?.type === "hash:ip" || set?.type === "hash:net";
-        return isPlain ? (this.#questions.get(questionOf(name)) ?? NO_QUESTION) : NO_QUESTION;
+      setAnswers: new SetAnswers(sides, {
+        question: (name) => this.#questionOfSet(name),
+        listed: (name) => this.#questionsOfList(name),
       }),
       sourcePorts: this.#ports.source.classes(),
       destinationPorts: this.#ports.destination.classes(),
@@ -188,6 +187,22 @@ class Questions {
       asksConnmark: asksConnmark(this.#program),
       limitsBeforeTracking: limitsBeforeTracking(this.#program),
     };
+  }
+
+  #questionOfSet(name: string): number {
+    const type = this.#sets.get(name)?.type;
+    return type === "hash:ip" || type === "hash:net"
+      ? (this.#questions.get(questionOf(name)) ?? NO_QUESTION)
+      : NO_QUESTION;
+  }
+
+  #questionsOfList(name: string): readonly number[] | undefined {
+    const list = this.#sets.get(name);
+    if (list?.type !== "list:set") return undefined;
+    const questions = list.members.map((member) =>
+      member.kind === "set" ? this.#questionOfSet(member.set) : NO_QUESTION,
+    );
+    return questions.includes(NO_QUESTION) ? undefined : questions;
   }
 
   /** One look per set and sides; a list asks each of its sets. */

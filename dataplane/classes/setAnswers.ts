@@ -11,15 +11,23 @@ export const NO_QUESTION = -1;
 /** Classes of the addresses on both sides. */
 export type SidesClasses = Readonly<Record<"source4" | "source6" | "destination4" | "destination6", AddressClasses>>;
 
+/** What asks a set, by its name. */
+export interface SetQuestions {
+  /** The question of a set of addresses; `NO_QUESTION`: it is none. */
+  readonly question: (set: string) => number;
+  /** The questions of the sets that a list has, in order; undefined: it is none, or of sets that ask for more. */
+  readonly listed: (list: string) => readonly number[] | undefined;
+}
+
 export class SetAnswers {
   /** Bits by question, for one class after the other. */
   readonly words: Int32Array;
-  /** The question that asks a set, by its name; `NO_QUESTION`: it has to be asked itself. */
-  readonly question: (set: string) => number;
+  readonly question: SetQuestions["question"];
+  readonly listed: SetQuestions["listed"];
   readonly #starts: Readonly<Record<keyof SidesClasses, number>>;
   readonly #stride: number;
 
-  constructor(classes: SidesClasses, question: (set: string) => number) {
+  constructor(classes: SidesClasses, { question, listed }: SetQuestions) {
     const { source4, source6, destination4, destination6 } = classes;
     const parts = [source4, source6, destination4, destination6].map(({ answers }) => answers);
     const starts: number[] = [];
@@ -31,6 +39,7 @@ export class SetAnswers {
     this.words = new Int32Array(length);
     for (const [index, part] of parts.entries()) if (part !== undefined) this.words.set(part.words, starts[index]);
     this.question = question;
+    this.listed = listed;
     this.#stride = parts.find((part) => part !== undefined)?.stride ?? 0;
     const [ofSource4 = -1, ofSource6 = -1, ofDestination4 = -1, ofDestination6 = -1] = starts;
     this.#starts = {

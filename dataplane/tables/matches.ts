@@ -59,6 +59,9 @@ const ADDRESS_TYPE_CODE = {
   BLACKHOLE: 5,
 } as const satisfies Record<AddressType, number>;
 
+/** A question about a side: its number stands above these bits. */
+const ASKED = { negate: 1, ofSource: 2, shift: 2 } as const;
+
 const PHYSDEV = { in: 1, out: 2, isBridged: 4, isIn: 8, isOut: 16 } as const;
 
 /** What the surroundings of a node answer. */
@@ -84,7 +87,11 @@ export class MatchTable {
   readonly #buckets: number[] = [];
   /** By set the question that asks it, and the answers. */
   #questions: Int32Array = NOTHING;
+  /** By set, when it is a list of sets with questions: these. */
+  #listed: readonly (readonly number[] | undefined)[] = [];
   #answers: Int32Array = NOTHING;
+  /** By record what it asks of the answers (`ASKED`); `NO_QUESTION`: something else. Empty until there are answers. */
+  asked: Int32Array = NOTHING;
   #records: Int32Array;
   #length = 0;
 
@@ -322,16 +329,46 @@ export class MatchTable {
   }
 
   /** Gives what classes of addresses know of sets, for packets that name their answers. */
-  know({ words, question }: SetAnswers): void {
+  know({ words, question, listed }: SetAnswers): void {
     this.#questions = Int32Array.from(this.#sets, ({ name }) => question(name));
+    this.#listed = this.#sets.map(({ name }) => listed(name));
     this.#answers = words;
+    this.asked = new Int32Array(this.#length).fill(NO_QUESTION);
+    const records = this.#records;
+    for (let record = 0; record < this.#length; record++) {
+      const at = record * RECORD;
+      if (records[at] !== CODE.set) continue;
+      const known = this.#questions[records[at + 2] ?? 0] ?? NO_QUESTION;
+      if (known === NO_QUESTION) continue;
+      const ofSource = isFirstSource(records[at + 3] ?? 0) ? ASKED.ofSource : 0;
+      this.asked[record] = (known << ASKED.shift) | ofSource | ((records[at + 1] ?? 0) * ASKED.negate);
+    }
+  }
+
+  /** `test` of a record that classes answer, for a packet that names its answers for both sides. */
+  testAnswered(asked: number, packet: CurrentPacket): boolean {
+    packet.setLookups++;
+    const answers = (asked & ASKED.ofSource) !== 0 ? packet.sourceAnswers : packet.destinationAnswers;
+    return this.#answer(answers, asked >>> ASKED.shift) !== ((asked & ASKED.negate) !== 0);
   }
 
   #isInSet(packet: CurrentPacket, set: number, sides: number): boolean {
     const answers = isFirstSource(sides) ? packet.sourceAnswers : packet.destinationAnswers;
     const question = answers < 0 ? NO_QUESTION : (this.#questions[set] ?? NO_QUESTION);
-    if (question === NO_QUESTION) return this.#sets[set]?.test(packet, sides) ?? false;
-    packet.setLookups++;
+    if (question !== NO_QUESTION) {
+      packet.setLookups++;
+      return this.#answer(answers, question);
+    }
+    const listed = answers < 0 ? undefined : this.#listed[set];
+    if (listed === undefined) return this.#sets[set]?.test(packet, sides) ?? false;
+    for (let index = 0; index < listed.length; index++) {
+      packet.setLookups++;
+      if (this.#answer(answers, listed[index] ?? 0)) return true;
+    }
+    return false;
+  }
+
+  #answer(answers: number, question: number): boolean {
     return (((this.#answers[answers + (question >>> 5)] ?? 0) >>> (question & 31)) & 1) === 1;
   }
 

@@ -7,6 +7,7 @@
 
 import type { Family } from "../address.ts";
 import { assertNever } from "../assertNever.ts";
+import { NO_QUESTION } from "../classes/setAnswers.ts";
 import type { RememberedContexts } from "../conntrack/tcpEstablished.ts";
 import { CurrentPacket } from "../currentPacket.ts";
 import { type DeviceTable, NO_DEVICE } from "../devices.ts";
@@ -119,6 +120,9 @@ export interface WalkSurroundings {
 export const PREPARATION = { refused: 0, untracked: 1, tracked: 2 } as const;
 export type Preparation = (typeof PREPARATION)[keyof typeof PREPARATION];
 
+/** In place of a row: none. */
+const NO_ROW = -1;
+
 /** In place of a `CT_STATE_CODE`: the walk itself asks connection tracking. */
 const NOT_LOOKED_UP = -1;
 
@@ -144,6 +148,9 @@ export class TableWalker {
   #batch: PacketBatch = NO_BATCH;
   #results: ResultBatch = NO_RESULTS;
   #sink: TraceSink | undefined;
+  /** The row that `prepare` took in and nobody walked yet, or `NO_ROW`; and the slot at which its walk goes on. */
+  #preparedRow = NO_ROW;
+  #preparedSlot = 0;
   #zone = 0;
   /** Whether NOTRACK or CT has spoken: the first one counts (xt_ct_target). */
   #trackingChosen = false;
@@ -166,6 +173,7 @@ export class TableWalker {
     this.#batch = batch;
     this.#results = results;
     this.#sink = sink;
+    this.#preparedRow = NO_ROW;
   }
 
   /** Walks rows `from` (inclusive) to `to` (exclusive) of the attached batch. */
@@ -183,9 +191,14 @@ export class TableWalker {
     this.#walk(row, state);
   }
 
-  /** What the chains before connection tracking say of a row. Changes neither connections nor results. */
+  /**
+   * What the chains before connection tracking say of a row. Changes neither connections nor results; if the row is walked
+   * next, its walk goes on from there.
+   */
   prepare(row: number): Preparation {
-    if (!this.#passes(this.#begin(row))) return PREPARATION.refused;
+    this.#preparedSlot = this.#begin(row);
+    this.#preparedRow = row;
+    if (!this.#passes(this.#preparedSlot)) return PREPARATION.refused;
     return this.#packet.ctState === CT_STATE_CODE.untracked ? PREPARATION.untracked : PREPARATION.tracked;
   }
 
@@ -218,7 +231,8 @@ export class TableWalker {
   #walk(row: number, known: number): void {
     const packet = this.#packet;
     this.#results.conntrackLookups[row] = 0;
-    let slot = this.#begin(row);
+    let slot = row === this.#preparedRow ? this.#preparedSlot : this.#begin(row);
+    this.#preparedRow = NO_ROW;
     if (!this.#passes(slot)) packet.ctState = CT_STATE_CODE.untracked;
     else if (this.#track(row, known) === "no room") slot = DECISION.tableFull;
     else slot = this.#callHooks(this.#wayOf(row).after, row, slot);
@@ -347,6 +361,9 @@ export class TableWalker {
     const packet = this.#packet;
     const stack = this.#stack;
     const tracing = this.#sink !== undefined;
+    // Most of what policies test is whether an address is in a set, which classes have answered already.
+    const { asked } = matches;
+    const isAnswered = (packet.sourceAnswers | packet.destinationAnswers) >= 0;
     const builtIn = this.#chainOf(start);
     const policySlot = builtIn.start + builtIn.rules.length;
     let depth = 0;
@@ -359,7 +376,10 @@ export class TableWalker {
       slot = next;
       let record = heads[slot * HEAD_WORDS + HEAD.matchStart] ?? 0;
       const end = heads[slot * HEAD_WORDS + HEAD.matchEnd] ?? 0;
-      while (record < end && matches.test(record, packet)) record++;
+      for (; record < end; record++) {
+        const question = isAnswered ? (asked[record] ?? NO_QUESTION) : NO_QUESTION;
+        if (question < 0 ? !matches.test(record, packet) : !matches.testAnswered(question, packet)) break;
+      }
       if (record < end) {
         if (tracing) this.#traceRule(slot, record);
         slot++;
