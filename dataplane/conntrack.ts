@@ -272,6 +272,7 @@ export class ConntrackTable {
     if (rows === undefined || rows.looked === 0) return undefined;
     if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
     for (const slot of rows.unhung) this.#rehang(slot);
+    this.#ahead.skip(batch, from, from + rows.looked);
     return rows;
   }
 

@@ -19,6 +19,7 @@ import {
   f64,
   get,
   i32,
+  i32x4,
   type Local,
   leaveIf,
   number,
@@ -26,6 +27,7 @@ import {
   select,
   selectDouble,
   set,
+  v128,
 } from "../wasm/code.ts";
 import { Locals, moduleBytes } from "../wasm/module.ts";
 import { FLOW_BYTES, WORD } from "./flow.ts";
@@ -89,6 +91,9 @@ export const FOUND = {
   /** Not 0: no segment of those, whatever its entry. */
   isOther: room(MOST_ROWS, 1),
   hashes: room(MOST_ROWS, 4),
+  /** Source, destination, ports and kind as an entry has them; and the context but for its last word. */
+  tuples: room(MOST_ROWS, 16),
+  contexts: room(MOST_ROWS, 16),
   /** Addresses of entries. */
   entries: room(MOST_ROWS, 4),
   /** What was remembered, without the context; 1 for rows that were left. */
@@ -103,8 +108,6 @@ export const FOUND = {
 /** Stands for the entry of a row that has none: of no kind. */
 const NOBODY = room(1, FLOW_BYTES);
 export const FLAG_CLASSES = room(FLAG_BYTES, 1);
-/** 1: the flags make the segment an ACK. */
-export const IS_ACK = room(FLAG_BYTES, 1);
 export const CONTEXTS = room(MOST_CONTEXTS * 4, 4);
 export const PLACES = room(1, 0);
 
@@ -114,15 +117,37 @@ export const PLACES = room(1, 0);
 const byteOf = (row: Local, column: number): Code => i32.load8(get(row), column);
 const halfOf = (row: Local, column: number): Code => i32.load16(i32.shl(get(row), 1), column);
 const wordOf = (row: Local, column: number): Code => i32.load(i32.shl(get(row), 2), column);
-const pairOf = (low: Code, high: Code): Code => i32.or(low, i32.shl(high, 16));
+const pairsOf = (low: Local, high: Local): Code => v128.or(get(low), i32x4.shl(get(high), 16));
 
-function mix(value: Local): readonly Code[] {
-  const folded = (bits: number) => i32.xor(get(value), i32.shrU(get(value), bits));
-  return [
-    set(value, i32.mul(folded(16), HASH_FACTORS.first)),
-    set(value, i32.mul(folded(13), HASH_FACTORS.second)),
-    set(value, folded(16)),
-  ];
+/** Numbers of bytes that interleave two vectors: words of their lower or upper halves, or these halves. */
+const LOWER_WORDS = [0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23];
+const UPPER_WORDS = [8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31];
+const LOWER_HALVES = [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23];
+const UPPER_HALVES = [8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31];
+
+/** A tuple from the other end: addresses swapped, ports swapped. */
+const TURNED = [4, 5, 6, 7, 0, 1, 2, 3, 10, 11, 8, 9, 12, 13, 14, 15];
+
+/** Stores columns of four rows as four records, row by row. `spare` are overwritten. */
+function storeRecords(row: Local, at: number, columns: readonly Local[], spare: readonly Local[]): readonly Code[] {
+  const [a, b, c, d] = columns.map(get);
+  const [ab, cd] = spare;
+  if (
+    a === undefined ||
+    b === undefined ||
+    c === undefined ||
+    d === undefined ||
+    ab === undefined ||
+    cd === undefined
+  ) {
+    throw new Error("four columns and two spare ones are needed");
+  }
+  return [LOWER_WORDS, UPPER_WORDS].flatMap((words, pair) => [
+    set(ab, v128.shuffle(a, b, words)),
+    set(cd, v128.shuffle(c, d, words)),
+    v128.store(i32.shl(get(row), 4), at + pair * 32, v128.shuffle(get(ab), get(cd), LOWER_HALVES)),
+    v128.store(i32.shl(get(row), 4), at + pair * 32 + 16, v128.shuffle(get(ab), get(cd), UPPER_HALVES)),
+  ]);
 }
 
 /** 1: negative. */
@@ -141,31 +166,77 @@ export function loops(): Uint8Array {
   const [row, sum, hash, place] = [int(), int(), int(), int()];
 
   const placeOf = (number: Local) => i32.shl(get(number), 3);
-  const hashes: readonly Code[] = [
+  const vector = () => locals.vector();
+  const [source, destination, near, far, from, to] = [vector(), vector(), vector(), vector(), vector(), vector()];
+  const [port, first, second, kind] = [vector(), vector(), vector(), vector()];
+  const [tcp, fragment, telling, ack] = [vector(), vector(), vector(), vector()];
+  const bytesOf = (column: number) => v128.load(get(row), column);
+  const wordsOf = (column: number) => v128.load(i32.shl(get(row), 2), column);
+  const halvesOf = (column: number) => i32x4.load16(i32.shl(get(row), 1), column);
+  const mix = (value: Local): readonly Code[] => {
+    const folded = (bits: number) => v128.xor(get(value), i32x4.shrU(get(value), bits));
+    return [
+      set(value, i32x4.mul(folded(16), get(first))),
+      set(value, i32x4.mul(folded(13), get(second))),
+      set(value, folded(16)),
+    ];
+  };
+  // Several rows at once, and so some behind the last; what is found of those is overwritten by the next call.
+  const columns: readonly Code[] = [
+    set(from, v128.ofBytes(4)),
+    set(tcp, v128.ofBytes(PROTOCOL.tcp)),
+    set(fragment, v128.ofBytes(PACKET_FLAG.fragment)),
+    set(telling, v128.ofBytes(TELLING)),
+    set(ack, v128.ofBytes(TCP_FLAG.A)),
     repeat(
-      leaveIf(i32.eq(get(row), get(count))),
-      i32.store8(
+      leaveIf(i32.ge(get(row), get(count))),
+      v128.store(
         get(row),
         FOUND.isOther,
-        all(
-          i32.xor(byteOf(row, COLUMN.family), 4),
-          i32.xor(byteOf(row, COLUMN.protocol), PROTOCOL.tcp),
-          i32.and(byteOf(row, COLUMN.flags), PACKET_FLAG.fragment),
-          i32.xor(i32.and(byteOf(row, COLUMN.tcpFlags), TELLING), TCP_FLAG.A),
+        v128.or(
+          v128.or(v128.xor(bytesOf(COLUMN.family), get(from)), v128.xor(bytesOf(COLUMN.protocol), get(tcp))),
+          v128.or(
+            v128.and(bytesOf(COLUMN.flags), get(fragment)),
+            v128.xor(v128.and(bytesOf(COLUMN.tcpFlags), get(telling)), get(ack)),
+          ),
         ),
       ),
-      // As if it were a segment over IPv4: of another row, some entry is kept from the rows behind it.
-      set(hash, i32.add(wordOf(row, COLUMN.source0), i32.mul(halfOf(row, COLUMN.sourcePort), HASH_FACTORS.port))),
-      ...mix(hash),
-      set(
-        place,
-        i32.add(wordOf(row, COLUMN.destination0), i32.mul(halfOf(row, COLUMN.destinationPort), HASH_FACTORS.port)),
-      ),
-      ...mix(place),
-      set(hash, i32.mul(i32.xor(i32.add(get(hash), get(place)), TCP4), HASH_FACTORS.port)),
-      set(hash, i32.xor(get(hash), i32.shrU(get(hash), 15))),
-      i32.store(i32.shl(get(row), 2), FOUND.hashes, get(hash)),
-      set(place, i32.shrU(get(hash), get(shift))),
+      set(row, i32.add(get(row), 16)),
+    ),
+    set(row, 0),
+    set(port, i32x4.splat(HASH_FACTORS.port)),
+    set(first, i32x4.splat(HASH_FACTORS.first)),
+    set(second, i32x4.splat(HASH_FACTORS.second)),
+    set(kind, i32x4.splat(TCP4)),
+    repeat(
+      leaveIf(i32.ge(get(row), get(count))),
+      // As if all were segments over IPv4: of another row, some entry is kept from the rows behind it.
+      set(source, wordsOf(COLUMN.source0)),
+      set(destination, wordsOf(COLUMN.destination0)),
+      set(near, halvesOf(COLUMN.sourcePort)),
+      set(far, halvesOf(COLUMN.destinationPort)),
+      set(from, i32x4.add(get(source), i32x4.mul(get(near), get(port)))),
+      ...mix(from),
+      set(to, i32x4.add(get(destination), i32x4.mul(get(far), get(port)))),
+      ...mix(to),
+      set(from, i32x4.mul(v128.xor(i32x4.add(get(from), get(to)), get(kind)), get(port))),
+      v128.store(i32.shl(get(row), 2), FOUND.hashes, v128.xor(get(from), i32x4.shrU(get(from), 15))),
+      set(near, pairsOf(far, near)),
+      ...storeRecords(row, FOUND.tuples, [source, destination, near, kind], [from, to]),
+      set(near, halvesOf(COLUMN.inDevice)),
+      set(far, halvesOf(COLUMN.outDevice)),
+      set(source, pairsOf(near, far)),
+      set(near, halvesOf(COLUMN.physInDevice)),
+      set(far, halvesOf(COLUMN.physOutDevice)),
+      set(destination, pairsOf(near, far)),
+      set(near, wordsOf(COLUMN.mark)),
+      ...storeRecords(row, FOUND.contexts, [source, destination, near, near], [from, to]),
+      set(row, i32.add(get(row), 4)),
+    ),
+    set(row, 0),
+    repeat(
+      leaveIf(i32.eq(get(row), get(count))),
+      set(place, i32.shrU(wordOf(row, FOUND.hashes), get(shift))),
       set(sum, i32.xor(get(sum), i32.load(placeOf(place), PLACES))),
       set(row, i32.add(get(row), 1)),
     ),
@@ -205,43 +276,29 @@ export function loops(): Uint8Array {
 
   const at = int();
   const word = (number: number, from: Local = at) => i32.load(get(from), number * 4);
-  const [near, far, same, turned, direction, remembered, context] = [int(), int(), int(), int(), int(), int(), int()];
-  const contextWord = (number: number) => i32.load(get(context), CONTEXTS + number * 4);
+  const [same, turned, direction, remembered, context] = [int(), int(), int(), int(), int()];
+  const [tuple, key] = [vector(), vector()];
+  const recordOf = (column: number) => v128.load(i32.shl(get(row), 4), column);
   const recognise: readonly Code[] = [
     leaveIf(byteOf(row, FOUND.isOther)),
     leaveIf(i32.eq(word(WORD.stamp), get(stamp))),
-    set(near, halfOf(row, COLUMN.sourcePort)),
-    set(far, halfOf(row, COLUMN.destinationPort)),
-    set(
-      same,
-      all(
-        i32.xor(word(WORD.source), wordOf(row, COLUMN.source0)),
-        i32.xor(word(WORD.destination), wordOf(row, COLUMN.destination0)),
-        i32.xor(word(WORD.ports), pairOf(get(far), get(near))),
-      ),
-    ),
-    set(
-      turned,
-      all(
-        i32.xor(word(WORD.source), wordOf(row, COLUMN.destination0)),
-        i32.xor(word(WORD.destination), wordOf(row, COLUMN.source0)),
-        i32.xor(word(WORD.ports), pairOf(get(near), get(far))),
-      ),
-    ),
+    set(tuple, recordOf(FOUND.tuples)),
+    set(key, v128.load(get(at), 0)),
+    set(same, v128.any(v128.xor(get(key), get(tuple)))),
+    set(turned, v128.any(v128.xor(get(key), v128.shuffle(get(tuple), get(tuple), TURNED)))),
     set(direction, i32.isZero(get(turned))),
-    leaveIf(i32.and(i32.ne(get(same), 0), i32.ne(get(turned), 0))),
-    leaveIf(i32.ne(word(WORD.kind), TCP4)),
+    leaveIf(i32.and(get(same), get(turned))),
     set(remembered, i32.load(i32.add(get(at), i32.shl(get(direction), 2)), WORD.memo * 4)),
     set(context, i32.shl(i32.shrU(get(remembered), 16), 4)),
     leaveIf(i32.isZero(get(context))),
     leaveIf(
-      all(
-        i32.xor(contextWord(0), pairOf(halfOf(row, COLUMN.inDevice), halfOf(row, COLUMN.outDevice))),
-        i32.xor(contextWord(1), pairOf(halfOf(row, COLUMN.physInDevice), halfOf(row, COLUMN.physOutDevice))),
-        i32.xor(contextWord(2), wordOf(row, COLUMN.mark)),
-        i32.xor(
-          contextWord(3),
-          i32.or(byteOf(row, COLUMN.path), i32.shl(i32.load8(byteOf(row, COLUMN.tcpFlags), FLAG_CLASSES), 8)),
+      v128.any(
+        v128.xor(
+          v128.load(get(context), CONTEXTS),
+          i32x4.withLast(
+            recordOf(FOUND.contexts),
+            i32.or(byteOf(row, COLUMN.path), i32.shl(i32.load8(byteOf(row, COLUMN.tcpFlags), FLAG_CLASSES), 8)),
+          ),
         ),
       ),
     ),
@@ -267,7 +324,6 @@ export function loops(): Uint8Array {
     leaveIf(f64.gt(get(leftSeconds), get(reached))),
     set(head, word(HEAD_WORD)),
     leaveIf(i32.ne(i32.and(get(head), HEAD_MASK), ESTABLISHED_HEAD)),
-    leaveIf(i32.isZero(i32.load8(byteOf(row, COLUMN.tcpFlags), IS_ACK))),
   ];
 
   const [sender, receiver, stated, sequence, acknowledgment, last] = [int(), int(), int(), int(), int(), int()];
@@ -415,7 +471,7 @@ export function loops(): Uint8Array {
   ];
 
   return moduleBytes(locals, [
-    ...hashes,
+    ...columns,
     ...entries,
     set(seconds, f64.load(number(0), CLOCK)),
     set(until, f64.load(number(0), UNTIL)),

@@ -21,7 +21,6 @@ import {
   FLAG_BYTES,
   FLAG_CLASSES,
   FOUND,
-  IS_ACK,
   loops,
   MOST_CONTEXTS,
   NOW,
@@ -29,7 +28,7 @@ import {
 } from "./establishedCode.ts";
 import { FLOW_BYTES, type Flow } from "./flow.ts";
 import { TIMEOUT_SLOT } from "./options.ts";
-import { SEGMENT, segmentOf, TCP_STATE } from "./tcpEntry.ts";
+import { TCP_STATE } from "./tcpEntry.ts";
 import { MOST_ROWS, type RememberedContexts, type RowClock } from "./tcpEstablished.ts";
 
 /** Bytes that WebAssembly can address, less a page. */
@@ -106,8 +105,6 @@ export class EstablishedLoops {
     this.#now = new Int32Array(buffer, NOW, 1);
     this.#contexts = new Int32Array(buffer, CONTEXTS, MOST_CONTEXTS * 4);
     this.#flagClasses = new Uint8Array(buffer, FLAG_CLASSES, FLAG_BYTES);
-    const acks = new Uint8Array(buffer, IS_ACK, FLAG_BYTES);
-    for (let flags = 0; flags < FLAG_BYTES; flags++) acks[flags] = Number(segmentOf(flags) === SEGMENT.ack);
   }
 
   /** Slots of entries that passed, which have to be visited earlier than they would be. */

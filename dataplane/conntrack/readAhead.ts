@@ -29,6 +29,13 @@ export class ReadAhead {
     this.#store = store;
   }
 
+  /** Rows `from` (inclusive) to `to` (exclusive) were read by others; some of them are about to be looked up, in their order. */
+  skip(batch: PacketBatch, from: number, to: number): void {
+    this.#batch = batch;
+    this.#lastRow = from - 1;
+    this.#to = to;
+  }
+
   /** The row is about to be looked up. */
   touch(batch: PacketBatch, row: number): void {
     const isRead = batch === this.#batch && row > this.#lastRow && row < this.#to;

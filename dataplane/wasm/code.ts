@@ -9,7 +9,7 @@
 export type Code = readonly number[];
 
 /** Numbers of value types. */
-export const TYPE = { i32: 0x7f, i64: 0x7e, f64: 0x7c } as const;
+export const TYPE = { i32: 0x7f, i64: 0x7e, f64: 0x7c, v128: 0x7b } as const;
 export type ValueType = (typeof TYPE)[keyof typeof TYPE];
 
 /** A local variable or parameter. */
@@ -101,6 +101,45 @@ export const f64 = {
   store: store(0x39, 3),
   /** Modulo 2^32, as `| 0` does; what is no number counts as 0. */
   toI32: (value: Code): Code => [...value, 0xfc, 0x06, 0xa7],
+} as const;
+
+/** Bytes of the instructions that work on 128 bits at once. */
+const wide = (opcode: number): Code => [0xfd, ...unsigned(opcode)];
+const vectors = (opcode: number) => (a: Code, b: Code) => [...a, ...b, ...wide(opcode)];
+const shifts = (opcode: number) => (a: Code, bits: number) => [...a, ...number(bits), ...wide(opcode)];
+const loadWide = (opcode: number, aligned: number) => (at: Code, offset: number) => [
+  ...at,
+  ...wide(opcode),
+  aligned,
+  ...unsigned(offset),
+];
+
+/** 128 bits. */
+export const v128 = {
+  and: vectors(0x4e),
+  or: vectors(0x50),
+  xor: vectors(0x51),
+  /** 1: a bit is set. */
+  any: (value: Code): Code => [...value, ...wide(0x53)],
+  load: loadWide(0, 4),
+  store: (at: Code, offset: number, value: Code): Code => [...at, ...value, ...wide(0x0b), 4, ...unsigned(offset)],
+  /** Sixteen equal bytes. */
+  ofBytes: (value: number): Code => [...number(value), ...wide(0x0f)],
+  /** Sixteen bytes by their numbers: 0 to 15 of `a`, 16 to 31 of `b`. */
+  shuffle: (a: Code, b: Code, bytes: readonly number[]): Code => [...a, ...b, ...wide(0x0d), ...bytes],
+} as const;
+
+/** Four 32-bit integers at once. */
+export const i32x4 = {
+  splat: (value: Operand): Code => [...int(value), ...wide(0x11)],
+  add: vectors(0xae),
+  mul: vectors(0xb5),
+  shl: shifts(0xab),
+  shrU: shifts(0xad),
+  /** Four 16-bit integers without signs. */
+  load16: loadWide(4, 3),
+  /** `value` with another last number. */
+  withLast: (value: Code, last: Code): Code => [...value, ...last, ...wide(0x1c), 3],
 } as const;
 
 export function all(...operands: readonly [Code, ...Code[]]): Code {

@@ -40,6 +40,10 @@ export class Locals {
     return this.#add(TYPE.f64);
   }
 
+  vector(): Local {
+    return this.#add(TYPE.v128);
+  }
+
   get parameters(): number {
     return this.#parameters;
   }
