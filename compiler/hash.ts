@@ -22,7 +22,7 @@ export function sha256(data: string | Uint8Array): Uint8Array {
 
 /** RFC 4648 section 6, upper case, without the padding. */
 export function base32(bytes: Uint8Array): string {
-  return encode(bytes, BASE32, 5, 0);
+  return encode(bytes, BASE32, 5);
 }
 
 /**
@@ -31,18 +31,28 @@ export function base32(bytes: Uint8Array): string {
  */
 export function prefixedBase32(prefix: string, bytes: Uint8Array, characters: number): string {
   const { length } = prefix;
-  for (let at = 0; at < length; at++) CODES[at] = prefix.charCodeAt(at);
-  return encode(bytes.subarray(0, Math.ceil((characters * 5) / 8)), BASE32, 5, length).slice(0, length + characters);
+  const codes = NAME_CODES;
+  codes.length = length + characters;
+  for (let at = 0; at < length; at++) codes[at] = prefix.charCodeAt(at);
+  for (let index = 0; index < characters; index++) {
+    const bit = 5 * index;
+    const pair = ((bytes[bit >> 3] ?? 0) << 8) | (bytes[(bit >> 3) + 1] ?? 0);
+    codes[length + index] = BASE32[(pair >> (11 - (bit & 7))) & 31] ?? 0;
+  }
+  return String.fromCharCode.apply(undefined, codes);
 }
+
+/** Room for the characters of one name: an array, since views of typed arrays take longer to make than a name. */
+const NAME_CODES: number[] = [];
 
 /** RFC 4648 section 5, the alphabet safe in names, without the padding. */
 export function base64Url(bytes: Uint8Array): string {
-  return encode(bytes, BASE64_URL, 6, 0);
+  return encode(bytes, BASE64_URL, 6);
 }
 
 /** Lower case, two digits a byte. */
 export function toHex(bytes: Uint8Array): string {
-  return encode(bytes, HEX, 4, 0);
+  return encode(bytes, HEX, 4);
 }
 
 const codesOf = (alphabet: string) => Uint8Array.from(alphabet, (character) => character.charCodeAt(0));
@@ -51,13 +61,12 @@ const BASE64_URL = codesOf("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 const HEX = codesOf("0123456789abcdef");
 
 /**
- * The bytes as a stream of bits, `bitsEach` of them a character; the last character is filled up with zeros. The first
- * `written` characters of the text stand in `CODES` already.
+ * The bytes as a stream of bits, `bitsEach` of them a character; the last character is filled up with zeros.
  */
-function encode(bytes: Uint8Array, alphabet: Uint8Array, bitsEach: number, written: number): string {
-  const length = written + Math.ceil((bytes.length * 8) / bitsEach);
+function encode(bytes: Uint8Array, alphabet: Uint8Array, bitsEach: number): string {
+  const length = Math.ceil((bytes.length * 8) / bitsEach);
   const codes = length <= CODES.length ? CODES : new Uint8Array(length);
-  let at = written;
+  let at = 0;
   let pending = 0;
   let pendingBits = 0;
   for (let index = 0; index < bytes.length; index++) {
@@ -81,7 +90,7 @@ function asciiText(codes: Uint8Array): string {
   return text;
 }
 
-/** Room for the characters of a name. */
+/** Room for the characters of a text. */
 const CODES = new Uint8Array(512);
 
 /**

@@ -55,19 +55,19 @@ function verifyTable(table: Table, family: FamilyTables["family"], sets: Readonl
     if (!chains.has(hook)) problems.push(`${table.name}: built-in chain ${hook} is missing`);
   }
   for (const chain of table.chains) {
-    const place = `${table.name} ${chain.name}`;
+    const place = () => `${table.name} ${chain.name}`;
     if (builtIn.has(chain.name)) {
-      if (chain.policy === undefined) problems.push(`${place}: a built-in chain needs a policy`);
+      if (chain.policy === undefined) problems.push(`${place()}: a built-in chain needs a policy`);
     } else {
-      if (chain.policy !== undefined) problems.push(`${place}: only built-in chains have a policy`);
+      if (chain.policy !== undefined) problems.push(`${place()}: only built-in chains have a policy`);
       const unsafe = unsafeName(chain.name, CHAIN_NAME_MAX_BYTES);
       if (unsafe !== undefined) problems.push(`${table.name}: chain name ${quoted(chain.name)} ${unsafe}`);
-      if (RESERVED_TARGETS.has(chain.name)) problems.push(`${place}: the name is that of a target`);
+      if (RESERVED_TARGETS.has(chain.name)) problems.push(`${place()}: the name is that of a target`);
     }
     for (const problem of verifyRules(chain, { family, table: table.name, chain: chain.name, sets })) {
-      problems.push(`${place} ${problem}`);
+      problems.push(`${place()} ${problem}`);
     }
-    for (const problem of verifyJumps(chain, { builtIn, chains })) problems.push(`${place} ${problem}`);
+    for (const problem of verifyJumps(chain, { builtIn, chains })) problems.push(`${place()} ${problem}`);
   }
   problems.push(...loops(chains).map((loop) => `${table.name}: the chains ${loop.join(" > ")} loop`));
   return problems;
@@ -82,10 +82,15 @@ interface VerifiedRules {
   readonly problems: readonly string[];
 }
 
+/** So many are looked at again in less time than it takes to remember what was found: a policy's chain is one of many. */
+const FEW_RULES = 16;
+
 /** Nodes have chains in common, and a change of the cluster leaves most of them alone. */
 const VERIFIED = new WeakMap<Chain["rules"], VerifiedRules>();
 
-function verifyRules({ rules }: Chain, { sets, ...place }: RulePlace): readonly string[] {
+function verifyRules({ rules }: Chain, there: RulePlace): readonly string[] {
+  if (rules.length <= FEW_RULES) return problemsOf(rules, there);
+  const { sets, ...place } = there;
   const known = VERIFIED.get(rules);
   const isKnown =
     known !== undefined &&
@@ -95,14 +100,24 @@ function verifyRules({ rules }: Chain, { sets, ...place }: RulePlace): readonly 
     [...known.asked].every(([name, shape]) => sets.get(name) === shape);
   if (isKnown) return known.problems;
   const listening = new Listening(sets);
-  const here = { ...place, sets: listening };
-  const problems: string[] = [];
-  for (let index = 0; index < rules.length; index++) {
-    for (const problem of verifyRule(rules[index] as Rule, here)) problems.push(`rule ${index + 1}: ${problem}`);
-  }
+  const problems = problemsOf(rules, { ...place, sets: listening });
   VERIFIED.set(rules, { ...place, asked: listening.asked, problems });
   return problems;
 }
+
+function problemsOf(rules: Chain["rules"], place: RulePlace): readonly string[] {
+  let problems: string[] | undefined;
+  for (let index = 0; index < rules.length; index++) {
+    for (const problem of verifyRule(rules[index] as Rule, place)) {
+      problems ??= [];
+      problems.push(`rule ${index + 1}: ${problem}`);
+    }
+  }
+  return problems ?? SOUND;
+}
+
+/** One for all: chains come by the ten thousand. */
+const SOUND: readonly string[] = [];
 
 /** The sets, and what was asked of them. */
 class Listening {
@@ -126,16 +141,17 @@ interface ChainNames {
 }
 
 function verifyJumps({ rules }: Chain, { builtIn, chains }: ChainNames): readonly string[] {
-  const problems: string[] = [];
+  let problems: string[] | undefined;
   for (let index = 0; index < rules.length; index++) {
     const next = nextChain((rules[index] as Rule).target);
     if (next === undefined || (chains.has(next) && !builtIn.has(next))) continue;
     const wrong = builtIn.has(next)
       ? `${next} is built in and cannot be jumped to`
       : `there is no chain ${quoted(next)}`;
+    problems ??= [];
     problems.push(`rule ${index + 1}: ${wrong}`);
   }
-  return problems;
+  return problems ?? SOUND;
 }
 
 function nextChain(target: Chain["rules"][number]["target"]): string | undefined {
@@ -146,7 +162,9 @@ function nextChain(target: Chain["rules"][number]["target"]): string | undefined
 function loops(chains: ReadonlyMap<string, Chain>): string[][] {
   const found: string[][] = [];
   const finished = new Set<string>();
-  for (const start of chains.keys()) {
+  for (const [start, chain] of chains) {
+    // Most lead nowhere.
+    if (!chain.rules.some(({ target }) => nextChain(target) !== undefined)) continue;
     const path: { readonly name: string; readonly next: Iterator<string> }[] = [];
     const enter = (name: string) => path.push({ name, next: nextChains(chains.get(name)).values() });
     if (!finished.has(start)) enter(start);

@@ -57,7 +57,8 @@ export function verifySets(sets: readonly IPSet[]): VerifiedSets {
   const shapes = new Map<string, SetShape>();
   for (const set of sets) {
     if (shapes.has(set.name)) problems.push(`set ${set.name}: created twice`);
-    for (const problem of rememberedBy(VERIFIED, set, verifySet)) problems.push(problem);
+    const ofSet = set.members.length > FEW_MEMBERS ? rememberedBy(VERIFIED, set, verifySet) : verifySet(set);
+    for (const problem of ofSet) problems.push(problem);
     for (const problem of verifyLists(set, shapes)) problems.push(`set ${set.name}: ${problem}`);
     shapes.set(set.name, shapeOf(set, shapes));
   }
@@ -66,35 +67,45 @@ export function verifySets(sets: readonly IPSet[]): VerifiedSets {
 
 /** What is wrong with a set whatever stands beside it. */
 function verifySet(set: IPSet): readonly string[] {
-  const problems: string[] = [];
   const unsafe = unsafeName(set.name, SET_NAME_MAX_BYTES);
-  if (unsafe !== undefined) problems.push(`set name ${JSON.stringify(set.name)} ${unsafe}`);
+  const ofOptions = verifyOptions(set);
+  const ofMembers = set.members.length > FEW_MEMBERS ? rememberedMembers(set) : verifyMembers(set);
+  if (unsafe === undefined && ofOptions.length === 0 && ofMembers.length === 0) return SOUND;
+  return [
+    ...(unsafe === undefined ? [] : [`set name ${JSON.stringify(set.name)} ${unsafe}`]),
+    ...[...ofOptions, ...ofMembers].map((problem) => `set ${set.name}: ${problem}`),
+  ];
+}
+
+function rememberedMembers(set: IPSet): readonly string[] {
   const wishes = `${set.type} ${set.family} ${set.options.comment}`;
-  const known =
-    set.members.length > FEW_MEMBERS ? rememberedBy(VERIFIED_MEMBERS, set.members, () => new Map()) : undefined;
-  const ofMembers = known?.get(wishes) ?? verifyMembers(set);
-  known?.set(wishes, ofMembers);
-  for (const problem of verifyOptions(set)) problems.push(`set ${set.name}: ${problem}`);
-  for (const problem of ofMembers) problems.push(`set ${set.name}: ${problem}`);
-  return problems.length === 0 ? SOUND : problems;
+  const known = rememberedBy(VERIFIED_MEMBERS, set.members, () => new Map());
+  const ofMembers = known.get(wishes) ?? verifyMembers(set);
+  known.set(wishes, ofMembers);
+  return ofMembers;
 }
 
 /** One for all: sets are kept with what is wrong with them by the hundred thousand. */
 const SOUND: readonly string[] = [];
 
-function verifyOptions({ type, members, options }: IPSet): string[] {
-  const problems: string[] = [];
+function verifyOptions({ type, members, options }: IPSet): readonly string[] {
   const { maxElements = DEFAULT_MAX_ELEMENTS, hashSize = 1, size = DEFAULT_LIST_SIZE, timeoutSeconds = 0 } = options;
+  const areSound =
+    isPositive(maxElements) &&
+    isPositive(hashSize) &&
+    isPositive(size) &&
+    inRange(timeoutSeconds, 0, MOST_SECONDS) &&
+    members.length <= maxElements;
+  if (areSound) return SOUND;
+  const problems: string[] = [];
   const positive = (name: string, value: number) => {
-    if (!Number.isInteger(value) || value < 1) problems.push(`${name} ${value} is not a positive number`);
+    if (!isPositive(value)) problems.push(`${name} ${value} is not a positive number`);
   };
   positive("maxElements", maxElements);
   positive("hashSize", hashSize);
   positive("size", size);
-  // The kernel keeps timeouts in milliseconds of 32 bits (ip_set_timeout.h IPSET_MAX_TIMEOUT).
-  if (!Number.isInteger(timeoutSeconds) || timeoutSeconds < 0 || timeoutSeconds > 2_147_483) {
-    problems.push(`timeout ${timeoutSeconds} is not 0-2147483 seconds`);
-  }
+  if (!inRange(timeoutSeconds, 0, MOST_SECONDS))
+    problems.push(`timeout ${timeoutSeconds} is not 0-${MOST_SECONDS} seconds`);
   // The size of a list is a hint that the kernel does not hold it to (dumps/romana/probes/twelve-segments: 12 in one of 8).
   if (type !== "list:set" && members.length > maxElements) {
     problems.push(`${members.length} members, room for ${maxElements}`);
@@ -102,17 +113,30 @@ function verifyOptions({ type, members, options }: IPSet): string[] {
   return problems;
 }
 
-function verifyMembers(set: IPSet): string[] {
-  const problems: string[] = [];
-  const seen = new Set<number | string>();
+/** The kernel keeps timeouts in milliseconds of 32 bits (ip_set_timeout.h IPSET_MAX_TIMEOUT). */
+const MOST_SECONDS = 2_147_483;
+
+function isPositive(value: number): boolean {
+  return Number.isInteger(value) && value >= 1;
+}
+
+function verifyMembers(set: IPSet): readonly string[] {
+  let problems: string[] | undefined;
+  // Of many sets that have one member each, none has it twice.
+  const seen = set.members.length > 1 ? new Set<number | string>() : undefined;
   for (const member of set.members) {
-    // Of many sets that have one member each, none has it twice.
-    if (set.members.length > 1 && seen.size === seen.add(memberKey(member)).size) {
-      problems.push(`${describe(member)} is added twice`);
+    if (seen !== undefined && seen.size === seen.add(memberKey(member)).size) {
+      problems = added(problems, `${describe(member)} is added twice`);
     }
     const problem = verifyMember(set, member) ?? verifyComment(set, member);
-    if (problem !== undefined) problems.push(`${describe(member)} ${problem}`);
+    if (problem !== undefined) problems = added(problems, `${describe(member)} ${problem}`);
   }
+  return problems ?? SOUND;
+}
+
+function added(problems: string[] | undefined, problem: string): string[] {
+  if (problems === undefined) return [problem];
+  problems.push(problem);
   return problems;
 }
 

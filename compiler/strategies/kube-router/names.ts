@@ -1,6 +1,9 @@
 /**
  * Names of chains and sets: a prefix and 16 characters of the base32 of a SHA-256. What is hashed is put together without
  * separators, as in the original, so that `a/bc` and `ab/c` share a name (pkg/controllers/netpol/policy.go, pod.go).
+ *
+ * What is lowered of a policy keeps its names, by the hundred thousand in a large cluster: they are hashed when they are asked
+ * for, which takes less time than to pass them through a cache that they would only sweep.
  */
 import { LRUCache } from "lru-cache";
 import type { Family } from "../../../dataplane/address.ts";
@@ -30,24 +33,28 @@ export const LOCAL_PODS_SET = "kube-router-local-pods";
 const FAMILY_NAME = { 4: "IPv4", 6: "IPv6" } as const;
 
 function hashedName(prefix: string, text: string): string {
+  return prefixedBase32(prefix, sha256(text), 16);
+}
+
+/** Names that each state asks for again: those of the node's pods and addresses. */
+function rememberedName(prefix: string, text: string): string {
   const key = `${prefix}\n${text}`;
   let name = NAMES.get(key);
   if (name === undefined) {
-    name = prefixedBase32(prefix, sha256(text), 16);
+    name = hashedName(prefix, text);
     NAMES.set(key, name);
   }
   return name;
 }
 
-/** Names seen before: the node's own are in every program, and a cluster that changes keeps most. */
 const NAMES = new LRUCache<string, string>({ max: 4_096 });
 
 export function shortHash(text: string): string {
-  return hashedName("", text);
+  return rememberedName("", text);
 }
 
 export function podChainName(pod: Identity, version: string): string {
-  return hashedName("KUBE-POD-FW-", pod.namespace + pod.name + version);
+  return rememberedName("KUBE-POD-FW-", pod.namespace + pod.name + version);
 }
 
 export function policyChainName(policy: Identity, version: string, family: Family): string {
