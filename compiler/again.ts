@@ -222,6 +222,18 @@ export function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
   return true;
 }
 
+/** Whether the lists differ by nothing but some items that others are in the place of; of these, each pair is `alike`. */
+export function isReplaced<T>(
+  before: readonly T[],
+  after: readonly T[],
+  alike: (before: T, after: T) => boolean,
+): boolean {
+  const places = placesOf(before, after);
+  if (!places.every(isInPlace)) return false;
+  const [old, now] = [itemsAt(before, places, "before"), itemsAt(after, places, "after")];
+  return old.every((item, index) => alike(item, now[index] as T));
+}
+
 /** The items that only one of the lists has. */
 export function listChange<T>(before: readonly T[], after: readonly T[]): ListChange<T> {
   if (before === after) return { gone: [], come: [] };

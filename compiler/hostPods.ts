@@ -3,18 +3,25 @@
  * not list it (semantics.md row 34). It is the node's then, as one that the node lists: packets from it are the node's own.
  */
 import { addressesEqual, formatAddress, type IpAddress } from "../dataplane/address.ts";
-import { rememberedBy } from "./again.ts";
+import { FilteredAgain, rememberedBy } from "./again.ts";
 import { type ClusterModel, type ClusterNode, type Endpoint, isOnPodNetwork } from "./model.ts";
 
-/** The model with such addresses among those of their nodes; the same object when there are none. */
-export function withHostAddresses(model: ClusterModel): ClusterModel {
+/** The model with such addresses among those of their nodes; the same object when there are none. `lineage`: of states before. */
+export function withHostAddresses(model: ClusterModel, lineage?: WeakKey): ClusterModel {
   const nodes = writtenNodes(model);
-  const unlisted = unlistedAddresses({ nodes, endpoints: model.endpoints });
+  const unlisted = unlistedAddresses({ nodes, endpoints: model.endpoints }, podsOnHosts(model.endpoints, lineage));
   if (unlisted.size === 0) return nodes === model.nodes ? model : { ...model, nodes };
   const all = nodes.map((node) => completed(node, unlisted.get(node.name) ?? []));
   WRITTEN.set(all, nodes);
   return { ...model, nodes: all };
 }
+
+function podsOnHosts(endpoints: readonly Endpoint[], lineage: WeakKey | undefined): readonly Endpoint[] {
+  if (lineage === undefined) return endpoints.filter(isOnHost);
+  return rememberedBy(ON_HOSTS, lineage, () => new FilteredAgain<Endpoint>()).of(endpoints, isOnHost);
+}
+
+const ON_HOSTS = new WeakMap<WeakKey, FilteredAgain<Endpoint>>();
 
 /** The nodes as they were written: what changes of them are told by, and what other pods are on them next. */
 export function writtenNodes({ nodes }: Pick<ClusterModel, "nodes">): readonly ClusterNode[] {
@@ -25,12 +32,12 @@ export function writtenNodes({ nodes }: Pick<ClusterModel, "nodes">): readonly C
 const WRITTEN = new WeakMap<readonly ClusterNode[], readonly ClusterNode[]>();
 
 /** By node. Pods of the pod network have an address first, then nodes that list it, then the first pod on a host. */
-function unlistedAddresses({
-  nodes,
-  endpoints,
-}: Pick<ClusterModel, "nodes" | "endpoints">): ReadonlyMap<string, readonly IpAddress[]> {
+function unlistedAddresses(
+  { nodes, endpoints }: Pick<ClusterModel, "nodes" | "endpoints">,
+  onHosts: readonly Endpoint[],
+): ReadonlyMap<string, readonly IpAddress[]> {
   const found = new Map<string, IpAddress[]>();
-  const guests = endpoints.filter(isOnHost).filter((pod) => listsMore(pod, nodes));
+  const guests = onHosts.filter((pod) => listsMore(pod, nodes));
   if (guests.length === 0) return found;
   const taken = new Set([...endpoints.filter(isOnPodNetwork), ...nodes].flatMap(textsOf));
   for (const { node, addresses } of guests) {

@@ -115,7 +115,7 @@ export function clusterByNode(
   byNode: ReadonlyMap<string, readonly Endpoint[]>,
   before?: ResolvedCluster,
 ): ResolvedCluster {
-  const model = withHostAddresses(parts.model);
+  const model = withHostAddresses(parts.model, before?.lineage);
   const cluster = resolvedCluster({ ...parts, model, podsOn: (node) => byNode.get(node) ?? NOBODY }, before);
   BY_NODE.set(cluster, byNode);
   return cluster;

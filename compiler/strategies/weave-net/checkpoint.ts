@@ -3,10 +3,10 @@
  * policy does not depend on pods, only what is in the sets does: where no more than pods came, went or changed, the sets
  * that select one of them are filled again, and everything else stays as it was played.
  */
-import { listChange, rememberedBy, sameItems } from "../../again.ts";
+import { isReplaced, listChange, rememberedBy, sameItems } from "../../again.ts";
 import type { Endpoint } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
-import type { WeaveController } from "./controller.ts";
+import { hasWeaveAddress, type WeaveController } from "./controller.ts";
 import { runController } from "./run.ts";
 
 /** The controller of the cluster. It turns into that of another state when it is next asked for one. */
@@ -31,9 +31,18 @@ function followsByPods({ cluster: before, controller }: Checkpoint, after: Resol
   if (!sameItems(before.model.namespaces, after.model.namespaces)) return false;
   if (!sameItems(before.model.policies, after.model.policies)) return false;
   const { gone, come } = listChange(before.pods, after.pods);
+  if (isReplaced(before.pods, after.pods, isSamePlace)) {
+    controller.replacePods({ gone, come, all: undefined });
+    return true;
+  }
   if (!sameItems(without(before.pods, gone), without(after.pods, come))) return false; // another order
   controller.replacePods({ gone, come, all: after.pods });
   return true;
+}
+
+/** One pod in the place of itself: nothing that the controller lists by pod gets another order. */
+function isSamePlace(before: Endpoint, after: Endpoint): boolean {
+  return before.key === after.key && hasWeaveAddress(before) && hasWeaveAddress(after);
 }
 
 function without(pods: readonly Endpoint[], some: readonly Endpoint[]): readonly Endpoint[] {

@@ -184,15 +184,19 @@ export class WeaveController {
 
   /**
    * Other pods, as if these had been there from the start: for a controller to which namespaces, pods and policies were
-   * announced, once each, and nothing has happened since. `all`: every pod there is now.
+   * announced, once each, and nothing has happened since. `all`: every pod there is now; undefined: each that comes is in
+   * the place of one that goes, under its key.
    */
-  replacePods({ gone, come, all }: { readonly gone: Pods; readonly come: Pods; readonly all: Pods }): void {
+  replacePods({ gone, come, all }: { readonly gone: Pods; readonly come: Pods; readonly all: Pods | undefined }): void {
     const changed = [...gone, ...come].filter(hasWeaveAddress);
     const touched = new Set(changed.map(({ namespace }) => this.#stateOf(namespace)));
-    for (const { pods } of touched) pods.clear();
-    const names = new Set(changed.map(({ namespace }) => namespace));
-    for (const pod of all) {
-      if (names.has(pod.namespace) && hasWeaveAddress(pod)) this.#stateOf(pod.namespace).pods.set(pod.key, pod);
+    if (all === undefined) for (const pod of come) this.#stateOf(pod.namespace).pods.set(pod.key, pod);
+    else {
+      for (const { pods } of touched) pods.clear();
+      const names = new Set(changed.map(({ namespace }) => namespace));
+      for (const pod of all) {
+        if (names.has(pod.namespace) && hasWeaveAddress(pod)) this.#stateOf(pod.namespace).pods.set(pod.key, pod);
+      }
     }
     for (const state of touched) {
       const own = changed.filter(({ namespace }) => namespace === state.namespace.name);

@@ -5,6 +5,7 @@
 import { type Cidr, formatCidr } from "../../../dataplane/address.ts";
 import { protocolName } from "../../../dataplane/packet.ts";
 import type { IPSet, IPSetMember, Match, Rule, Target } from "../../../dataplane/program.ts";
+import { replacedItems } from "../../again.ts";
 import { elementText } from "../../render/ipsetSave.ts";
 import { ipsetCall, plainTarget, tableCall } from "../../update/commands.ts";
 import type { Operation, RuleCommand, SetCommand } from "../../update/operation.ts";
@@ -27,8 +28,10 @@ interface SetState {
   shown: IPSet | undefined;
 }
 
-function shown({ name, type, origin, members }: SetState): IPSet {
-  return { name, type, family: 4, members: [...members.values()], options: optionsOf(type), origin };
+function shown(set: SetState): IPSet {
+  const { name, type, origin, members } = set;
+  set.shown ??= { name, type, family: 4, members: [...members.values()], options: optionsOf(type), origin };
+  return set.shown;
 }
 
 /** The chains whose rules come and go. */
@@ -43,6 +46,11 @@ export type WeaveChain = (typeof CHAIN)[keyof typeof CHAIN];
 
 export class WeaveKernel {
   readonly #sets = new Map<string, SetState>();
+  /** All of them as they were last shown, and their places there; undefined: sets have come or gone since. */
+  #shown: readonly IPSet[] | undefined;
+  #places = new Map<string, number>();
+  /** Sets whose members have changed since. */
+  readonly #changed = new Set<SetState>();
   readonly #rules: Record<WeaveChain, Rule[]> = {
     [CHAIN.ingress]: [],
     [CHAIN.ingressDefault]: [],
@@ -60,12 +68,15 @@ export class WeaveKernel {
   }
 
   get sets(): readonly IPSet[] {
-    const sets: IPSet[] = [];
-    for (const set of this.#sets.values()) {
-      set.shown ??= shown(set);
-      sets.push(set.shown);
+    if (this.#shown === undefined) {
+      this.#places = new Map([...this.#sets.keys()].map((name, place) => [name, place]));
+      this.#shown = Array.from(this.#sets.values(), shown);
+    } else {
+      const changed = [...this.#changed].map((set) => [this.#places.get(set.name) ?? 0, shown(set)] as const);
+      this.#shown = replacedItems(this.#shown, new Map(changed));
     }
-    return sets;
+    this.#changed.clear();
+    return this.#shown;
   }
 
   /** As they are now: a program that holds them is not changed by what comes. */
@@ -92,6 +103,7 @@ export class WeaveKernel {
   create(name: string, type: IPSet["type"], origin: string): void {
     if (this.#sets.has(name)) throw new IpsetError(`set ${name} exists already`);
     this.#sets.set(name, { name, type, origin, members: new Map(), users: new Map(), shown: undefined });
+    this.#shown = undefined;
     const set = { name, type, family: 4, options: optionsOf(type), origin } as const;
     const size = type === "list:set" ? ["size", String(LIST_SIZE)] : [];
     this.#tell(["create", name, type, ...size, "comment"], { verb: "create", set });
@@ -110,7 +122,7 @@ export class WeaveKernel {
     }
     state.users.set(key, new Set([user]));
     state.members.set(key, member);
-    state.shown = undefined;
+    this.#change(state);
     this.#tell(args, command);
   }
 
@@ -124,7 +136,7 @@ export class WeaveKernel {
     if (known?.delete(user) !== true || known.size > 0) return;
     state.users.delete(key);
     state.members.delete(key);
-    state.shown = undefined;
+    this.#change(state);
     this.#tell(args, command);
   }
 
@@ -138,7 +150,7 @@ export class WeaveKernel {
     const state = this.#setNamed(set);
     state.members.clear();
     state.users.clear();
-    state.shown = undefined;
+    this.#change(state);
   }
 
   /** A set that a rule still uses stays: the command is run once more, then the error stands. */
@@ -149,6 +161,7 @@ export class WeaveKernel {
       this.#refused(["destroy", name], command);
     }
     this.#sets.delete(name);
+    this.#shown = undefined;
     this.#tell(["destroy", name], command);
   }
 
@@ -169,6 +182,11 @@ export class WeaveKernel {
     if (index < 0) this.#refusedRule("-D", command);
     rules.splice(index, 1);
     this.#tellRule("-D", command);
+  }
+
+  #change(set: SetState): void {
+    set.shown = undefined;
+    this.#changed.add(set);
   }
 
   #isInUse(name: string): boolean {
