@@ -1,30 +1,13 @@
 /** The flows of a recording: 5-tuples with what was seen of them, in columns that grow with the number of flows. */
 import type { Family, IpAddress } from "../dataplane/address.ts";
 import { type FiveTuple, hasPorts, type PacketBatch, PROTOCOL } from "../dataplane/packet.ts";
+import type { TrafficBatch } from "../traffic/source.ts";
+import { finish, isOfShare, mixEnd, type Share } from "./flowHash.ts";
+import { FLOW_STATE, IDLE_SECONDS, TURNS } from "./flowState.ts";
 import { grown } from "./grown.ts";
+import { SideColumns } from "./sideColumns.ts";
 
 export const NO_FLOW = -1;
-
-/** Bits of the `state` column. */
-export const FLOW_STATE = {
-  /** FIN seen from the source, from the destination. */
-  finSource: 1,
-  finDestination: 2,
-  reset: 4,
-  /** The first packet seen does not open a connection: the recording began after it. */
-  startMissing: 8,
-  /** A filter does not want the flow: its packets are not pushed. */
-  filtered: 16,
-  /** The filter on verdicts does not want it: its packets are pushed, but not counted. */
-  hidden: 32,
-  /** Its packets were sent to a Service address, and are pushed as the endpoint's. */
-  translated: 64,
-  /** The log says that its first packet was dropped where it was recorded. */
-  recordedDrop: 128,
-  /** It was recorded behind egress policy, or behind every policy it meets. */
-  metEgress: 256,
-  metAll: 512,
-} as const;
 
 /**
  * A flow is a record of 64 bytes, the size of a cache line: all that a packet of a flow that is known reads and writes. As words, and
@@ -59,31 +42,6 @@ const ECHO_CLASS = 0xff;
 /** The kind of a plain row, without its protocol. */
 const IPV4 = 4 << 16;
 
-/** What one side (a strategy over a cluster) did with a flow. */
-export class SideColumns {
-  /** `VERDICT_CODE` of the packet that opened it. */
-  verdict: Uint8Array;
-  ctState: Uint8Array;
-  /** Index into the side's causes. */
-  cause: Int32Array;
-  /** Packets by verdict: accept, drop, reject, unknown. */
-  packets: Float64Array;
-
-  constructor(capacity: number) {
-    this.verdict = new Uint8Array(capacity);
-    this.ctState = new Uint8Array(capacity);
-    this.cause = new Int32Array(capacity);
-    this.packets = new Float64Array(capacity * 4);
-  }
-
-  grow(capacity: number): void {
-    this.verdict = grown(this.verdict, new Uint8Array(capacity));
-    this.ctState = grown(this.ctState, new Uint8Array(capacity));
-    this.cause = grown(this.cause, new Int32Array(capacity));
-    this.packets = grown(this.packets, new Float64Array(capacity * 4));
-  }
-}
-
 /** The flows of a table as data that can be kept or sent to another thread. */
 export interface FlowTableState {
   readonly slots: number;
@@ -97,6 +55,19 @@ export interface FlowTableState {
     readonly cause: Int32Array;
     readonly packets: Float64Array;
   }[];
+}
+
+/** Rows of a batch that are to be pushed, and their flows; `length` of them count. */
+export interface TakenRows {
+  readonly rows: Int32Array;
+  readonly flows: Int32Array;
+  length: number;
+}
+
+interface KnownRows {
+  readonly hashes: Int32Array;
+  readonly share: Share;
+  readonly taken: TakenRows;
 }
 
 /** What a flow remembers of its first packet. */
@@ -160,37 +131,70 @@ export class FlowTable {
   }
 
   /**
-   * The hashes of rows `from` to `to`, the first one's at 0. What `find` will read of them is touched on the way: row by row it would
-   * wait for two cache lines that depend on each other, in loops of one step each the processor has many under way.
+   * The hashes of rows `from` to `to`, by row. What `find` will read of them is touched as well: row by row it would wait for two cache
+   * lines that depend on each other, in loops of one step each the processor has many under way.
    */
   hashRows(batch: PacketBatch, from: number, to: number, hashes: Int32Array): void {
-    const { protocol, source0, destination0, sourcePort, destinationPort, quoted } = batch;
+    const { protocol, source0, destination0, sourcePort, destinationPort } = batch;
     const places = this.#places;
     const mask = this.#mask;
     const words = this.#words;
-    const count = to - from;
-    let sum = 0;
-    for (let at = 0; at < count; at++) {
-      const row = from + at;
-      let hash = 0;
+    for (let row = from; row < to; row++) {
       if (FlowTable.isPlain(batch, row)) {
         const near = mixEnd(source0[row] ?? 0, 0, sourcePort[row] ?? 0);
         const far = mixEnd(destination0[row] ?? 0, 0, destinationPort[row] ?? 0);
-        hash = finish((near + far) ^ (IPV4 | (protocol[row] ?? 0)));
+        hashes[row] = finish((near + far) ^ (IPV4 | (protocol[row] ?? 0)));
       } else {
-        const tuple = quoted.size > 0 ? quoted.get(row) : undefined;
-        if (tuple === undefined) this.load(batch, row);
-        else this.loadTuple(tuple);
-        hash = this.hash;
+        hashes[row] = this.#hashAny(batch, row);
       }
-      hashes[at] = hash;
-      sum ^= places[hash & mask] ?? 0;
     }
-    for (let at = 0; at < count; at++) {
-      const slot = (places[(hashes[at] ?? 0) & mask] ?? 0) - 1;
+    let sum = 0;
+    for (let row = from; row < to; row++) sum ^= places[(hashes[row] ?? 0) & mask] ?? 0;
+    for (let row = from; row < to; row++) {
+      const slot = (places[(hashes[row] ?? 0) & mask] ?? 0) - 1;
       sum ^= words[Math.max(0, slot) * RECORD_WORDS] ?? 0;
     }
     this.#sum ^= sum;
+  }
+
+  /** The hash of a row of any kind. */
+  #hashAny(batch: PacketBatch, row: number): number {
+    const tuple = batch.quoted.size > 0 ? batch.quoted.get(row) : undefined;
+    if (tuple === undefined) this.load(batch, row);
+    else this.loadTuple(tuple);
+    return this.hash;
+  }
+
+  /**
+   * Counts rows from `from` on as long as they are plain and go on with flows that are known and wanted: nothing in them begins or ends
+   * one. They are added to `taken`. The first row that is otherwise, or `to`.
+   */
+  passKnown(traffic: TrafficBatch, from: number, to: number, { hashes, share, taken }: KnownRows): number {
+    const { packets, frameBytes } = traffic;
+    const { protocol, tcpFlags, time } = packets;
+    const { rows, flows } = taken;
+    const words = this.#words;
+    let { length } = taken;
+    let row = from;
+    for (; row < to; row++) {
+      const hash = hashes[row] ?? 0;
+      if (!isOfShare(hash, share)) continue;
+      if (!FlowTable.isPlain(packets, row)) break;
+      const flow = this.findRow(packets, row, hash);
+      if (flow === NO_FLOW || ((words[flow * RECORD_WORDS + WORD.state] ?? 0) & FLOW_STATE.filtered) !== 0) break;
+      const now = time[row] ?? 0;
+      if (protocol[row] === PROTOCOL.tcp) {
+        if (((tcpFlags[row] ?? 0) & TURNS) !== 0) break;
+      } else if (protocol[row] === PROTOCOL.sctp || now - this.lastTime(flow) > IDLE_SECONDS) {
+        break;
+      }
+      this.count(flow, frameBytes[row] ?? 0, now);
+      rows[length] = row;
+      flows[length] = flow;
+      length++;
+    }
+    taken.length = length;
+    return row;
   }
 
   /** Whether a row is of a kind that `findRow` finds: IPv4, and nothing that quotes or has a class. */
@@ -571,16 +575,4 @@ export class FlowTable {
     this.firstOffset = grown(this.firstOffset, new Float64Array(capacity));
     for (const side of this.sides) side.grow(capacity);
   }
-}
-
-function mixEnd(word: number, rest: number, port: number): number {
-  return finish(Math.imul(word ^ Math.imul(rest, 0x85ebca6b), 0x9e3779b1) ^ Math.imul(port + 1, 0xc2b2ae35));
-}
-
-/** The finaliser of MurmurHash3 (public domain). */
-function finish(value: number): number {
-  let hash = value;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return hash ^ (hash >>> 16);
 }

@@ -11,13 +11,16 @@ import { VERDICT_CODE } from "../dataplane/verdict.ts";
 import { copyRow } from "../traffic/copyRow.ts";
 import { type BATCH_ROWS, RECORDED, type TrafficBatch } from "../traffic/source.ts";
 import type { Duplicates } from "./duplicates.ts";
-import { FLOW_STATE, FlowTable, type FlowTableState, NO_FLOW, type SideColumns } from "./flowTable.ts";
+import { isOfShare, type Share } from "./flowHash.ts";
+import { FLOW_STATE, IDLE_SECONDS } from "./flowState.ts";
+import { FlowTable, type FlowTableState, NO_FLOW, type TakenRows } from "./flowTable.ts";
 import type { Masquerades } from "./masquerades.ts";
 import { canOpen, detailOf } from "./openingPacket.ts";
 import type { AddressBook } from "./owners.ts";
 import type { CapturePoints, Place } from "./places.ts";
 import type { Services } from "./services.ts";
 import type { Side, SideState } from "./side.ts";
+import type { SideColumns } from "./sideColumns.ts";
 import type { ReplayedStory } from "./story.ts";
 import { StepStarts } from "./storyTime.ts";
 import { Tally } from "./tally.ts";
@@ -67,7 +70,7 @@ export interface ReplayOptions {
   /** What becomes of the cluster while the packets pass. */
   readonly story?: ReplayedStory;
   /** Of `of` workers the one that has flows whose hash falls on `index`. */
-  readonly share?: { readonly index: number; readonly of: number };
+  readonly share?: Share;
   /** Told of flows that have ended, in order of their beginning, at fixed places of the recording; they are forgotten then. */
   readonly onEnded?: (table: FlowTable, slots: readonly number[]) => void;
   readonly onPushed?: (pushed: PushedRows) => void;
@@ -82,8 +85,10 @@ export type RoundRows = typeof BATCH_ROWS | typeof SWEEP_ROWS;
 export const SWEEP_ROWS = 65_536;
 /** Seconds that a closed flow waits for stragglers: last ACKs, repeated FINs. */
 const LINGER_SECONDS = 10;
-/** A flow of a protocol without an end is over when it was silent for so long (nf_conntrack_udp_timeout_stream). */
-const IDLE_SECONDS = 120;
+/** Of the one worker there is. */
+const EVERYTHING: Share = { index: 0, of: 1 };
+/** Rows of which the flows are looked up together: so few that what was touched for the last is still near when the first is counted. */
+const BLOCK_ROWS = 256;
 
 /** Whether a row is to be replayed, and whether it was sent to a Service address. */
 const MEANT = { no: 0, yes: 1, translated: 2 } as const;
@@ -97,11 +102,10 @@ export class Replay {
   readonly tally: Tally;
   readonly #options: ReplayOptions;
   readonly #scratch: PacketBatch;
-  readonly #rows: Int32Array;
-  readonly #flows: Int32Array;
-  /** 1: the row opens its flow. */
+  readonly #taken: TakenRows;
+  /** Of the rows taken: 1 where it opens its flow. */
   readonly #opens: Uint8Array;
-  /** Of all rows of a batch: `MEANT`; and of those pushed, the first at 0, the hash of their tuple. */
+  /** Of all rows of a batch: `MEANT`, and the hash of their tuple. */
   readonly #meant: Uint8Array;
   readonly #hashes: Int32Array;
   #duplicates: Duplicates | undefined;
@@ -119,8 +123,7 @@ export class Replay {
     this.tally = new Tally({ book, main, steps: this.steps, places });
     if (story !== undefined) filter?.step?.(story.start);
     this.#scratch = createBatch(capacity);
-    this.#rows = new Int32Array(capacity);
-    this.#flows = new Int32Array(capacity);
+    this.#taken = { rows: new Int32Array(capacity), flows: new Int32Array(capacity), length: 0 };
     this.#opens = new Uint8Array(capacity);
     this.#meant = new Uint8Array(capacity);
     this.#hashes = new Int32Array(capacity);
@@ -226,46 +229,75 @@ export class Replay {
   #segment(traffic: TrafficBatch, from: number, to: number): void {
     const { packets } = traffic;
     const pushed = Math.min(to, Math.max(from, from + this.#skipTo - this.#index));
-    this.#prepare(traffic, from, to);
+    const hasCopies = this.#prepare(traffic, from, to);
     this.#index += pushed - from;
-    const rows = this.#rows;
-    const hashes = this.#hashes;
-    this.table.hashRows(packets, pushed, to, hashes);
-    let length = 0;
-    const located = this.#points?.isKnown === true;
-    for (let row = pushed; row < to; row++) {
-      const hash = hashes[row - pushed] ?? 0;
-      const isCopy = this.#meant[row] === MEANT.no;
-      const flow = isCopy ? NO_FLOW : this.#admit(traffic, row, hash);
-      if (located) this.#see(traffic, row, isCopy ? this.#known(packets, row, hash) : flow);
-      this.#index++;
-      if (flow === NO_FLOW) continue;
-      rows[length] = row;
-      this.#flows[length] = flow;
-      this.#opens[length] = this.#isOpening ? 1 : 0;
-      length++;
+    const taken = this.#taken;
+    taken.length = 0;
+    this.#opens.fill(0, 0, to - pushed);
+    const isStraight = !hasCopies && this.#points?.isKnown !== true;
+    for (let start = pushed; start < to; start += BLOCK_ROWS) {
+      const end = Math.min(to, start + BLOCK_ROWS);
+      this.table.hashRows(packets, start, end, this.#hashes);
+      for (let row = start; row < end; row++) {
+        if (isStraight) row = this.#passKnown(traffic, row, end);
+        if (row < end) this.#take(traffic, row);
+      }
     }
+    const { length, rows, flows } = taken;
     if (length === 0) return;
-    const batch = length === packets.length ? packets : this.#gather(packets, length);
+    const batch = length === packets.length ? packets : this.#gather(packets, taken);
     const { onPushed, sides } = this.#options;
     for (const side of sides) side.push(batch);
-    this.#record(batch, length);
-    onPushed?.({ traffic, rows, flows: this.#flows, length, sides, firstIndex: this.#index - to });
+    this.#record(batch, taken);
+    onPushed?.({ traffic, rows, flows, length, sides, firstIndex: this.#index - to });
   }
 
-  /** Gives rows the addresses that policies see, and says which rows are meant; also of those that were pushed before `restore`. */
-  #prepare(traffic: TrafficBatch, from: number, to: number): void {
+  /** Takes the rows that go on with known flows, up to the first other one, or to `to`. */
+  #passKnown(traffic: TrafficBatch, from: number, to: number): number {
+    const { share = EVERYTHING } = this.#options;
+    const row = this.table.passKnown(traffic, from, to, { hashes: this.#hashes, share, taken: this.#taken });
+    if (row === from) return row;
+    this.#index += row - from;
+    this.#now = Math.max(this.#now, traffic.packets.time[row - 1] ?? 0);
+    return row;
+  }
+
+  /** Takes a row of any kind, if it is meant and wanted. */
+  #take(traffic: TrafficBatch, row: number): void {
+    const taken = this.#taken;
+    const hash = this.#hashes[row] ?? 0;
+    const isCopy = this.#meant[row] === MEANT.no;
+    const flow = isCopy ? NO_FLOW : this.#admit(traffic, row, hash);
+    if (this.#points?.isKnown === true)
+      this.#see(traffic, row, isCopy ? this.#known(traffic.packets, row, hash) : flow);
+    this.#index++;
+    if (flow === NO_FLOW) return;
+    taken.rows[taken.length] = row;
+    taken.flows[taken.length] = flow;
+    this.#opens[taken.length] = this.#isOpening ? 1 : 0;
+    taken.length++;
+  }
+
+  /**
+   * Gives rows the addresses that policies see, and says which rows are meant; also of those that were pushed before `restore`. Whether
+   * one of them is a copy.
+   */
+  #prepare(traffic: TrafficBatch, from: number, to: number): boolean {
     const { services } = this.#options;
     const duplicates = this.#duplicates?.canRepeat === true ? this.#duplicates : undefined;
     this.#meant.fill(MEANT.yes, from, to);
-    if (services === undefined && duplicates === undefined) return;
+    if (services === undefined && duplicates === undefined) return false;
+    let hasCopies = false;
     // Where there is one interface, one side of a translation is all there is.
     const masquerades = duplicates && this.#masquerades;
     for (let row = from; row < to; row++) {
       if (services?.translate(traffic.packets, row) === 1) this.#meant[row] = MEANT.translated;
       masquerades?.translate(traffic.packets, row);
-      if (duplicates?.isRepeated(traffic, row) === true) this.#meant[row] = MEANT.no;
+      if (duplicates?.isRepeated(traffic, row) !== true) continue;
+      this.#meant[row] = MEANT.no;
+      hasCopies = true;
     }
+    return hasCopies;
   }
 
   /** Of the row under way: whether it opens its flow, and whether it is an error about it. */
@@ -274,13 +306,13 @@ export class Replay {
 
   /** The flow of a row that is to be pushed, or `NO_FLOW`. */
   #admit(traffic: TrafficBatch, row: number, hash: number): number {
-    const { share } = this.#options;
+    const { share = EVERYTHING } = this.#options;
     const { packets } = traffic;
     const { table } = this;
     const time = packets.time[row] ?? 0;
     if (time > this.#now) this.#now = time;
     this.#isOpening = false;
-    if (share !== undefined && (hash >>> 8) % share.of !== share.index) return NO_FLOW;
+    if (!isOfShare(hash, share)) return NO_FLOW;
     this.#isQuoted = false;
     let flow = FlowTable.isPlain(packets, row) ? table.findRow(packets, row, hash) : this.#find(packets, row);
     if (flow !== NO_FLOW && !this.#isQuoted && this.#startsAnew(packets, row, flow)) {
@@ -380,30 +412,33 @@ export class Replay {
   }
 
   /** The rows to push, side by side. */
-  #gather(packets: PacketBatch, length: number): PacketBatch {
+  #gather(packets: PacketBatch, { rows, length }: TakenRows): PacketBatch {
     const scratch = this.#scratch;
-    for (let at = 0; at < length; at++) copyRow(packets, this.#rows[at] ?? 0, scratch, at);
+    for (let at = 0; at < length; at++) copyRow(packets, rows[at] ?? 0, scratch, at);
     scratch.length = length;
     return scratch;
   }
 
   /* -------------------------------------------- After the push ---------------------------------------------------- */
 
-  #record(batch: PacketBatch, length: number): void {
-    const { sides, main, filter, story } = this.#options;
-    const { table, timeline } = this;
+  #record(batch: PacketBatch, { flows, length }: TakenRows): void {
+    const { sides, main, story } = this.#options;
+    const { table } = this;
+    const opens = this.#opens;
     for (let side = 0; side < sides.length; side++) {
       const pushed = sides[side];
       const columns = table.sides[side];
       if (pushed === undefined || columns === undefined) continue;
       const { verdict } = pushed;
+      const { packets } = columns;
+      const countsCuts = story !== undefined && side === main;
       for (let at = 0; at < length; at++) {
-        const flow = this.#flows[at] ?? 0;
+        const flow = flows[at] ?? 0;
         const code = verdict[at] ?? 0;
         const cell = flow * 4 + code;
-        if (story !== undefined && side === main && this.#opens[at] === 0) this.#countCut(columns, flow, code);
-        columns.packets[cell] = (columns.packets[cell] ?? 0) + 1;
-        if (this.#opens[at] === 0) continue;
+        if (countsCuts && opens[at] === 0) this.#countCut(columns, flow, code);
+        packets[cell] = (packets[cell] ?? 0) + 1;
+        if (opens[at] === 0) continue;
         columns.verdict[flow] = code;
         columns.ctState[flow] = pushed.ctStateOf(at);
         columns.cause[flow] = pushed.causeOf(at);
@@ -411,16 +446,26 @@ export class Replay {
     }
     const verdict = sides[main]?.verdict;
     if (verdict === undefined) throw new RangeError(`side ${main} of ${sides.length}`);
+    this.#recordTimes(batch, verdict);
+  }
+
+  /** Counts the rows taken at their times, and the flows that they open. */
+  #recordTimes({ time: times }: PacketBatch, verdict: Uint8Array): void {
+    const { filter } = this.#options;
+    const { table, timeline } = this;
+    const { flows, length } = this.#taken;
+    if (filter === undefined) timeline.packets(times, verdict, length);
     for (let at = 0; at < length; at++) {
-      const code = verdict[at] ?? 0;
       const isOpening = this.#opens[at] === 1;
+      if (filter === undefined && !isOpening) continue;
+      const time = times[at] ?? 0;
+      const code = verdict[at] ?? 0;
       if (filter !== undefined) {
-        const flow = this.#flows[at] ?? 0;
+        const flow = flows[at] ?? 0;
         if (isOpening && !filter.verdict(code)) table.addState(flow, FLOW_STATE.hidden);
         if ((table.state(flow) & FLOW_STATE.hidden) !== 0) continue;
+        timeline.packet(time, code);
       }
-      const time = batch.time[at] ?? 0;
-      timeline.packet(time, code);
       if (isOpening) timeline.flow(time, code === VERDICT_CODE.drop || code === VERDICT_CODE.reject ? 1 : 0);
     }
   }

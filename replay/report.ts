@@ -2,7 +2,8 @@
 import { formatAddress } from "../dataplane/address.ts";
 import { hasPorts, type Packet, PROTOCOL, protocolName } from "../dataplane/packet.ts";
 import { CT_STATES, type CtState, VERDICTS, type Verdict } from "../dataplane/verdict.ts";
-import { FLOW_STATE, type FlowTable } from "./flowTable.ts";
+import { FLOW_STATE } from "./flowState.ts";
+import type { FlowTable } from "./flowTable.ts";
 import { openingPacket } from "./openingPacket.ts";
 import type { AddressBook } from "./owners.ts";
 import type { Met } from "./places.ts";

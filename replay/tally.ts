@@ -1,7 +1,8 @@
 /** Sums over flows. A flow is added once: when it has ended and is forgotten, or at the end of the recording. */
 import { formatAddress, type IpAddress } from "../dataplane/address.ts";
 import { VERDICT_CODE } from "../dataplane/verdict.ts";
-import { FLOW_STATE, type FlowTable } from "./flowTable.ts";
+import { FLOW_STATE } from "./flowState.ts";
+import type { FlowTable } from "./flowTable.ts";
 import { type AddressBook, NOBODY } from "./owners.ts";
 import { isOn, type Place } from "./places.ts";
 import type { StepStarts } from "./storyTime.ts";

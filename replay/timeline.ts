@@ -49,6 +49,20 @@ export class Timeline {
     this.#cells[at] = (this.#cells[at] ?? 0) + 1;
   }
 
+  /** The first so many packets of columns, in order of time. */
+  packets(times: Float64Array, verdicts: Uint8Array, count: number): void {
+    if (!((times[0] ?? 0) > this.#lastFrom && (times[count - 1] ?? 0) < this.#lastTo)) {
+      for (let row = 0; row < count; row++) this.packet(times[row] ?? 0, verdicts[row] ?? 0);
+      return;
+    }
+    const cells = this.#cells;
+    const at = this.#last * STRIDE;
+    for (let row = 0; row < count; row++) {
+      const cell = at + (verdicts[row] ?? 0);
+      cells[cell] = (cells[cell] ?? 0) + 1;
+    }
+  }
+
   flow(time: number, isRefused: number): void {
     const at = this.#bucket(time) * STRIDE;
     this.#cells[at + FLOWS] = (this.#cells[at + FLOWS] ?? 0) + 1;
