@@ -95,10 +95,11 @@ export class TableMemo {
     tcpFlags: new Uint8Array(256),
   };
 
-  constructor(program: TableProgram, surroundings: WalkSurroundings) {
+  /** `before`: what decided on the node until now. */
+  constructor(program: TableProgram, surroundings: WalkSurroundings, before?: TableMemo) {
     this.#program = program;
     this.#surroundings = surroundings;
-    this.#walker = new TableWalker(program, surroundings);
+    this.#walker = new TableWalker(program, surroundings, before === undefined ? undefined : before.#walker);
     this.#price = priceOf(program);
     surroundings.connections.forgetRemembered();
   }

@@ -159,10 +159,11 @@ export class TableWalker {
   #rules = 0;
   #chains = 0;
 
-  constructor(program: TableProgram, surroundings: WalkSurroundings) {
+  /** `before`: what walked on the node until now. */
+  constructor(program: TableProgram, surroundings: WalkSurroundings, before?: TableWalker) {
     this.#node = program.node;
     this.#connections = surroundings.connections;
-    this.#tables = loadTables(program, surroundings);
+    this.#tables = loadTables(program, surroundings, before?.tables);
     const builtIn = builtInChains(this.#tables);
     this.#ways = [waysOf(builtIn, 4), waysOf(builtIn, 6)];
     this.#stack = new Int32Array(this.#tables.stackDepth);
