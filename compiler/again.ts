@@ -313,14 +313,24 @@ export class FilteredAgain<T> {
   /** `isKept` depends on nothing but the item. The same array when nothing changed. */
   of(items: readonly T[], isKept: (item: T) => boolean): readonly T[] {
     const before = this.#recent.nearest(items);
-    const { start, beforeEnd, afterEnd } = middleOf(before.items, items);
-    let at = start - 1;
-    while (at >= 0 && !isKept(items[at] as T)) at--;
-    const last = items[at];
-    const from = last === undefined ? 0 : before.kept.indexOf(last) + 1;
-    const gone = before.items.slice(start, beforeEnd).filter(isKept);
-    const come = items.slice(start, afterEnd).filter(isKept);
-    const kept = replacedBetween(before.kept, { start: from, end: from + gone.length }, come);
+    const places: Place[] = [];
+    const others: T[] = [];
+    let shift = 0;
+    for (const place of placesOf(before.items, items)) {
+      const gone = itemsOf(before.items, place, "before").filter(isKept);
+      const come = itemsOf(items, place, "after").filter(isKept);
+      if (gone.length === 0 && come.length === 0) continue;
+      let at = place.start - 1;
+      while (gone.length === 0 && at >= 0 && !isKept(before.items[at] as T)) at--;
+      const last = before.items[at];
+      const start =
+        gone.length > 0 ? before.kept.indexOf(gone[0] as T) : last === undefined ? 0 : before.kept.indexOf(last) + 1;
+      const afterStart = start + shift;
+      places.push({ start, end: start + gone.length, afterStart, afterEnd: afterStart + come.length });
+      others.push(...come);
+      shift += come.length - gone.length;
+    }
+    const kept = places.length === 0 ? before.kept : replacedAt(before.kept, places, others);
     this.#recent.note({ items, kept });
     return kept;
   }
@@ -435,14 +445,19 @@ export class SortedAgain<T> {
         if (next === end) return;
       }
     };
+    const entries: number[] = [];
     for (const item of [...come].sort(this.#compare)) {
-      copyUntil(this.#place(before, item));
+      const entry = this.#place(before, item);
+      entries.push(entry);
+      copyUntil(entry);
       const last = pieces.at(-1)?.at(-1);
       if (last !== undefined && this.#compare(last, item) === 0) return undefined;
       pieces.push([item]);
     }
     copyUntil(before.length);
-    return ([] as T[]).concat(...pieces);
+    const after = ([] as T[]).concat(...pieces);
+    notePlaces(before, after, placesOfPatch(holes, entries));
+    return after;
   }
 
   /** The first position whose item comes behind. */
@@ -455,6 +470,23 @@ export class SortedAgain<T> {
     }
     return low;
   }
+}
+
+/** Where a list differs from one less the items at `holes`, with items more in front of those at `entries`; both ascend. */
+function placesOfPatch(holes: readonly number[], entries: readonly number[]): readonly Place[] {
+  const places: Place[] = [];
+  let [hole, entry, shift] = [0, 0, 0];
+  while (hole < holes.length || entry < entries.length) {
+    const isEntry = (entries[entry] ?? Number.POSITIVE_INFINITY) <= (holes[hole] ?? Number.POSITIVE_INFINITY);
+    const start = (isEntry ? entries[entry++] : holes[hole++]) as number;
+    const [end, afterStart] = [isEntry ? start : start + 1, start + shift];
+    const afterEnd = isEntry ? afterStart + 1 : afterStart;
+    shift += isEntry ? 1 : -1;
+    const last = places.at(-1);
+    if (last !== undefined && last.end === start) places[places.length - 1] = { ...last, end, afterEnd };
+    else places.push({ start, end, afterStart, afterEnd });
+  }
+  return places;
 }
 
 /** A value for each object, made when it is first asked for and kept as long as the object lives. */

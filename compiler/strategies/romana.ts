@@ -140,6 +140,21 @@ function agentChains(cluster: ResolvedCluster, options: LowerOptions): readonly 
   const { policies: listed, rendered } = listPolicies(cluster);
   const policies = orderedPolicies(listed, settingOf(romana, options, "policy-order"));
   const onHost = rendered ? policiesOnHost(policies, cluster, node) : [];
+  const known = LATEST_CHAINS.get(cluster.lineage);
+  if (known !== undefined && sameItems(known.onHost, onHost)) return known.chains;
+  const chains = chainsOf(onHost);
+  LATEST_CHAINS.set(cluster.lineage, { onHost, chains });
+  return chains;
+}
+
+/** Those of the node that was asked for last. */
+const LATEST_CHAINS = new WeakMap<
+  WeakKey,
+  { readonly onHost: readonly RomanaPolicy[]; readonly chains: readonly Chain[] }
+>();
+
+/** The chains of an agent that renders these policies. */
+function chainsOf(onHost: readonly RomanaPolicy[]): readonly Chain[] {
   const footer: Rule = { matches: [comment("POLICY_CHAIN_FOOTER")], target: { kind: "return" } };
   const chains: Chain[] = [
     {
@@ -262,8 +277,11 @@ class LatestSets {
   of(policies: readonly RomanaPolicy[], blocks: readonly Block[], node: string): readonly IPSet[] {
     this.#takeIn(blocks);
     const ofPolicies = this.#ofPolicies.of(policies, (policy) => netSet(`${policyChain(policy)}_s`, [], policy.origin));
-    const ofSegments = this.#ordered.flatMap((tenant) => tenant.sets);
-    const lists = this.#ordered.map(({ list }) => list);
+    const [ofSegments, lists]: [IPSet[], IPSet[]] = [[], []];
+    for (const { sets, list } of this.#ordered) {
+      for (let at = 0; at < sets.length; at++) ofSegments.push(sets[at] as IPSet);
+      lists.push(list);
+    }
     return ofPolicies.concat(ofSegments, this.#localBlocks(node), lists);
   }
 
