@@ -43,6 +43,9 @@ export function define(command: Command, session: Session): void {
     .action((flags: MatrixFlags) => matrix(flags, session));
 }
 
+/** Of so few pods nearly every pair is a kind of its own, which is walked before it could be remembered. */
+const FEW_PODS = 256;
+
 async function matrix(flags: MatrixFlags, session: Session): Promise<void> {
   const { at } = flags;
   requireShown(flags, [
@@ -55,7 +58,7 @@ async function matrix(flags: MatrixFlags, session: Session): Promise<void> {
   const cluster = moment?.cluster ?? resolvePolicies(await loadModel(session, flags.filename));
   const pods = await podsOf(flags, cluster, session);
   const ports = flags.port === undefined ? matrixPorts(cluster) : parsePorts(flags.port);
-  const lanes = moment?.lanes ?? lanesOf(flags, cluster, {});
+  const lanes = moment?.lanes ?? lanesOf(flags, cluster, pods.length <= FEW_PODS ? { engine: "walk" } : {});
   const progress = session.progress("packets", lanes.length * ports.length * pods.length ** 2);
   for (const [index, lane] of lanes.entries()) {
     const alike = new PortsAlike(lane, cluster, { ends: pods.map(({ address }) => address), ports });

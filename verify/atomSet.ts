@@ -24,7 +24,9 @@ export class AtomSet {
 
   /** Everything that the other has. */
   addAll(other: AtomSet): void {
-    for (const [at, word] of other.#words.entries()) this.#words[at] = (this.#words[at] ?? 0) | word;
+    for (let at = 0; at < this.#words.length; at++) {
+      this.#words[at] = (this.#words[at] ?? 0) | (other.#words[at] ?? 0);
+    }
     this.#size = undefined;
   }
 
@@ -42,7 +44,8 @@ export class AtomSet {
   }
 
   get isEmpty(): boolean {
-    return this.size === 0;
+    for (let at = 0; at < this.#words.length; at++) if (this.#words[at] !== 0) return false;
+    return true;
   }
 
   /** Equal for equal sets of one bound. */
@@ -50,18 +53,22 @@ export class AtomSet {
     return this.#words.join();
   }
 
+  equals(other: AtomSet): boolean {
+    for (let at = 0; at < this.#words.length; at++) if (this.#words[at] !== other.#words[at]) return false;
+    return true;
+  }
+
+  // Loops, where `map` would call a function for each word: sets are made rule by rule.
   and(other: AtomSet): AtomSet {
-    return new AtomSet(
-      this.#bound,
-      this.#words.map((word, at) => word & (other.#words[at] ?? 0)),
-    );
+    const words = new Int32Array(this.#words.length);
+    for (let at = 0; at < words.length; at++) words[at] = (this.#words[at] ?? 0) & (other.#words[at] ?? 0);
+    return new AtomSet(this.#bound, words);
   }
 
   or(other: AtomSet): AtomSet {
-    return new AtomSet(
-      this.#bound,
-      this.#words.map((word, at) => word | (other.#words[at] ?? 0)),
-    );
+    const words = new Int32Array(this.#words.length);
+    for (let at = 0; at < words.length; at++) words[at] = (this.#words[at] ?? 0) | (other.#words[at] ?? 0);
+    return new AtomSet(this.#bound, words);
   }
 
   not(): AtomSet {

@@ -6,6 +6,7 @@ import { compileNode } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Strategy } from "../compiler/strategies/strategy.ts";
 import type { IpAddress } from "../dataplane/address.ts";
+import type { Engine } from "../dataplane/dataplane.ts";
 import { createFabricResults, Fabric } from "../dataplane/fabric.ts";
 import { appendPacket, createBatch, hasPorts, type Packet } from "../dataplane/packet.ts";
 import type { Program } from "../dataplane/program.ts";
@@ -65,6 +66,8 @@ export interface LaneOptions {
   readonly settings?: ReadonlyMap<string, string>;
   /** Record the rules that matched. */
   readonly walk?: boolean;
+  /** How packets are decided; what is left out is the dataplane's choice. */
+  readonly engine?: Engine;
   /** Only these nodes are compiled and asked; undefined: all. */
   readonly nodes?: readonly string[];
 }
@@ -79,7 +82,14 @@ export function compileNodes(cluster: ResolvedCluster, strategy: Strategy, optio
 
 export function strategyLane(cluster: ResolvedCluster, strategy: Strategy, options: LaneOptions): Lane {
   const compile = (now: ResolvedCluster): readonly Program[] => compileNodes(now, strategy, options);
-  return new FabricLane({ strategy, programs: compile(cluster), compile, walk: options.walk === true });
+  const { engine, walk } = options;
+  return new FabricLane({
+    strategy,
+    programs: compile(cluster),
+    compile,
+    walk: walk === true,
+    ...(engine && { engine }),
+  });
 }
 
 /** Programs that are there already, such as those of a moment within an update; they stay whatever becomes of the cluster. */
@@ -179,6 +189,7 @@ interface FabricLaneOptions {
   readonly compile: (cluster: ResolvedCluster) => readonly Program[];
   readonly walk: boolean;
   readonly only?: string;
+  readonly engine?: Engine;
 }
 
 class FabricLane implements Lane {

@@ -10,6 +10,8 @@
  * An over-approximation: whether a packet comes there is seen from addresses alone. Whatever is said of ports beside that
  * (source ports, rates) is for `blindSpots` to find.
  */
+
+import { rememberedBy } from "../compiler/again.ts";
 import { type Cidr, cidrContains, cidrKey, hostCidr, type IpAddress } from "../dataplane/address.ts";
 import { PROTOCOL } from "../dataplane/packet.ts";
 import type { Match, Program, TableProgram } from "../dataplane/program.ts";
@@ -29,6 +31,8 @@ export interface PortTest extends Pairs {
   readonly ports: AtomSet;
 }
 
+type PortsMatch = Extract<Match, { kind: "ports" }>;
+
 /** Of the pairs of a chain that many lead to, parts that are not joined; more are taken for all between their ends. */
 const MOST_PARTS = 8;
 
@@ -38,6 +42,9 @@ export class PortTests {
   /** By `cidrKey`. */
   readonly #numbers: ReadonlyMap<number | string, number>;
   readonly everybody: AtomSet;
+  /** By protocol and port in one number. */
+  readonly #named = new Map<number, number[]>();
+  readonly #byMatch = new WeakMap<PortsMatch, AtomSet>();
   /** By ports and sources. */
   readonly #found = new Map<string, PortTest>();
 
@@ -47,6 +54,12 @@ export class PortTests {
     this.ports = ports;
     this.#numbers = new Map(ends.map((address, index) => [cidrKey(hostCidr(address)), index]));
     this.everybody = new AtomSet(ends.length).not();
+    for (const [index, { protocol, port }] of ports.entries()) {
+      const code = (protocol << 16) | port;
+      const known = this.#named.get(code);
+      if (known === undefined) this.#named.set(code, [index]);
+      else known.push(index);
+    }
   }
 
   all(): readonly PortTest[] {
@@ -79,6 +92,11 @@ export class PortTests {
   /** Ports that are meant, by their places. */
   portsThat(isMeant: (port: Port) => boolean): readonly number[] {
     return this.ports.flatMap((port, index) => (isMeant(port) ? [index] : []));
+  }
+
+  /** The ports of that protocol and number, by their places; undefined: none is asked about. */
+  named(protocol: number, port: number): readonly number[] | undefined {
+    return this.#named.get((protocol << 16) | port);
   }
 
   setOf(ports: readonly number[]): AtomSet {
@@ -117,13 +135,21 @@ export class PortTests {
   }
 
   #rule(program: TableProgram, matches: readonly Match[], reach: readonly Pairs[]): void {
-    if (matches.some(({ kind }) => kind === "ports")) {
-      const tested = this.setOf(this.portsThat((port) => matches.every((match) => mayHold(match, port))));
-      for (const part of reach) this.add(part, tested);
+    for (const match of matches) {
+      if (match.kind === "ports") for (const part of reach) this.add(part, this.#tested(match));
     }
     for (const match of matches) {
       if (match.kind === "set" && match.sides[1] === "destination") this.#members(program, match, reach);
     }
+  }
+
+  /** The ports that a match holds for; rules share matches. */
+  #tested(match: PortsMatch): AtomSet {
+    return rememberedBy(this.#byMatch, match, () => {
+      const tested = new AtomSet(this.ports.length);
+      for (const [index, port] of this.ports.entries()) if (isNamed(match, port)) tested.add(index);
+      return tested;
+    });
   }
 
   /** Of a set of addresses with ports. */
@@ -137,8 +163,8 @@ export class PortTests {
     for (const member of members) {
       if (member.kind === "set") this.#members(program, { set: member.set, sides }, reach);
       if (member.kind !== "netPort") continue;
-      const ports = this.portsThat(({ protocol, port }) => protocol === member.protocol && port === member.port);
-      if (ports.length === 0) continue;
+      const ports = this.named(member.protocol, member.port);
+      if (ports === undefined) continue;
       const key = `${cidrKey(member.cidr)} ${member.nomatch === true}`;
       const known = named.get(key) ?? { ends: this.within(member.cidr), ports: this.setOf([]) };
       named.set(key, known);
@@ -183,7 +209,7 @@ function narrowed(reach: readonly Pairs[], matches: readonly Match[], narrowing:
 function joined(known: readonly Pairs[], more: readonly Pairs[]): readonly Pairs[] {
   const parts = [...known];
   for (const { sources, destinations } of more) {
-    const same = parts.findIndex((one) => one.sources.key === sources.key || one.destinations.key === destinations.key);
+    const same = parts.findIndex((one) => one.sources.equals(sources) || one.destinations.equals(destinations));
     const other = parts[same];
     if (other === undefined) parts.push({ sources, destinations });
     else parts[same] = { sources: other.sources.or(sources), destinations: other.destinations.or(destinations) };
@@ -197,10 +223,8 @@ function joined(known: readonly Pairs[], more: readonly Pairs[]): readonly Pairs
   ];
 }
 
-/** Whether what a match says of protocol and destination port holds. */
-function mayHold(match: Match, { protocol, port }: Port): boolean {
-  if (match.kind === "protocol") return (match.protocol === protocol) !== match.negate;
-  if (match.kind !== "ports") return true;
-  if (match.extension !== "multiport" && PROTOCOL[match.extension] !== protocol) return false;
-  return match.ranges.some(({ first, last }) => first <= port && port <= last) !== match.negate;
+/** Whether a match names the port, were the protocol the one that its rule demands. */
+function isNamed({ extension, ranges, negate }: PortsMatch, { protocol, port }: Port): boolean {
+  if (extension !== "multiport" && PROTOCOL[extension] !== protocol) return false;
+  return ranges.some(({ first, last }) => first <= port && port <= last) !== negate;
 }

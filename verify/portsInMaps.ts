@@ -63,10 +63,9 @@ export function readMaps({ maps, attachPoints, attachment }: MapProgram, tests: 
 
 /** Only entries that accept have a say. */
 function readExact(entries: readonly MapEntry[], tests: PortTests, add: Add): void {
-  const asked = askedPorts(tests);
   const byPeer = new Map<number, AtomSet>();
   for (const { key, value } of entries) {
-    const ports = asked.get(serviceAt(key, EXACT_PROTOCOL));
+    const ports = namedAt(tests, key, EXACT_PROTOCOL);
     if (ports === undefined || !isTupleAccept(value)) continue;
     const peer = tests.number(decodeTupleKey(key).peer);
     if (peer === undefined) continue;
@@ -85,10 +84,9 @@ function readExact(entries: readonly MapEntry[], tests: PortTests, add: Add): vo
 
 /** The longest prefix decides, so holes have a say. */
 function readBlocks(entries: readonly MapEntry[], tests: PortTests, add: Add): void {
-  const asked = askedPorts(tests);
   const found = new Map<string, { peers: AtomSet; ports: AtomSet }>();
   for (const { key, value } of entries) {
-    const ports = asked.get(serviceAt(key, BLOCK_PROTOCOL));
+    const ports = namedAt(tests, key, BLOCK_PROTOCOL);
     if (ports === undefined) continue;
     const { peer } = decodeBlockKey(key);
     const name = `${peer.words.join()}/${peer.prefixLength} ${isTupleAccept(value)}`;
@@ -99,18 +97,9 @@ function readBlocks(entries: readonly MapEntry[], tests: PortTests, add: Add): v
   for (const { peers, ports } of found.values()) add(peers, ports);
 }
 
-/** The ports asked about by protocol and port in one number. */
-function askedPorts(tests: PortTests): ReadonlyMap<number, readonly number[]> {
-  const asked = new Map<number, number[]>();
-  for (const [index, { protocol, port }] of tests.ports.entries()) {
-    const code = (protocol << 16) | port;
-    asked.set(code, [...(asked.get(code) ?? []), index]);
-  }
-  return asked;
-}
-
-function serviceAt(key: Uint8Array, at: number): number {
-  return ((key[at] ?? 0) << 16) | ((key[at + 1] ?? 0) << 8) | (key[at + 2] ?? 0);
+/** The ports that a key names, whose protocol stands there. */
+function namedAt(tests: PortTests, key: Uint8Array, at: number): readonly number[] | undefined {
+  return tests.named(key[at] ?? 0, ((key[at + 1] ?? 0) << 8) | (key[at + 2] ?? 0));
 }
 
 /** The ends that an ipcache gives each identity. */
@@ -138,18 +127,24 @@ function readPolicy(
   { tests, direction }: { readonly tests: PortTests; readonly direction: AttachPoint["direction"] },
   add: (identity: number, ports: AtomSet) => void,
 ): void {
+  const everyPort = [...tests.ports.keys()];
   const answers = new Map<number, { readonly bits: number; readonly answer: string }[]>();
   for (const { key, value } of entries) {
     const entry = decodePolicyKey(key);
     if (entry.direction !== direction) continue;
-    const own = answers.get(entry.identity) ?? tests.ports.map(() => ({ bits: -1, answer: "" }));
+    const { protocol, port, portBits } = entry;
+    // Most entries name one port, and few of the ports are asked about.
+    const ports = portBits === 16 ? tests.named(protocol, port) : everyPort;
+    if (ports === undefined) continue;
+    const own = answers.get(entry.identity) ?? tests.ports.map(() => NO_ANSWER);
     answers.set(entry.identity, own);
     const bits = policyPortPrefix(entry);
-    const { deny, precedence, portPrefix } = decodePolicyValue(value);
-    const answer = `${deny} ${precedence} ${portPrefix}`;
-    for (const [index, { protocol, port }] of tests.ports.entries()) {
-      if (entry.protocol !== 0 && entry.protocol !== protocol) continue;
-      if ((port ^ entry.port) >>> (16 - entry.portBits) !== 0 || (own[index]?.bits ?? 0) > bits) continue;
+    let answer: string | undefined;
+    for (const index of ports) {
+      const one = tests.ports[index];
+      if (one === undefined || (protocol !== 0 && protocol !== one.protocol)) continue;
+      if ((one.port ^ port) >>> (16 - portBits) !== 0 || (own[index]?.bits ?? 0) > bits) continue;
+      answer ??= answerOf(value);
       own[index] = { bits, answer };
     }
   }
@@ -162,4 +157,12 @@ function readPolicy(
     }
     for (const ports of groups.values()) add(identity, ports);
   }
+}
+
+const NO_ANSWER = { bits: -1, answer: "" };
+
+/** Everything of a value that decides. */
+function answerOf(value: Uint8Array): string {
+  const { deny, precedence, portPrefix } = decodePolicyValue(value);
+  return `${deny} ${precedence} ${portPrefix}`;
 }

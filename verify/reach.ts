@@ -74,6 +74,8 @@ export class Narrowing {
   readonly #atoms: readonly End[];
   readonly #sets: ReadonlyMap<string, IPSet>;
   readonly #members = new Map<string, AtomSet>();
+  /** By `cidrKey`. */
+  readonly #inPrefixes = new Map<number | string, AtomSet>();
   readonly #behind = new Map<string, AtomSet | undefined>();
   /** The atoms that are one address. */
   readonly #hosts = new Map<number | string, number>();
@@ -109,8 +111,7 @@ export class Narrowing {
   told(match: Match): { readonly side: Side; readonly atoms: AtomSet } | undefined {
     switch (match.kind) {
       case "address": {
-        const atoms = new AtomSet(this.#atoms.length);
-        this.#addWithin(match.cidr, atoms);
+        const atoms = this.#within(match.cidr);
         return { side: match.side, atoms: match.negate ? atoms.not() : atoms };
       }
       case "set": {
@@ -137,18 +138,22 @@ export class Narrowing {
   #membersOf(name: string): AtomSet {
     const known = this.#members.get(name);
     if (known !== undefined) return known;
-    let atoms = this.#none;
+    const atoms = new AtomSet(this.#atoms.length);
     this.#members.set(name, atoms);
     for (const member of this.#sets.get(name)?.members ?? []) {
-      if (member.kind === "set") {
-        atoms = atoms.or(this.#membersOf(member.set));
-        continue;
-      }
-      const covered = new AtomSet(this.#atoms.length);
-      this.#addWithin(member.cidr, covered);
-      atoms = atoms.or(covered);
+      if (member.kind === "set") atoms.addAll(this.#membersOf(member.set));
+      else this.#addWithin(member.cidr, atoms);
     }
-    this.#members.set(name, atoms);
+    return atoms;
+  }
+
+  #within(cidr: Cidr): AtomSet {
+    const key = cidrKey(cidr);
+    const known = this.#inPrefixes.get(key);
+    if (known !== undefined) return known;
+    const atoms = new AtomSet(this.#atoms.length);
+    this.#addWithin(cidr, atoms);
+    this.#inPrefixes.set(key, atoms);
     return atoms;
   }
 
