@@ -3,11 +3,13 @@ import { conntrackInsert, newClass, newPacket } from "../engine.ts";
 import { type EngineScene, sceneOf } from "../engineTraffic.ts";
 import type { Measured, Target } from "./target.ts";
 
-const ROUNDS = 150;
+const ROUNDS = 300;
 
-/** What a profile of the walks said once; not measured in the run. */
-const WHY_SLOWER =
-  "by an earlier profile, two thirds are the walk: weave-net's packets visit some 90 rules and ask some 75 sets, of which the classes of addresses answer 45 and tables that outgrow the cache the rest; a quarter is the first sight of an address and of a kind";
+/** What profiles of single strategies said once; not measured in the run. */
+const WHY_SEEN_SLOWER =
+  "by an earlier profile, two thirds are the connection's entry, the rest finds the context, the classes of addresses and ports and the outcome, each in a table of its own, and writes nine columns";
+const WHY_NEW_SLOWER =
+  "by an earlier profile, half is the walk, through memory that nobody has read yet (Calico: 50 rules in 22 chains; weave-net: 90 rules and 75 sets, each a bit of the classes' answers), a quarter the first sight of an address, a device and a kind, a tenth the connection's entry";
 
 const NEW_CLASS_GOAL = 1_000;
 
@@ -29,8 +31,10 @@ export const newPacketTargets: readonly Target[] = [
     async measure() {
       const insert = conntrackInsert(sceneOf("kube-router"));
       const found = slowest((scene) => newPacket(scene, "memo", ROUNDS));
+      const goal = 60 + insert;
       const note = `${found.note}; goal is 60 + ${Math.round(insert)} for the connection's entry, measured in the same run`;
-      return { ...found, goal: 60 + insert, note };
+      const misses = found.measured !== undefined && found.measured > goal;
+      return { ...found, goal, note: misses ? `${note}; ${WHY_SEEN_SLOWER}` : note };
     },
   },
   {
@@ -43,7 +47,7 @@ export const newPacketTargets: readonly Target[] = [
     async measure() {
       const found = slowest(newClass);
       const misses = found.measured !== undefined && found.measured > NEW_CLASS_GOAL;
-      return misses ? { ...found, note: `${found.note}; ${WHY_SLOWER}` } : found;
+      return misses ? { ...found, note: `${found.note}; ${WHY_NEW_SLOWER}` } : found;
     },
   },
 ];

@@ -43,30 +43,42 @@ export class Contexts {
     if (this.#size === MOST) return 0;
     this.#size++;
     if (this.#size * 2 * RECORD > records.length) this.#grow();
-    this.#put([devices, ports, mark, rest, this.#size]);
+    this.#put(devices, ports, mark, rest, this.#size);
     if ((this.#size + 1) * 4 > this.words.length) {
       const words = new Int32Array(this.words.length * 2);
       words.set(this.words);
       this.words = words;
     }
-    this.words.set([devices, ports, mark, rest], this.#size * 4);
+    writeWords(this.words, this.#size * 4, devices, ports, mark, rest);
     return this.#size;
   }
 
-  #put(record: readonly number[]): void {
-    const [devices = 0, ports = 0, mark = 0, rest = 0] = record;
-    const mask = this.#records.length - 1;
+  #put(devices: number, ports: number, mark: number, rest: number, number: number): void {
+    const records = this.#records;
+    const mask = records.length - 1;
     let at = (hashOf(devices, ports, mark, rest) >>> this.#shift) * RECORD;
-    while (this.#records[at + 4] !== 0) at = (at + RECORD) & mask;
-    this.#records.set(record, at);
+    while (records[at + 4] !== 0) at = (at + RECORD) & mask;
+    writeWords(records, at, devices, ports, mark, rest);
+    records[at + 4] = number;
   }
 
   #grow(): void {
     const old = this.#records;
     this.#records = new Int32Array(old.length * 2);
     this.#shift--;
-    for (let at = 0; at < old.length; at += RECORD) if (old[at + 4] !== 0) this.#put([...old.subarray(at, at + 5)]);
+    for (let at = 0; at < old.length; at += RECORD) {
+      const number = old[at + 4] ?? 0;
+      if (number !== 0) this.#put(old[at] ?? 0, old[at + 1] ?? 0, old[at + 2] ?? 0, old[at + 3] ?? 0, number);
+    }
   }
+}
+
+/** Word by word: a list of four to copy from would take longer to make. */
+function writeWords(to: Int32Array, at: number, devices: number, ports: number, mark: number, rest: number): void {
+  to[at] = devices;
+  to[at + 1] = ports;
+  to[at + 2] = mark;
+  to[at + 3] = rest;
 }
 
 function hashOf(devices: number, ports: number, mark: number, rest: number): number {

@@ -37,8 +37,8 @@ export class DeviceClasses {
     }
     const { patterns, isIdentity } = this.#questions;
     // Whether there is a device at all is asked by physdev, and changes what POSTROUTING sees.
-    const answers = [...patterns].filter((pattern) => this.#devices.matches(pattern, device));
-    const name = `${device === NO_DEVICE} ${isIdentity ? device : ""} ${answers.join()}`;
+    let name = isIdentity ? `${device}` : device === NO_DEVICE ? "none" : "";
+    for (const pattern of patterns) if (this.#devices.matches(pattern, device)) name += ` ${pattern}`;
     const found = this.#classes.get(name) ?? this.#classes.size;
     this.#classes.set(name, found);
     this.#table[device] = found;

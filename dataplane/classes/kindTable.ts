@@ -60,7 +60,7 @@ export class KindTable {
   /** Enters `tuple`, which must not be there and for which there must be room, as a kind of which nothing else is known. */
   add(preparation: number, zone: number): number {
     const at = this.#freeRecord(this.tuple, 0);
-    this.words.set(this.tuple, at);
+    for (let word = 0; word < TUPLE_WORDS; word++) this.words[at + word] = this.tuple[word] ?? 0;
     this.words[at + KIND.preparation] = (zone << 8) | (preparation + 1);
     this.#size++;
     return at;

@@ -36,14 +36,19 @@ export class DeviceLists {
   }
 
   #learn(device: number): Int32Array {
-    const named = this.#byName.get(this.#devices.name(device)) ?? NOTHING;
-    const answering = [...this.#byWildcard].filter(([pattern]) => this.#devices.matches(pattern, device));
-    const slots = [named, ...answering.map(([, of]) => of)].filter(({ length }) => length > 0);
+    const found: number[] = [];
+    const named = this.#byName.get(this.#devices.name(device));
+    if (named !== undefined) append(found, named);
+    for (const [pattern, slots] of this.#byWildcard) if (this.#devices.matches(pattern, device)) append(found, slots);
     while (this.#lists.length <= device) this.#lists.push(undefined);
-    const list = slots.length === 0 ? NOTHING : Int32Array.from(slots.flatMap((of) => [...of])).sort();
+    const list = found.length === 0 ? NOTHING : Int32Array.from(found).sort();
     this.#lists[device] = list;
     return list;
   }
+}
+
+function append(all: number[], slots: readonly number[]): void {
+  for (let index = 0; index < slots.length; index++) all.push(slots[index] ?? 0);
 }
 
 function enter<Key>(lists: Map<Key, number[]>, key: Key, slot: number): void {
