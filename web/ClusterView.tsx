@@ -223,6 +223,7 @@ function pathBetween(box: HTMLElement | null, source: string | undefined, destin
     y: rectangle.top + rectangle.height / 2 - frame.top + box.scrollTop,
   });
   const [a, b] = [middle(from), middle(to)];
+  if (source === destination) return loopBeside(a.x + from.width / 2 + 3, a.y);
   const [dx, dy] = [b.x - a.x, b.y - a.y];
   // From edge to edge of the two boxes, bowed a little so that it does not run along a row of names.
   const cut = (rectangle: DOMRect) =>
@@ -236,4 +237,11 @@ function pathBetween(box: HTMLElement | null, source: string | undefined, destin
   const length = Math.hypot(dx, dy) || 1;
   const [cx, cy] = [(x1 + x2) / 2 - (dy / length) * bow, (y1 + y2) / 2 + (dx / length) * bow];
   return `M${x1.toFixed(1)} ${y1.toFixed(1)}Q${cx.toFixed(1)} ${cy.toFixed(1)} ${x2.toFixed(1)} ${y2.toFixed(1)}`;
+}
+
+/** Out of a box and back into it, at its right edge. */
+function loopBeside(x: number, y: number): string {
+  const [near, far, reach] = [6, 20, 28];
+  const points = [`${x + reach} ${y - far}`, `${x + reach} ${y + far}`, `${x} ${y + near}`];
+  return `M${x} ${y - near}C${points.join(" ")}`;
 }

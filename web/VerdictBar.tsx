@@ -49,24 +49,26 @@ export function VerdictBar() {
 }
 
 function Cost({ walk: { work, workText, ctState, modelled } }: { readonly walk: StrategyWalk }) {
+  // A pod reaches itself without meeting any rule.
+  const done = work !== undefined && COUNTED.some(([kind]) => work[kind] > 0) ? work : undefined;
   return (
     <dl class="cost">
       <div>
         <dt>state</dt>
         <dd id="state">{ctState}</dd>
       </div>
-      {work !== undefined && (
+      {done !== undefined && (
         <div>
           <dt>work</dt>
           <dd>
             <span id="work" class="visually-hidden">
               {workText}
             </span>
-            <Counts work={work} />
+            <Counts work={done} />
           </dd>
         </div>
       )}
-      {modelled !== undefined && work !== undefined && (
+      {modelled !== undefined && done !== undefined && (
         <div class="modelled">
           <dt title={`by the calibration profile ${modelled.profile}; not measured here`}>modelled</dt>
           <dd>

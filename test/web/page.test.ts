@@ -205,6 +205,14 @@ describe.runIf(hasBrowser())("the page in a browser", () => {
     await other.context().close();
   });
 
+  it("draws a pod's packet to itself as a loop beside it, and no work where there is none", async () => {
+    await page.getByLabel("From", { exact: true }).fill("default/db");
+    await page.getByLabel("To", { exact: true }).fill("default/db");
+    await page.getByLabel("To", { exact: true }).press("Enter");
+    await expect.poll(() => page.locator(".arrow > path").getAttribute("d")).toMatch(/^M[\d.]+ [\d.]+C/);
+    expect(await page.locator("dl.cost dt").allTextContents()).toEqual(["state"]);
+  });
+
   describe("reports", () => {
     testReports(() => page);
     testReplays(() => page);
