@@ -11,7 +11,6 @@
  * before it tracks them. A first fragment stands for its whole datagram here; a later one belongs to the entry of its
  * tuple, which it does not touch, and is invalid when there is none (the kernel would hold it until its datagram is whole).
  */
-import type { IpAddress } from "./address.ts";
 import { type ConntrackEntry, formatFlow, readEntry } from "./conntrack/entry.ts";
 import type { EstablishedLoops } from "./conntrack/establishedLoops.ts";
 import { EstablishedPass, ROWS_UNTIL_LOOPS } from "./conntrack/establishedPass.ts";
@@ -35,10 +34,11 @@ import { icmpClass, icmpv6Class } from "./conntrack/icmp.ts";
 import { type ConntrackOptions, type ConntrackSettings, conntrackSettings, timeoutTable } from "./conntrack/options.ts";
 import { type ConntrackParts, type ConntrackState, restoreParts, saveParts } from "./conntrack/parts.ts";
 import { ReadAhead } from "./conntrack/readAhead.ts";
+import { surelyBegins } from "./conntrack/tcp.ts";
 import { passSegment, type RememberedContexts, type RowClock } from "./conntrack/tcpEstablished.ts";
 import { TimerWheel } from "./conntrack/timerWheel.ts";
 import { track } from "./conntrack/track.ts";
-import { type FlowTuple, isTrackedByPorts, PacketTuple } from "./conntrack/tuple.ts";
+import { type FlowTuple, goesTo, isTrackedByPorts, PacketTuple } from "./conntrack/tuple.ts";
 import { PACKET_FLAG, type PacketBatch, PROTOCOL } from "./packet.ts";
 import { CT_STATE_CODE, CT_STATES, type CtState } from "./verdict.ts";
 
@@ -53,9 +53,6 @@ const UNASKED = -2;
 
 /** How often the garbage collector makes room when the table is full (eviction.ts). */
 const PRESSURE_SECONDS = 60;
-
-/** What rows that are looked at together may last: their milliseconds wrap, as those of entries do. */
-const MOST_SECONDS = 60;
 
 /** Number of entries from which reading ahead pays: when they outgrow the processor's cache. */
 const ENTRIES_WORTH_IT = 8_192;
@@ -227,6 +224,24 @@ export class ConntrackTable {
     return this.#meet(batch, row, isThere ? this.#living(recalled) : NONE);
   }
 
+  /**
+   * In place of `lookupRecalled` and `abandon`, for a packet that is to be dropped if it begins a connection. To make its entry
+   * and to lose it again would take longer than all else that is done about it. False: it may be something else, look it up.
+   */
+  dropRecalled(batch: PacketBatch, row: number): boolean {
+    if (this.#recalled !== NONE) return false;
+    const protocol = batch.protocol[row] ?? 0;
+    if (
+      protocol === PROTOCOL.tcp ? !surelyBegins(batch.tcpFlags[row] ?? 0, this.#settings) : protocol !== PROTOCOL.udp
+    ) {
+      return false;
+    }
+    if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
+    const time = batch.time[row] ?? 0;
+    if (time > this.#clock.seconds) this.#advance(time);
+    return this.#store.live < this.#settings.maxEntries;
+  }
+
   /** Leaves a word with the entry of the last packet, for packets of its direction, until the entry goes. */
   remember(word: number): void {
     if (this.#hold !== HOLD.known) return;
@@ -267,7 +282,6 @@ export class ConntrackTable {
     contexts: RememberedContexts,
   ): EstablishedLoops | undefined {
     if (!this.#established.isWorthTrying(batch, from, to)) return undefined;
-    this.#clock.until = (this.#clock.seconds + MOST_SECONDS) * 1000;
     const rows = this.#established.pass(batch, from, to, contexts);
     if (rows === undefined || rows.looked === 0) return undefined;
     if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
@@ -582,13 +596,4 @@ export class ConntrackTable {
     this.#unlink(slot);
     this.#store.release(slot);
   }
-}
-
-function goesTo(batch: PacketBatch, row: number, address: IpAddress): boolean {
-  const { words, family } = address;
-  if (batch.family[row] !== family || batch.destination0[row] !== words[0]) return false;
-  if (family === 4) return true;
-  return (
-    batch.destination1[row] === words[1] && batch.destination2[row] === words[2] && batch.destination3[row] === words[3]
-  );
 }

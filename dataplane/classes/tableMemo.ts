@@ -250,16 +250,19 @@ export class TableMemo {
     first.rest |= classes.protocols[batch.protocol[row] ?? 0] ?? 0;
     const outcome = first.find(context);
     if (outcome < 0) return false;
-    const state = connections.lookupRecalled(batch, row);
-    if (state !== CT_STATE_CODE.new || !connections.isPending) {
-      this.#decideKnown(classes, row, this.#kindOf(classes, row), state);
-      return true;
+    const word = this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.verdictAndState] ?? 0;
+    const isAccepted = (word & 0xff) === VERDICT_CODE.accept;
+    if (isAccepted || !connections.dropRecalled(batch, row)) {
+      const state = connections.lookupRecalled(batch, row);
+      if (state !== CT_STATE_CODE.new || !connections.isPending) {
+        this.#decideKnown(classes, row, this.#kindOf(classes, row), state);
+        return true;
+      }
+      if (isAccepted) connections.confirm();
+      else connections.abandon();
     }
     this.#results.conntrackLookups[row] = 1;
     this.#write(row, outcome);
-    const word = this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.verdictAndState] ?? 0;
-    if ((word & 0xff) === VERDICT_CODE.accept) connections.confirm();
-    else connections.abandon();
     return true;
   }
 

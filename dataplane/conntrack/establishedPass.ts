@@ -12,6 +12,9 @@ import { MOST_ROWS, type RememberedContexts, type RowClock, TELLING } from "./tc
 /** Rows from which it pays to copy and try them together. */
 const LEAST_ROWS = 32;
 
+/** What rows that are looked at together may last: their milliseconds wrap, as those of entries do. */
+const MOST_SECONDS = 60;
+
 /** Rows that go one by one at most after too few came through. */
 const MOST_PATIENCE = 1_024;
 
@@ -72,6 +75,7 @@ export class EstablishedPass {
     if (loops === undefined) return undefined;
     const { flow, clock, index } = this.#parts;
     const count = Math.min(to - from, this.#atATime);
+    clock.until = (clock.seconds + MOST_SECONDS) * 1000;
     loops.pass({ batch, first: from, count, contexts }, index, flow, clock);
     this.#learn(count, loops);
     return loops;

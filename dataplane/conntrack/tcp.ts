@@ -22,7 +22,7 @@ import {
   statusOf,
   WORD,
 } from "./flow.ts";
-import { TIMEOUT_SLOT } from "./options.ts";
+import { type ConntrackSettings, TIMEOUT_SLOT } from "./options.ts";
 import {
   addFlags,
   before,
@@ -166,6 +166,12 @@ export function trackTcp(flow: Flow, batch: PacketBatch, row: number): Outcome {
   }
   bytes[at * 4 + BYTE.state] = oldState;
   return settle(flow, segment, newState);
+}
+
+/** Whether a segment of no connection certainly begins one: what most of those are, a SYN or, picked up in the middle, an ACK. */
+export function surelyBegins(flags: number, { tcpLoose }: ConntrackSettings): boolean {
+  const segment = segmentOf(flags);
+  return segment === SEGMENT.syn || (segment === SEGMENT.ack && tcpLoose);
 }
 
 /** First packet of an entry that does not exist yet. False, and `why`: it cannot start one. */

@@ -1,4 +1,5 @@
 /** The tuple by which a packet finds its entry: read from a row, compared in both directions, hashed the same for both. */
+import type { IpAddress } from "../address.ts";
 import { type FiveTuple, hasPorts, type PacketBatch, PROTOCOL } from "../packet.ts";
 import { FLOW_WORDS, ORIGINAL, REPLY, WORD } from "./flow.ts";
 import type { FlowIndex } from "./flowIndex.ts";
@@ -303,3 +304,13 @@ export function isTrackedByPorts(protocol: number): boolean {
 const TRACKED_BY_PORTS = Uint8Array.from({ length: 256 }, (_, protocol) =>
   Number(hasPorts(protocol) && protocol !== PROTOCOL.dccp),
 );
+
+/** Whether an address is the destination of a row. */
+export function goesTo(batch: PacketBatch, row: number, address: IpAddress): boolean {
+  const { words, family } = address;
+  if (batch.family[row] !== family || batch.destination0[row] !== words[0]) return false;
+  if (family === 4) return true;
+  return (
+    batch.destination1[row] === words[1] && batch.destination2[row] === words[2] && batch.destination3[row] === words[3]
+  );
+}

@@ -80,6 +80,8 @@ export interface Connections {
    */
   recall(batch: PacketBatch, row: number): number;
   lookupRecalled(batch: PacketBatch, row: number): number;
+  /** If the packet recalled last would be new, with an entry of its own, it is looked up and abandoned. False: it is to be looked up. */
+  dropRecalled(batch: PacketBatch, row: number): boolean;
   /** Whether `recall` searched for the packet's connection and there was none. */
   readonly recalledNone: boolean;
   /**

@@ -31,6 +31,10 @@ export class GivenConnections implements Connections {
     return this.lookupCode(batch, row, 0);
   }
 
+  dropRecalled(): boolean {
+    return false;
+  }
+
   passEstablished(): undefined {
     return undefined;
   }
@@ -91,6 +95,10 @@ export class ConnectionsByRow implements Connections {
 
   lookupRecalled(batch: unknown, row: number): number {
     return this.lookupCode(batch, row, 0);
+  }
+
+  dropRecalled(): boolean {
+    return false;
   }
 
   passEstablished(): undefined {
