@@ -119,6 +119,7 @@ function carried(ctState: "established" | "related", connection: Connection, sen
     verdict: "accept",
     directions: { egress: "accept", ingress: "accept" },
     because: [`belongs to the live connection ${connection.openingKey}: ${quote(sentence)}`],
+    causes: [quote(sentence)],
     ctState,
   };
 }

@@ -27,6 +27,8 @@ export interface ReferenceAnswer {
   readonly directions: Readonly<Record<Direction, ReferenceVerdict>>;
   /** Egress, then ingress: who, which policies or which rule, and the sentence of the API. */
   readonly because: readonly string[];
+  /** The same without the ends: equal for packets that the same policies or rules decide in the same way. */
+  readonly causes: readonly string[];
 }
 
 /** IANA numbers of the protocols a policy can name (row 30). */
@@ -45,6 +47,7 @@ interface Passage {
 interface Decision {
   readonly verdict: ReferenceVerdict;
   readonly because: string;
+  readonly cause: string;
 }
 
 /**
@@ -60,6 +63,7 @@ export function evaluate(model: ClusterModel, packet: FiveTuple): ReferenceAnswe
     verdict: egress.verdict === "accept" && ingress.verdict === "accept" ? "accept" : "drop",
     directions: { egress: egress.verdict, ingress: ingress.verdict },
     because: [egress.because, ingress.because],
+    causes: [egress.cause, ingress.cause],
   };
 }
 
@@ -76,13 +80,13 @@ function decide(model: ClusterModel, direction: Direction, ends: Ends): Decision
     direction === "egress" ? [packet.source, packet.destination] : [packet.destination, packet.source];
   const who = `${direction} of ${ownerText(subject, subjectAddress)}`;
 
-  if (subject.kind !== "pod") return accept(`${who}: ${quote(SENTENCES[subject.kind])}`);
+  if (subject.kind !== "pod") return accept(who, quote(SENTENCES[subject.kind]));
   const pod = subject.pod;
-  if (peer.kind === "pod" && peer.pod.key === pod.key) return accept(`${who}: ${quote(SENTENCES.itself)}`);
-  if (peer.kind === "node" && peer.node === pod.node) return accept(`${who}: ${quote(SENTENCES.ownNode)}`);
+  if (peer.kind === "pod" && peer.pod.key === pod.key) return accept(who, quote(SENTENCES.itself));
+  if (peer.kind === "node" && peer.node === pod.node) return accept(who, quote(SENTENCES.ownNode));
 
   const policies = model.policies.filter((policy) => isolates(policy, pod, direction));
-  if (policies.length === 0) return accept(`${who}: not isolated: ${quote(SENTENCES.notIsolated)}`);
+  if (policies.length === 0) return accept(who, `not isolated: ${quote(SENTENCES.notIsolated)}`);
   const passage: Passage = {
     direction,
     peer,
@@ -92,17 +96,15 @@ function decide(model: ClusterModel, direction: Direction, ends: Ends): Decision
   };
   for (const policy of policies) {
     const path = allowingPath(model, policy, passage);
-    if (path !== undefined) return accept(`${who}: allowed by ${path}: ${quote(SENTENCES.allowed)}`);
+    if (path !== undefined) return accept(who, `allowed by ${path}: ${quote(SENTENCES.allowed)}`);
   }
   const names = policies.map((policy) => policy.key).join(", ");
-  return {
-    verdict: "drop",
-    because: `${pod.key} is isolated for ${direction} by ${names} and no rule matches: ${quote(SENTENCES.isolated)}`,
-  };
+  const cause = `is isolated for ${direction} by ${names} and no rule matches: ${quote(SENTENCES.isolated)}`;
+  return { verdict: "drop", because: `${pod.key} ${cause}`, cause };
 }
 
-function accept(because: string): Decision {
-  return { verdict: "accept", because };
+function accept(who: string, cause: string): Decision {
+  return { verdict: "accept", because: `${who}: ${cause}`, cause };
 }
 
 /** Rows 1, 3, 7, 8: the pod is in the policy's namespace, the selector selects it, the direction is among the types. */

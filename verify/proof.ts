@@ -24,7 +24,7 @@ export interface ProofDifference {
   readonly ctState: "new" | "established";
   readonly expected: Verdict;
   readonly actual: Verdict;
-  /** The reference's reasons. */
+  /** The reference's reasons, for this packet. */
   readonly because: readonly string[];
   /** Which packets, in words. */
   readonly boxes: readonly string[];
@@ -153,8 +153,7 @@ async function prove(
               actual: actual.answer ?? "unknown",
             }
           : { packet, ctState: "new" as const, expected: expected.verdict, actual: actual.verdict };
-      const because = evaluate(cluster.model, packet).because.join();
-      const key = `${now.ctState} ${now.expected} ${now.actual} ${because}`;
+      const key = `${now.ctState} ${now.expected} ${now.actual} ${evaluate(cluster.model, packet).causes.join()}`;
       const difference = found.get(key) ?? { ...now, opening: packet, tuples: new Map() };
       found.set(key, difference);
       const tuples = difference.tuples.get(space) ?? [];

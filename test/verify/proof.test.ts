@@ -1,9 +1,10 @@
 import { describe, expect, it, test } from "vitest";
 import { compileNode } from "../../compiler/compile.ts";
+import { calicoIptables } from "../../compiler/strategies/calico-iptables.ts";
 import { kubeRouter } from "../../compiler/strategies/kube-router.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
-import { importedLane } from "../../verify/lane.ts";
+import { importedLane, strategyLane } from "../../verify/lane.ts";
 import { comparePrograms } from "../../verify/proof.ts";
 import { sampled } from "../extent.ts";
 import { bundledCluster, prove } from "./bundled.ts";
@@ -62,6 +63,26 @@ describe("a difference", () => {
       expect(because.length).toBeGreaterThan(0);
       for (const box of boxes) expect(box).toMatch(/^from .+ to .+, .+$/);
     }
+  });
+});
+
+describe("two strategies against each other", () => {
+  it("part once for each cause: what has one verdict and one cause is one difference of maximal boxes", async () => {
+    const cluster = bundledCluster("absent-keys");
+    const [one, other] = [kubeRouter, calicoIptables].map((strategy) => strategyLane(cluster, strategy, {}));
+    if (one === undefined || other === undefined) throw new Error("no lanes");
+    const { differences } = await comparePrograms(cluster, [one, other], { limit: 1e6 });
+    const pings = differences.filter(
+      ({ packet, boxes }) => packet.icmpType === 8 && /^from everywhere/.test(boxes[0] ?? ""),
+    );
+    // Wherever outside it comes from, and however the classes of its source are called.
+    for (const { boxes } of pings) {
+      expect(boxes).toEqual([
+        expect.stringMatching(/^from everywhere else, 0\.0\.0\.0\/8, .+ to shop\/[\w-]+, icmp type 8$/),
+      ]);
+    }
+    expect(pings.length).toBe(3);
+    expect(differences.length).toBeLessThan(30);
   });
 });
 
