@@ -109,6 +109,7 @@ interface Report {
     readonly source: string;
     readonly policies: readonly string[];
   }[];
+  readonly timeline: { readonly buckets: readonly Readonly<Record<"accept" | "drop" | "reject", number>>[] };
 }
 
 async function replay(args: string, files: Readonly<Record<string, string>> = {}) {
@@ -173,6 +174,22 @@ describe("replay of one state of the cluster", () => {
     };
     const { report } = await replay(`-f ${DB} u.jsonl`, { "u.jsonl": jsonl([syn, syn, fin, finBack, syn]) });
     expect(report.flows.map(({ packets }) => packets)).toEqual([4, 1]);
+  });
+
+  it("takes the same tuple for another flow after two silent minutes, where the protocol has no end", async () => {
+    const dns = { protocol: "udp", source: "prod/api-pod", destination: "default/db", destinationPort: 53 };
+    const lines = [0, 119, 240].map((time) => ({ ...dns, time }));
+    const { report } = await replay(`-f ${DB} u.jsonl`, { "u.jsonl": jsonl(lines) });
+    expect(report.flows.map(({ packets }) => packets)).toEqual([2, 1]);
+  });
+
+  it("pushes no packet of a flow that a filter does not want, the later ones neither", async () => {
+    const dns = { protocol: "udp", source: "prod/api-pod", destination: "default/db", destinationPort: 53 };
+    const lines = [dns, { ...dns, destinationPort: 54 }, dns, { ...dns, destinationPort: 54 }, dns];
+    const argv = ["replay", "-f", DB, "-", "-o", "json", "--filter", "port 54"];
+    const { out } = await chainwalk(argv, { stdin: jsonl(lines) });
+    const { buckets } = (JSON.parse(out) as Report).timeline;
+    expect(buckets.reduce((sum, { accept, drop, reject }) => sum + accept + drop + reject, 0)).toBe(2);
   });
 
   it("reads what is whole of a gzip file that is cut short or damaged, and says so", async () => {
