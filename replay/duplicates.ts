@@ -22,9 +22,13 @@ export class Duplicates {
   readonly #signatures = new Int32Array(PLACES);
   readonly #times = new Float64Array(PLACES).fill(Number.NEGATIVE_INFINITY);
   readonly #interfaceIds = new Uint16Array(PLACES);
+  /** `tailOf` the packet. */
+  readonly #tails = new Int32Array(PLACES);
   #known = 0;
   #canRepeat = false;
   #isCooked = false;
+  /** Whether frames are cut at different lengths: of a packet that is whole on one interface another may have the headers alone. */
+  #areCutApart = false;
 
   /** `interfaces` is the source's list, which grows while it is read. */
   constructor(interfaces: readonly CaptureInterface[]) {
@@ -41,22 +45,39 @@ export class Duplicates {
   isRepeated(traffic: TrafficBatch, row: number): boolean {
     if (!this.canRepeat) return false;
     const { packets } = traffic;
-    const signature = signatureOf(traffic, row);
-    const place = (signature ^ (signature >>> 16)) & (PLACES - 1);
-    const time = packets.time[row] ?? 0;
-    const interfaceId = traffic.interfaceId[row] ?? 0;
-    const isSame =
-      this.#signatures[place] === signature &&
-      time - (this.#times[place] ?? 0) <= WINDOW_SECONDS &&
-      (this.#isCooked || this.#interfaceIds[place] !== interfaceId);
-    if (isSame) {
+    const headers = headerHash(packets, row);
+    const tail = tailOf(traffic, row);
+    const seen = { time: packets.time[row] ?? 0, interfaceId: traffic.interfaceId[row] ?? 0, tail };
+    const isWhole = this.#isKnown(signed(headers, tail), seen);
+    // Where one of the two has no end to compare, headers have to do, as they do where both have none.
+    const isCut = !isWhole && this.#areCutApart && this.#isKnown(signed(headers, 0), seen);
+    if (isWhole || isCut) {
       this.count++;
       return true;
     }
+    this.#remember(signed(headers, tail), seen);
+    if (this.#areCutApart && tail !== 0) this.#remember(signed(headers, 0), seen);
+    return false;
+  }
+
+  /** Whether a packet of this signature was seen just now on another interface, with the same end as far as both have one. */
+  #isKnown(signature: number, { time, interfaceId, tail }: Seen): boolean {
+    const place = placeOf(signature);
+    const other = this.#tails[place] ?? 0;
+    return (
+      this.#signatures[place] === signature &&
+      time - (this.#times[place] ?? 0) <= WINDOW_SECONDS &&
+      (this.#isCooked || this.#interfaceIds[place] !== interfaceId) &&
+      (other === tail || other === 0 || tail === 0)
+    );
+  }
+
+  #remember(signature: number, { time, interfaceId, tail }: Seen): void {
+    const place = placeOf(signature);
     this.#signatures[place] = signature;
     this.#times[place] = time;
     this.#interfaceIds[place] = interfaceId;
-    return false;
+    this.#tails[place] = tail;
   }
 
   #look(): void {
@@ -64,12 +85,28 @@ export class Duplicates {
     const captures = this.#interfaces.filter(({ linkType }) => linkType !== undefined);
     this.#isCooked = captures.some(({ linkType }) => COOKED.has(linkType));
     this.#canRepeat = this.#isCooked || captures.length > 1;
+    this.#areCutApart = new Set(captures.map(({ snapBytes }) => snapBytes)).size > 1;
   }
 }
 
 /** FNV-1a over what stays the same on the way through a node: everything but addresses of the link layer and the TTL. */
 export function signatureOf(traffic: TrafficBatch, row: number): number {
-  return Math.imul(headerHash(traffic.packets, row) ^ tailOf(traffic, row), 0x01000193);
+  return signed(headerHash(traffic.packets, row), tailOf(traffic, row));
+}
+
+/** When and where a packet was seen. */
+interface Seen {
+  readonly time: number;
+  readonly interfaceId: number;
+  readonly tail: number;
+}
+
+function signed(headers: number, tail: number): number {
+  return Math.imul(headers ^ tail, 0x01000193);
+}
+
+function placeOf(signature: number): number {
+  return (signature ^ (signature >>> 16)) & (PLACES - 1);
 }
 
 /** A hash of the end of a row's frame; 0 where it has no payload, or the end was cut off. */
