@@ -243,10 +243,12 @@ export class Fabric {
     for (let row = 0; row < length; row++) {
       let first = NOWHERE;
       let second = NOWHERE;
-      if (!isToItself(batch, row)) {
-        const isOf4 = family[row] === 4;
-        const source = isOf4 ? known4.find4(source0[row] ?? 0, 0) : this.#knownSource6(row);
-        const destination = isOf4 ? known4.find4(destination0[row] ?? 0, 0) : this.#knownDestination6(row);
+      const isOf4 = family[row] === 4;
+      const from = source0[row] ?? 0;
+      const to = destination0[row] ?? 0;
+      if (from !== to || (!isOf4 && !isToItself6(batch, row))) {
+        const source = isOf4 ? known4.find4(from, 0) : this.#knownSource6(row);
+        const destination = isOf4 ? known4.find4(to, 0) : this.#knownDestination6(row);
         sources[row] = source;
         destinations[row] = destination;
         if (only !== NOWHERE) {
@@ -303,31 +305,19 @@ export class Fabric {
 
   /** Sends the rows of a run that have passed so far through the nodes named, neighbours at one node together. */
   #pushLeg(nodes: Int32Array, from: number, to: number): void {
-    const { verdict, hopCount } = this.#results;
-    let start = from;
-    let waiting = NOWHERE;
-    let hop = 0;
-    for (let row = from; row < to; row++) {
+    const { verdict, hopCount, hops } = this.#results;
+    for (let row = from; row < to; ) {
       const node = nodes[row] ?? NOWHERE;
-      const enters = node !== NOWHERE && verdict[row] === VERDICT_CODE.accept && this.#enter(row, node);
-      const count = (hopCount[row] ?? 0) - 1;
-      if (enters && node === waiting && count === hop) continue;
-      this.#pushWaiting(waiting, hop, start, row);
-      waiting = enters ? node : NOWHERE;
-      hop = count;
-      start = row;
+      const end = node === NOWHERE || verdict[row] !== VERDICT_CODE.accept ? row : this.#enter(nodes, row, to);
+      if (end === row) {
+        row++;
+        continue;
+      }
+      const results = hops[(hopCount[row] ?? 0) - 1]?.results;
+      if (results === undefined) throw new RangeError(`no results for row ${row} on node ${node}`);
+      this.#nodes[node]?.push(this.#batch, results, row, end, this.#sink);
+      for (; row < end; row++) verdict[row] = results.verdict[row] ?? 0;
     }
-    this.#pushWaiting(waiting, hop, start, to);
-  }
-
-  /** Pushes rows `from` (inclusive) to `to` (exclusive), each of which has entered this node as its hop of that number. */
-  #pushWaiting(node: number, hop: number, from: number, to: number): void {
-    if (node === NOWHERE) return;
-    const results = this.#results.hops[hop]?.results;
-    if (results === undefined) throw new RangeError(`no results for hop ${hop} on node ${node}`);
-    this.#nodes[node]?.push(this.#batch, results, from, to, this.#sink);
-    const { verdict } = this.#results;
-    for (let row = from; row < to; row++) verdict[row] = results.verdict[row] ?? 0;
   }
 
   /** The number of the source address of a row of IPv6; -1: of no node. */
@@ -344,43 +334,44 @@ export class Fabric {
   }
 
   /**
-   * Gives a row the path and devices it has on a node and counts the hop. False: both ends are the node itself; that is the loopback
-   * device's traffic, which no solution here has rules for.
-   */
-  #enter(row: number, node: number): boolean {
-    const { hopCount, hops } = this.#results;
-    const count = hopCount[row] ?? 0;
-    const dataplane = this.#nodes[node];
-    const hop = hops[count];
-    if (dataplane === undefined || hop === undefined) throw new RangeError(`hop ${count} on node ${node}`);
-    const { routes } = dataplane;
-    let source = this.#placeOf(this.#sources[row] ?? NOWHERE, node, routes);
-    let destination = this.#placeOf(this.#destinations[row] ?? NOWHERE, node, routes);
-    if (source === UNKNOWN) source = placeOfSource(this.#batch, row, routes);
-    if (destination === UNKNOWN) destination = placeOfDestination(this.#batch, row, routes);
-    if (source === NodeRoutes.LOCAL && destination === NodeRoutes.LOCAL) return false;
-    this.#setPath(row, routes, source, destination);
-    hop.node[row] = node;
-    hopCount[row] = count + 1;
-    return true;
-  }
-
-  /**
-   * Fills path and devices of a row as the node's routes have it, for ends of which at most one is the node itself.
+   * Gives row `from` and its neighbours before `to` at the same node the paths and devices that they have on it, and
+   * counts the hop. The row after the last of them: one that meets another node, or that stays on the node, since both of
+   * its ends are the node itself. That is the loopback device's traffic, which no solution here has rules for.
    *
    *     pods with interfaces of their own   in = source's        out = destination's
    *     both behind ports of the bridge     in = out = bridge    physin, physout = their ports: bridged
    *     one behind a port                   in or out = bridge   physin = source's port; a physout is never known then
    */
-  #setPath(row: number, routes: NodeRoutes, source: number, destination: number): void {
-    const { path, inDevice, outDevice, physInDevice, physOutDevice } = this.#batch;
+  #enter(nodes: Int32Array, from: number, to: number): number {
+    const { verdict, hopCount, hops } = this.#results;
+    const batch = this.#batch;
+    const { path, inDevice, outDevice, physInDevice, physOutDevice } = batch;
+    const node = nodes[from] ?? NOWHERE;
+    const count = hopCount[from] ?? 0;
+    const dataplane = this.#nodes[node];
+    const hop = hops[count];
+    if (dataplane === undefined || hop === undefined) throw new RangeError(`hop ${count} on node ${node}`);
+    const { routes } = dataplane;
     const { LOCAL } = NodeRoutes;
-    const physIn = routes.port(source);
-    path[row] = source === LOCAL ? PATH.output : destination === LOCAL ? PATH.input : PATH.forward;
-    inDevice[row] = routes.device(source);
-    outDevice[row] = routes.device(destination);
-    physInDevice[row] = physIn;
-    physOutDevice[row] = physIn === NO_DEVICE ? NO_DEVICE : routes.port(destination);
+    const [sources, destinations] = [this.#sources, this.#destinations];
+    let row = from;
+    for (; row < to; row++) {
+      if (nodes[row] !== node || hopCount[row] !== count || verdict[row] !== VERDICT_CODE.accept) break;
+      let source = this.#placeOf(sources[row] ?? NOWHERE, node, routes);
+      let destination = this.#placeOf(destinations[row] ?? NOWHERE, node, routes);
+      if (source === UNKNOWN) source = placeOfSource(batch, row, routes);
+      if (destination === UNKNOWN) destination = placeOfDestination(batch, row, routes);
+      if (source === LOCAL && destination === LOCAL) break;
+      const physIn = routes.port(source);
+      path[row] = source === LOCAL ? PATH.output : destination === LOCAL ? PATH.input : PATH.forward;
+      inDevice[row] = routes.device(source);
+      outDevice[row] = routes.device(destination);
+      physInDevice[row] = physIn;
+      physOutDevice[row] = physIn === NO_DEVICE ? NO_DEVICE : routes.port(destination);
+      hop.node[row] = node;
+      hopCount[row] = count + 1;
+    }
+    return row;
   }
 
   /** Where an address is to a node, as far as that follows from whose it is. */
@@ -391,8 +382,8 @@ export class Fabric {
   }
 }
 
-/** Whether source and destination are one address. */
-function isToItself(batch: PacketBatch, row: number): boolean {
+/** Whether source and destination of a row of IPv6 are one address. */
+function isToItself6(batch: PacketBatch, row: number): boolean {
   return (
     batch.source0[row] === batch.destination0[row] &&
     batch.source1[row] === batch.destination1[row] &&
