@@ -30,6 +30,13 @@ const JOURNAL = "journal.jsonl";
 /** Packets stand beside the manifests that count. */
 const PACKETS = /^clusters\/.*\.jsonl$/;
 
+const HISTORIES = "histories";
+
+/** A history is a folder of two files; any other case is a file. */
+function caseOf(path: string): string {
+  return path.startsWith(`${HISTORIES}/`) ? path.split("/").slice(0, 2).join("/") : path;
+}
+
 export class FuzzLedger {
   runs = 0;
   seconds = 0;
@@ -53,6 +60,7 @@ export class FuzzLedger {
     if (corpus === undefined) return ledger;
     for (const target of [CLUSTERS, CONNECTIONS, ...FORMATS.map(({ name }) => name)])
       await ledger.#readCases(corpus, target);
+    await ledger.#countHistories(corpus);
     if (how === "resume") await ledger.#readJournal(joinPath(corpus, JOURNAL));
     return ledger;
   }
@@ -84,6 +92,15 @@ export class FuzzLedger {
     }
   }
 
+  /** Nothing is drawn from them: they are counted. */
+  async #countHistories(corpus: string): Promise<void> {
+    const folder = joinPath(corpus, HISTORIES);
+    if ((await this.#io.kindOf(folder)) !== "folder") return;
+    for (const { name, kind } of await this.#io.readdir(folder)) {
+      if (kind === "folder") this.#kept.add(joinPath(HISTORIES, name));
+    }
+  }
+
   async #readJournal(path: string): Promise<void> {
     if ((await this.#io.kindOf(path)) !== "file") throw new UsageError(`${path}: no journal to go on with`);
     for (const text of (await readText(this.#io, path)).split("\n")) {
@@ -107,7 +124,7 @@ export class FuzzLedger {
   async keep(files: KeptFiles, features: readonly number[]): Promise<void> {
     for (const feature of features) this.features.add(feature);
     const names = files.map(({ path }) => path).filter((path) => !PACKETS.test(path));
-    for (const name of names) this.#kept.add(name);
+    for (const name of names) this.#kept.add(caseOf(name));
     const { corpus } = this.#folders;
     if (corpus === undefined) return;
     for (const { path, content } of files) await this.#io.writeFile(joinPath(corpus, path), content);

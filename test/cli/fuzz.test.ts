@@ -57,6 +57,16 @@ describe("fuzz", () => {
     expect([names.length - 1, names.length]).toContain(after?.corpus);
   });
 
+  it("counts a history once, and the same when it goes on", async () => {
+    const saved = new Map<string, string>();
+    const run = "fuzz --target histories -s bpf-hash --seed 4 -o json --corpus kept";
+    const first = await chainwalk(`${run} --runs 4`, { saved });
+    const folders = new Set([...saved.keys()].flatMap((path) => /^kept\/histories\/[0-9a-f]{16}/.exec(path) ?? []));
+    expect(folders.size).toBeGreaterThan(0);
+    const again = await chainwalk(`${run} --runs 4 --resume`, { files: Object.fromEntries(saved) });
+    for (const { out } of [first, again]) expect(JSON.parse(out)).toMatchObject({ runs: 4, corpus: folders.size });
+  });
+
   it("goes on after a journal whose last line was being written", async () => {
     const saved = new Map<string, string>();
     await chainwalk(`${SHORT} --corpus kept`, { saved });
