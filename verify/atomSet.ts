@@ -3,6 +3,7 @@ export class AtomSet {
   readonly #bound: number;
   readonly #words: Int32Array;
   #size: number | undefined;
+  #key: string | undefined;
 
   constructor(bound: number, words: Int32Array = new Int32Array((bound + 31) >>> 5)) {
     this.#bound = bound;
@@ -19,7 +20,7 @@ export class AtomSet {
   add(index: number): void {
     const at = index >>> 5;
     this.#words[at] = (this.#words[at] ?? 0) | (1 << (index & 31));
-    this.#size = undefined;
+    this.#size = this.#key = undefined;
   }
 
   /** Everything that the other has. */
@@ -27,7 +28,7 @@ export class AtomSet {
     for (let at = 0; at < this.#words.length; at++) {
       this.#words[at] = (this.#words[at] ?? 0) | (other.#words[at] ?? 0);
     }
-    this.#size = undefined;
+    this.#size = this.#key = undefined;
   }
 
   has(index: number): boolean {
@@ -50,7 +51,8 @@ export class AtomSet {
 
   /** Equal for equal sets of one bound. */
   get key(): string {
-    return this.#words.join();
+    this.#key ??= this.#words.join();
+    return this.#key;
   }
 
   equals(other: AtomSet): boolean {

@@ -1,4 +1,5 @@
 /** Who reads destination ports in the maps of a program, and of which packets. */
+import { rememberedBy } from "../compiler/again.ts";
 import { hostCidr } from "../dataplane/address.ts";
 import {
   decodeBlockKey,
@@ -39,6 +40,7 @@ export function readMaps({ maps, attachPoints, attachment }: MapProgram, tests: 
   // A packet to port 0 reads the entry that is for every port.
   tests.everywhere(tests.portsThat(({ port }) => port === 0));
   const identities = new Map<string, ReadonlyMap<number, AtomSet>>();
+  const policies = new Map<string, ReturnType<typeof answersOf>>();
   for (const { endpoint, direction, plan } of attachPoints) {
     const pod = pods.get(endpoint);
     if (pod === undefined || pod.isEmpty) continue;
@@ -54,10 +56,12 @@ export function readMaps({ maps, attachPoints, attachment }: MapProgram, tests: 
     }
     const known = identities.get(plan.ipcache) ?? identitiesOf(entries.get(plan.ipcache) ?? [], tests);
     identities.set(plan.ipcache, known);
-    readPolicy(entries.get(plan.policy) ?? [], { tests, direction }, (identity, ports) => {
+    const answers = policies.get(plan.policy) ?? answersOf(entries.get(plan.policy) ?? [], tests);
+    policies.set(plan.policy, answers);
+    for (const [identity, own] of answers[direction]) {
       const peers = identity === ANYBODY ? tests.everybody : known.get(identity);
-      if (peers !== undefined) add(peers, ports);
-    });
+      if (peers !== undefined) for (const ports of groupsOf(own, tests)) add(peers, ports);
+    }
   }
 }
 
@@ -121,23 +125,23 @@ function identitiesOf(ipcache: readonly MapEntry[], tests: PortTests): ReadonlyM
   return identities;
 }
 
-/** Ports to which a policy map has one answer, identity by identity: that of the longest prefix that has the port. */
-function readPolicy(
+/** By identity, what a policy map says to each port: the entry of the longest prefix that has the port. */
+type Answers = Map<number, { readonly bits: number; readonly answer: string }[]>;
+
+function answersOf(
   entries: readonly MapEntry[],
-  { tests, direction }: { readonly tests: PortTests; readonly direction: AttachPoint["direction"] },
-  add: (identity: number, ports: AtomSet) => void,
-): void {
+  tests: PortTests,
+): Readonly<Record<AttachPoint["direction"], Answers>> {
+  const answers = { ingress: new Map() as Answers, egress: new Map() as Answers };
   const everyPort = [...tests.ports.keys()];
-  const answers = new Map<number, { readonly bits: number; readonly answer: string }[]>();
   for (const { key, value } of entries) {
     const entry = decodePolicyKey(key);
-    if (entry.direction !== direction) continue;
-    const { protocol, port, portBits } = entry;
+    const { direction, identity, protocol, port, portBits } = entry;
     // Most entries name one port, and few of the ports are asked about.
     const ports = portBits === 16 ? tests.named(protocol, port) : everyPort;
     if (ports === undefined) continue;
-    const own = answers.get(entry.identity) ?? tests.ports.map(() => NO_ANSWER);
-    answers.set(entry.identity, own);
+    const own = answers[direction].get(identity) ?? tests.ports.map(() => NO_ANSWER);
+    answers[direction].set(identity, own);
     const bits = policyPortPrefix(entry);
     let answer: string | undefined;
     for (const index of ports) {
@@ -148,15 +152,30 @@ function readPolicy(
       own[index] = { bits, answer };
     }
   }
-  for (const [identity, own] of answers) {
-    const groups = new Map<string, AtomSet>();
-    for (const [index, { answer }] of own.entries()) {
-      const known = groups.get(answer) ?? tests.setOf([]);
-      groups.set(answer, known);
-      known.add(index);
-    }
-    for (const ports of groups.values()) add(identity, ports);
+  return answers;
+}
+
+/** By all their answers in one text: many identities have the same. */
+const GROUPS = new WeakMap<PortTests, Map<string, readonly AtomSet[]>>();
+
+/** The ports of each answer; none when all have one. */
+function groupsOf(own: readonly { readonly answer: string }[], tests: PortTests): readonly AtomSet[] {
+  const known = rememberedBy(GROUPS, tests, () => new Map<string, readonly AtomSet[]>());
+  let name = "";
+  for (const { answer } of own) name += `${answer},`;
+  const groups = known.get(name) ?? groupedPorts(own, tests);
+  known.set(name, groups);
+  return groups;
+}
+
+function groupedPorts(own: readonly { readonly answer: string }[], tests: PortTests): readonly AtomSet[] {
+  const groups = new Map<string, AtomSet>();
+  for (const [index, { answer }] of own.entries()) {
+    const known = groups.get(answer) ?? tests.setOf([]);
+    groups.set(answer, known);
+    known.add(index);
   }
+  return groups.size === 1 ? [] : [...groups.values()];
 }
 
 const NO_ANSWER = { bits: -1, answer: "" };
