@@ -5,7 +5,7 @@ import { hasPorts, makePacket, type Packet, parseProtocol, protocolName } from "
 import type { Verdict } from "../dataplane/verdict.ts";
 import type { Port } from "../traffic/generate/sessions.ts";
 import type { Lane } from "./lane.ts";
-import type { PortsAlike } from "./portsAlike.ts";
+import type { PortGroup, PortsAlike } from "./portsAlike.ts";
 
 /** A pod that can send and receive. */
 export interface MatrixPod {
@@ -90,30 +90,33 @@ const MOST_TOGETHER = 4_096;
 export function matrixRows(lane: Lane, { pods, ports, alike }: MatrixTable, index: number): readonly string[] {
   const source = pods[index];
   if (source === undefined) throw new Error(`the matrix has no pod ${index}`);
-  const groups = alike.groupsOf(index);
-  const asked: { readonly packet: Packet; readonly group: readonly number[]; readonly column: number }[] = [];
-  for (const [column, destination] of pods.entries()) {
-    if (destination === source) continue;
-    for (const group of groups[column] ?? []) {
+  const packets: Packet[] = [];
+  const asked: { readonly group: PortGroup; readonly column: number }[] = [];
+  for (const [column, groups] of alike.groupsOf(index).entries()) {
+    const destination = pods[column];
+    if (destination === undefined || destination === source) continue;
+    for (const group of groups) {
       const port = ports[group[0] ?? 0];
-      if (port !== undefined) asked.push({ packet: openingOf(source, destination, port), group, column });
+      if (port === undefined) continue;
+      packets.push(openingOf(source, destination, port));
+      asked.push({ group, column });
     }
   }
-  const rows = ports.map(() => pods.map((): MatrixCell => "#"));
-  for (let from = 0; from < asked.length; from += MOST_TOGETHER) {
-    const together = asked.slice(from, from + MOST_TOGETHER);
+  const cells = new Uint8Array(ports.length * pods.length).fill(ITSELF);
+  for (let from = 0; from < packets.length; from += MOST_TOGETHER) {
     lane.flush();
-    const verdicts = lane.verdicts(together.map(({ packet }) => packet));
-    for (const [at, { group, column }] of together.entries()) {
-      const cell = CELL[verdicts[at] ?? "unknown"];
-      for (const port of group) {
-        const row = rows[port];
-        if (row !== undefined) row[column] = cell;
-      }
+    const verdicts = lane.verdicts(packets.slice(from, from + MOST_TOGETHER));
+    for (const [at, verdict] of verdicts.entries()) {
+      const { group = [], column = 0 } = asked[from + at] ?? {};
+      const cell = CELL[verdict].charCodeAt(0);
+      for (const port of group) cells[port * pods.length + column] = cell;
     }
   }
-  return rows.map((row) => row.join(""));
+  const text = new TextDecoder().decode(cells);
+  return ports.map((_, port) => text.slice(port * pods.length, (port + 1) * pods.length));
 }
+
+const ITSELF = "#".charCodeAt(0);
 
 function openingOf(from: MatrixPod, to: MatrixPod, { protocol, port }: Port): Packet {
   return makePacket({ protocol, source: from.address, destination: to.address, destinationPort: port });
