@@ -1,6 +1,7 @@
 /** `fuzz`: campaigns of random clusters and packets, on which two that must agree are compared. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { STRATEGIES } from "../compiler/strategies/registry.ts";
+import { counted } from "../traffic/findings.ts";
 import type { CampaignSettings, FindingText } from "../verify/fuzz/campaign.ts";
 import { FORMATS, formatNamed } from "../verify/fuzz/formats.ts";
 import { KERNEL } from "../verify/fuzz/kernelOutsider.ts";
@@ -164,7 +165,7 @@ async function tell(flags: FuzzFlags, ledger: FuzzLedger, session: Session): Pro
   }
   const rate = spent > 0 ? ` (${Math.round(runs / spent)} a second)` : "";
   await session.out.line(
-    `${runs} runs in ${spent.toFixed(1)} s${rate}, seed ${flags.seed}: ${features.size} features, ${corpusSize} cases kept, ${listed.length} findings`,
+    `${runs} runs in ${spent.toFixed(1)} s${rate}, seed ${flags.seed}: ${features.size} features, ${corpusSize} cases kept, ${counted(listed.length, "finding")}`,
   );
   for (const { scenario, cause, reproduce } of listed) {
     await session.out.line(`  ${cause}`);

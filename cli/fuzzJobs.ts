@@ -1,5 +1,6 @@
 /** The jobs of a campaign: one in this thread, or several in threads of their own. */
 import { Worker } from "node:worker_threads";
+import { counted } from "../traffic/findings.ts";
 import { Campaign, type CampaignSettings, type JobReport } from "../verify/fuzz/campaign.ts";
 import type { FuzzLedger } from "./fuzzLedger.ts";
 import { SURROUNDINGS } from "./fuzzSurroundings.ts";
@@ -46,7 +47,7 @@ class Clerk {
 
   #detail(): string {
     const { features, corpusSize, findings } = this.#options.ledger;
-    return `${features.size} features, ${corpusSize} cases kept, ${findings.length} findings`;
+    return `${features.size} features, ${corpusSize} cases kept, ${counted(findings.length, "finding")}`;
   }
 
   /** Undefined: go on. */

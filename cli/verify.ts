@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import { compileNode, resolvePolicies } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
+import { counted } from "../traffic/findings.ts";
 import { packetToObject } from "../traffic/packetObject.ts";
 import { formatPacket } from "../traffic/transcript.ts";
 import { coverageRatio } from "../verify/exhaustive.ts";
@@ -157,7 +158,7 @@ function tableOf({ proof, node, against }: Verified, cluster: ResolvedCluster): 
   const nameOf = namerOf(cluster.model);
   const { coverage, differences, deviations } = proof;
   const share = `${(coverageOf(proof) * 100).toFixed(4).replace(/\.?0+$/, "")} %`;
-  const verdict = differences.length === 0 ? "equal" : `${differences.length} differences`;
+  const verdict = differences.length === 0 ? "equal" : counted(differences.length, "difference");
   const whom = {
     import: `node ${node}, imported against compiled`,
     reference: "program against the API text",

@@ -39,6 +39,14 @@ export function issueAt(object: ParsedObject, { path, problem }: Report): Issue 
   };
 }
 
+const OBJECTS = new WeakMap<SourceRef, ParsedObject>();
+
+/** Where a part of an object stands, for parts of which the model has no place; the object's own when it is none of a manifest. */
+export function sourceWithin(root: SourceRef, path: Path): SourceRef {
+  const object = OBJECTS.get(root);
+  return object === undefined ? root : { file: object.file, ...object.positionOf(path) };
+}
+
 /** One object being read. Problems are told to who listens. */
 export class FieldReader {
   readonly #object: ParsedObject;
@@ -95,6 +103,13 @@ export class FieldReader {
         return object.positionOf(path).column;
       },
     };
+  }
+
+  /** That of the whole object, by which `sourceWithin` finds its parts. */
+  root(): SourceRef {
+    const root = this.source([]);
+    OBJECTS.set(root, this.#object);
+    return root;
   }
 
   /** A map; absent is empty. */

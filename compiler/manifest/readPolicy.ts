@@ -42,7 +42,7 @@ export function readPolicy(reader: FieldReader, identity: ObjectIdentity, value:
     types: readTypes(reader, spec.policyTypes),
     ingress: readRules(reader, spec.ingress, "ingress"),
     egress: readRules(reader, spec.egress, "egress"),
-    source: reader.source([]),
+    source: reader.root(),
   };
 }
 

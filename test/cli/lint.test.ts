@@ -16,6 +16,30 @@ it("says where each finding is; exit 1", async () => {
   expect(linesOf(out).at(-1)).toBe("2 findings");
 });
 
+it("points at the exception and at the selector themselves", async () => {
+  const policy = `kind: NetworkPolicy
+apiVersion: networking.k8s.io/v1
+metadata: { name: one, namespace: shop }
+spec:
+  policyTypes: [Ingress]
+  podSelector: { matchLabels: { app: web } }
+  ingress:
+    - from: [{ ipBlock: { cidr: 10.0.0.0/8, except: [10.1.0.0/16, 10.2.0.0/16] } }, { ipBlock: { cidr: 10.2.3.0/24 } }]`;
+  const pod = `kind: Pod
+apiVersion: v1
+metadata: { name: web, namespace: shop, labels: { app: web } }
+status: { podIP: 10.9.0.1 }`;
+  const nobody = policy.replace("app: web", "app: gone").replace("name: one", "name: two");
+  const text = [pod, policy, nobody].join("\n---\n");
+  const { out } = await chainwalk("lint -f a.yaml -o json", { files: { "a.yaml": text } });
+  const lines = text.split("\n");
+  const pointed = (JSON.parse(out) as Issue[]).map(({ code, line, column }) => {
+    const found = lines[line - 1]?.slice(column - 1) ?? "";
+    return `${code} ${found.slice(0, 11)}`;
+  });
+  expect(pointed).toEqual(["except-reopened 10.2.0.0/16", "selects-nobody { matchLabe"]);
+});
+
 it("is JSON on request, a list of issues", async () => {
   const { out } = await chainwalk(`lint -f ${REOPENED} -o json`);
   expect(JSON.parse(out)).toContainEqual({
@@ -45,6 +69,8 @@ it("is SARIF on request: every result names its rule and a region of the manifes
     expect(locations[0]?.physicalLocation.region.startLine).toBeGreaterThan(0);
   }
 });
+
+type Issue = { readonly code: string; readonly line: number; readonly column: number };
 
 interface SarifLog {
   readonly version: string;

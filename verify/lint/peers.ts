@@ -1,4 +1,5 @@
 /** Findings about selectors and single rules: what selects nobody, matches nothing, or stands in a rule twice. */
+import { sourceWithin } from "../../compiler/manifest/fields.ts";
 import { DIRECTIONS, type Direction } from "../../compiler/model.ts";
 import type { ResolvedCluster, ResolvedPeer, ResolvedPolicy, ResolvedRule } from "../../compiler/resolve.ts";
 import { liesWithin, NOTHING, type Universe } from "./allowed.ts";
@@ -23,7 +24,12 @@ export function lintPeers(cluster: ResolvedCluster, universe: Universe): readonl
 function lintSubjects({ policy, subjects }: ResolvedPolicy): readonly LintFinding[] {
   if (subjects.length > 0) return [];
   const message = `policy ${policy.key} selects no pod on the pod network of namespace ${policy.namespace}: it isolates nobody`;
-  return [finding("selects-nobody", policy.source, { path: "spec.podSelector", message })];
+  return [
+    finding("selects-nobody", sourceWithin(policy.source, ["spec", "podSelector"]), {
+      path: "spec.podSelector",
+      message,
+    }),
+  ];
 }
 
 /** The API server fills in Egress when a policy has such rules and says nothing; here it was said, without it. */

@@ -3,7 +3,7 @@ import { DIRECTIONS, type Direction, type Endpoint } from "../../compiler/model.
 import type { ResolvedCluster, ResolvedPeer, ResolvedPolicy, ResolvedRule } from "../../compiler/resolve.ts";
 import { formatCidr } from "../../dataplane/address.ts";
 import { type Bits, type ByService, byService, liesWithin, NOTHING, type Universe } from "./allowed.ts";
-import { peerField, ruleField, writtenPeer } from "./fields.ts";
+import { peerField, ruleField, writtenExcept } from "./fields.ts";
 import { finding, type LintFinding } from "./finding.ts";
 import { UnionTree } from "./unionTree.ts";
 
@@ -200,7 +200,7 @@ function lintExceptions(classes: readonly SubjectClass[], universe: Universe): r
         if (again === undefined) continue;
         told.add(key);
         const message = `${formatCidr(cidr)} is excepted here, but ${addressesText(again.peers & bits, bits)} allowed again by ${entryText(again, one.direction)}`;
-        const source = writtenPeer(resolved.policy, one.direction, [rule.index, peer.index]);
+        const source = writtenExcept(resolved.policy, one.direction, [rule.index, peer.index, index]);
         found.push(finding("except-reopened", source, { path, message }));
       }
     }
