@@ -8,6 +8,7 @@ import { Dataplane, ENGINES, type Engine } from "../../dataplane/dataplane.ts";
 import { createFabricResults, Fabric, type FabricResults } from "../../dataplane/fabric.ts";
 import { appendPacket, createBatch, makePacket, type Packet, type PacketBatch } from "../../dataplane/packet.ts";
 import { createResults } from "../../dataplane/result.ts";
+import type { TraceStep } from "../../dataplane/trace.ts";
 import { VERDICT_CODE } from "../../dataplane/verdict.ts";
 import { address } from "../../verify/fuzz/builders.ts";
 import { nodeProgram, packetFrom } from "./nodeUnderTest.ts";
@@ -167,6 +168,46 @@ describe("what a connection remembers of its packets", () => {
     });
     expect(told[1]).toBe(told[0]);
     expect(told[0]).toContain("0,0,0,0,1,0,1,2,1,0,2,0");
+  });
+
+  const RULES_APART = [
+    ["of a fragment", "-p tcp -m tcp --dport 80 -m conntrack --ctstate ESTABLISHED -j DROP"],
+    ["that charges a limit", "-m limit --limit 1/hour --limit-burst 500 -j LOG"],
+  ] as const;
+
+  it.each(RULES_APART)("is no outcome %s", (_, rule) => {
+    const rules = `*filter
+      :FORWARD ACCEPT [0:0]
+      -A FORWARD ${rule}`;
+    const there = "tcp 10.1.0.10:1000 > 8.8.8.8:80";
+    const packets = [
+      packetFrom(`${there} S`, { sequence: 9 }),
+      packetFrom("tcp 8.8.8.8:80 > 10.1.0.10:1000 SA", { sequence: 5, acknowledgment: 10 }),
+      ...Array.from({ length: ROWS - 3 }, (_, index) =>
+        packetFrom(`${there} A`, { sequence: 10 + index, acknowledgment: 6, payloadBytes: 1 }),
+      ),
+      packetFrom(`${there} A`, { sequence: 10, acknowledgment: 6, fragment: true }),
+    ];
+    const told = ENGINES.map((engine) => {
+      const node = new Dataplane(nodeProgram({ rules }), { engine });
+      const steps: TraceStep[] = [];
+      const text: string[] = [];
+      for (let round = 0; round < 12; round++) {
+        const results = createResults(ROWS);
+        // Last by one who is told, whether it is logged as well.
+        node.push(
+          batchOf(packets),
+          results,
+          round === 0 ? 0 : 2,
+          ROWS,
+          round < 11 ? undefined : { step: (step) => steps.push(step) },
+        );
+        text.push([results.verdict, results.decision, results.rules, results.ctState].join(" "));
+      }
+      return [...text, ...steps.map((step) => JSON.stringify(step))].join("\n");
+    });
+    expect(told[1]).toBe(told[0]);
+    expect(told[2]).toBe(told[0]);
   });
 });
 
