@@ -1,7 +1,9 @@
-/** The table of packets that begin a connection, against a map of strings. */
+/** The table of packets that begin a connection, against a map, and engines on such packets of few kinds. */
 import { expect, it } from "vitest";
 import { Random } from "../../bench/workloads/random.ts";
 import { FirstPackets } from "../../dataplane/classes/firstPackets.ts";
+import { Fabric } from "../../dataplane/fabric.ts";
+import { nodeProgram, packetFrom } from "./nodeUnderTest.ts";
 
 it("finds what was entered under all of its words, and nothing else", () => {
   const table = new FirstPackets();
@@ -43,4 +45,41 @@ it("forgets when there are too many, and goes on", () => {
   expect(table.find(1)).toBe(0);
   table.addresses = 0;
   expect(table.find(1)).toBe(-1);
+});
+
+const PROGRAM = nodeProgram({
+  sets: `
+    create some hash:net family inet
+    add some 10.2.0.0/24
+  `,
+  rules: `
+    *raw
+    :PREROUTING ACCEPT [0:0]
+    -A PREROUTING -p udp -m udp --dport 9 -j NOTRACK
+    *filter
+    :FORWARD DROP [0:0]
+    -A FORWARD -p tcp -m set --match-set some src -m tcp --dport 80 -j ACCEPT
+    -A FORWARD -p udp -m udp --dport 80 -j ACCEPT
+    -A FORWARD -p udp -m udp --dport 9 -j ACCEPT
+    -A FORWARD -d 10.1.0.11/32 -p tcp -m tcp --dport 443 --tcp-flags SYN SYN -j REJECT
+    -A FORWARD -i cali0 -p tcp -m tcp --dport 443 -j ACCEPT
+  `,
+});
+
+it("first packets that differ in one field only are decided as a walk decides them", () => {
+  const [walk, memo] = [new Fabric([PROGRAM], { engine: "walk" }), new Fabric([PROGRAM], { engine: "memo" })];
+  const random = new Random(5);
+  const seen = new Set<string>();
+  for (let number = 0; number < 1_000; number++) {
+    const source = random.pick(["10.1.0.10", "10.2.0.5", "10.3.0.5"]);
+    const destination = random.pick(["10.1.0.10", "10.1.0.11"]);
+    const ports = `${1024 + number} > ${destination}:${random.pick([9, 80, 443])}`;
+    const packet = packetFrom(`${random.pick(["tcp", "udp"])} ${source}:${ports}`, {
+      tcpFlags: random.pick([2, 2, 16, 0]),
+    });
+    const result = memo.push(packet);
+    expect(result).toEqual(walk.push(packet));
+    seen.add(`${result.verdict} ${result.ctState} ${result.work.rules}`);
+  }
+  expect(seen.size).toBe(10);
 });

@@ -1,4 +1,6 @@
 /** Connection tracking that says what a test tells it to. */
+import { isTrackedByPorts } from "../../dataplane/conntrack/tuple.ts";
+import { PACKET_FLAG, type PacketBatch } from "../../dataplane/packet.ts";
 import type { Connections } from "../../dataplane/tables/walk.ts";
 import { CT_STATE_CODE, type CtState } from "../../dataplane/verdict.ts";
 
@@ -87,11 +89,16 @@ export class ConnectionsByRow implements Connections {
     return CT_STATE_CODE[given.state];
   }
 
-  recall(): number {
+  recalledNone = false;
+
+  /** No connection remembers anything; one that the row begins is not there yet. */
+  recall(batch: PacketBatch, row: number): number {
+    const given = this.#given[row];
+    const isFragment = ((batch.flags[row] ?? 0) & PACKET_FLAG.fragment) !== 0;
+    const begins = given?.state === "invalid" || (given?.state === "new" && given.isPending);
+    this.recalledNone = begins && !isFragment && isTrackedByPorts(batch.protocol[row] ?? 0);
     return 0;
   }
-
-  readonly recalledNone = false;
 
   lookupRecalled(batch: unknown, row: number): number {
     return this.lookupCode(batch, row, 0);

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { TableMemo } from "../../dataplane/classes/tableMemo.ts";
 import { DeviceTable } from "../../dataplane/devices.ts";
 import { appendPacket, createBatch, makePacket, PATH, type Packet, type PacketBatch } from "../../dataplane/packet.ts";
-import type { Attachment, Chain, Match, TableProgram } from "../../dataplane/program.ts";
+import type { Attachment, Chain, Match, Rule, TableProgram } from "../../dataplane/program.ts";
 import { createResults, type ResultBatch, type WalkEntry } from "../../dataplane/result.ts";
 import { NodeRoutes } from "../../dataplane/routes.ts";
 import { TableWalker } from "../../dataplane/tables/walk.ts";
@@ -152,12 +152,30 @@ function withNeighbours(inputs: readonly NaiveInput[]): readonly NaiveInput[] {
       family === other.source.family ? { source: other.source } : { sourcePort: other.sourcePort },
       family === other.source.family ? { destination: other.destination } : { destinationPort: other.destinationPort },
       [{ sourcePort: other.sourcePort }, { tcpFlags: other.tcpFlags }, { icmpCode: other.icmpCode }][index % 3] ?? {},
+      family === other.source.family ? { protocol: other.protocol } : {},
     ];
     const { mark, devices, connmark, state } = neighbour;
     const elsewhere = [{ mark }, { devices: { ...devices, path: input.devices.path } }, { connmark }, { state }];
     const inPlace = changes.map((change) => ({ ...input, packet: { ...input.packet, ...change } }));
     return [...inPlace, ...elsewhere.map((change) => ({ ...input, ...change }))];
   });
+}
+
+/** Without what asks for marks of connections: few random programs have nothing of it, and engines treat those in a way of their own. */
+function withoutConnmark(program: TableProgram): TableProgram {
+  const ruleOf = ({ matches, target, ...rest }: Rule): Rule => ({
+    ...rest,
+    matches: matches.filter(({ kind }) => kind !== "connmark"),
+    ...(target !== undefined && target.kind !== "connmark" && { target }),
+  });
+  const families = program.families.map(({ family, tables }) => ({
+    family,
+    tables: tables.map(({ name, chains }) => ({
+      name,
+      chains: chains.map((chain) => ({ ...chain, rules: chain.rules.map(ruleOf) })),
+    })),
+  }));
+  return { ...program, families };
 }
 
 /**
@@ -242,8 +260,9 @@ describe("a walk of random programs", () => {
           count.matched += expected.walk.length;
           if (expected.verdict !== "accept") count.dropped++;
         }
-        const neighbours = withNeighbours(inputs.slice(0, 8));
-        count.kinds += compareEngines(program, neighbours) / neighbours.length;
+        const neighbours = withNeighbours(inputs.slice(0, 7));
+        const compared = inputs.length % 2 === 0 ? program : withoutConnmark(program);
+        count.kinds += compareEngines(compared, neighbours) / neighbours.length;
       },
     );
     const runs = runsOf(1_000);
