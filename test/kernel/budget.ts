@@ -18,13 +18,13 @@ const total = numberFrom("CHAINWALK_KERNEL_PACKETS", SAMPLE);
 export const SEED = numberFrom("CHAINWALK_KERNEL_SEED", 20_261_124);
 
 /**
- * Parts of the whole, in hundredths: what the legacy tools load is asked most, walks cost most. They add up to more than
- * 100, so that the packets of a run are at least those asked for.
+ * Parts of the whole, in hundredths: what the legacy tools load is asked most, walks cost most. Those of tables, connections
+ * among them, add up to more than 100, so that the packets of a run are at least those asked for; maps have as many again.
  */
 const SHARES = {
-  "instructions legacy": 13,
-  "instructions nft": 4,
-  "strategies legacy": 56,
+  "instructions legacy": 10,
+  "instructions nft": 3,
+  "strategies legacy": 44,
   "strategies legacy walks": 12,
   "strategies nft": 13,
   "real nodes": 3,

@@ -80,6 +80,9 @@ export function verdictOn(page: Page): Promise<string | null> {
 
 /** By the picker. */
 export async function openScenario(page: Page, name: string): Promise<void> {
+  const before = await page.locator("main").getAttribute("data-generation");
   await page.locator("#scenario").selectOption(name);
+  // Until it is loaded, the steps are those of the scenario before.
+  await page.locator(`main:not([data-generation="${before}"])`).waitFor();
   await page.locator("[data-step]").first().waitFor();
 }
