@@ -82,7 +82,7 @@ export class Dataplane {
   load(program: Program): void {
     if (program.node !== this.node) throw new Error(`program of node ${program.node} for node ${this.node}`);
     this.#routes = new NodeRoutes(program.attachment, this.devices);
-    this.#evaluator = createEvaluator(program, this.#engine, this.#surroundings(), this.#evaluator);
+    this.#evaluator = createEvaluator(program, this.#engine, this.#surroundings());
   }
 
   /** Pushes rows `from` (inclusive) to `to` (exclusive) through the node, in order. Path and devices must be set. */
@@ -148,13 +148,10 @@ function createEvaluator(
   program: Program,
   engine: Engine,
   surroundings: WalkSurroundings & MapSurroundings,
-  before?: Evaluator,
 ): Evaluator {
   switch (program.kind) {
     case "tables":
-      return engine === "walk"
-        ? new TableWalker(program, surroundings, before instanceof TableWalker ? before : undefined)
-        : new TableMemo(program, surroundings, before instanceof TableMemo ? before : undefined);
+      return engine === "walk" ? new TableWalker(program, surroundings) : new TableMemo(program, surroundings);
     case "maps":
       return new MapWalker(program, surroundings, engine === "walk" ? "none" : "answers");
     default:

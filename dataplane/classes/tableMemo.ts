@@ -95,11 +95,10 @@ export class TableMemo {
     tcpFlags: new Uint8Array(256),
   };
 
-  /** `before`: what decided on the node until now. */
-  constructor(program: TableProgram, surroundings: WalkSurroundings, before?: TableMemo) {
+  constructor(program: TableProgram, surroundings: WalkSurroundings) {
     this.#program = program;
     this.#surroundings = surroundings;
-    this.#walker = new TableWalker(program, surroundings, before === undefined ? undefined : before.#walker);
+    this.#walker = new TableWalker(program, surroundings);
     this.#price = priceOf(program);
     surroundings.connections.forgetRemembered();
   }

@@ -86,14 +86,9 @@ export interface LoadedTables {
 
 /**
  * Loads the tables of a node. Throws on what no kernel accepts either: a jump to a chain that is not there, a loop, a
- * set that is not there; `verifyProgram` says these things as issues, before. `before`: what the node had until now; rules
- * that are the same objects are taken over from there.
+ * set that is not there; `verifyProgram` says these things as issues, before.
  */
-export function loadTables(
-  program: TableProgram,
-  surroundings: Omit<MatchSurroundings, "sets">,
-  before?: LoadedTables,
-): LoadedTables {
+export function loadTables(program: TableProgram, surroundings: Omit<MatchSurroundings, "sets">): LoadedTables {
   const { chains, siblings, slots, matchCount } = numberChains(program.families);
   const calls = callsOf(chains, siblings);
   const matches = new MatchTable({ ...surroundings, sets: loadSets(program.sets) }, matchCount);
@@ -115,29 +110,18 @@ export function loadTables(
     stackDepth: jumpDepth(chains, calls),
   };
   const last = lastChains(chains, calls);
-  const earlier = before === undefined ? undefined : earlierSlots(before, chains);
   for (const [index, chain] of chains.entries()) {
     const consequence = last.has(chain) ? "none" : "some";
     const dispatches = isInterfaceDispatch(chain);
     const table = siblings[index] ?? NO_CHAINS;
     const end = chain.start + chain.rules.length;
-    const oldStart = earlier?.starts.get(chain.rules);
     tables.chainOf.fill(index, chain.start, end + 1);
     for (let slot = chain.start; slot < end; slot++) {
       const rule = chain.rules[slot - chain.start];
       if (rule === undefined) break;
-      const place = { slot, rule, chain, chains, table, consequence } as const;
-      const endsDispatch = dispatches && slot === end - 1;
-      const old = oldStart === undefined ? earlier?.slots.get(rule) : oldStart + slot - chain.start;
-      if (before !== undefined && old !== undefined && takeOver(tables, place, before, old)) {
-        const reason = before.reasons[old];
-        const stands = reason !== undefined && reason !== "unknown-interface" && !endsDispatch;
-        reasons.push(stands ? reason : dropReason(rule, endsDispatch));
-        continue;
-      }
       loadMatches(tables, slot, rule);
-      loadTarget(tables, place);
-      reasons.push(dropReason(rule, endsDispatch));
+      loadTarget(tables, { slot, rule, chain, chains, table, consequence });
+      reasons.push(dropReason(rule, dispatches && slot === end - 1));
     }
     tables.headStart[end] = matches.length;
     tables.action[end] =
@@ -159,58 +143,6 @@ export function loadTables(
     reasons,
     stackDepth: tables.stackDepth,
   };
-}
-
-/** Of larger programs the index of rules would take megabytes. */
-const MOST_REMEMBERED = 1 << 16;
-
-/** Where things stood in the tables that a node had. */
-interface EarlierSlots {
-  /** First slots of the chains that stay, by their rules. */
-  readonly starts: ReadonlyMap<readonly Rule[], number>;
-  /** Rules of all others. One may stand in several chains; its slots are alike then. */
-  readonly slots: ReadonlyMap<Rule, number>;
-}
-
-function earlierSlots(before: LoadedTables, chains: readonly LoadedChain[]): EarlierSlots | undefined {
-  if (before.chainOf.length > MOST_REMEMBERED) return undefined;
-  const starts = new Map<readonly Rule[], number>();
-  const slots = new Map<Rule, number>();
-  const stay = new Set<readonly Rule[]>();
-  for (const { rules } of chains) stay.add(rules);
-  for (const { start, rules } of before.chains) {
-    if (stay.has(rules)) starts.set(rules, start);
-    else for (let index = 0; index < rules.length; index++) slots.set(rules[index] as Rule, start + index);
-  }
-  return { starts, slots };
-}
-
-/** Takes a rule over from the slot that it had before. False: something of it is to be found anew, so it has to be loaded. */
-function takeOver(
-  tables: MatchColumns & TargetColumns,
-  place: TargetPlace,
-  before: LoadedTables,
-  old: number,
-): boolean {
-  const { heads, headStart, matches, action, a, b } = tables;
-  const { slot, rule } = place;
-  const { target } = rule;
-  const does = before.action[old] ?? ACTION.unknown;
-  if (does === ACTION.unknown || does === ACTION.unknownPass) return false; // may depend on the chain
-  const base = slot * HEAD_WORDS;
-  const oldBase = old * HEAD_WORDS;
-  const oldStart = before.headStart[old] ?? 0;
-  const start = matches.length;
-  if (!matches.takeOver(before.matches, oldStart, before.heads[oldBase + HEAD.matchEnd] ?? 0)) return false;
-  for (let word = 0; word < HEAD_WORDS; word++) heads[base + word] = before.heads[oldBase + word] ?? 0;
-  headStart[slot] = start;
-  heads[base + HEAD.matchStart] = (before.heads[oldBase + HEAD.matchStart] ?? 0) - oldStart + start;
-  heads[base + HEAD.matchEnd] = matches.length;
-  action[slot] = does;
-  const calls = target?.kind === "jump" || target?.kind === "goto";
-  a[slot] = calls ? startOf(target.chain, place) : (before.a[old] ?? 0);
-  b[slot] = before.b[old] ?? 0;
-  return true;
 }
 
 const HOOKS: ReadonlySet<string> = new Set<Hook>(["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]);
@@ -425,11 +357,11 @@ interface TargetPlace {
   readonly consequence: "none" | "some";
 }
 
-type TargetColumns = Pick<LoadedTables, "action" | "a" | "b">;
-
 /** Action and operands of a rule. */
-function loadTarget({ action, a, b }: TargetColumns, place: TargetPlace): void {
-  const { slot, rule, consequence } = place;
+function loadTarget(
+  { action, a, b }: Pick<LoadedTables, "action" | "a" | "b">,
+  { slot, rule, chain, chains, table, consequence }: TargetPlace,
+): void {
   const { target } = rule;
   if (rule.matches.some(isOpaque)) {
     const harmless = consequence === "none" || target === undefined || target.kind === "log";
@@ -441,7 +373,7 @@ function loadTarget({ action, a, b }: TargetColumns, place: TargetPlace): void {
   switch (target.kind) {
     case "jump":
     case "goto":
-      a[slot] = startOf(target.chain, place);
+      a[slot] = chains[table.get(target.chain) ?? missing(chain, target.chain)]?.start ?? 0;
       return;
     case "mark":
     case "connmark":
@@ -454,11 +386,6 @@ function loadTarget({ action, a, b }: TargetColumns, place: TargetPlace): void {
     default:
       return;
   }
-}
-
-/** The first slot of a chain of the table. */
-function startOf(name: string, { chain, chains, table }: TargetPlace): number {
-  return chains[table.get(name) ?? missing(chain, name)]?.start ?? 0;
 }
 
 function isOpaque({ kind }: Match): boolean {

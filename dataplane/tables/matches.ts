@@ -196,34 +196,6 @@ export class MatchTable {
     }
   }
 
-  /**
-   * Adds records `from` (inclusive) to `to` (exclusive) of another table of the same node. False, and nothing is added: one
-   * of them has a part elsewhere than in its record.
-   */
-  takeOver(other: MatchTable, from: number, to: number): boolean {
-    const before = this.#length;
-    const records = other.#records;
-    for (let at = from * RECORD; at < to * RECORD; at += RECORD) {
-      const code = records[at] ?? 0;
-      let a = records[at + 2] ?? 0;
-      switch (code) {
-        case CODE.source6:
-        case CODE.destination6:
-        case CODE.sourcePorts:
-        case CODE.destinationPorts:
-        case CODE.eitherPorts:
-        case CODE.limit:
-          this.#length = before;
-          return false;
-        case CODE.set:
-          a = this.#setNumber(other.#sets[a]?.name ?? "");
-          break;
-      }
-      this.#push(code, records[at + 1] ?? 0, a, records[at + 3] ?? 0, records[at + 4] ?? 0, records[at + 5] ?? 0);
-    }
-    return true;
-  }
-
   #addPorts(match: Extract<Match, { kind: "ports" }>, index: number): void {
     const negate = Number(match.negate);
     const [first] = match.ranges;

@@ -161,11 +161,10 @@ export class TableWalker {
   #rules = 0;
   #chains = 0;
 
-  /** `before`: what walked on the node until now. */
-  constructor(program: TableProgram, surroundings: WalkSurroundings, before?: TableWalker) {
+  constructor(program: TableProgram, surroundings: WalkSurroundings) {
     this.#node = program.node;
     this.#connections = surroundings.connections;
-    this.#tables = loadTables(program, surroundings, before?.tables);
+    this.#tables = loadTables(program, surroundings);
     const builtIn = builtInChains(this.#tables);
     this.#ways = [waysOf(builtIn, 4), waysOf(builtIn, 6)];
     this.#stack = new Int32Array(this.#tables.stackDepth);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createFabricResults, Fabric } from "../../dataplane/fabric.ts";
 import { appendPacket, createBatch } from "../../dataplane/packet.ts";
-import type { Attachment, TableProgram } from "../../dataplane/program.ts";
+import type { Attachment } from "../../dataplane/program.ts";
 import { VERDICTS } from "../../dataplane/verdict.ts";
 import { address } from "../../verify/fuzz/builders.ts";
 import { hopsOf, nodeProgram, packetFrom, told } from "./nodeUnderTest.ts";
@@ -285,48 +285,5 @@ describe("a batch", () => {
       "accept",
       "drop",
     ]);
-  });
-});
-
-describe("a program that shares rules with the one before", () => {
-  const before = nodeProgram({
-    rules: `*nat
-      :POSTROUTING ACCEPT [0:0]
-      -A POSTROUTING -m statistic --mode random --probability 0.5 -j MASQUERADE
-      *filter
-      :FORWARD ACCEPT [0:0]
-      -A FORWARD -m limit --limit 1/hour --limit-burst 1 -j NFLOG --nflog-group 100`,
-  });
-  const options = { only: "node-a", walk: true };
-  const question = packetFrom("tcp 10.1.0.10:40000 > 10.1.0.11:80 S");
-
-  it("begins its limits anew", () => {
-    const fabric = new Fabric([before], options);
-    const asked = () => {
-      fabric.flushConntrack();
-      return fabric.push(question).hops[0]?.walk?.some(([, chain]) => chain === "FORWARD");
-    };
-    expect([asked(), asked()]).toEqual([true, false]);
-    fabric.load([{ ...before, sets: [] }]);
-    expect([asked(), asked()]).toEqual([true, false]);
-  });
-
-  it("looks again at what cannot be known, where other rules make it matter", () => {
-    const fabric = new Fabric([before], options);
-    expect(fabric.push(question).verdict).toBe("accept");
-    const families = before.families.map(({ family, tables }) => ({
-      family,
-      tables: tables.map((table) =>
-        table.name === "nat"
-          ? {
-              ...table,
-              chains: [...table.chains, { name: "gone", rules: [{ matches: [], target: { kind: "drop" } }] }],
-            }
-          : table,
-      ),
-    }));
-    fabric.load([{ ...before, families }] as readonly TableProgram[]);
-    fabric.flushConntrack();
-    expect(fabric.push(question).verdict).toBe("unknown");
   });
 });

@@ -77,20 +77,6 @@ const deepProgramArbitrary: fc.Arbitrary<TableProgram> = fc
     return { ...program, families };
   });
 
-/** Another program of the same rules and sets: in other orders and chains, some of them left out, a third of the chains whole. */
-function rearranged(program: TableProgram): TableProgram {
-  const families = program.families.map(({ family, tables }) => ({
-    family,
-    tables: tables.toReversed().map((table) => ({
-      ...table,
-      chains: table.chains
-        .map((chain, index) => (index % 3 === 1 ? chain : { ...chain, rules: chain.rules.slice(1).reverse() }))
-        .reverse(),
-    })),
-  }));
-  return { ...program, families, sets: program.sets.toReversed() };
-}
-
 const DEVICE_NAMES = ["", "eth0", "cali0", "cali1", "weave", "lo"];
 
 const inputArbitrary: fc.Arbitrary<NaiveInput> = fc.record({
@@ -224,9 +210,9 @@ describe("a walk of random programs", () => {
         const devices = new DeviceTable();
         const connections = new GivenConnections();
         const surroundings = { devices, routes: new NodeRoutes(attachment, devices), connections };
-        // One runs in silence, one with a listener: the listener must change nothing. Nor must what the node had before.
+        // One runs in silence, one with a listener: the listener must change nothing.
         const walker = new TableWalker(program, surroundings);
-        const traced = new TableWalker(program, surroundings, new TableWalker(rearranged(program), surroundings));
+        const traced = new TableWalker(program, surroundings);
         const limits = new Map<Match, number>();
         const batch = batchOf(inputs, devices);
         for (const [row, input] of inputs.entries()) {

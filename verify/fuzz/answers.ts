@@ -55,14 +55,14 @@ const MOST_LOADS = 500;
 
 /**
  * Pushes lists of first packets through one set of programs after another. Columns and connection tables are kept: for
- * the few packets of a run, making them anew would take longer than walking them. Each strategy has nodes of its own, which
- * take over what is the same in its programs for one cluster and for the next.
+ * the few packets of a run, making them anew would take longer than walking them.
  */
 export class FreshPusher {
   readonly #batch = createBatch(ROOM);
   readonly #results = createFabricResults(ROOM);
   readonly #engine: Engine;
-  readonly #fabrics = new Map<string, { readonly fabric: Fabric; loads: number }>();
+  #fabric: Fabric | undefined;
+  #loads = 0;
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -70,25 +70,17 @@ export class FreshPusher {
 
   push(programs: readonly Program[], packets: readonly Packet[]): FreshAnswers {
     if (packets.length > ROOM) throw new RangeError(`${packets.length} packets at once, room for ${ROOM}`);
-    const fabric = this.#load(programs);
+    if (this.#fabric === undefined || this.#loads++ > MOST_LOADS) {
+      this.#fabric = new Fabric(programs, { engine: this.#engine });
+      this.#loads = 0;
+    } else {
+      this.#fabric.load(programs);
+      this.#fabric.flushConntrack();
+    }
     this.#batch.length = 0;
     for (const packet of packets) appendPacket(this.#batch, packet);
-    fabric.pushBatch(this.#batch, this.#results);
-    return { fabric, results: this.#results, count: packets.length };
-  }
-
-  #load(programs: readonly Program[]): Fabric {
-    const strategy = programs[0]?.strategy ?? "";
-    const known = this.#fabrics.get(strategy);
-    if (known === undefined || known.loads > MOST_LOADS) {
-      const fabric = new Fabric(programs, { engine: this.#engine });
-      this.#fabrics.set(strategy, { fabric, loads: 1 });
-      return fabric;
-    }
-    known.loads++;
-    known.fabric.load(programs);
-    known.fabric.flushConntrack();
-    return known.fabric;
+    this.#fabric.pushBatch(this.#batch, this.#results);
+    return { fabric: this.#fabric, results: this.#results, count: packets.length };
   }
 }
 
