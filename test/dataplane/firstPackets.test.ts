@@ -2,7 +2,9 @@
 import { expect, it } from "vitest";
 import { Random } from "../../bench/workloads/random.ts";
 import { FirstPackets } from "../../dataplane/classes/firstPackets.ts";
-import { Fabric } from "../../dataplane/fabric.ts";
+import { createFabricResults, Fabric } from "../../dataplane/fabric.ts";
+import { appendPacket, createBatch } from "../../dataplane/packet.ts";
+import type { Match, Rule } from "../../dataplane/program.ts";
 import { nodeProgram, packetFrom } from "./nodeUnderTest.ts";
 
 it("finds what was entered under all of its words, and nothing else", () => {
@@ -82,4 +84,50 @@ it("first packets that differ in one field only are decided as a walk decides th
     seen.add(`${result.verdict} ${result.ctState} ${result.work.rules}`);
   }
   expect(seen.size).toBe(10);
+});
+
+// Outcomes are forgotten when there are too many; their numbers are given again.
+it("first packets go by what was learnt since outcomes were forgotten", () => {
+  const [sources, destinations] = [256, 258];
+  const cidrOn = (side: "source" | "destination", host: number): Match => {
+    const start = side === "source" ? 10 << 24 : 11 << 24;
+    return { kind: "address", side, cidr: { family: 4, words: [start + host], prefixLength: 32 }, negate: false };
+  };
+  const rules = Array.from({ length: sources * destinations }, (_, index): Rule => {
+    const [source, destination] = [Math.floor(index / destinations), index % destinations];
+    return { matches: [cidrOn("source", source), cidrOn("destination", destination)], target: { kind: "accept" } };
+  });
+  const bare = nodeProgram({ rules: "*filter\n:FORWARD DROP [0:0]" });
+  const tables = [{ name: "filter", chains: [{ name: "FORWARD", policy: "drop", rules }] }] as const;
+  const node = new Fabric([{ ...bare, families: [{ family: 4, tables }] }], { only: bare.node, engine: "memo" });
+  const room = 4_096;
+  const [batch, results] = [createBatch(room), createFabricResults(room)];
+  const packet = packetFrom("udp 10.0.0.0:1 > 11.0.0.0:2");
+  /** What decides packets `from` (inclusive) to `to` (exclusive), two of each kind: the second finds what the first one learnt. */
+  const decidedBy = (from: number, to: number): readonly (number | undefined)[] => {
+    batch.length = 0;
+    for (let number = from; number < to; number++) {
+      const index = number >> 1;
+      const [source, destination] = [Math.floor(index / destinations), index % destinations];
+      appendPacket(batch, {
+        ...packet,
+        source: { family: 4, words: [(10 << 24) + source] },
+        destination: { family: 4, words: [(11 << 24) + destination] },
+        sourcePort: 1 + (number & 1),
+      });
+    }
+    node.flushConntrack();
+    node.pushBatch(batch, results);
+    return Array.from({ length: to - from }, (_, row) => {
+      const { decidedBy: by } = node.result(results, row);
+      return by?.kind === "rule" ? by.rule : undefined;
+    });
+  };
+  const wanted = (from: number, to: number) => Array.from({ length: to - from }, (_, row) => ((from + row) >> 1) + 1);
+  for (let from = 0; from < 2 * rules.length; from += room) {
+    const to = Math.min(from + room, 2 * rules.length);
+    expect(decidedBy(from, to)).toEqual(wanted(from, to));
+  }
+  // Those of the beginning were forgotten on the way, those behind them learnt under their numbers.
+  expect(decidedBy(room, 2 * room)).toEqual(wanted(room, 2 * room));
 });

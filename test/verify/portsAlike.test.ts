@@ -8,6 +8,7 @@ import type { Port } from "../../traffic/generate/sessions.ts";
 import { type Lane, referenceLane, strategyLane } from "../../verify/lane.ts";
 import { matrixFamily, matrixPods, matrixPorts, matrixRow, matrixRows } from "../../verify/matrix.ts";
 import { PortsAlike } from "../../verify/portsAlike.ts";
+import { documents, modelOf, podText, policyText } from "../compiler/manifests.ts";
 import { sampled } from "../extent.ts";
 import { bundledCluster, SCENARIOS } from "./bundled.ts";
 
@@ -57,6 +58,33 @@ describe("ports alike", () => {
     const protocols = new Set(ports.map(({ protocol }) => protocol)).size;
     expect(packets).toBeGreaterThanOrEqual(pairs * protocols);
     expect(packets).toBeLessThan((pairs * ports.length) / (lane.programs.length > 0 ? 3 : 1));
+  });
+
+  it("an exception parts ports that what it is taken from has together", () => {
+    const pod = (name: string, ip: string) =>
+      podText(`spec: {nodeName: n1}\nstatus: {podIP: ${ip}}\n`, `{name: ${name}, namespace: default}`);
+    const allow = (name: string, port: number, except: string) =>
+      policyText(
+        `  ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8${except}}}], ports: [{port: ${port}}]}]\n`,
+        `name: ${name}`,
+      );
+    const cluster = resolvePolicies(
+      modelOf(
+        documents(
+          pod("server", "10.0.0.1"),
+          pod("excepted", "10.1.0.1"),
+          pod("other", "10.2.0.1"),
+          allow("web", 80, ", except: [10.1.0.0/16]"),
+          allow("also", 81, ""),
+        ),
+      ),
+    );
+    const ports = [80, 81].map((port) => ({ protocol: PROTOCOL.tcp, port }));
+    for (const lane of lanesOf(cluster)) {
+      const whole = tables(lane, cluster, ports);
+      if (lane.name === "bpf-hash") expect(whole[0]).not.toEqual(whole[1]);
+      expect(grouped(lane, cluster, ports).tables, lane.name).toEqual(whole);
+    }
   });
 
   // One of four in CI: all of them take 8 s, and say what these do.
