@@ -1,6 +1,6 @@
 /**
  * Builds the command line: the modules of a verb as few files, with what they need of packages. A verb has some three hundred
- * modules, and to find and open each takes longer than to run them: 0.5 s of each command.
+ * modules, and to find and open each takes longer than to run them.
  */
 import { copyFileSync } from "node:fs";
 import { basename, join } from "node:path";

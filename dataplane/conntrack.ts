@@ -285,7 +285,7 @@ export class ConntrackTable {
     const rows = this.#established.pass(batch, from, to, contexts);
     if (rows === undefined || rows.looked === 0) return undefined;
     if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
-    for (const slot of rows.unhung) this.#rehang(slot);
+    for (let index = 0; index < rows.unhungCount; index++) this.#rehang(rows.unhungSlot(index));
     this.#ahead.skip(batch, from, from + rows.looked);
     return rows;
   }

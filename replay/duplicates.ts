@@ -47,21 +47,25 @@ export class Duplicates {
     const { packets } = traffic;
     const headers = headerHash(packets, row);
     const tail = tailOf(traffic, row);
-    const seen = { time: packets.time[row] ?? 0, interfaceId: traffic.interfaceId[row] ?? 0, tail };
-    const isWhole = this.#isKnown(signed(headers, tail), seen);
+    const time = packets.time[row] ?? 0;
+    const interfaceId = traffic.interfaceId[row] ?? 0;
+    const whole = signed(headers, tail);
     // Where one of the two has no end to compare, headers have to do, as they do where both have none.
-    const isCut = !isWhole && this.#areCutApart && this.#isKnown(signed(headers, 0), seen);
-    if (isWhole || isCut) {
+    const cut = this.#areCutApart ? signed(headers, 0) : whole;
+    if (
+      this.#isKnown(whole, time, interfaceId, tail) ||
+      (cut !== whole && this.#isKnown(cut, time, interfaceId, tail))
+    ) {
       this.count++;
       return true;
     }
-    this.#remember(signed(headers, tail), seen);
-    if (this.#areCutApart && tail !== 0) this.#remember(signed(headers, 0), seen);
+    this.#remember(whole, time, interfaceId, tail);
+    if (cut !== whole) this.#remember(cut, time, interfaceId, tail);
     return false;
   }
 
   /** Whether a packet of this signature was seen just now on another interface, with the same end as far as both have one. */
-  #isKnown(signature: number, { time, interfaceId, tail }: Seen): boolean {
+  #isKnown(signature: number, time: number, interfaceId: number, tail: number): boolean {
     const place = placeOf(signature);
     const other = this.#tails[place] ?? 0;
     return (
@@ -72,7 +76,7 @@ export class Duplicates {
     );
   }
 
-  #remember(signature: number, { time, interfaceId, tail }: Seen): void {
+  #remember(signature: number, time: number, interfaceId: number, tail: number): void {
     const place = placeOf(signature);
     this.#signatures[place] = signature;
     this.#times[place] = time;
@@ -92,13 +96,6 @@ export class Duplicates {
 /** FNV-1a over what stays the same on the way through a node: everything but addresses of the link layer and the TTL. */
 export function signatureOf(traffic: TrafficBatch, row: number): number {
   return signed(headerHash(traffic.packets, row), tailOf(traffic, row));
-}
-
-/** When and where a packet was seen. */
-interface Seen {
-  readonly time: number;
-  readonly interfaceId: number;
-  readonly tail: number;
 }
 
 function signed(headers: number, tail: number): number {

@@ -107,10 +107,14 @@ export class EstablishedLoops {
     this.#flagClasses = new Uint8Array(buffer, FLAG_CLASSES, FLAG_BYTES);
   }
 
-  /** Slots of entries that passed, which have to be visited earlier than they would be. */
-  get unhung(): readonly number[] {
-    const count = this.#counts[1] ?? 0;
-    return Array.from(this.#unhung.subarray(0, count), (at) => ((at >>> 0) - this.words.byteOffset) / FLOW_BYTES);
+  /** So many entries that passed have to be visited earlier than they would be. */
+  get unhungCount(): number {
+    return this.#counts[1] ?? 0;
+  }
+
+  /** The slot of one of them. */
+  unhungSlot(index: number): number {
+    return (((this.#unhung[index] ?? 0) >>> 0) - this.words.byteOffset) / FLOW_BYTES;
   }
 
   /** Looks at the rows in turn, as long as the clock lets it: each has passed or was left. The clock stays. */

@@ -91,7 +91,8 @@ class TableOfOne {
     const after = loops.words.slice();
     const isStamped = after[WORD.stamp] !== 0;
     after[WORD.stamp] = 0;
-    expect(loops.unhung).toEqual(passed && (after[WORD.deadline] ?? 0) < (after[WORD.visit] ?? 0) ? [0] : []);
+    const unhung = Array.from({ length: loops.unhungCount }, (_, index) => loops.unhungSlot(index));
+    expect(unhung).toEqual(passed && (after[WORD.deadline] ?? 0) < (after[WORD.visit] ?? 0) ? [0] : []);
     return { looked: looked === 1, passed, isStamped, seconds, words: after };
   }
 }
