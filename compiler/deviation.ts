@@ -48,12 +48,9 @@ export function deviationsOf(quirks: readonly Quirk[], deny: "drop" | "reject"):
   };
   const together = (cluster: ResolvedCluster, packet: Packet) => askedAbout(cluster, packet).bite;
   return tests.map((own, index) => {
-    const { name, summary, source, scenario } = own.quirk;
+    const { apply: _, ...declared } = own.quirk;
     return {
-      name,
-      summary,
-      source,
-      scenario,
+      ...declared,
       together,
       verdict(cluster: ResolvedCluster, packet: Packet): Verdict | undefined {
         const { bite: given, says } = askedAbout(cluster, packet);

@@ -3,7 +3,7 @@
  * deviations aside; or an imported node against what the manifests mean.
  */
 import type { ResolvedCluster } from "../compiler/resolve.ts";
-import type { Strategy } from "../compiler/strategies/strategy.ts";
+import type { Deviation, Strategy } from "../compiler/strategies/strategy.ts";
 import type { Packet } from "../dataplane/packet.ts";
 import type { Program } from "../dataplane/program.ts";
 import type { Verdict } from "../dataplane/verdict.ts";
@@ -84,7 +84,11 @@ export async function proveStrategy(
     return openingOf(verdict);
   };
   return {
-    ...(await prove(cluster, { name: strategy.name, sides, programs: lane.programs, judge }, options)),
+    ...(await prove(
+      cluster,
+      { name: strategy.name, sides, programs: lane.programs, deviations: strategy.deviations, judge },
+      options,
+    )),
     deviations,
   };
 }
@@ -110,7 +114,7 @@ export async function comparePrograms(
   const refusal = standard.denyVerdict;
   const judge: Judge = ({ openings: [, expected = NOT_ASKED] }) =>
     expected.verdict === refusal ? { ...expected, verdict: accused.denyVerdict } : expected;
-  return prove(cluster, { name: accused.name, sides, programs, judge }, options);
+  return prove(cluster, { name: accused.name, sides, programs, deviations: [], judge }, options);
 }
 
 /** What the first side should have said. */
@@ -126,19 +130,21 @@ interface Question {
   /** The accused first. */
   readonly sides: readonly Side[];
   readonly programs: readonly Program[];
+  /** Those that `judge` goes by. */
+  readonly deviations: readonly Deviation[];
   readonly judge: Judge;
 }
 
 async function prove(
   cluster: ResolvedCluster,
-  { name, sides, programs, judge }: Question,
+  { name, sides, programs, deviations, judge }: Question,
   { limit, mostDifferences = Number.POSITIVE_INFINITY, proceed }: ProofOptions,
 ): Promise<Proof> {
   const found = new Map<string, OpenDifference>();
-  const coverage = await walkSpaces(packetSpaces(cluster, programs), sides, {
+  const coverage = await walkSpaces(packetSpaces(cluster, programs, deviations), sides, {
     limit,
     ...(proceed && { proceed }),
-    split: (space) => new ServiceSplit(cluster, programs, space),
+    split: (space) => new ServiceSplit(cluster, { programs, deviations }, space),
     visit: (asked) => {
       const { space, alike, packet } = asked;
       const [actual = NOT_ASKED] = asked.openings;

@@ -12,13 +12,15 @@
  *     a pod's container port                pairs to the pod; where a policy names it: those with an end in that namespace
  *     a rule, an address and port of a set  pairs that can come to the rule (reach.ts), that have an end in the member
  *     the maps of a pod                     pairs with the pod as an end
+ *     a deviation, of itself                pairs with an end of the kind that it declares
  *
- * Deviations read what policies of the ends and programs read: proof.ts asks them about a second packet of each class, and
+ * That deviations read no more than this is tried as well: proof.ts asks them about a second packet of each class, and
  * ends when one says otherwise. The price: bits for each atom, and a table of the
  * combinations that occur. Protocols without ports and types of ICMP are never joined.
  */
 import type { NetworkPolicy, PolicyRule } from "../compiler/model.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { Deviation, OwnReads } from "../compiler/strategies/strategy.ts";
 import { cidrContains, formatAddress, hostCidr } from "../dataplane/address.ts";
 import type { MapProgram, Program, TableProgram } from "../dataplane/program.ts";
 import { AtomSet } from "./atomSet.ts";
@@ -39,7 +41,14 @@ export class ServiceSplit {
   /** By the services that begin. */
   readonly #groups = new Map<string, readonly ServiceGroup[]>();
 
-  constructor(cluster: ResolvedCluster, programs: readonly Program[], space: PacketSpace) {
+  constructor(
+    cluster: ResolvedCluster,
+    {
+      programs,
+      deviations = [],
+    }: { readonly programs: readonly Program[]; readonly deviations?: readonly Deviation[] },
+    space: PacketSpace,
+  ) {
     this.#space = space;
     const { addresses, services } = space;
     this.#cuts = new Map(
@@ -54,6 +63,7 @@ export class ServiceSplit {
       if (program.kind === "tables") this.#tables(program);
       else this.#maps(program);
     }
+    for (const { reads } of deviations) if (reads !== undefined) this.#deviation(reads);
   }
 
   /** The classes of services of packets between two atoms, by their numbers in the space. */
@@ -122,6 +132,18 @@ export class ServiceSplit {
           this.#read(one, ends, ends);
         }
       }
+    }
+  }
+
+  #deviation({ services = [] }: OwnReads): void {
+    for (const service of services) {
+      const reads = new SpaceReads(this.#space.family);
+      reads.deviation({ services: [service] });
+      const fromPods = service.end === "source-pod";
+      const ends = this.#space.addresses.flatMap(({ pod, node }, index) =>
+        (fromPods ? pod : node) === undefined ? [] : [index],
+      );
+      this.#read(reads, fromPods ? ends : [], fromPods ? [] : ends);
     }
   }
 

@@ -20,6 +20,7 @@
  */
 import type { Endpoint } from "../compiler/model.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { Deviation } from "../compiler/strategies/strategy.ts";
 import {
   addressBits,
   type Cidr,
@@ -89,7 +90,11 @@ export function isOnTheWay(source: AddressAtom, destination: AddressAtom): boole
 }
 
 /** The spaces of a cluster and everything that is to be asked about it, one a family that has pods. */
-export function packetSpaces(cluster: ResolvedCluster, programs: readonly Program[]): readonly PacketSpace[] {
+export function packetSpaces(
+  cluster: ResolvedCluster,
+  programs: readonly Program[],
+  deviations: readonly Deviation[] = [],
+): readonly PacketSpace[] {
   const families = ([4, 6] as const).filter((family) =>
     cluster.pods.some(({ addresses }) => addresses.some((address) => address.family === family)),
   );
@@ -97,6 +102,7 @@ export function packetSpaces(cluster: ResolvedCluster, programs: readonly Progra
     const reads = new SpaceReads(family);
     reads.cluster(cluster);
     for (const program of programs) reads.program(program);
+    for (const { reads: own } of deviations) if (own !== undefined) reads.deviation(own);
     return { family, addresses: addressAtoms(cluster, reads.prefixes, family), services: serviceAtoms(reads) };
   });
 }

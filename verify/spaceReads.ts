@@ -1,9 +1,10 @@
 /**
  * What anybody reads of a packet: the prefixes of addresses, the bounds of ports, the protocols and the types of ICMP that
- * policies and programs distinguish in one family. Where these are complete, the atoms of space.ts are right.
+ * policies, programs and deviations distinguish in one family. Where these are complete, the atoms of space.ts are right.
  */
 import type { Endpoint, NetworkPolicy } from "../compiler/model.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
+import type { OwnReads } from "../compiler/strategies/strategy.ts";
 import { type Cidr, type Family, hostCidr, parseCidr } from "../dataplane/address.ts";
 import { ICMP_QUESTIONS, ICMPV6_QUESTIONS } from "../dataplane/conntrack/icmp.ts";
 import {
@@ -116,6 +117,16 @@ export class SpaceReads {
 
   containers({ ports }: Pick<Endpoint, "ports">): void {
     for (const { port, protocol } of ports) this.ports(parseProtocol(protocol), port, port);
+  }
+
+  deviation({ prefixes = [], services = [] }: OwnReads): void {
+    for (const prefix of prefixes) this.prefix(prefix);
+    for (const { protocol, ports, icmpTypes = [] } of services) {
+      if (protocol === (this.family === 4 ? PROTOCOL.icmpv6 : PROTOCOL.icmp)) continue;
+      this.protocols.add(protocol);
+      if (ports !== undefined) this.ports(protocol, ports.first, ports.last);
+      for (const type of icmpTypes) this.icmpTypes.add(type);
+    }
   }
 
   program(program: Program): void {

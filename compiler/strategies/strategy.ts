@@ -1,6 +1,7 @@
 /** The contract of a strategy: one network solution's way to lower policy. */
+import type { Cidr } from "../../dataplane/address.ts";
 import type { Packet } from "../../dataplane/packet.ts";
-import type { Attachment, Program } from "../../dataplane/program.ts";
+import type { Attachment, PortRange, Program } from "../../dataplane/program.ts";
 import type { Verdict } from "../../dataplane/verdict.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import type { Controller } from "../update/controller.ts";
@@ -129,4 +130,23 @@ export interface Deviation {
    * first that answers `verdict` says the same. Absent: it stands alone.
    */
   readonly together?: (cluster: ResolvedCluster, packet: Packet) => Verdict | undefined;
+  /**
+   * What it tells from other packets of itself, though no policy, pod or node names it: a proof asks about it also where the
+   * program is wrong and does not. Absent: nothing.
+   */
+  readonly reads?: OwnReads;
+}
+
+/** Prefixes of either end, and services. */
+export interface OwnReads {
+  readonly prefixes?: readonly Cidr[];
+  readonly services?: readonly OwnService[];
+}
+
+/** A protocol, its destination ports or ICMP types where it has them, of packets with such an end. */
+export interface OwnService {
+  readonly end: "source-pod" | "destination-node";
+  readonly protocol: number;
+  readonly ports?: PortRange;
+  readonly icmpTypes?: readonly number[];
 }

@@ -189,7 +189,8 @@ function chains(name: string, change: (chain: Chain) => readonly Rule[]): Progra
   return tables(name, (program) => mapChains(program, (chain) => ({ ...chain, rules: change(chain) })));
 }
 
-function rules(name: string, change: (rule: Rule) => Rule | undefined): ProgramMutant {
+/** Undefined: the rule is gone. */
+export function rules(name: string, change: (rule: Rule) => Rule | undefined): ProgramMutant {
   return chains(name, (chain) => chain.rules.flatMap((rule) => change(rule) ?? []));
 }
 
@@ -209,7 +210,7 @@ function match<Kind extends Match["kind"]>(
   }));
 }
 
-/** Undefined: the rule is gone. */
+/** As in `rules`. */
 function target<Kind extends Target["kind"]>(
   name: string,
   kind: Kind,

@@ -4,9 +4,11 @@ import { calicoIptables } from "../../compiler/strategies/calico-iptables.ts";
 import { kubeRouter } from "../../compiler/strategies/kube-router.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
+import type { Rule } from "../../dataplane/program.ts";
 import { importedLane, strategyLane } from "../../verify/lane.ts";
 import { comparePrograms } from "../../verify/proof.ts";
 import { sampled } from "../extent.ts";
+import { mutated, rules } from "../mutants/proofMutants.ts";
 import { bundledCluster, prove } from "./bundled.ts";
 
 const declared = STRATEGIES.flatMap((strategy) =>
@@ -49,6 +51,20 @@ describe("a deviation that reads more of a port than policies and programs do", 
     await expect(prove(bundledCluster("kube-router-named-ports-share-addresses"), gullible)).rejects.toThrow(
       /deviation odd-ports of kube-router tells ports \d+ and \d+ apart/,
     );
+  });
+});
+
+describe("what only a deviation reads", () => {
+  it("is asked about where the program forgot it", async () => {
+    const isTunnelRule = ({ matches }: Rule) =>
+      matches.some((match) => match.kind === "ports" && match.ranges.some(({ first }) => first === 4789));
+    const forgetful = mutated(
+      calicoIptables,
+      rules("VXLAN of pods passes", (rule) => (isTunnelRule(rule) ? undefined : rule)),
+    );
+    const { differences } = await prove(bundledCluster("absent-keys"), forgetful);
+    expect(differences.flatMap(({ boxes }) => boxes).filter((box) => !box.endsWith(", udp/4789"))).toEqual([]);
+    expect(differences).not.toEqual([]);
   });
 });
 

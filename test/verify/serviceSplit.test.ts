@@ -18,7 +18,7 @@ async function saved(cluster: ResolvedCluster, strategy: Strategy): Promise<numb
   const lane = strategyLane(cluster, strategy, {});
   const said = new Map<string, string>();
   const sides = [lane, referenceSide(cluster)];
-  const spaces = packetSpaces(cluster, lane.programs);
+  const spaces = packetSpaces(cluster, lane.programs, strategy.deviations);
   await walkSpaces(spaces, sides, {
     limit: Number.MAX_SAFE_INTEGER,
     visit: ({ space, tuple, packet, openings }) => {
@@ -35,7 +35,7 @@ async function saved(cluster: ResolvedCluster, strategy: Strategy): Promise<numb
   });
   let classes = 0;
   for (const space of spaces) {
-    const split = new ServiceSplit(cluster, lane.programs, space);
+    const split = new ServiceSplit(cluster, { programs: lane.programs, deviations: strategy.deviations }, space);
     for (const [source] of space.addresses.entries()) {
       for (const [destination] of space.addresses.entries()) {
         const groups = split.groupsOf(source, destination);

@@ -64,6 +64,12 @@ const quirks: readonly Quirk[] = [
     source:
       "projectcalico/calico 87c15906 felix/rules/endpoints.go (FELIX_ALLOWVXLANPACKETSFROMWORKLOADS, default false)",
     scenario: "calico-tunnels-from-pods-dropped",
+    reads: {
+      services: [
+        { end: "source-pod", protocol: PROTOCOL.ipencap },
+        { end: "source-pod", protocol: PROTOCOL.udp, ports: { first: VXLAN_PORT, last: VXLAN_PORT } },
+      ],
+    },
     apply: (reading) => ({
       ...reading,
       shortcut: (cluster, packet, ends) => {

@@ -90,11 +90,16 @@ function isPodToOwnNode({ source, destination }: PacketEnds): boolean {
   return source.pod !== undefined && destination.node === source.pod.node;
 }
 
+const NODE_PORT_PROTOCOLS: readonly number[] = [PROTOCOL.tcp, PROTOCOL.udp, PROTOCOL.sctp];
+
 /** The RETURNs that KUBE-ROUTER-INPUT begins with. */
 function isExempt({ protocol, destination, destinationPort }: Packet): boolean {
   if (DEFAULT_CLUSTER_RANGES.some((range) => cidrContains(range, destination))) return true;
-  const hasNodePorts = protocol === PROTOCOL.tcp || protocol === PROTOCOL.udp || protocol === PROTOCOL.sctp;
-  return hasNodePorts && destinationPort >= DEFAULT_NODE_PORTS.first && destinationPort <= DEFAULT_NODE_PORTS.last;
+  return (
+    NODE_PORT_PROTOCOLS.includes(protocol) &&
+    destinationPort >= DEFAULT_NODE_PORTS.first &&
+    destinationPort <= DEFAULT_NODE_PORTS.last
+  );
 }
 
 /**
@@ -102,9 +107,13 @@ function isExempt({ protocol, destination, destinationPort }: Packet): boolean {
  * tracking calls invalid when they answer nothing. Neighbours are not tracked at all.
  */
 function isCommonIcmp({ protocol, icmpType }: Packet): boolean {
-  if (protocol === PROTOCOL.icmp) return icmpType === 8;
-  return protocol === PROTOCOL.icmpv6 && [128, 135, 136].includes(icmpType);
+  return COMMON_ICMP.some((one) => one.protocol === protocol && one.icmpTypes.includes(icmpType));
 }
+
+const COMMON_ICMP = [
+  { protocol: PROTOCOL.icmp, icmpTypes: [8] },
+  { protocol: PROTOCOL.icmpv6, icmpTypes: [128, 135, 136] },
+];
 
 /** Each changes the reading that those before it left. The last sees a rule as all others have made it. */
 const quirks: readonly Quirk[] = [
@@ -178,6 +187,14 @@ const quirks: readonly Quirk[] = [
       "What a pod sends its own node is subject to its egress policies, except to service addresses and node ports.",
     source: "kube-router pod.go interceptPodOutboundTraffic (INPUT); dumps/kube-router packets.txt leak-egress",
     scenario: "kube-router-own-node-is-policed",
+    reads: {
+      prefixes: DEFAULT_CLUSTER_RANGES,
+      services: NODE_PORT_PROTOCOLS.map((protocol) => ({
+        end: "destination-node",
+        protocol,
+        ports: DEFAULT_NODE_PORTS,
+      })),
+    },
     apply: (reading) => ({
       ...reading,
       shortcut: (cluster, packet, ends) => {
@@ -191,6 +208,7 @@ const quirks: readonly Quirk[] = [
     summary: "Echo requests pass whatever the policies say, and IPv6 neighbour discovery.",
     source: "kube-router pkg/utils CommonICMPRules; dumps/kube-router/default-deny, packets.txt",
     scenario: "kube-router-ping-always-allowed",
+    reads: { services: COMMON_ICMP.map((messages) => ({ end: "source-pod", ...messages })) },
     apply: (reading) => ({
       ...reading,
       shortcut: (cluster, packet, ends) => (isCommonIcmp(packet) ? "accept" : reading.shortcut(cluster, packet, ends)),

@@ -71,7 +71,7 @@ function inPeerSet({ cluster, policy, rule }: RuleContext, peer: PacketEnd): boo
   });
 }
 
-const multicast = parseCidr("224.0.0.0/4");
+const MULTICAST = ["224.0.0.0/4"].flatMap((text) => parseCidr(text) ?? []);
 
 const quirks: readonly Quirk[] = [
   {
@@ -169,10 +169,11 @@ const quirks: readonly Quirk[] = [
     summary: "Multicast destinations are exempt from egress policy.",
     source: "weaveworks/weave prog/weave-npc/main.go (--allow-mcast, default true)",
     scenario: "weave-net-multicast-open",
+    reads: { prefixes: MULTICAST },
     apply: (reading) => ({
       ...reading,
       shortcut: (cluster, packet, ends) =>
-        multicast !== undefined && cidrContains(multicast, packet.destination)
+        MULTICAST.some((cidr) => cidrContains(cidr, packet.destination))
           ? "accept"
           : reading.shortcut(cluster, packet, ends),
     }),
