@@ -7,7 +7,7 @@ const FEW_FLOWS = 10_000;
 const ROUNDS_OF_OTHERS = 40;
 
 const WHY_SLOWER =
-  "columns are copied to the loops and results from them, windows are tracked for each segment, and its entry, two cache lines, and its place in the index are waited for";
+  "columns are copied to and from the loops, windows are tracked for each segment, and its entry, two cache lines, and its place in the index are waited for";
 
 /** The same packets before and after other engines ran in the process, as a ratio. */
 const besideOthers: Target = {

@@ -41,6 +41,7 @@
  * Classes belong to a program: a new one brings an engine of its own.
  */
 import { AddressTable } from "../addressTable.ts";
+import type { RememberedContexts } from "../conntrack/tcpEstablished.ts";
 import { NO_BATCH, PACKET_FLAG, type PacketBatch, PROTOCOL } from "../packet.ts";
 import type { TableProgram } from "../program.ts";
 import { type DecisionMeaning, NO_RESULTS, type ResultBatch } from "../result.ts";
@@ -89,10 +90,12 @@ export class TableMemo {
   /** Whether the numbers of classes of addresses fit half words, which `#first` has for them. */
   #hasShortTuples = false;
   /** What connection tracking is told of them. */
-  readonly #known: { words: Int32Array; count: number; tcpFlags: Uint8Array } = {
+  readonly #known: { -readonly [Part in keyof RememberedContexts]: RememberedContexts[Part] } = {
     words: this.#contexts.words,
     count: 0,
     tcpFlags: new Uint8Array(256),
+    outcomes: this.#outcomes.words,
+    outcomeCount: 0,
   };
 
   constructor(program: TableProgram, surroundings: WalkSurroundings) {
@@ -172,6 +175,8 @@ export class TableMemo {
       if (!classes.asksConnmark) {
         this.#known.words = this.#contexts.words;
         this.#known.count = this.#contexts.count;
+        this.#known.outcomes = this.#outcomes.words;
+        this.#known.outcomeCount = this.#outcomes.size;
         const passed = connections.passEstablished(batch, row, to, this.#known);
         if (passed !== undefined) {
           this.#decideLeft(classes, row, passed);
@@ -281,8 +286,8 @@ export class TableMemo {
   #decideLeft(classes: ProgramClasses, from: number, passed: PassedRows): void {
     const { connections } = this.#surroundings;
     // Of its own: when the table grows while the others are decided, what passes rows is another one.
-    const { looked, outcomes, leftCount, left, leftSeconds, seconds } = passed;
-    writeOutcomes(this.#results, from, outcomes.subarray(0, looked), this.#outcomes.words);
+    const { looked, results, leftCount, left, leftSeconds, seconds } = passed;
+    writeOutcomes(this.#results, from, looked, results);
     for (let index = 0; index < leftCount; index++) {
       connections.comeTo(leftSeconds[index] ?? 0);
       this.#decideRow(classes, from + (left[index] ?? 0));

@@ -11,12 +11,14 @@
  * - A row that is left may take away entries to make room, or because their time is up. Established ones never make room, and
  *   one whose time is up lets no later row pass.
  */
-import { PACKET_FLAG, type PacketBatch, PROTOCOL, TCP_FLAG } from "../packet.ts";
+import { OUTCOME, OUTCOME_WORDS } from "../classes/outcomes.ts";
+import { PACKET_FLAG, PROTOCOL, TCP_FLAG } from "../packet.ts";
 import {
   all,
   attempt,
   type Code,
   f64,
+  f64x2,
   get,
   i32,
   i32x4,
@@ -30,13 +32,27 @@ import {
   v128,
 } from "../wasm/code.ts";
 import { Locals, moduleBytes } from "../wasm/module.ts";
+import {
+  BLOCK_ROWS,
+  CLOCK,
+  COLUMN,
+  CONTEXTS,
+  COUNTS,
+  FLAG_CLASSES,
+  FOUND,
+  NOBODY,
+  NOW,
+  OUTCOMES,
+  PLACES,
+  RESULT,
+  UNTIL,
+} from "./establishedLayout.ts";
 import { FLOW_BYTES, WORD } from "./flow.ts";
 import { HEAD_WORD, LAST, ofBoth, SEGMENT, SIDE, SIDE_BITS, SIDES_WORD, WINDOW } from "./tcpEntry.ts";
 import {
   ESTABLISHED_HEAD,
   FIRST_WINDOW,
   HEAD_MASK,
-  MOST_ROWS,
   RETRANSMISSIONS_WORD,
   TCP4,
   TELLING,
@@ -44,72 +60,6 @@ import {
 } from "./tcpEstablished.ts";
 import { LEAST_ACK_WINDOW } from "./tcpWindow.ts";
 import { HASH_FACTORS } from "./tuple.ts";
-
-export const MOST_CONTEXTS = 0x1_0000;
-export const FLAG_BYTES = 256;
-
-/* ---------------------------------------------- Where things lie -------------------------------------------------- */
-
-let end = 0;
-
-/** Room for so many things of a size; cache lines are not shared. */
-function room(count: number, bytes: number): number {
-  const at = end;
-  end = (at + count * bytes + 63) & ~63;
-  return at;
-}
-
-/** Doubles: seconds, and milliseconds that stop the rows. */
-export const CLOCK = room(2, 8);
-const UNTIL = CLOCK + 8;
-/** The present millisecond as an integer. */
-export const NOW = room(1, 4);
-/** How many rows were left, and how many entries are to be hung elsewhere in the timer wheel. */
-export const COUNTS = room(2, 4);
-export const COLUMN = {
-  family: room(MOST_ROWS, 1),
-  protocol: room(MOST_ROWS, 1),
-  flags: room(MOST_ROWS, 1),
-  tcpFlags: room(MOST_ROWS, 1),
-  path: room(MOST_ROWS, 1),
-  source0: room(MOST_ROWS, 4),
-  destination0: room(MOST_ROWS, 4),
-  sourcePort: room(MOST_ROWS, 2),
-  destinationPort: room(MOST_ROWS, 2),
-  inDevice: room(MOST_ROWS, 2),
-  outDevice: room(MOST_ROWS, 2),
-  physInDevice: room(MOST_ROWS, 2),
-  physOutDevice: room(MOST_ROWS, 2),
-  mark: room(MOST_ROWS, 4),
-  window: room(MOST_ROWS, 2),
-  sequence: room(MOST_ROWS, 4),
-  acknowledgment: room(MOST_ROWS, 4),
-  payloadBytes: room(MOST_ROWS, 4),
-  time: room(MOST_ROWS, 8),
-} as const satisfies Partial<Record<keyof PacketBatch, number>>;
-export const FOUND = {
-  /** Not 0: no segment of those, whatever its entry. */
-  isOther: room(MOST_ROWS, 1),
-  hashes: room(MOST_ROWS, 4),
-  /** Source, destination, ports and kind as an entry has them; and the context but for its last word. */
-  tuples: room(MOST_ROWS, 16),
-  contexts: room(MOST_ROWS, 16),
-  /** Addresses of entries. */
-  entries: room(MOST_ROWS, 4),
-  /** What was remembered, without the context; 1 for rows that were left. */
-  outcomes: room(MOST_ROWS, 4),
-  /** Numbers of the rows that were left, and the seconds before each: those of the rows that passed before it. */
-  left: room(MOST_ROWS, 4),
-  leftSeconds: room(MOST_ROWS, 8),
-  /** Addresses of entries that have to be visited earlier than they would be. */
-  unhung: room(MOST_ROWS, 4),
-  sum: room(1, 4),
-};
-/** Stands for the entry of a row that has none: of no kind. */
-const NOBODY = room(1, FLOW_BYTES);
-export const FLAG_CLASSES = room(FLAG_BYTES, 1);
-export const CONTEXTS = room(MOST_CONTEXTS * 4, 4);
-export const PLACES = room(1, 0);
 
 /* ---------------------------------------------- The loops --------------------------------------------------------- */
 
@@ -128,25 +78,29 @@ const UPPER_HALVES = [8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 
 /** A tuple from the other end: addresses swapped, ports swapped. */
 const TURNED = [4, 5, 6, 7, 0, 1, 2, 3, 10, 11, 8, 9, 12, 13, 14, 15];
 
-/** Stores columns of four rows as four records, row by row. `spare` are overwritten. */
-function storeRecords(row: Local, at: number, columns: readonly Local[], spare: readonly Local[]): readonly Code[] {
-  const [a, b, c, d] = columns.map(get);
+/** Numbers of bytes that pick the lower words of pairs, and the first and the second bytes of words. */
+const LOW_WORDS = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27];
+const VERDICTS_AND_STATES = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15];
+
+/**
+ * Added to a whole number of 51 bits at most, it leaves that number modulo 2^32 in the lower half of the sum: the last bit of
+ * a double of this size counts one.
+ */
+const WRAPPING = 1.5 * 2 ** 52;
+
+/** Four vectors of four words, transposed: of each the first words, then the second ones, and so on. `spare` are overwritten. */
+function transposed(
+  vectors: readonly [Local, Local, Local, Local],
+  spare: readonly [Local, Local],
+  use: (vector: Code, number: number) => readonly Code[],
+): readonly Code[] {
+  const [a, b, c, d] = vectors;
   const [ab, cd] = spare;
-  if (
-    a === undefined ||
-    b === undefined ||
-    c === undefined ||
-    d === undefined ||
-    ab === undefined ||
-    cd === undefined
-  ) {
-    throw new Error("four columns and two spare ones are needed");
-  }
   return [LOWER_WORDS, UPPER_WORDS].flatMap((words, pair) => [
-    set(ab, v128.shuffle(a, b, words)),
-    set(cd, v128.shuffle(c, d, words)),
-    v128.store(i32.shl(get(row), 4), at + pair * 32, v128.shuffle(get(ab), get(cd), LOWER_HALVES)),
-    v128.store(i32.shl(get(row), 4), at + pair * 32 + 16, v128.shuffle(get(ab), get(cd), UPPER_HALVES)),
+    set(ab, v128.shuffle(get(a), get(b), words)),
+    set(cd, v128.shuffle(get(c), get(d), words)),
+    ...use(v128.shuffle(get(ab), get(cd), LOWER_HALVES), pair * 2),
+    ...use(v128.shuffle(get(ab), get(cd), UPPER_HALVES), pair * 2 + 1),
   ]);
 }
 
@@ -163,33 +117,77 @@ export function loops(): Uint8Array {
   const [count, shift, mask, words] = [locals.parameter(), locals.parameter(), locals.parameter(), locals.parameter()];
   const [established, unacknowledged, stamp] = [locals.parameter(), locals.parameter(), locals.parameter()];
   const int = () => locals.int();
-  const [row, sum, hash, place] = [int(), int(), int(), int()];
+  /** A row; the first one of the block and the one behind its last; and where in `FOUND` there is something of the row. */
+  const [row, first, behind, found] = [int(), int(), int(), int()];
+  const [sum, hash, place, looked] = [int(), int(), int(), int()];
+  const eachRow = (...statements: readonly Code[]): readonly Code[] => [
+    set(row, get(first)),
+    set(found, 0),
+    repeat(
+      leaveIf(i32.eq(get(row), get(behind))),
+      ...statements,
+      set(row, i32.add(get(row), 1)),
+      set(found, i32.add(get(found), 4)),
+    ),
+  ];
 
   const placeOf = (number: Local) => i32.shl(get(number), 3);
+  /** What was found of a row: a word, or a record of four. */
+  const foundWord = (at: number) => i32.load(get(found), at);
+  const foundRecord = (at: number) => v128.load(i32.shl(get(found), 2), at);
+
   const vector = () => locals.vector();
   const [source, destination, near, far, from, to] = [vector(), vector(), vector(), vector(), vector(), vector()];
-  const [port, first, second, kind] = [vector(), vector(), vector(), vector()];
+  const [port, factor1, factor2, kind, thousand, half, one, magic] = [
+    vector(),
+    vector(),
+    vector(),
+    vector(),
+    vector(),
+    vector(),
+    vector(),
+    vector(),
+  ];
   const [tcp, fragment, telling, ack] = [vector(), vector(), vector(), vector()];
   const bytesOf = (column: number) => v128.load(get(row), column);
   const wordsOf = (column: number) => v128.load(i32.shl(get(row), 2), column);
   const halvesOf = (column: number) => i32x4.load16(i32.shl(get(row), 1), column);
+  const doublesOf = (column: number, number: number) => v128.load(i32.shl(get(row), 3), column + number * 16);
   const mix = (value: Local): readonly Code[] => {
     const folded = (bits: number) => v128.xor(get(value), i32x4.shrU(get(value), bits));
     return [
-      set(value, i32x4.mul(folded(16), get(first))),
-      set(value, i32x4.mul(folded(13), get(second))),
+      set(value, i32x4.mul(folded(16), get(factor1))),
+      set(value, i32x4.mul(folded(13), get(factor2))),
       set(value, folded(16)),
     ];
   };
-  // Several rows at once, and so some behind the last; what is found of those is overwritten by the next call.
-  const columns: readonly Code[] = [
-    set(from, v128.ofBytes(4)),
-    set(tcp, v128.ofBytes(PROTOCOL.tcp)),
+  const storeRecords = (at: number, columns: readonly [Local, Local, Local, Local]) =>
+    transposed(columns, [from, to], (words4, number) => [v128.store(i32.shl(get(found), 2), at + number * 16, words4)]);
+  /** Rounds the milliseconds of two rows as Math.round does: up from the half. */
+  const rounded = (value: Local): readonly Code[] => [
+    set(near, f64x2.ceil(get(value))),
+    set(value, f64x2.sub(get(near), v128.and(f64x2.lt(get(value), f64x2.sub(get(near), get(half))), get(one)))),
+  ];
+  const constants: readonly Code[] = [
+    set(port, i32x4.splat(HASH_FACTORS.port)),
+    set(factor1, i32x4.splat(HASH_FACTORS.first)),
+    set(factor2, i32x4.splat(HASH_FACTORS.second)),
+    set(kind, i32x4.splat(TCP4)),
+    set(thousand, f64x2.splat(1000)),
+    set(half, f64x2.splat(0.5)),
+    set(one, f64x2.splat(1)),
+    set(magic, f64x2.splat(WRAPPING)),
     set(fragment, v128.ofBytes(PACKET_FLAG.fragment)),
     set(telling, v128.ofBytes(TELLING)),
     set(ack, v128.ofBytes(TCP_FLAG.A)),
+    set(tcp, v128.ofBytes(PROTOCOL.tcp)),
+  ];
+  // Several rows at once, and so some behind the last; what is found of those is overwritten by the next block or call.
+  const columns: readonly Code[] = [
+    set(row, get(first)),
+    set(from, v128.ofBytes(4)),
     repeat(
-      leaveIf(i32.ge(get(row), get(count))),
+      leaveIf(i32.ge(get(row), get(behind))),
       v128.store(
         get(row),
         FOUND.isOther,
@@ -203,13 +201,10 @@ export function loops(): Uint8Array {
       ),
       set(row, i32.add(get(row), 16)),
     ),
-    set(row, 0),
-    set(port, i32x4.splat(HASH_FACTORS.port)),
-    set(first, i32x4.splat(HASH_FACTORS.first)),
-    set(second, i32x4.splat(HASH_FACTORS.second)),
-    set(kind, i32x4.splat(TCP4)),
+    set(row, get(first)),
+    set(found, 0),
     repeat(
-      leaveIf(i32.ge(get(row), get(count))),
+      leaveIf(i32.ge(get(row), get(behind))),
       // As if all were segments over IPv4: of another row, some entry is kept from the rows behind it.
       set(source, wordsOf(COLUMN.source0)),
       set(destination, wordsOf(COLUMN.destination0)),
@@ -220,9 +215,9 @@ export function loops(): Uint8Array {
       set(to, i32x4.add(get(destination), i32x4.mul(get(far), get(port)))),
       ...mix(to),
       set(from, i32x4.mul(v128.xor(i32x4.add(get(from), get(to)), get(kind)), get(port))),
-      v128.store(i32.shl(get(row), 2), FOUND.hashes, v128.xor(get(from), i32x4.shrU(get(from), 15))),
+      v128.store(get(found), FOUND.hashes, v128.xor(get(from), i32x4.shrU(get(from), 15))),
       set(near, pairsOf(far, near)),
-      ...storeRecords(row, FOUND.tuples, [source, destination, near, kind], [from, to]),
+      ...storeRecords(FOUND.tuples, [source, destination, near, kind]),
       set(near, halvesOf(COLUMN.inDevice)),
       set(far, halvesOf(COLUMN.outDevice)),
       set(source, pairsOf(near, far)),
@@ -230,24 +225,31 @@ export function loops(): Uint8Array {
       set(far, halvesOf(COLUMN.physOutDevice)),
       set(destination, pairsOf(near, far)),
       set(near, wordsOf(COLUMN.mark)),
-      ...storeRecords(row, FOUND.contexts, [source, destination, near, near], [from, to]),
+      ...storeRecords(FOUND.contexts, [source, destination, near, near]),
+      set(from, f64x2.mul(doublesOf(COLUMN.time, 0), get(thousand))),
+      set(to, f64x2.mul(doublesOf(COLUMN.time, 1), get(thousand))),
+      ...rounded(from),
+      ...rounded(to),
+      v128.store(i32.shl(get(found), 1), FOUND.milliseconds, get(from)),
+      v128.store(i32.shl(get(found), 1), FOUND.milliseconds + 16, get(to)),
+      v128.store(
+        get(found),
+        FOUND.nows,
+        v128.shuffle(f64x2.add(get(from), get(magic)), f64x2.add(get(to), get(magic)), LOW_WORDS),
+      ),
       set(row, i32.add(get(row), 4)),
+      set(found, i32.add(get(found), 16)),
     ),
-    set(row, 0),
-    repeat(
-      leaveIf(i32.eq(get(row), get(count))),
-      set(place, i32.shrU(wordOf(row, FOUND.hashes), get(shift))),
+    ...eachRow(
+      set(place, i32.shrU(foundWord(FOUND.hashes), get(shift))),
       set(sum, i32.xor(get(sum), i32.load(placeOf(place), PLACES))),
-      set(row, i32.add(get(row), 1)),
     ),
-    set(row, 0),
   ];
 
   const slot = int();
   const entries: readonly Code[] = [
-    repeat(
-      leaveIf(i32.eq(get(row), get(count))),
-      set(hash, wordOf(row, FOUND.hashes)),
+    ...eachRow(
+      set(hash, foundWord(FOUND.hashes)),
       set(place, i32.shrU(get(hash), get(shift))),
       repeat(
         leaveIf(i32.eq(i32.load(placeOf(place), PLACES), get(hash))),
@@ -256,33 +258,27 @@ export function loops(): Uint8Array {
       ),
       set(slot, i32.load(placeOf(place), PLACES + 4)),
       i32.store(
-        i32.shl(get(row), 2),
+        get(found),
         FOUND.entries,
         select(get(slot), i32.add(get(words), i32.mul(i32.sub(get(slot), 1), FLOW_BYTES)), NOBODY),
       ),
-      set(row, i32.add(get(row), 1)),
     ),
-    set(row, 0),
-    repeat(
-      leaveIf(i32.eq(get(row), get(count))),
-      set(slot, wordOf(row, FOUND.entries)),
+    ...eachRow(
+      set(slot, foundWord(FOUND.entries)),
       set(sum, i32.xor(get(sum), i32.xor(i32.load(get(slot), 0), i32.load(get(slot), WORD.memo * 4)))),
-      set(row, i32.add(get(row), 1)),
     ),
     // So that what was read ahead is not optimised away.
     i32.store(number(0), FOUND.sum, get(sum)),
-    set(row, 0),
   ];
 
   const at = int();
   const word = (number: number, from: Local = at) => i32.load(get(from), number * 4);
   const [same, turned, direction, remembered, context] = [int(), int(), int(), int(), int()];
   const [tuple, key] = [vector(), vector()];
-  const recordOf = (column: number) => v128.load(i32.shl(get(row), 4), column);
   const recognise: readonly Code[] = [
     leaveIf(byteOf(row, FOUND.isOther)),
     leaveIf(i32.eq(word(WORD.stamp), get(stamp))),
-    set(tuple, recordOf(FOUND.tuples)),
+    set(tuple, foundRecord(FOUND.tuples)),
     set(key, v128.load(get(at), 0)),
     set(same, v128.any(v128.xor(get(key), get(tuple)))),
     set(turned, v128.any(v128.xor(get(key), v128.shuffle(get(tuple), get(tuple), TURNED)))),
@@ -296,7 +292,7 @@ export function loops(): Uint8Array {
         v128.xor(
           v128.load(get(context), CONTEXTS),
           i32x4.withLast(
-            recordOf(FOUND.contexts),
+            foundRecord(FOUND.contexts),
             i32.or(byteOf(row, COLUMN.path), i32.shl(i32.load8(byteOf(row, COLUMN.tcpFlags), FLAG_CLASSES), 8)),
           ),
         ),
@@ -305,20 +301,16 @@ export function loops(): Uint8Array {
   ];
 
   const double = () => locals.double();
-  const [seconds, until, rowSeconds, milliseconds] = [double(), double(), double(), double()];
+  const [seconds, until, rowSeconds] = [double(), double(), double()];
   /** The latest time of a row that was left, and the time of the row if it passes. */
   const [leftSeconds, reached] = [double(), double()];
   const [head, now, rowNow, isLater] = [int(), int(), int(), int()];
-  const rounded = f64.ceil(get(milliseconds));
   const time: readonly Code[] = [
     set(rowSeconds, f64.load(i32.shl(get(row), 3), COLUMN.time)),
     set(isLater, f64.gt(get(rowSeconds), get(seconds))),
-    set(milliseconds, f64.mul(get(rowSeconds), 1000)),
-    // As Math.round: up from the half.
-    set(milliseconds, selectDouble(f64.ge(get(milliseconds), f64.sub(rounded, 0.5)), rounded, f64.sub(rounded, 1))),
-    leaveIf(i32.and(get(isLater), f64.ge(get(milliseconds), get(until)))),
+    leaveIf(i32.and(get(isLater), f64.ge(f64.load(i32.shl(get(found), 1), FOUND.milliseconds), get(until)))),
     set(reached, selectDouble(get(isLater), get(rowSeconds), get(seconds))),
-    set(rowNow, select(get(isLater), f64.toI32(get(milliseconds)), get(now))),
+    set(rowNow, select(get(isLater), foundWord(FOUND.nows), get(now))),
   ];
   const isEstablished: readonly Code[] = [
     leaveIf(f64.gt(get(leftSeconds), get(reached))),
@@ -456,39 +448,80 @@ export function loops(): Uint8Array {
   ];
 
   const [passes, left] = [int(), int()];
-  const note: readonly Code[] = [
-    i32.store(i32.shl(get(row), 2), FOUND.outcomes, select(get(passes), i32.and(get(remembered), 0xffff), 1)),
+  const notePassed: readonly Code[] = [
+    i32.store(get(found), FOUND.outcomes, i32.and(get(remembered), 0xffff)),
+    set(seconds, get(reached)),
+    set(now, get(rowNow)),
+    set(passes, 1),
+  ];
+  const noteLeft: readonly Code[] = [
+    i32.store(get(found), FOUND.outcomes, number(1)),
     i32.store(i32.shl(get(left), 2), FOUND.left, get(row)),
     f64.store(i32.shl(get(left), 3), FOUND.leftSeconds, get(seconds)),
-    set(left, i32.add(get(left), i32.isZero(get(passes)))),
-    i32.store(select(get(passes), NOBODY, get(at)), WORD.stamp * 4, get(stamp)),
-    set(
-      leftSeconds,
-      selectDouble(i32.or(get(passes), f64.ge(get(leftSeconds), get(rowSeconds))), get(leftSeconds), get(rowSeconds)),
+    set(left, i32.add(get(left), 1)),
+    i32.store(get(at), WORD.stamp * 4, get(stamp)),
+    set(leftSeconds, selectDouble(f64.ge(get(leftSeconds), get(rowSeconds)), get(leftSeconds), get(rowSeconds))),
+  ];
+
+  const outcome = int();
+  const outcomeWord = (number: number) => OUTCOMES + (number - OUTCOME_WORDS) * 4;
+  const loadOutcome = (number: number, to: Local): readonly Code[] => [
+    set(outcome, i32.mul(i32.load(get(found), FOUND.outcomes + number * 4), OUTCOME_WORDS * 4)),
+    set(to, v128.load(get(outcome), outcomeWord(OUTCOME.verdictAndState))),
+    i32.store(
+      i32.shl(get(row), 2),
+      RESULT.setLookups + number * 4,
+      i32.load(get(outcome), outcomeWord(OUTCOME.setLookups)),
     ),
-    set(seconds, selectDouble(get(passes), get(reached), get(seconds))),
-    set(now, select(get(passes), get(rowNow), get(now))),
+  ];
+  const resultWords = [undefined, RESULT.decision, RESULT.rules, RESULT.chains];
+  const results: readonly Code[] = [
+    set(row, get(first)),
+    set(found, 0),
+    repeat(
+      leaveIf(i32.ge(get(row), get(behind))),
+      ...[source, destination, near, far].flatMap((vector, number) => loadOutcome(number, vector)),
+      ...transposed([source, destination, near, far], [from, to], (words4, number) => {
+        const column = resultWords[number];
+        if (column !== undefined) return [v128.store(i32.shl(get(row), 2), column, words4)];
+        return [
+          set(key, v128.shuffle(words4, words4, VERDICTS_AND_STATES)),
+          i32.store(get(row), RESULT.verdict, i32x4.extract(get(key), 0)),
+          i32.store(get(row), RESULT.ctState, i32x4.extract(get(key), 1)),
+        ];
+      }),
+      set(row, i32.add(get(row), 4)),
+      set(found, i32.add(get(found), 16)),
+    ),
   ];
 
   return moduleBytes(locals, [
-    ...columns,
-    ...entries,
     set(seconds, f64.load(number(0), CLOCK)),
     set(until, f64.load(number(0), UNTIL)),
     set(now, i32.load(number(0), NOW)),
     set(leftSeconds, Number.NEGATIVE_INFINITY),
     repeat(
-      leaveIf(i32.eq(get(row), get(count))),
-      ...time,
-      set(at, wordOf(row, FOUND.entries)),
-      set(passes, 0),
-      attempt(...recognise, ...isEstablished, ...inWindow, ...pass, set(passes, 1)),
-      ...note,
-      set(row, i32.add(get(row), 1)),
+      leaveIf(i32.ge(get(first), get(count))),
+      set(behind, i32.add(get(first), BLOCK_ROWS)),
+      set(behind, select(i32.lt(get(behind), get(count)), get(behind), get(count))),
+      ...constants,
+      ...columns,
+      ...entries,
+      ...eachRow(
+        ...time,
+        set(at, foundWord(FOUND.entries)),
+        set(passes, 0),
+        attempt(...recognise, ...isEstablished, ...inWindow, ...pass, ...notePassed),
+        attempt(leaveIf(get(passes)), ...noteLeft),
+      ),
+      set(looked, get(row)),
+      ...results,
+      leaveIf(i32.ne(get(looked), get(behind))),
+      set(first, get(behind)),
     ),
     f64.store(number(0), CLOCK, get(seconds)),
     i32.store(number(0), COUNTS, get(left)),
     i32.store(number(0), COUNTS + 4, get(unhung)),
-    get(row),
+    get(looked),
   ]);
 }

@@ -2,17 +2,20 @@
  * Rows of established segments let pass many at once, by WebAssembly.
  *
  * Each packet reads cache lines that depend on each other: the place that its hash names, then the entry. One packet after
- * the other would wait for each of them. So rows go through loops (establishedCode.ts), each of which does one step for all
- * of them: their hashes, then their places, then their entries, then what `passSegment` does. Within the first three no row
- * waits for another, and the processor has the lines of many under way. JavaScript checks the bounds of a hundred accesses
+ * the other would wait for each of them. So blocks of rows go through loops (establishedCode.ts), each of which does one step
+ * for all rows of a block: their hashes, then their places, then their entries, then what `passSegment` does, then their results.
+ * Within the first three no row waits for another, and the processor has the lines of many under way. JavaScript checks the bounds of a hundred accesses
  * to arrays for a row; code over a memory of its own has its bounds from the hardware, and engines of other programs in the
  * process do not slow it down. The price: the table must lie in that memory, so it moves there (establishedPass.ts).
  *
  * Only what most packets are passes: IPv4 segments that carry an ACK, in zone 0. All else, and every row wherever a page's
  * policy forbids to compile, goes one by one. `test/dataplane/establishedRuns.test.ts` holds both against the engine that walks.
  */
+import { OUTCOME_WORDS } from "../classes/outcomes.ts";
 import type { PacketBatch } from "../packet.ts";
+import type { ResultBatch } from "../result.ts";
 import { compiled, instantiated, memoryOf, type WasmFunction } from "../wasm/module.ts";
+import { loops } from "./establishedCode.ts";
 import {
   CLOCK,
   COLUMN,
@@ -21,11 +24,13 @@ import {
   FLAG_BYTES,
   FLAG_CLASSES,
   FOUND,
-  loops,
   MOST_CONTEXTS,
+  MOST_OUTCOMES,
   NOW,
+  OUTCOMES,
   PLACES,
-} from "./establishedCode.ts";
+  RESULT,
+} from "./establishedLayout.ts";
 import { FLOW_BYTES, type Flow } from "./flow.ts";
 import { TIMEOUT_SLOT } from "./options.ts";
 import { TCP_STATE } from "./tcpEntry.ts";
@@ -44,6 +49,12 @@ function moduleOfLoops() {
 
 /* ---------------------------------------------- A table's memory -------------------------------------------------- */
 
+/** Columns of results that outcomes tell, in the memory of the loops. */
+export type EstablishedResults = Pick<
+  ResultBatch,
+  "verdict" | "ctState" | "decision" | "rules" | "chains" | "setLookups"
+>;
+
 /** Rows to pass, and what is known of them. */
 export interface RowsToPass {
   readonly batch: PacketBatch;
@@ -59,10 +70,10 @@ export class EstablishedLoops {
   readonly places: Int32Array;
   readonly words: Int32Array;
   /**
-   * Of the rows looked at last, so many: what was remembered for those that passed, without the context; which were left, and the
-   * seconds before each of those; the seconds after all.
+   * Of the rows looked at last, so many: what their outcomes say, for those that passed; which were left, and the seconds
+   * before each of those; the seconds after all.
    */
-  readonly outcomes: Int32Array;
+  readonly results: EstablishedResults;
   readonly left: Int32Array;
   readonly leftSeconds: Float64Array;
   looked = 0;
@@ -75,10 +86,13 @@ export class EstablishedLoops {
   readonly #clock: Float64Array;
   readonly #now: Int32Array;
   readonly #contexts: Int32Array;
+  readonly #outcomes: Int32Array;
   readonly #flagClasses: Uint8Array;
   /** The contexts at hand: these words, so many of them. */
   #known: Int32Array | undefined;
   #knownCount = 0;
+  #knownOutcomes: Int32Array | undefined;
+  #outcomeCount = 0;
   #stamp = 0;
 
   /** For a table of at most so many entries; undefined where there is no WebAssembly, or no room. */
@@ -95,7 +109,14 @@ export class EstablishedLoops {
     this.#run = run;
     this.places = new Int32Array(buffer, PLACES, places * 2);
     this.words = new Int32Array(buffer, PLACES + places * 8, (most * FLOW_BYTES) / 4);
-    this.outcomes = new Int32Array(buffer, FOUND.outcomes, MOST_ROWS);
+    this.results = {
+      verdict: new Uint8Array(buffer, RESULT.verdict, MOST_ROWS),
+      ctState: new Uint8Array(buffer, RESULT.ctState, MOST_ROWS),
+      decision: new Int32Array(buffer, RESULT.decision, MOST_ROWS),
+      rules: new Uint32Array(buffer, RESULT.rules, MOST_ROWS),
+      chains: new Uint32Array(buffer, RESULT.chains, MOST_ROWS),
+      setLookups: new Uint32Array(buffer, RESULT.setLookups, MOST_ROWS),
+    };
     this.left = new Int32Array(buffer, FOUND.left, MOST_ROWS);
     this.leftSeconds = new Float64Array(buffer, FOUND.leftSeconds, MOST_ROWS);
     this.#columns = (Object.keys(COLUMN) as (keyof typeof COLUMN)[]).map((name) => [name, columnIn(buffer, name)]);
@@ -104,6 +125,7 @@ export class EstablishedLoops {
     this.#clock = new Float64Array(buffer, CLOCK, 2);
     this.#now = new Int32Array(buffer, NOW, 1);
     this.#contexts = new Int32Array(buffer, CONTEXTS, MOST_CONTEXTS * 4);
+    this.#outcomes = new Int32Array(buffer, OUTCOMES, MOST_OUTCOMES * OUTCOME_WORDS);
     this.#flagClasses = new Uint8Array(buffer, FLAG_CLASSES, FLAG_BYTES);
   }
 
@@ -138,8 +160,14 @@ export class EstablishedLoops {
     this.leftCount = this.#counts[0] ?? 0;
   }
 
-  /** Contexts are only ever added to, until others come in other words. */
-  #learn({ words, count, tcpFlags }: RememberedContexts): void {
+  /** Contexts and outcomes are only ever added to, until others come in other words. */
+  #learn({ words, count, tcpFlags, outcomes, outcomeCount }: RememberedContexts): void {
+    if (outcomes !== this.#knownOutcomes || outcomeCount !== this.#outcomeCount) {
+      const from = outcomes === this.#knownOutcomes ? this.#outcomeCount * OUTCOME_WORDS : 0;
+      this.#outcomes.set(outcomes.subarray(from, outcomeCount * OUTCOME_WORDS), from);
+      this.#knownOutcomes = outcomes;
+      this.#outcomeCount = outcomeCount;
+    }
     if (words === this.#known && count === this.#knownCount) return;
     this.#contexts.set(words.subarray(0, (count + 1) * 4));
     this.#flagClasses.set(tcpFlags);

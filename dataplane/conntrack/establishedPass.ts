@@ -15,6 +15,9 @@ const LEAST_ROWS = 32;
 /** What rows that are looked at together may last: their milliseconds wrap, as those of entries do. */
 const MOST_SECONDS = 60;
 
+/** Until when rows may be looked at together: milliseconds that the loops can take modulo 2^32. */
+const MOST_MILLISECONDS = 2 ** 51;
+
 /** Rows that go one by one at most after too few came through. */
 const MOST_PATIENCE = 1_024;
 
@@ -76,6 +79,7 @@ export class EstablishedPass {
     const { flow, clock, index } = this.#parts;
     const count = Math.min(to - from, this.#atATime);
     clock.until = (clock.seconds + MOST_SECONDS) * 1000;
+    if (Math.abs(clock.until) > MOST_MILLISECONDS) return undefined;
     loops.pass({ batch, first: from, count, contexts }, index, flow, clock);
     this.#learn(count, loops);
     return loops;

@@ -14,8 +14,8 @@ import { TIMEOUT_SLOT } from "./options.ts";
 import { HEAD_WORD, LAST, ofBoth, SEGMENT, SIDE, SIDE_BITS, SIDES_WORD, segmentOf, TCP_STATE } from "./tcpEntry.ts";
 import { LEAST_ACK_WINDOW } from "./tcpWindow.ts";
 
-/** Rows that go together at most: what is noted of them stays in the cache beside what they read. */
-export const MOST_ROWS = 512;
+/** Rows that go together at most, a multiple of the rows of a block (establishedLayout.ts). */
+export const MOST_ROWS = 2_048;
 
 export const TCP4 = kindOf(PROTOCOL.tcp, 4, 0);
 
@@ -46,6 +46,9 @@ export interface RememberedContexts {
   readonly count: number;
   /** By flags byte of TCP: what of it chains read. */
   readonly tcpFlags: Uint8Array;
+  /** The outcomes as records (classes/outcomes.ts), so many of them; these words hold the same as long as they are these. */
+  readonly outcomes: Int32Array;
+  readonly outcomeCount: number;
 }
 
 /**

@@ -8,6 +8,7 @@
 import type { Family } from "../address.ts";
 import { assertNever } from "../assertNever.ts";
 import { NO_QUESTION } from "../classes/setAnswers.ts";
+import type { EstablishedResults } from "../conntrack/establishedLoops.ts";
 import type { RememberedContexts } from "../conntrack/tcpEstablished.ts";
 import { CurrentPacket } from "../currentPacket.ts";
 import { type DeviceTable, NO_DEVICE } from "../devices.ts";
@@ -61,8 +62,8 @@ const WAYS: readonly (readonly (readonly [Hook, readonly TableName[]])[])[] = [
 export interface PassedRows {
   /** How many they are. */
   readonly looked: number;
-  /** By row: the lower half of what was left with the connection; 1 of a row that was left. */
-  readonly outcomes: Int32Array;
+  /** By row: the outcome that was left with the connection; anything for a row that was left. */
+  readonly results: EstablishedResults;
   /** So many were left: which, and the seconds to come to before each; the seconds to come to in the end. */
   readonly leftCount: number;
   readonly left: Int32Array;

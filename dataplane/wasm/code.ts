@@ -138,8 +138,19 @@ export const i32x4 = {
   shrU: shifts(0xad),
   /** Four 16-bit integers without signs. */
   load16: loadWide(4, 3),
+  extract: (value: Code, number: number): Code => [...value, ...wide(0x1b), number],
   /** `value` with another last number. */
   withLast: (value: Code, last: Code): Code => [...value, ...last, ...wide(0x1c), 3],
+} as const;
+
+/** Two doubles at once; `lt` answers with all bits of a double set or none. */
+export const f64x2 = {
+  splat: (value: number): Code => [...double(value), ...wide(0x14)],
+  add: vectors(0xf0),
+  sub: vectors(0xf1),
+  mul: vectors(0xf2),
+  lt: vectors(0x49),
+  ceil: (value: Code): Code => [...value, ...wide(0x74)],
 } as const;
 
 export function all(...operands: readonly [Code, ...Code[]]): Code {

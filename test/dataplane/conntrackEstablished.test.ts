@@ -1,7 +1,8 @@
 /** The straight line for most segments, in JavaScript and in WebAssembly, against the tracker that it stands in for, entry by entry. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { EstablishedLoops } from "../../dataplane/conntrack/establishedLoops.ts";
+import { OUTCOME as OUTCOME_WORD, OUTCOME_WORDS } from "../../dataplane/classes/outcomes.ts";
+import { EstablishedLoops, type EstablishedResults } from "../../dataplane/conntrack/establishedLoops.ts";
 import { FLOW_WORDS, type Flow, OUTCOME, STATUS, WORD } from "../../dataplane/conntrack/flow.ts";
 import { kindOf } from "../../dataplane/conntrack/flowStore.ts";
 import { conntrackSettings, timeoutTable } from "../../dataplane/conntrack/options.ts";
@@ -47,13 +48,19 @@ const CLIENT = { address: 0x0a000001, port: 40_000 };
 const SERVER = { address: 0x0a000002, port: 8080 };
 const TCP4 = kindOf(PROTOCOL.tcp, 4, 0);
 const CONTEXT = { inDevice: 3, outDevice: 9, mark: 0x2_0000 };
+/** 1 and the number of an outcome for each direction. */
+const OUTCOMES = [11, 12] as const;
+/** What those say: numbers that tell outcomes and columns apart. */
+const outcomeWords = Int32Array.from({ length: 12 * OUTCOME_WORDS }, (_, word) => 0x1234_0000 + word);
+
 const CONTEXTS = {
   words: Int32Array.of(0, 0, 0, 0, CONTEXT.inDevice | (CONTEXT.outDevice << 16), 0, CONTEXT.mark, 0),
   count: 1,
   /** Chains tell apart whether congestion is echoed; the segments of the property have no context that does. */
   tcpFlags: Uint8Array.from({ length: 256 }, (_, flags) => Number((flags & TCP_FLAG.E) !== 0)),
+  outcomes: outcomeWords,
+  outcomeCount: 12,
 };
-const OUTCOMES = [11, 12] as const;
 
 function setEnds(batch: PacketBatch, direction: number): void {
   const [from, to] = direction === 0 ? [CLIENT, SERVER] : [SERVER, CLIENT];
@@ -66,6 +73,24 @@ function setEnds(batch: PacketBatch, direction: number): void {
   batch.inDevice[0] = CONTEXT.inDevice;
   batch.outDevice[0] = CONTEXT.outDevice;
   batch.mark[0] = CONTEXT.mark;
+}
+
+/** The first of each column of results; and what it should be for the outcome whose words start there. */
+function firstOf(results: EstablishedResults): Record<string, number | undefined> {
+  return Object.fromEntries(Object.entries(results).map(([name, column]) => [name, column[0]]));
+}
+
+function meant(at: number): ReturnType<typeof firstOf> {
+  const word = (number: number) => outcomeWords[at + number] ?? 0;
+  const verdictAndState = word(OUTCOME_WORD.verdictAndState);
+  return {
+    verdict: verdictAndState & 0xff,
+    ctState: (verdictAndState >>> 8) & 0xff,
+    decision: word(OUTCOME_WORD.decision),
+    rules: word(OUTCOME_WORD.rules),
+    chains: word(OUTCOME_WORD.chains),
+    setLookups: word(OUTCOME_WORD.setLookups),
+  };
 }
 
 /** A table of one entry in the memory of the loops. */
@@ -87,7 +112,8 @@ class TableOfOne {
     loops.pass({ batch, first: 0, count: 1, contexts: CONTEXTS }, this.#place, flow, clock);
     const { looked, leftCount, seconds } = loops;
     const passed = looked === 1 && leftCount === 0;
-    if (looked === 1) expect(loops.outcomes[0]).toBe(passed ? outcomes[flow.direction] : 1);
+    const at = ((outcomes[flow.direction] ?? 0) - 1) * OUTCOME_WORDS;
+    if (passed) expect(firstOf(loops.results)).toEqual(meant(at));
     const after = loops.words.slice();
     const isStamped = after[WORD.stamp] !== 0;
     after[WORD.stamp] = 0;
