@@ -30,7 +30,7 @@ function streamed(io: Io): Promise<string> {
 }
 
 async function readPath(io: Io, path: string): Promise<readonly ManifestFile[]> {
-  if (path === "-") return [{ name: "-", text: await streamed(io) }];
+  if (path === "-") return [{ name: "-", text: await wholeText(io, "-", () => streamed(io)) }];
   const kind = await io.kindOf(path);
   if (kind === undefined) throw new UsageError(`${path}: no such file or folder`);
   if (kind === "file") return [{ name: path, text: await readText(io, path) }];
@@ -55,12 +55,21 @@ export function joinPath(folder: string, name: string): string {
 }
 
 /** A file's text. What the system says when it cannot be read is the user's business, not a crash. */
-export async function readText(io: Io, path: string): Promise<string> {
+export function readText(io: Io, path: string): Promise<string> {
+  return wholeText(io, path, () => io.readFile(path));
+}
+
+async function wholeText({ interrupted }: Io, path: string, read: () => Promise<string>): Promise<string> {
+  const wasInterrupted = interrupted.aborted;
+  let text: string;
   try {
-    return await io.readFile(path);
+    text = await read();
   } catch (error) {
     throw new UsageError(`${path}: ${error instanceof Error ? error.message : String(error)}`);
   }
+  // A pipe ends where Ctrl-C cut it, and half of a manifest is none.
+  if (interrupted.aborted && !wasInterrupted) throw new UsageError(`${path}: interrupted while it was read`);
+  return text;
 }
 
 export interface LoadedInput {

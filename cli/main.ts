@@ -3,9 +3,11 @@
 import { appendFile, mkdir, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { text } from "node:stream/consumers";
 import { readAhead } from "../traffic/readAhead.ts";
 import { EXIT, type Io, type Writer } from "./io.ts";
 import { openBrowser } from "./openBrowser.ts";
+import { isPipe, openPipe, untilInterrupted } from "./pipes.ts";
 import { runCli } from "./run.ts";
 import { runSelf } from "./self.ts";
 
@@ -31,15 +33,21 @@ function writerOf(stream: NodeJS.WriteStream): Writer {
 
 const interruption = new AbortController();
 
+function pipeOf(path: string): AsyncGenerator<Uint8Array> {
+  return untilInterrupted(openPipe(path), interruption.signal);
+}
+
 /** By the package's own name, since the way there is not the same from cli/ and dist/cli/. */
 const PACKAGE = "chainwalk/package.json";
 
 const io: Io = {
-  stdin: process.stdin,
+  stdin: untilInterrupted(process.stdin, interruption.signal),
   stdout: writerOf(process.stdout),
   stderr: writerOf(process.stderr),
-  readFile: (path) => readFile(path, "utf8"),
-  readStream: (path) => readAhead(() => open(path)),
+  readFile: async (path) => ((await isPipe(path)) ? text(pipeOf(path)) : readFile(path, "utf8")),
+  async *readStream(path) {
+    yield* (await isPipe(path)) ? pipeOf(path) : readAhead(() => open(path));
+  },
   readdir: async (path) =>
     (await readdir(path, { withFileTypes: true })).map((entry) => ({
       name: entry.name,
@@ -81,7 +89,6 @@ process.on("SIGINT", () => {
   // The second Ctrl-C means it; the first lets the command flush what is done.
   if (interruption.signal.aborted) process.exit(EXIT.interrupted);
   interruption.abort();
-  process.stdin.destroy();
 });
 
 /** EX_SOFTWARE of sysexits(3): none of the contract's codes may come from a mistake of ours. */

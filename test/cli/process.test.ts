@@ -1,9 +1,14 @@
 /** What only a real process shows: pipes, signals, memory. Runs the built command line. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { Readable } from "node:stream";
+import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setTimeout } from "node:timers/promises";
 import { beforeAll, describe, expect, it } from "vitest";
+import { untilInterrupted } from "../../cli/pipes.ts";
 import { ROOT } from "../built.ts";
 import { isWhole } from "../extent.ts";
 import { builtCommandLine } from "./builtCommandLine.ts";
@@ -38,6 +43,40 @@ const MOST_BYTES = 160 << 20;
 
 /** Prints what the process has when it ends. The most it ever had would be ours: exec(2) keeps the number of who starts it. */
 const TELL_MEMORY = "data:text/javascript,process.on('exit',()=>console.error('resident',process.memoryUsage.rss()))";
+
+/** There can be one as soon as somebody reads. */
+async function firstWriter(pipe: string): Promise<number> {
+  for (;;) {
+    try {
+      return openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "ENXIO")) throw error;
+      await setTimeout(20);
+    }
+  }
+}
+
+describe("a stream that somebody else writes", () => {
+  it("ends with what came, where it is interrupted before its end, and fails as it fails", async () => {
+    const pieces = async (stream: Readable, interruption: AbortController) => {
+      const found: string[] = [];
+      for await (const piece of untilInterrupted(stream, interruption.signal)) {
+        found.push(String(piece));
+        queueMicrotask(() => interruption.abort());
+      }
+      return found;
+    };
+    const silent = new PassThrough();
+    silent.write("one");
+    expect(await pieces(silent, new AbortController())).toEqual(["one"]);
+    const interrupted = new AbortController();
+    interrupted.abort();
+    expect(await pieces(new PassThrough(), interrupted)).toEqual([]);
+    const broken = new PassThrough();
+    broken.destroy(new Error("gone"));
+    await expect(pieces(broken, new AbortController())).rejects.toThrow("gone");
+  });
+});
 
 describe("the process", () => {
   const packets = isWhole ? 120_000 : 40_000;
@@ -76,6 +115,31 @@ describe("the process", () => {
     child.kill("SIGINT");
     expect((await once(child, "close"))[0]).toBe(130);
     expect(linesOf(out.join(""))).toHaveLength(1);
+  });
+
+  it.each([
+    ["recording", ["replay", "-f", "scenarios/db-policy"], "0 packets in 0 flows"],
+    ["manifest", ["lint", "-f"], "interrupted while it was read"],
+  ])("Ctrl-C while nothing comes through a named pipe for a %s: exit 130", async (_, args, said) => {
+    const folder = mkdtempSync(join(tmpdir(), "chainwalk-pipe-"));
+    try {
+      const pipe = join(folder, "pipe");
+      execFileSync("mkfifo", [pipe]);
+      const child = start([...args, pipe]);
+      let output = "";
+      for (const stream of [child.stdout, child.stderr]) {
+        stream?.on("data", (piece: Buffer) => {
+          output += piece.toString();
+        });
+      }
+      const writer = await firstWriter(pipe);
+      child.kill("SIGINT");
+      const [code] = await once(child, "close");
+      closeSync(writer);
+      expect([code, output]).toEqual([130, expect.stringContaining(said)]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("a reader that goes away ends it quietly", async () => {
