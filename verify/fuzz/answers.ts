@@ -63,6 +63,8 @@ export class FreshPusher {
   readonly #engine: Engine;
   #fabric: Fabric | undefined;
   #loads = 0;
+  /** The list that is in the columns: all strategies are asked about the same. */
+  #filled: readonly Packet[] = [];
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -77,8 +79,11 @@ export class FreshPusher {
       this.#fabric.load(programs);
       this.#fabric.flushConntrack();
     }
-    this.#batch.length = 0;
-    for (const packet of packets) appendPacket(this.#batch, packet);
+    if (packets !== this.#filled) {
+      this.#batch.length = 0;
+      for (const packet of packets) appendPacket(this.#batch, packet);
+      this.#filled = packets;
+    }
     this.#fabric.pushBatch(this.#batch, this.#results);
     return { fabric: this.#fabric, results: this.#results, count: packets.length };
   }
