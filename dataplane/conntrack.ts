@@ -227,19 +227,19 @@ export class ConntrackTable {
   /**
    * In place of `lookupRecalled` and `abandon`, for a packet that is to be dropped if it begins a connection. To make its entry
    * and to lose it again would take longer than all else that is done about it. False: it may be something else, look it up.
+   * `word`: left for packets of its direction, as long as they have no entry either; 0: none.
    */
-  dropRecalled(batch: PacketBatch, row: number): boolean {
+  dropRecalled(batch: PacketBatch, row: number, word = 0): boolean {
     if (this.#recalled !== NONE) return false;
     const protocol = batch.protocol[row] ?? 0;
-    if (
-      protocol === PROTOCOL.tcp ? !surelyBegins(batch.tcpFlags[row] ?? 0, this.#settings) : protocol !== PROTOCOL.udp
-    ) {
-      return false;
-    }
+    const flags = batch.tcpFlags[row] ?? 0;
+    const begins = protocol === PROTOCOL.tcp ? surelyBegins(flags, this.#settings) : protocol === PROTOCOL.udp;
+    if (!begins) return false;
     if (this.#hold !== HOLD.nothing || this.#isFull) this.#letGo();
-    const time = batch.time[row] ?? 0;
-    if (time > this.#clock.seconds) this.#advance(time);
-    return this.#store.live < this.#settings.maxEntries;
+    this.comeTo(batch.time[row] ?? 0);
+    if (this.#store.live >= this.#settings.maxEntries) return false;
+    if (word !== 0) this.#established.rememberRefused(this.#tuple, batch, row, word);
+    return true;
   }
 
   /** Leaves a word with the entry of the last packet, for packets of its direction, until the entry goes. */
@@ -251,10 +251,8 @@ export class ConntrackTable {
   /** Takes back every word left. */
   forgetRemembered(): void {
     const { words, slots } = this.#store;
-    for (let slot = 0; slot < slots; slot++) {
-      words[slot * FLOW_WORDS + WORD.memo] = 0;
-      words[slot * FLOW_WORDS + WORD.memo + 1] = 0;
-    }
+    this.#established.forgetRefused();
+    for (let at = WORD.memo; at < slots * FLOW_WORDS; at += FLOW_WORDS) words[at] = words[at + 1] = 0;
   }
 
   /** The packet of `#tuple` meets its entry, or begins one. */
@@ -271,8 +269,8 @@ export class ConntrackTable {
 
   /**
    * Looks at rows from `from` on, up to `to`, and lets those pass that are what most packets are: segments of established
-   * connections that remember something of packets in their context. All that pass are `established`, and it is as if each
-   * had been looked up and confirmed in its turn. The others are left: they are to be looked up next, in their order, each
+   * connections that remember something of packets in their context, and such as `dropRecalled` dropped. It is as if each had
+   * been looked up and confirmed, or dropped, in its turn. The others are left: they are to be looked up next, in their order, each
    * after `comeTo` the seconds before it, and at the end comes `comeTo` the seconds after all. Undefined: no rows were looked at.
    */
   passEstablished(

@@ -35,7 +35,7 @@ export class Outcomes {
   /** Numbers and 1 by hash of the outcome, 0: free; at most half are taken. */
   #places = new Int32Array(128);
   readonly #under = new Int32Array(OUTCOME_WORDS);
-  readonly #limits: (readonly number[])[] = [];
+  #limits: (readonly number[])[] = [];
   readonly #limitNumbers = new Map<string, number>();
 
   get size(): number {
@@ -71,14 +71,20 @@ export class Outcomes {
 
   /** The limits that packets with this outcome are charged to. */
   limitsOf(outcome: number): readonly number[] {
-    return this.#limits[(this.words[outcome * OUTCOME_WORDS + OUTCOME.limits] ?? 0) - 1] ?? NO_LIMITS;
+    return limitsIn(this.words, this.#limits, outcome);
+  }
+
+  /** `limitsOf` for the outcomes there are, even when they have been forgotten. */
+  limitsSoFar(): (outcome: number) => readonly number[] {
+    const [words, limits] = [this.words, this.#limits];
+    return (outcome) => limitsIn(words, limits, outcome);
   }
 
   clear(): void {
     this.words = new Int32Array(64 * OUTCOME_WORDS);
     this.#size = 0;
     this.#places = new Int32Array(128);
-    this.#limits.length = 0;
+    this.#limits = [];
     this.#limitNumbers.clear();
   }
 
@@ -111,6 +117,10 @@ export class Outcomes {
     this.#limitNumbers.set(name, known);
     return known;
   }
+}
+
+function limitsIn(words: Int32Array, limits: readonly (readonly number[])[], outcome: number): readonly number[] {
+  return limits[(words[outcome * OUTCOME_WORDS + OUTCOME.limits] ?? 0) - 1] ?? NO_LIMITS;
 }
 
 function hashOf(words: Int32Array, from: number): number {

@@ -24,7 +24,8 @@
  * Packets of connections that are established are most packets, and their tuples are in the connection's entry already. So
  * an entry remembers the outcome of its established packets, one for each direction, with the context it was found in: all
  * that a chain can read beside the tuple. A packet in the same context saves its classes; the entry was to be read anyway.
- * Packets that begin a connection find theirs by classes and context in a table of small records (firstPackets.ts).
+ * Packets that begin a connection find theirs by classes and context in a table of small records (firstPackets.ts); TCP segments that
+ * were refused as such leave it with connection tracking, under their tuple.
  *
  * Invariant: rows get the same results, connections the same entries and marks, and limits the same charges as if
  * `TableWalker` had walked each of them. It walks the first packet of every kind and state, and everything below:
@@ -256,7 +257,7 @@ export class TableMemo {
     if (outcome < 0) return false;
     const word = this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.verdictAndState] ?? 0;
     const isAccepted = (word & 0xff) === VERDICT_CODE.accept;
-    if (isAccepted || !connections.dropRecalled(batch, row)) {
+    if (isAccepted || !connections.dropRecalled(batch, row, (context << 16) | (outcome + 1))) {
       const state = connections.lookupRecalled(batch, row);
       if (state !== CT_STATE_CODE.new || !connections.isPending) {
         this.#decideKnown(classes, row, this.#kindOf(classes, row), state);
@@ -286,11 +287,19 @@ export class TableMemo {
   #decideLeft(classes: ProgramClasses, from: number, passed: PassedRows): void {
     const { connections } = this.#surroundings;
     // Of its own: when the table grows while the others are decided, what passes rows is another one.
-    const { looked, results, leftCount, left, leftSeconds, seconds } = passed;
+    const { looked, results, leftCount, left, leftSeconds, seconds, refusedCount, refused, refusals } = passed;
     writeOutcomes(this.#results, from, looked, results);
-    for (let index = 0; index < leftCount; index++) {
+    const limitsOf = this.#outcomes.limitsSoFar();
+    let charged = 0;
+    for (let index = 0; index <= leftCount; index++) {
+      // Limits are charged in the order of all rows.
+      const row = index < leftCount ? (left[index] ?? 0) : looked;
+      for (; charged < refusedCount && (refused[charged] ?? 0) < row; charged++) {
+        this.#charge(from + (refused[charged] ?? 0), limitsOf(((refusals[charged] ?? 0) & 0xffff) - 1));
+      }
+      if (row === looked) break;
       connections.comeTo(leftSeconds[index] ?? 0);
-      this.#decideRow(classes, from + (left[index] ?? 0));
+      this.#decideRow(classes, from + row);
     }
     connections.comeTo(seconds);
   }
@@ -360,13 +369,13 @@ export class TableMemo {
     results.setLookups[row] = words[at + OUTCOME.setLookups] ?? 0;
     results.mapLookups[row] = 0;
     results.trieLookups[row] = 0;
-    if (words[at + OUTCOME.limits] !== 0) this.#charge(row, outcome);
+    if (words[at + OUTCOME.limits] !== 0) this.#charge(row, this.#outcomes.limitsOf(outcome));
   }
 
   /** Charges the limits that a walk would have asked, to no other effect. */
-  #charge(row: number, outcome: number): void {
+  #charge(row: number, limits: readonly number[]): void {
     const { matches } = this.#walker.tables;
-    for (const record of this.#outcomes.limitsOf(outcome)) matches.charge(record, this.#batch.time[row] ?? 0);
+    for (const record of limits) matches.charge(record, this.#batch.time[row] ?? 0);
   }
 
   /** Remembers what the walker has just written about the first packet of a kind in a situation. */

@@ -2,10 +2,13 @@
  * The loops of establishedLoops.ts as WebAssembly, and where in its memory they find things.
  *
  * A row that cannot pass does not end the loops: it is left for whoever looks at rows one by one, and the rows behind it are
- * tried. That nobody can tell the order, three things see to:
+ * tried. That nobody can tell the order, four things see to:
  *
  * - No row passes whose entry a row left before it may have to do with. Entries of rows that are left get the stamp of the
  *   call; a row whose entry has it is left as well. Entries that a row left would make are in the index for none of these rows.
+ * - Segments of no connection are refused where one like them was: what was remembered lies in a table of small records, in which a
+ *   tuple has one place for both directions. A row without an entry that is left puts its stamp there, so that no later row of the
+ *   connection that it may begin is refused.
  * - A row's time is that of the latest row up to it, left or not. Rows that are left may or may not let time pass (what is
  *   never tracked does not), so a row before whose time one was left is left, too.
  * - A row that is left may take away entries to make room, or because their time is up. Established ones never make room, and
@@ -40,10 +43,13 @@ import {
   COUNTS,
   FLAG_CLASSES,
   FOUND,
-  NOBODY,
   NOW,
   OUTCOMES,
   PLACES,
+  REFUSED,
+  REFUSED_BITS,
+  REFUSED_BYTES,
+  REFUSED_WORD,
   RESULT,
   UNTIL,
 } from "./establishedLayout.ts";
@@ -109,13 +115,14 @@ const sign = (value: Code): Code => i32.shrU(value, 31);
 
 /**
  * The module whose function lets rows pass. It is given how many there are, shift and mask of the index, where the entries
- * start, two timeouts (with nothing to acknowledge, and with something), and the stamp of the call; it says how many rows
- * were looked at.
+ * start, two timeouts (with nothing to acknowledge, and with something), the stamp of the call, and whether rows may be refused;
+ * it says how many rows were looked at.
  */
 export function loops(): Uint8Array {
   const locals = new Locals();
   const [count, shift, mask, words] = [locals.parameter(), locals.parameter(), locals.parameter(), locals.parameter()];
   const [established, unacknowledged, stamp] = [locals.parameter(), locals.parameter(), locals.parameter()];
+  const refuses = locals.parameter();
   const int = () => locals.int();
   /** A row; the first one of the block and the one behind its last; and where in `FOUND` there is something of the row. */
   const [row, first, behind, found] = [int(), int(), int(), int()];
@@ -260,7 +267,11 @@ export function loops(): Uint8Array {
       i32.store(
         get(found),
         FOUND.entries,
-        select(get(slot), i32.add(get(words), i32.mul(i32.sub(get(slot), 1), FLOW_BYTES)), NOBODY),
+        select(
+          get(slot),
+          i32.add(get(words), i32.mul(i32.sub(get(slot), 1), FLOW_BYTES)),
+          i32.add(i32.mul(i32.shrU(get(hash), 32 - REFUSED_BITS), REFUSED_BYTES), REFUSED),
+        ),
       ),
     ),
     ...eachRow(
@@ -274,17 +285,20 @@ export function loops(): Uint8Array {
   const at = int();
   const word = (number: number, from: Local = at) => i32.load(get(from), number * 4);
   const [same, turned, direction, remembered, context] = [int(), int(), int(), int(), int()];
+  /** Whether the row has no entry, and where something may be remembered of it. */
+  const [isNew, memo] = [int(), int()];
+  const stampAfterMemo = (WORD.stamp - WORD.memo) * 4;
   const [tuple, key] = [vector(), vector()];
   const recognise: readonly Code[] = [
     leaveIf(byteOf(row, FOUND.isOther)),
-    leaveIf(i32.eq(word(WORD.stamp), get(stamp))),
+    leaveIf(i32.eq(i32.load(get(memo), stampAfterMemo), get(stamp))),
     set(tuple, foundRecord(FOUND.tuples)),
     set(key, v128.load(get(at), 0)),
     set(same, v128.any(v128.xor(get(key), get(tuple)))),
     set(turned, v128.any(v128.xor(get(key), v128.shuffle(get(tuple), get(tuple), TURNED)))),
     set(direction, i32.isZero(get(turned))),
     leaveIf(i32.and(get(same), get(turned))),
-    set(remembered, i32.load(i32.add(get(at), i32.shl(get(direction), 2)), WORD.memo * 4)),
+    set(remembered, i32.load(i32.add(get(memo), i32.shl(get(direction), 2)), 0)),
     set(context, i32.shl(i32.shrU(get(remembered), 16), 4)),
     leaveIf(i32.isZero(get(context))),
     leaveIf(
@@ -312,8 +326,11 @@ export function loops(): Uint8Array {
     set(reached, selectDouble(get(isLater), get(rowSeconds), get(seconds))),
     set(rowNow, select(get(isLater), foundWord(FOUND.nows), get(now))),
   ];
+  const [passes, left, refused] = [int(), int(), int()];
   const isEstablished: readonly Code[] = [
     leaveIf(f64.gt(get(leftSeconds), get(reached))),
+    set(passes, i32.and(get(isNew), get(refuses))),
+    leaveIf(get(isNew)),
     set(head, word(HEAD_WORD)),
     leaveIf(i32.ne(i32.and(get(head), HEAD_MASK), ESTABLISHED_HEAD)),
   ];
@@ -447,19 +464,24 @@ export function loops(): Uint8Array {
     set(unhung, i32.add(get(unhung), sign(i32.sub(get(expiry), word(WORD.visit))))),
   ];
 
-  const [passes, left] = [int(), int()];
   const notePassed: readonly Code[] = [
     i32.store(get(found), FOUND.outcomes, i32.and(get(remembered), 0xffff)),
     set(seconds, get(reached)),
     set(now, get(rowNow)),
     set(passes, 1),
   ];
+  const noteRefused: readonly Code[] = [
+    ...notePassed,
+    i32.store(i32.shl(get(refused), 2), FOUND.refused, get(row)),
+    i32.store(i32.shl(get(refused), 2), FOUND.refusals, get(remembered)),
+    set(refused, i32.add(get(refused), 1)),
+  ];
   const noteLeft: readonly Code[] = [
     i32.store(get(found), FOUND.outcomes, number(1)),
     i32.store(i32.shl(get(left), 2), FOUND.left, get(row)),
     f64.store(i32.shl(get(left), 3), FOUND.leftSeconds, get(seconds)),
     set(left, i32.add(get(left), 1)),
-    i32.store(get(at), WORD.stamp * 4, get(stamp)),
+    i32.store(get(memo), stampAfterMemo, get(stamp)),
     set(leftSeconds, selectDouble(f64.ge(get(leftSeconds), get(rowSeconds)), get(leftSeconds), get(rowSeconds))),
   ];
 
@@ -510,8 +532,11 @@ export function loops(): Uint8Array {
       ...eachRow(
         ...time,
         set(at, foundWord(FOUND.entries)),
+        set(isNew, i32.ltU(get(at), get(words))),
+        set(memo, i32.add(get(at), select(get(isNew), REFUSED_WORD.memo * 4, WORD.memo * 4))),
         set(passes, 0),
         attempt(...recognise, ...isEstablished, ...inWindow, ...pass, ...notePassed),
+        attempt(leaveIf(i32.isZero(i32.and(get(isNew), get(passes)))), ...noteRefused),
         attempt(leaveIf(get(passes)), ...noteLeft),
       ),
       set(looked, get(row)),
@@ -522,6 +547,7 @@ export function loops(): Uint8Array {
     f64.store(number(0), CLOCK, get(seconds)),
     i32.store(number(0), COUNTS, get(left)),
     i32.store(number(0), COUNTS + 4, get(unhung)),
+    i32.store(number(0), COUNTS + 8, get(refused)),
     get(looked),
   ]);
 }

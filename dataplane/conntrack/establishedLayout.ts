@@ -2,13 +2,16 @@
 import { OUTCOME_WORDS } from "../classes/outcomes.ts";
 import type { PacketBatch } from "../packet.ts";
 import type { ResultBatch } from "../result.ts";
-import { FLOW_BYTES } from "./flow.ts";
 import { MOST_ROWS } from "./tcpEstablished.ts";
 
 export const MOST_CONTEXTS = 0x1_0000;
 /** As many as half a word can tell. */
 export const MOST_OUTCOMES = 0xffff;
 export const FLAG_BYTES = 256;
+/** Records of refused segments: a tuple as entries have it, then what is remembered of each direction and a stamp, as far apart as there. */
+export const REFUSED_BITS = 15;
+export const REFUSED_BYTES = 32;
+export const REFUSED_WORD = { memo: 4, stamp: 6 } as const;
 
 /**
  * Rows that take each step together: their entries, and what is found of them, fit the cache nearest to the processor.
@@ -30,8 +33,8 @@ export const CLOCK = room(2, 8);
 export const UNTIL = CLOCK + 8;
 /** The present millisecond as an integer. */
 export const NOW = room(1, 4);
-/** How many rows were left, and how many entries are to be hung elsewhere in the timer wheel. */
-export const COUNTS = room(2, 4);
+/** How many rows were left, how many entries are to be hung elsewhere in the timer wheel, and how many rows were refused. */
+export const COUNTS = room(3, 4);
 export const COLUMN = {
   family: room(MOST_ROWS, 1),
   protocol: room(MOST_ROWS, 1),
@@ -64,7 +67,7 @@ export const FOUND = {
   /** The row's time as whole milliseconds; and modulo 2^32. */
   milliseconds: room(BLOCK_ROWS, 8),
   nows: room(BLOCK_ROWS, 4),
-  /** Addresses of entries. */
+  /** Addresses of entries, or where refused segments are remembered. */
   entries: room(BLOCK_ROWS, 4),
   /** What was remembered, without the context; 1 for rows that were left. */
   outcomes: room(BLOCK_ROWS, 4),
@@ -73,6 +76,9 @@ export const FOUND = {
   leftSeconds: room(MOST_ROWS, 8),
   /** Addresses of entries that have to be visited earlier than they would be. */
   unhung: room(MOST_ROWS, 4),
+  /** Numbers of the rows that were refused, and what was remembered of them. */
+  refused: room(MOST_ROWS, 4),
+  refusals: room(MOST_ROWS, 4),
   sum: room(1, 4),
 };
 /** What becomes of rows that pass. */
@@ -84,8 +90,8 @@ export const RESULT = {
   chains: room(MOST_ROWS, 4),
   setLookups: room(MOST_ROWS, 4),
 } as const satisfies Partial<Record<keyof ResultBatch, number>>;
-/** Stands for the entry of a row that has none: of no kind. */
-export const NOBODY = room(1, FLOW_BYTES);
+/** By the upper bits of the hash; of those that share a place the one that came last. */
+export const REFUSED = room(1 << REFUSED_BITS, REFUSED_BYTES);
 export const FLAG_CLASSES = room(FLAG_BYTES, 1);
 export const CONTEXTS = room(MOST_CONTEXTS * 4, 4);
 export const OUTCOMES = room(MOST_OUTCOMES * OUTCOME_WORDS, 4);

@@ -8,7 +8,8 @@
  * to arrays for a row; code over a memory of its own has its bounds from the hardware, and engines of other programs in the
  * process do not slow it down. The price: the table must lie in that memory, so it moves there (establishedPass.ts).
  *
- * Only what most packets are passes: IPv4 segments that carry an ACK, in zone 0. All else, and every row wherever a page's
+ * Only what most packets are passes: IPv4 segments that carry an ACK, in zone 0. Those of no connection are refused on the way if one like
+ * them was: whoever is refused goes on asking. All else, and every row wherever a page's
  * policy forbids to compile, goes one by one. `test/dataplane/establishedRuns.test.ts` holds both against the engine that walks.
  */
 import { OUTCOME_WORDS } from "../classes/outcomes.ts";
@@ -29,12 +30,17 @@ import {
   NOW,
   OUTCOMES,
   PLACES,
+  REFUSED,
+  REFUSED_BITS,
+  REFUSED_BYTES,
+  REFUSED_WORD,
   RESULT,
 } from "./establishedLayout.ts";
 import { FLOW_BYTES, type Flow } from "./flow.ts";
 import { TIMEOUT_SLOT } from "./options.ts";
 import { TCP_STATE } from "./tcpEntry.ts";
 import { MOST_ROWS, type RememberedContexts, type RowClock } from "./tcpEstablished.ts";
+import type { PacketTuple } from "./tuple.ts";
 
 /** Bytes that WebAssembly can address, less a page. */
 const MOST_BYTES = 2 ** 32 - 2 ** 16;
@@ -62,6 +68,8 @@ export interface RowsToPass {
   /** `MOST_ROWS` at most. */
   readonly count: number;
   readonly contexts: RememberedContexts;
+  /** Whether each of them could begin a connection: else none is refused that would. */
+  readonly hasRoom: boolean;
 }
 
 /** The memory in which a table lies for the loops to run over it, and they. */
@@ -70,18 +78,23 @@ export class EstablishedLoops {
   readonly places: Int32Array;
   readonly words: Int32Array;
   /**
-   * Of the rows looked at last, so many: what their outcomes say, for those that passed; which were left, and the seconds
-   * before each of those; the seconds after all.
+   * Of the rows looked at last, so many: what their outcomes say, for those that passed or were refused; which were left, and the
+   * seconds before each of those; which were refused, and what was remembered of those; the seconds after all.
    */
   readonly results: EstablishedResults;
   readonly left: Int32Array;
   readonly leftSeconds: Float64Array;
+  readonly refused: Int32Array;
+  readonly refusals: Int32Array;
   looked = 0;
   leftCount = 0;
+  refusedCount = 0;
   seconds = 0;
   readonly #run: WasmFunction;
   readonly #columns: readonly (readonly [name: keyof typeof COLUMN, column: Columns])[];
   readonly #unhung: Int32Array;
+  /** Records of tuples that were refused. */
+  readonly #memories: Int32Array;
   readonly #counts: Int32Array;
   readonly #clock: Float64Array;
   readonly #now: Int32Array;
@@ -121,7 +134,10 @@ export class EstablishedLoops {
     this.leftSeconds = new Float64Array(buffer, FOUND.leftSeconds, MOST_ROWS);
     this.#columns = (Object.keys(COLUMN) as (keyof typeof COLUMN)[]).map((name) => [name, columnIn(buffer, name)]);
     this.#unhung = new Int32Array(buffer, FOUND.unhung, MOST_ROWS);
-    this.#counts = new Int32Array(buffer, COUNTS, 2);
+    this.refused = new Int32Array(buffer, FOUND.refused, MOST_ROWS);
+    this.refusals = new Int32Array(buffer, FOUND.refusals, MOST_ROWS);
+    this.#memories = new Int32Array(buffer, REFUSED, (REFUSED_BYTES << REFUSED_BITS) / 4);
+    this.#counts = new Int32Array(buffer, COUNTS, 3);
     this.#clock = new Float64Array(buffer, CLOCK, 2);
     this.#now = new Int32Array(buffer, NOW, 1);
     this.#contexts = new Int32Array(buffer, CONTEXTS, MOST_CONTEXTS * 4);
@@ -139,12 +155,35 @@ export class EstablishedLoops {
     return (((this.#unhung[index] ?? 0) >>> 0) - this.words.byteOffset) / FLOW_BYTES;
   }
 
+  /** Leaves a word for segments of a tuple over IPv4 that has no entry, until another one takes its place. */
+  rememberRefused({ hash, kind, source0, destination0, ports, replyPorts }: PacketTuple, word: number): void {
+    const records = this.#memories;
+    const at = (hash >>> (32 - REFUSED_BITS)) * (REFUSED_BYTES / 4);
+    const memo = at + REFUSED_WORD.memo;
+    const isOfKind = records[at + 3] === kind;
+    if (isOfKind && records[at] === destination0 && records[at + 1] === source0 && records[at + 2] === replyPorts) {
+      records[memo + 1] = word;
+      return;
+    }
+    const isSame = isOfKind && records[at] === source0 && records[at + 1] === destination0 && records[at + 2] === ports;
+    if (!isSame) records[memo + 1] = 0;
+    records[at] = source0;
+    records[at + 1] = destination0;
+    records[at + 2] = ports;
+    records[at + 3] = kind;
+    records[memo] = word;
+  }
+
+  forgetRefused(): void {
+    this.#memories.fill(0);
+  }
+
   /** Looks at the rows in turn, as long as the clock lets it: each has passed or was left. The clock stays. */
   pass(rows: RowsToPass, index: { readonly shift: number; readonly mask: number }, flow: Flow, clock: RowClock): void {
     const { timeouts, settings } = flow;
-    this.looked = this.leftCount = this.#counts[1] = 0;
+    this.looked = this.leftCount = this.refusedCount = this.#counts[1] = 0;
     if (settings.tcpMaxRetransmissions === 0) return;
-    const { batch, first, count, contexts } = rows;
+    const { batch, first, count, contexts, hasRoom } = rows;
     for (const [name, column] of this.#columns) column.set(batch[name].subarray(first, first + count));
     this.#learn(contexts);
     this.#clock[0] = clock.seconds;
@@ -155,9 +194,11 @@ export class EstablishedLoops {
     this.#stamp = (this.#stamp + 1) | 0;
     const { shift, mask } = index;
     const { byteOffset } = this.words;
-    this.looked = this.#run(count, shift, mask, byteOffset, established, unacknowledged, this.#stamp);
+    const refuses = Number(hasRoom);
+    this.looked = this.#run(count, shift, mask, byteOffset, established, unacknowledged, this.#stamp, refuses);
     this.seconds = this.#clock[0] ?? 0;
     this.leftCount = this.#counts[0] ?? 0;
+    this.refusedCount = this.#counts[2] ?? 0;
   }
 
   /** Contexts and outcomes are only ever added to, until others come in other words. */

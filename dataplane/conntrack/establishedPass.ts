@@ -7,7 +7,8 @@ import { EstablishedLoops } from "./establishedLoops.ts";
 import { FLOW_WORDS, type Flow } from "./flow.ts";
 import type { FlowIndex } from "./flowIndex.ts";
 import type { FlowStore } from "./flowStore.ts";
-import { MOST_ROWS, type RememberedContexts, type RowClock, TELLING } from "./tcpEstablished.ts";
+import { MOST_ROWS, type RememberedContexts, type RowClock, TCP4, TELLING } from "./tcpEstablished.ts";
+import type { PacketTuple } from "./tuple.ts";
 
 /** Rows from which it pays to copy and try them together. */
 const LEAST_ROWS = 32;
@@ -60,6 +61,17 @@ export class EstablishedPass {
     this.#left--;
   }
 
+  /** A segment of no connection was refused: those of its direction are to be as well, as the word says. */
+  rememberRefused(tuple: PacketTuple, { tcpFlags }: PacketBatch, row: number, word: number): void {
+    if (tuple.kind !== TCP4 || ((tcpFlags[row] ?? 0) & TELLING) !== TCP_FLAG.A) return;
+    this.#loops?.rememberRefused(tuple, word);
+  }
+
+  /** Nothing of that is remembered any more. */
+  forgetRefused(): void {
+    this.#loops?.forgetRefused();
+  }
+
   /** Whether to try rows from `from` on together would pay. Asked once before each `pass`. */
   isWorthTrying(batch: PacketBatch, from: number, to: number): boolean {
     if (this.#left > 0 || to - from < LEAST_ROWS) return false;
@@ -76,11 +88,11 @@ export class EstablishedPass {
   pass(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): EstablishedLoops | undefined {
     const loops = this.#loopsHere();
     if (loops === undefined) return undefined;
-    const { flow, clock, index } = this.#parts;
+    const { flow, clock, index, store, most } = this.#parts;
     const count = Math.min(to - from, this.#atATime);
     clock.until = (clock.seconds + MOST_SECONDS) * 1000;
     if (Math.abs(clock.until) > MOST_MILLISECONDS) return undefined;
-    loops.pass({ batch, first: from, count, contexts }, index, flow, clock);
+    loops.pass({ batch, first: from, count, contexts, hasRoom: store.live + count < most }, index, flow, clock);
     this.#learn(count, loops);
     return loops;
   }

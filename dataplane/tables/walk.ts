@@ -62,13 +62,17 @@ const WAYS: readonly (readonly (readonly [Hook, readonly TableName[]])[])[] = [
 export interface PassedRows {
   /** How many they are. */
   readonly looked: number;
-  /** By row: the outcome that was left with the connection; anything for a row that was left. */
+  /** By row: the outcome that was left with the connection, or by `dropRecalled`; anything for a row that was left. */
   readonly results: EstablishedResults;
   /** So many were left: which, and the seconds to come to before each; the seconds to come to in the end. */
   readonly leftCount: number;
   readonly left: Int32Array;
   readonly leftSeconds: Float64Array;
   readonly seconds: number;
+  /** So many were dropped: which, and the words left by `dropRecalled`. */
+  readonly refusedCount: number;
+  readonly refused: Int32Array;
+  readonly refusals: Int32Array;
 }
 
 /** What the walk asks of connection tracking (conntrack.ts): one packet at a time, looked up, then kept or dropped. */
@@ -81,20 +85,24 @@ export interface Connections {
    */
   recall(batch: PacketBatch, row: number): number;
   lookupRecalled(batch: PacketBatch, row: number): number;
-  /** If the packet recalled last would be new, with an entry of its own, it is looked up and abandoned. False: it is to be looked up. */
-  dropRecalled(batch: PacketBatch, row: number): boolean;
+  /**
+   * If the packet recalled last would be new, with an entry of its own, it is looked up and abandoned, and the word is left for
+   * packets of its direction (0: none is). False: it is to be looked up.
+   */
+  dropRecalled(batch: PacketBatch, row: number, word: number): boolean;
   /** Whether `recall` searched for the packet's connection and there was none. */
   readonly recalledNone: boolean;
   /**
    * Of rows from `from` on, before `to`, those that are established segments whose connections remember something of
-   * packets in the row's context are looked up and confirmed. The others of so many rows are left, to be looked up next.
+   * packets in the row's context are looked up and confirmed; such as left a word when they were dropped are dropped again. The
+   * others of so many rows are left, to be looked up next.
    */
   passEstablished(batch: PacketBatch, from: number, to: number, contexts: RememberedContexts): PassedRows | undefined;
   /** Before each row that was left, and after the last: the time is that of rows which passed before. */
   comeTo(seconds: number): void;
   /** Leaves a word with the connection of the packet looked up last, for packets of its direction. */
   remember(word: number): void;
-  /** No connection has such a word any more. */
+  /** No such word is known any more. */
   forgetRemembered(): void;
   /** Of the packet looked up last: whether it has an entry, */
   readonly isTracked: boolean;

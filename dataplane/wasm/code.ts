@@ -80,6 +80,8 @@ export const i32 = {
   eq: ints(0x46),
   ne: ints(0x47),
   lt: ints(0x48),
+  /** Without signs: of addresses. */
+  ltU: ints(0x49),
   le: ints(0x4c),
   ge: ints(0x4e),
   isZero: (value: Code): Code => [...value, 0x45],

@@ -109,7 +109,7 @@ class TableOfOne {
     loops.words.set(words);
     const hash = hashEnds(CLIENT.address, SERVER.address, CLIENT.port, SERVER.port, TCP4);
     loops.places.set([hash, 1], (hash >>> this.#place.shift) * 2);
-    loops.pass({ batch, first: 0, count: 1, contexts: CONTEXTS }, this.#place, flow, clock);
+    loops.pass({ batch, first: 0, count: 1, contexts: CONTEXTS, hasRoom: false }, this.#place, flow, clock);
     const { looked, leftCount, seconds } = loops;
     const passed = looked === 1 && leftCount === 0;
     const at = ((outcomes[flow.direction] ?? 0) - 1) * OUTCOME_WORDS;
