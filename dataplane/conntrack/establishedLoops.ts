@@ -53,6 +53,11 @@ function moduleOfLoops() {
   return code.module;
 }
 
+/** Whether a table has had them compiled. */
+export function areLoopsCompiled(): boolean {
+  return code.module !== undefined;
+}
+
 /* ---------------------------------------------- A table's memory -------------------------------------------------- */
 
 /** Columns of results that outcomes tell, in the memory of the loops. */

@@ -3,7 +3,7 @@
  * table to the memory of the loops (establishedLoops.ts) has paid.
  */
 import { type PacketBatch, TCP_FLAG } from "../packet.ts";
-import { EstablishedLoops } from "./establishedLoops.ts";
+import { areLoopsCompiled, EstablishedLoops } from "./establishedLoops.ts";
 import { FLOW_WORDS, type Flow } from "./flow.ts";
 import type { FlowIndex } from "./flowIndex.ts";
 import type { FlowStore } from "./flowStore.ts";
@@ -24,6 +24,9 @@ const MOST_PATIENCE = 1_024;
 
 /** Rows after which the table moves: what it costs to compile and to move has been saved by then. */
 export const ROWS_UNTIL_LOOPS = 1 << 14;
+
+/** The same where another table of the process has had them compiled. */
+const ROWS_UNTIL_MOVE = 1 << 11;
 
 /** The table gets room for so many times the entries that it had room for: it moves again when it has outgrown that. */
 const ROOM_TO_GROW = 4;
@@ -46,6 +49,8 @@ export class EstablishedPass {
   #loops: EstablishedLoops | undefined;
   /** Rows still to pass before the table moves. */
   #left: number;
+  /** So many of them need not when the loops are compiled already. */
+  readonly #spared: number;
   #atATime = LEAST_ROWS;
   /** Rows that go one by one before rows are tried together again, and how many those were the last time. */
   #patience = 0;
@@ -54,6 +59,7 @@ export class EstablishedPass {
   constructor(parts: PassParts) {
     this.#parts = parts;
     this.#left = parts.rowsUntilLoops;
+    this.#spared = Math.max(0, parts.rowsUntilLoops - ROWS_UNTIL_MOVE);
   }
 
   /** A row has passed by itself. */
@@ -74,7 +80,7 @@ export class EstablishedPass {
 
   /** Whether to try rows from `from` on together would pay. Asked once before each `pass`. */
   isWorthTrying(batch: PacketBatch, from: number, to: number): boolean {
-    if (this.#left > 0 || to - from < LEAST_ROWS) return false;
+    if (this.#left > (areLoopsCompiled() ? this.#spared : 0) || to - from < LEAST_ROWS) return false;
     if (((batch.tcpFlags[from] ?? 0) & TELLING) !== TCP_FLAG.A) return false;
     if (this.#patience === 0) return true;
     this.#patience--;
