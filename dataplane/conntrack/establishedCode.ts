@@ -35,6 +35,7 @@ import {
   v128,
 } from "../wasm/code.ts";
 import { Locals, moduleBytes } from "../wasm/module.ts";
+import { fourAtOnce } from "./establishedFour.ts";
 import {
   BLOCK_ROWS,
   CLOCK,
@@ -53,6 +54,7 @@ import {
   RESULT,
   UNTIL,
 } from "./establishedLayout.ts";
+import { LOW_WORDS, pairsOf, transposed } from "./establishedVectors.ts";
 import { FLOW_BYTES, WORD } from "./flow.ts";
 import { HEAD_WORD, LAST, ofBoth, SEGMENT, SIDE, SIDE_BITS, SIDES_WORD, WINDOW } from "./tcpEntry.ts";
 import {
@@ -73,19 +75,11 @@ import { HASH_FACTORS } from "./tuple.ts";
 const byteOf = (row: Local, column: number): Code => i32.load8(get(row), column);
 const halfOf = (row: Local, column: number): Code => i32.load16(i32.shl(get(row), 1), column);
 const wordOf = (row: Local, column: number): Code => i32.load(i32.shl(get(row), 2), column);
-const pairsOf = (low: Local, high: Local): Code => v128.or(get(low), i32x4.shl(get(high), 16));
-
-/** Numbers of bytes that interleave two vectors: words of their lower or upper halves, or these halves. */
-const LOWER_WORDS = [0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23];
-const UPPER_WORDS = [8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31];
-const LOWER_HALVES = [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23];
-const UPPER_HALVES = [8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31];
 
 /** A tuple from the other end: addresses swapped, ports swapped. */
 const TURNED = [4, 5, 6, 7, 0, 1, 2, 3, 10, 11, 8, 9, 12, 13, 14, 15];
 
-/** Numbers of bytes that pick the lower words of pairs, and the first and the second bytes of words. */
-const LOW_WORDS = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27];
+/** The first and the second bytes of words. */
 const VERDICTS_AND_STATES = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15];
 
 /**
@@ -93,22 +87,6 @@ const VERDICTS_AND_STATES = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 1
  * a double of this size counts one.
  */
 const WRAPPING = 1.5 * 2 ** 52;
-
-/** Four vectors of four words, transposed: of each the first words, then the second ones, and so on. `spare` are overwritten. */
-function transposed(
-  vectors: readonly [Local, Local, Local, Local],
-  spare: readonly [Local, Local],
-  use: (vector: Code, number: number) => readonly Code[],
-): readonly Code[] {
-  const [a, b, c, d] = vectors;
-  const [ab, cd] = spare;
-  return [LOWER_WORDS, UPPER_WORDS].flatMap((words, pair) => [
-    set(ab, v128.shuffle(get(a), get(b), words)),
-    set(cd, v128.shuffle(get(c), get(d), words)),
-    ...use(v128.shuffle(get(ab), get(cd), LOWER_HALVES), pair * 2),
-    ...use(v128.shuffle(get(ab), get(cd), UPPER_HALVES), pair * 2 + 1),
-  ]);
-}
 
 /** 1: negative. */
 const sign = (value: Code): Code => i32.shrU(value, 31);
@@ -517,6 +495,20 @@ export function loops(): Uint8Array {
     ),
   ];
 
+  const behindFour = int();
+  const four = fourAtOnce(locals, {
+    row,
+    found,
+    seconds,
+    until,
+    leftSeconds,
+    now,
+    words,
+    stamp,
+    established,
+    unacknowledged,
+  });
+
   return moduleBytes(locals, [
     set(seconds, f64.load(number(0), CLOCK)),
     set(until, f64.load(number(0), UNTIL)),
@@ -529,15 +521,32 @@ export function loops(): Uint8Array {
       ...constants,
       ...columns,
       ...entries,
-      ...eachRow(
-        ...time,
-        set(at, foundWord(FOUND.entries)),
-        set(isNew, i32.ltU(get(at), get(words))),
-        set(memo, i32.add(get(at), select(get(isNew), REFUSED_WORD.memo * 4, WORD.memo * 4))),
-        set(passes, 0),
-        attempt(...recognise, ...isEstablished, ...inWindow, ...pass, ...notePassed),
-        attempt(leaveIf(i32.isZero(i32.and(get(isNew), get(passes)))), ...noteRefused),
-        attempt(leaveIf(get(passes)), ...noteLeft),
+      set(row, get(first)),
+      set(found, 0),
+      repeat(
+        leaveIf(i32.eq(get(row), get(behind))),
+        set(behindFour, i32.add(get(row), 4)),
+        set(behindFour, select(i32.lt(get(behindFour), get(behind)), get(behindFour), get(behind))),
+        attempt(
+          leaveIf(i32.ne(i32.sub(get(behindFour), get(row)), 4)),
+          ...four,
+          set(row, get(behindFour)),
+          set(found, i32.add(get(found), 16)),
+        ),
+        repeat(
+          leaveIf(i32.eq(get(row), get(behindFour))),
+          ...time,
+          set(at, foundWord(FOUND.entries)),
+          set(isNew, i32.ltU(get(at), get(words))),
+          set(memo, i32.add(get(at), select(get(isNew), REFUSED_WORD.memo * 4, WORD.memo * 4))),
+          set(passes, 0),
+          attempt(...recognise, ...isEstablished, ...inWindow, ...pass, ...notePassed),
+          attempt(leaveIf(i32.isZero(i32.and(get(isNew), get(passes)))), ...noteRefused),
+          attempt(leaveIf(get(passes)), ...noteLeft),
+          set(row, i32.add(get(row), 1)),
+          set(found, i32.add(get(found), 4)),
+        ),
+        leaveIf(i32.ne(get(row), get(behindFour))),
       ),
       set(looked, get(row)),
       ...results,

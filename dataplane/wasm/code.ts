@@ -121,10 +121,31 @@ export const v128 = {
   and: vectors(0x4e),
   or: vectors(0x50),
   xor: vectors(0x51),
+  /** Bits of `a` that are not in `b`. */
+  andNot: vectors(0x4f),
+  /** Bits of `a` where those of `mask` are set, else of `b`. */
+  select: (a: Code, b: Code, mask: Code): Code => [...a, ...b, ...mask, ...wide(0x52)],
   /** 1: a bit is set. */
   any: (value: Code): Code => [...value, ...wide(0x53)],
   load: loadWide(0, 4),
   store: (at: Code, offset: number, value: Code): Code => [...at, ...value, ...wide(0x0b), 4, ...unsigned(offset)],
+  /** One of four words, or of two pairs of words. */
+  storeWord: (at: Code, offset: number, value: Code, number: number): Code => [
+    ...at,
+    ...value,
+    ...wide(0x5a),
+    2,
+    ...unsigned(offset),
+    number,
+  ],
+  storePair: (at: Code, offset: number, value: Code, number: number): Code => [
+    ...at,
+    ...value,
+    ...wide(0x5b),
+    3,
+    ...unsigned(offset),
+    number,
+  ],
   /** Sixteen equal bytes. */
   ofBytes: (value: number): Code => [...number(value), ...wide(0x0f)],
   /** Sixteen bytes by their numbers: 0 to 15 of `a`, 16 to 31 of `b`. */
@@ -135,7 +156,19 @@ export const v128 = {
 export const i32x4 = {
   splat: (value: Operand): Code => [...int(value), ...wide(0x11)],
   add: vectors(0xae),
+  sub: vectors(0xb1),
   mul: vectors(0xb5),
+  /** All bits of a word set, or none. */
+  eq: vectors(0x37),
+  gt: vectors(0x3b),
+  max: vectors(0xb8),
+  /** 1: no word is 0. */
+  all: (value: Code): Code => [...value, ...wide(0xa3)],
+  /** The signs, a bit each. */
+  signs: (value: Code): Code => [...value, ...wide(0xa4)],
+  shrS: shifts(0xac),
+  /** Of floats, what is before the point. */
+  ofFloats: (value: Code): Code => [...value, ...wide(0xf8)],
   shl: shifts(0xab),
   shrU: shifts(0xad),
   /** Four 16-bit integers without signs. */
@@ -145,13 +178,14 @@ export const i32x4 = {
   withLast: (value: Code, last: Code): Code => [...value, ...last, ...wide(0x1c), 3],
 } as const;
 
-/** Two doubles at once; `lt` answers with all bits of a double set or none. */
+/** Two doubles at once; comparisons answer with all bits of a double set or none. */
 export const f64x2 = {
-  splat: (value: number): Code => [...double(value), ...wide(0x14)],
+  splat: (value: Operand): Code => [...double(value), ...wide(0x14)],
   add: vectors(0xf0),
   sub: vectors(0xf1),
   mul: vectors(0xf2),
   lt: vectors(0x49),
+  gt: vectors(0x4a),
   ceil: (value: Code): Code => [...value, ...wide(0x74)],
 } as const;
 

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { OUTCOME as OUTCOME_WORD, OUTCOME_WORDS } from "../../dataplane/classes/outcomes.ts";
 import { EstablishedLoops, type EstablishedResults } from "../../dataplane/conntrack/establishedLoops.ts";
 import { FLOW_WORDS, type Flow, OUTCOME, STATUS, WORD } from "../../dataplane/conntrack/flow.ts";
+import { FlowIndex } from "../../dataplane/conntrack/flowIndex.ts";
 import { kindOf } from "../../dataplane/conntrack/flowStore.ts";
 import { conntrackSettings, timeoutTable } from "../../dataplane/conntrack/options.ts";
 import { trackTcp } from "../../dataplane/conntrack/tcp.ts";
@@ -27,6 +28,7 @@ const flowArbitrary = fc.record({
   last: fc.record({ segment: fc.nat(5), direction: fc.nat(1), retransmissions: fc.nat(4) }),
   sides: fc.record({ flags: fc.tuple(fc.nat(0x3f), fc.nat(0x3f)), scales: fc.tuple(fc.nat(14), fc.nat(14)) }),
   repeatsLast: fc.constantFrom(false, false, false, true),
+  visit: fc.constantFrom(0, 0, 4_000, 400_000),
 });
 
 const segmentArbitrary = fc.record({
@@ -123,10 +125,96 @@ class TableOfOne {
   }
 }
 
+/** Client ports of four such entries lie so far apart. */
+const APART = 16;
+
+function flowOf(words: Int32Array): Flow {
+  return { words, bytes: new Uint8Array(0), at: 0, direction: 0, now: 0, ...{ timeouts, settings }, why: "" };
+}
+
+/** An established connection, and a segment of it that passes. */
+function commonEntry(): Int32Array {
+  const words = new Int32Array(FLOW_WORDS);
+  words.set([CLIENT.address, SERVER.address, (CLIENT.port << 16) | SERVER.port, TCP4]);
+  words.set([100, 70_000, 65_535, 50, 100, 70_000, 65_535, 50], 8);
+  words[HEAD_WORD] = 7 | (TCP_STATE.established << 8);
+  words[WORD.deadline] = 5_000;
+  words.set([1 << 16, 1 << 16], WORD.memo);
+  return words;
+}
+
+function commonSegment(): PacketBatch {
+  const batch = createBatch(1);
+  setEnds(batch, 0);
+  batch.tcpFlags[0] = TCP_FLAG.A;
+  batch.window[0] = 1_000;
+  batch.sequence[0] = batch.acknowledgment[0] = 100;
+  return batch;
+}
+
+/** A row of a batch in place of a row of another. */
+function copyRow(from: PacketBatch, to: PacketBatch, row: number, which = 0): void {
+  for (const name of Object.keys(to) as (keyof PacketBatch)[]) {
+    const [given, column] = [from[name], to[name]];
+    if (ArrayBuffer.isView(given) && ArrayBuffer.isView(column)) {
+      (column as Uint32Array)[row] = (given as Uint32Array)[which] ?? 0;
+    }
+  }
+}
+
+/** Four rows like the first of a batch, each of another entry. */
+function fourOf(batch: PacketBatch, direction: number): PacketBatch {
+  const four = createBatch(4);
+  for (let row = 0; row < 4; row++) copyRow(batch, four, row);
+  const ports = direction === 0 ? four.sourcePort : four.destinationPort;
+  for (let row = 0; row < 4; row++) ports[row] = (ports[row] ?? 0) + row * APART;
+  return four;
+}
+
+/** A table of four equal entries but for their ports, whose rows the loops take at once when they can. */
+class TableOfFour {
+  readonly #loops = EstablishedLoops.of(4);
+  readonly #index = new FlowIndex();
+
+  constructor() {
+    for (let slot = 0; slot < 4; slot++) {
+      const hash = hashEnds(CLIENT.address, SERVER.address, CLIENT.port + slot * APART, SERVER.port, TCP4);
+      this.#index.insert(hash, slot);
+    }
+    this.#loops?.places.set(this.#index.places);
+  }
+
+  /** The rows that were left, and the entries with equal ports, after a row of each. */
+  pass(words: Int32Array, rows: PacketBatch, flow: Flow, clock: RowClock) {
+    const loops = this.#loops;
+    if (loops === undefined) throw new Error("no WebAssembly here");
+    for (let slot = 0; slot < 4; slot++) {
+      loops.words.set(words, slot * FLOW_WORDS);
+      const ports = ((CLIENT.port + slot * APART) << 16) | SERVER.port;
+      loops.words[slot * FLOW_WORDS + WORD.ports] = ports;
+    }
+    loops.pass(
+      { batch: rows, first: 0, count: rows.capacity, contexts: CONTEXTS, hasRoom: true },
+      this.#index,
+      flow,
+      clock,
+    );
+    const entries = [0, 1, 2, 3].map((slot) => {
+      const entry = loops.words.slice(slot * FLOW_WORDS, (slot + 1) * FLOW_WORDS);
+      entry[WORD.ports] = words[WORD.ports] ?? 0;
+      entry[WORD.stamp] = 0;
+      return entry.join();
+    });
+    const { results, seconds, unhungCount } = loops;
+    return { left: [...loops.left.subarray(0, loops.leftCount)], entries, results, seconds, unhungCount };
+  }
+}
+
 describe("the straight line for established segments", () => {
   it("does to an entry what the tracker does, or nothing", () => {
     const count = { passed: 0, left: 0 };
     const table = new TableOfOne();
+    const tableOfFour = new TableOfFour();
     fc.assert(
       fc.property(flowArbitrary, segmentArbitrary, (drawn, segment) => {
         const words = new Int32Array(FLOW_WORDS);
@@ -143,6 +231,7 @@ describe("the straight line for established segments", () => {
         words[SIDES_WORD] = flags[0] | (scales[0] << 8) | (flags[1] << 16) | (scales[1] << 24);
         words[17] = drawn.last.retransmissions | 0x4000;
         words[WORD.deadline] = 5_000;
+        words[WORD.visit] = drawn.visit;
         words.set([CLIENT.address, SERVER.address, (CLIENT.port << 16) | SERVER.port, TCP4]);
         words.set(
           OUTCOMES.map((outcome) => (1 << 16) | outcome),
@@ -177,6 +266,11 @@ describe("the straight line for established segments", () => {
         const passes = passSegment(line, batch, 0);
         expect([byLoops.passed, byLoops.isStamped]).toEqual([passes, !passes]);
         expect(byLoops.words.join()).toBe(quick.join());
+        const four = tableOfFour.pass(words, fourOf(batch, segment.direction), flow(words), clock);
+        expect(four.left).toEqual(passes ? [] : [0, 1, 2, 3]);
+        expect(four.entries).toEqual(Array(4).fill(quick.join()));
+        expect(four.seconds).toBe(byLoops.seconds);
+        expect(four.unhungCount).toBe(passes && (quick[WORD.deadline] ?? 0) < drawn.visit ? 4 : 0);
         expect(byLoops.seconds).toBe(passes ? Math.max(0, segment.time) : 0);
         if (!passes) {
           expect(quick.join()).toBe(words.join());
@@ -213,31 +307,35 @@ describe("the straight line for established segments", () => {
   ];
 
   it.each(changes)("in WebAssembly is not for a row of another %s", (_, change) => {
-    const words = new Int32Array(FLOW_WORDS);
-    words.set([CLIENT.address, SERVER.address, (CLIENT.port << 16) | SERVER.port, TCP4]);
-    words.set([100, 70_000, 65_535, 50, 100, 70_000, 65_535, 50], 8);
-    words[HEAD_WORD] = 7 | (TCP_STATE.established << 8);
-    words[WORD.deadline] = 5_000;
-    words.set([1 << 16, 1 << 16], WORD.memo);
-    const passes = (batch: PacketBatch) => {
-      const flow: Flow = {
-        words,
-        bytes: new Uint8Array(0),
-        at: 0,
-        direction: 0,
-        now: 0,
-        ...{ timeouts, settings },
-        why: "",
-      };
-      return new TableOfOne().passes(words, batch, flow, { seconds: 0, until: UNTIL });
-    };
-    const batch = createBatch(1);
-    setEnds(batch, 0);
-    batch.tcpFlags[0] = TCP_FLAG.A;
-    batch.window[0] = 1_000;
-    batch.sequence[0] = batch.acknowledgment[0] = 100;
+    const words = commonEntry();
+    const passes = (batch: PacketBatch) =>
+      new TableOfOne().passes(words, batch, flowOf(words), { seconds: 0, until: UNTIL });
+    const batch = commonSegment();
     expect(passes(batch)).toBe(true);
+    const four = fourOf(batch, 0);
     change(batch);
     expect(passes(batch)).toBe(false);
+    // Among three others, it is left and they pass.
+    copyRow(batch, four, 2);
+    const { left } = new TableOfFour().pass(words, four, flowOf(words), { seconds: 0, until: UNTIL });
+    expect(left).toEqual([2]);
   });
+
+  it.each([
+    [0.25, [0, 1, 2, 3]],
+    [1, [0, 1, 2, 3, 4, 5, 6, 7]],
+  ] as const)(
+    "four in WebAssembly pass at 0.5 seconds after those left at %f only if time has not gone past them",
+    (late, left) => {
+      const four = fourOf(commonSegment(), 0);
+      const rows = createBatch(8);
+      for (let row = 0; row < 8; row++) {
+        copyRow(four, rows, row, row & 3);
+        rows.time[row] = row < 4 ? late : 0.5;
+      }
+      rows.sourcePort.fill(1, 0, 4);
+      const words = commonEntry();
+      expect(new TableOfFour().pass(words, rows, flowOf(words), { seconds: 0, until: UNTIL }).left).toEqual(left);
+    },
+  );
 });
