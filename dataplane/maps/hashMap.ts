@@ -6,6 +6,8 @@ export interface HashMapShape {
   readonly maxEntries: number;
   /** What an insertion does when the map is full: is refused (E2BIG), or drives out an entry long unused. */
   readonly whenFull: "refuse" | "evict";
+  /** As many are about to be inserted: the map does not move its records while they are. */
+  readonly expected?: number;
 }
 
 /** Words of the key looked at when the least recently used entry is sought; the kernel's LRU is approximate too. */
@@ -26,7 +28,7 @@ export class HashMap {
   readonly #shape: HashMapShape;
   readonly #stride: number;
   #words: Int32Array;
-  #mask = FIRST_RECORDS - 1;
+  #mask: number;
   #size = 0;
   #clock = 1;
   #hand = 0;
@@ -34,7 +36,10 @@ export class HashMap {
   constructor(shape: HashMapShape) {
     this.#shape = shape;
     this.#stride = 1 + shape.keyWords + shape.valueWords;
-    this.#words = new Int32Array(FIRST_RECORDS * this.#stride);
+    let records = FIRST_RECORDS;
+    while (records < 2 * Math.min(shape.expected ?? 0, shape.maxEntries)) records *= 2;
+    this.#mask = records - 1;
+    this.#words = new Int32Array(records * this.#stride);
   }
 
   get size(): number {

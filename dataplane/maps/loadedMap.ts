@@ -81,9 +81,11 @@ function loadHash(spec: MapSpec): Find {
     valueWords: 1,
     maxEntries: spec.maxEntries,
     whenFull: spec.type === "hash" ? "refuse" : "evict",
+    expected: spec.entries.length,
   });
-  for (const [index, entry] of spec.entries.entries()) {
-    const at = map.insert(wordsOf(entry.key));
+  const words = new Int32Array(Math.ceil(spec.keyBytes / 4));
+  for (const [index, { key }] of spec.entries.entries()) {
+    const at = map.insert(wordsOf(key, words));
     if (at < 0) throw new Error(`map ${spec.name} is full at ${spec.maxEntries} entries (E2BIG)`);
     map.words[at] = index;
   }
@@ -121,10 +123,12 @@ function prefixLengthOf(key: Uint8Array): number {
   return (byte0 | (byte1 << 8) | (byte2 << 16) | (byte3 << 24)) >>> 0;
 }
 
-/** Bytes as words in network order, the last padded with zeros. */
-export function wordsOf(bytes: Uint8Array): Int32Array {
-  const words = new Int32Array(Math.ceil(bytes.length / 4));
-  for (let index = 0; index < bytes.length; index++)
-    words[index >> 2] = (words[index >> 2] ?? 0) | ((bytes[index] ?? 0) << (24 - 8 * (index & 3)));
+/** Bytes as words in network order, the last padded with zeros: in `words` of as many, or in new ones. */
+export function wordsOf(bytes: Uint8Array, words = new Int32Array(Math.ceil(bytes.length / 4))): Int32Array {
+  for (let index = 0; index < words.length; index++) {
+    const at = 4 * index;
+    words[index] =
+      ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0);
+  }
   return words;
 }
