@@ -90,33 +90,50 @@ const MOST_TOGETHER = 4_096;
 export function matrixRows(lane: Lane, { pods, ports, alike }: MatrixTable, index: number): readonly string[] {
   const source = pods[index];
   if (source === undefined) throw new Error(`the matrix has no pod ${index}`);
+  // By packet the ports that it speaks for, and the destination's place: lists, where a record each would be tens of thousands.
   const packets: Packet[] = [];
-  const asked: { readonly group: PortGroup; readonly column: number }[] = [];
-  for (const [column, groups] of alike.groupsOf(index).entries()) {
+  const asked: PortGroup[] = [];
+  const columns: number[] = [];
+  const byColumn = alike.groupsOf(index);
+  for (let column = 0; column < byColumn.length; column++) {
     const destination = pods[column];
     if (destination === undefined || destination === source) continue;
-    for (const group of groups) {
+    for (const group of byColumn[column] ?? []) {
       const port = ports[group[0] ?? 0];
       if (port === undefined) continue;
       packets.push(openingOf(source, destination, port));
-      asked.push({ group, column });
+      asked.push(group);
+      columns.push(column);
     }
   }
   const cells = new Uint8Array(ports.length * pods.length).fill(ITSELF);
   for (let from = 0; from < packets.length; from += MOST_TOGETHER) {
     lane.flush();
     const verdicts = lane.verdicts(packets.slice(from, from + MOST_TOGETHER));
-    for (const [at, verdict] of verdicts.entries()) {
-      const { group = [], column = 0 } = asked[from + at] ?? {};
-      const cell = CELL[verdict].charCodeAt(0);
-      for (const port of group) cells[port * pods.length + column] = cell;
+    for (let at = 0; at < verdicts.length; at++) {
+      const cell = CELL_CODE[verdicts[at] ?? "unknown"];
+      const column = columns[from + at] ?? 0;
+      const group = asked[from + at];
+      if (group !== undefined) write(cells, group, pods.length, column, cell);
     }
   }
   const text = new TextDecoder().decode(cells);
   return ports.map((_, port) => text.slice(port * pods.length, (port + 1) * pods.length));
 }
 
+/** Of a function that is called so often the compiler makes fast code early, where it hardly would of a loop within loops. */
+function write(cells: Uint8Array, group: PortGroup, width: number, column: number, cell: number): void {
+  for (let at = 0; at < group.length; at++) cells[(group[at] ?? 0) * width + column] = cell;
+}
+
 const ITSELF = "#".charCodeAt(0);
+
+const CELL_CODE: Readonly<Record<Verdict, number>> = {
+  accept: CELL.accept.charCodeAt(0),
+  drop: CELL.drop.charCodeAt(0),
+  reject: CELL.reject.charCodeAt(0),
+  unknown: CELL.unknown.charCodeAt(0),
+};
 
 function openingOf(from: MatrixPod, to: MatrixPod, { protocol, port }: Port): Packet {
   return makePacket({ protocol, source: from.address, destination: to.address, destinationPort: port });
