@@ -121,7 +121,10 @@ function withoutLoops(): Plugin {
     name: "without-loops",
     enforce: "pre",
     resolveId: (asked) => (asked.endsWith("/establishedLoops.ts") ? id : undefined),
-    load: (asked) => (asked === id ? "export const EstablishedLoops = { of: () => undefined };" : undefined),
+    load: (asked) =>
+      asked === id
+        ? "export const EstablishedLoops = { of: () => undefined }; export const areLoopsCompiled = () => false;"
+        : undefined,
   };
 }
 
