@@ -30,16 +30,16 @@ export function referenceSide({ model }: ResolvedCluster): Side {
       const text = formatAddress(address);
       const known = holders.get(text);
       if (known === undefined) holders.set(text, [pod]);
-      else if (!known.includes(pod)) known.push(pod);
+      else known.push(pod);
     }
   }
-  const holdersOf = (address: IpAddress) => holders.get(formatAddress(address)) ?? NO_HOLDERS;
   let last: { readonly source: IpAddress; readonly destination: IpAddress; readonly model: ClusterModel } | undefined;
   const concerned = ({ source, destination }: Packet): ClusterModel => {
     if (last !== undefined && last.source === source && last.destination === destination) return last.model;
-    const [from, to] = [holdersOf(source), holdersOf(destination)];
-    const endpoints = [...from, ...to.filter((pod) => !from.includes(pod))];
-    const policies = model.policies.filter((policy) => endpoints.some((pod) => pod.namespace === policy.namespace));
+    const found = [source, destination].flatMap((address) => holders.get(formatAddress(address)) ?? []);
+    const endpoints = [...new Set(found)];
+    const namespaces = new Set(endpoints.map(({ namespace }) => namespace));
+    const policies = model.policies.filter(({ namespace }) => namespaces.has(namespace));
     last = { source, destination, model: { ...model, endpoints, policies } };
     return last.model;
   };
@@ -53,8 +53,6 @@ export function referenceSide({ model }: ResolvedCluster): Side {
       }),
   };
 }
-
-const NO_HOLDERS: readonly Endpoint[] = [];
 
 export interface Asked {
   readonly space: PacketSpace;

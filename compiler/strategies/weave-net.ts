@@ -20,7 +20,6 @@ import { EGRESS_MARK, LOG_GROUP, WeaveController } from "./weave-net/controller.
 import { deviations } from "./weave-net/deviations.ts";
 import { CHAIN } from "./weave-net/kernel.ts";
 import { lapses } from "./weave-net/lapses.ts";
-import { DEFAULT_POLICY_ORDER } from "./weave-net/run.ts";
 import { liveController } from "./weave-net/update.ts";
 
 const BRIDGE = "weave";
@@ -31,7 +30,7 @@ const REMOTE_PORT = "vethwe-bridge";
 const options: readonly StrategyOption[] = [
   {
     name: "policy-order",
-    default: DEFAULT_POLICY_ORDER,
+    default: "uid",
     summary:
       "order in which policies reach the controller, which shows where two of them need one set name: `uid`, `creation` or `name` (as after a restart)",
   },

@@ -63,8 +63,6 @@ export class FreshPusher {
   readonly #engine: Engine;
   #fabric: Fabric | undefined;
   #loads = 0;
-  /** The list that is in the columns: all strategies are asked about the same. */
-  #filled: readonly Packet[] = [];
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -79,11 +77,8 @@ export class FreshPusher {
       this.#fabric.load(programs);
       this.#fabric.flushConntrack();
     }
-    if (packets !== this.#filled) {
-      this.#batch.length = 0;
-      for (const packet of packets) appendPacket(this.#batch, packet);
-      this.#filled = packets;
-    }
+    this.#batch.length = 0;
+    for (const packet of packets) appendPacket(this.#batch, packet);
     this.#fabric.pushBatch(this.#batch, this.#results);
     return { fabric: this.#fabric, results: this.#results, count: packets.length };
   }

@@ -64,13 +64,11 @@ export function hashedRules(rules: readonly FelixRule[], chain: string): readonl
     ].join(" ");
     return { safe, spelling };
   });
-  const texts = written.map(({ spelling }) => `-A ${chain} HASH${spelling === "" ? "" : ` ${spelling}`}`);
-  // The text says what a rule is, its origin aside; neither has a line end.
-  const key = rules.length > MOST_REMEMBERED ? undefined : [...texts, ...rules.map(originText)].join("\n");
-  const known = key === undefined ? undefined : HASHED.get(key);
-  if (known !== undefined) return known;
-  const hashes = hashesOf(chain, texts);
-  const hashed = rules.map(({ matches, action, origin }, index) => {
+  const hashes = hashesOf(
+    chain,
+    written.map(({ spelling }) => spelling),
+  );
+  return rules.map(({ matches, action, origin }, index) => {
     const { safe = [], spelling = "" } = written[index] ?? {};
     const shown = hashes[index] ?? "";
     const rule: Rule = {
@@ -86,29 +84,24 @@ export function hashedRules(rules: readonly FelixRule[], chain: string): readonl
     SPELLINGS.set(rule, `-m comment --comment "cali:${shown}"${spelling === "" ? "" : ` ${spelling}`}`);
     return rule;
   });
-  if (key !== undefined) HASHED.set(key, hashed);
-  return hashed;
 }
 
-/**
- * Rules of chains seen before, by what they say: those of the node itself are in every program, a cluster that changes keeps
- * most, and a policy that comes back as it was finds its own.
- */
-const HASHED = new LRUCache<string, readonly Rule[]>({ max: 1024 });
-/** Longer chains are made anew: what is kept of others stays small. */
-const MOST_REMEMBERED = 64;
-
-function originText({ origin }: FelixRule): string {
-  return origin === undefined ? "" : `of ${origin}`;
-}
+/** Hashes of chains seen before: those of the node itself are in every program, and a cluster that changes keeps most. */
+const HASHES = new LRUCache<string, readonly string[]>({ max: 1024 });
 
 /** What the comments of a chain's rules show: each hash is taken over the one before and the rule's text. */
-function hashesOf(chain: string, texts: readonly string[]): readonly string[] {
+function hashesOf(chain: string, spellings: readonly string[]): readonly string[] {
+  const texts = spellings.map((spelling) => `-A ${chain} HASH${spelling === "" ? "" : ` ${spelling}`}`);
+  const key = texts.join("\n");
+  const known = HASHES.get(key);
+  if (known !== undefined) return known;
   let hash = sha224(chain);
-  return texts.map((text) => {
+  const shown = texts.map((text) => {
     hash = sha224(concatenated(hash, UTF8.encode(text)));
     return base64Url(hash).slice(0, HASH_CHARACTERS);
   });
+  HASHES.set(key, shown);
+  return shown;
 }
 
 const UTF8 = new TextEncoder();

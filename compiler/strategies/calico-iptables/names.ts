@@ -3,7 +3,6 @@
  *
  * Source: projectcalico/calico libcalico-go/lib/hash/id_utils.go, felix/ipsets/ipset_defs.go, felix/rules/rule_defs.go.
  */
-import { LRUCache } from "lru-cache";
 import type { Family } from "../../../dataplane/address.ts";
 import { rememberedBy } from "../../again.ts";
 import { base64Url, sha1, sha224, sha256, toHex } from "../../hash.ts";
@@ -33,12 +32,12 @@ export function setName(family: Family, id: string): string {
 
 /** The identifier of the set of endpoints that a canonical selector selects. */
 export function selectorSetId(selector: string): string {
-  return `s:${hashedText(`s:${selector}`)}`;
+  return `s:${base64Url(sha224(`s:${selector}`))}`;
 }
 
 /** The identifier of the set of addresses and ports that a port name stands for among the endpoints of a selector. */
 export function namedPortSetId(selectorId: string, protocol: string, port: string): string {
-  return `n:${hashedText(`n:${selectorId},${protocol},${port}`)}`;
+  return `n:${base64Url(sha224(`n:${selectorId},${protocol},${port}`))}`;
 }
 
 /** `cali` and 11 digits: the host end of the pod's veth pair (libcalico-go VethNameForWorkload). */
@@ -73,18 +72,6 @@ export function groupChain(direction: Direction, selector: string, policies: rea
     String(policies.length),
     ...policies.map(({ name, namespace }) => `{Name: ${name}, Namespace: ${namespace}, Kind: KubernetesNetworkPolicy}`),
   ];
-  const text = lines.map((line) => `${line}\n`).join("");
-  const id = GROUP_IDS.get(text) ?? base64Url(sha3With224Bits(text)).slice(0, GROUP_CHARACTERS);
-  GROUP_IDS.set(text, id);
+  const id = base64Url(sha3With224Bits(lines.map((line) => `${line}\n`).join(""))).slice(0, GROUP_CHARACTERS);
   return `${direction === "ingress" ? "cali-gi-" : "cali-go-"}${id}`;
-}
-
-// Clusters that change come back to the same selectors, and a hash takes longer than all else that is in a name.
-const GROUP_IDS = new LRUCache<string, string>({ max: 4096 });
-const TEXT_HASHES = new LRUCache<string, string>({ max: 4096 });
-
-function hashedText(text: string): string {
-  const hash = TEXT_HASHES.get(text) ?? base64Url(sha224(text));
-  TEXT_HASHES.set(text, hash);
-  return hash;
 }

@@ -7,25 +7,16 @@ import { isReplaced, listChange, rememberedBy, sameItems } from "../../again.ts"
 import type { Endpoint } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { hasWeaveAddress, type WeaveController } from "./controller.ts";
-import { DEFAULT_POLICY_ORDER, runController } from "./run.ts";
+import { runController } from "./run.ts";
 
 /** The controller of the cluster. It turns into that of another state when it is next asked for one. */
 export function latestController(cluster: ResolvedCluster, policyOrder: string): WeaveController {
   const known = rememberedBy(LATEST, cluster.lineage, () => new Map<string, Checkpoint>());
   const before = known.get(policyOrder);
-  const isFollowed = before !== undefined && followsByPods(before, cluster);
-  const controller = isFollowed ? before.controller : runController(cluster, policyOrder);
-  known.set(policyOrder, { cluster, controller, isPlayed: !isFollowed });
+  const controller =
+    before !== undefined && followsByPods(before, cluster) ? before.controller : runController(cluster, policyOrder);
+  known.set(policyOrder, { cluster, controller });
   return controller;
-}
-
-/**
- * The same in the default order, if it is at hand and was played from the beginning for this very cluster. To be looked at
- * at once: it turns into another.
- */
-export function playedController(cluster: ResolvedCluster): WeaveController | undefined {
-  const latest = LATEST.get(cluster.lineage)?.get(DEFAULT_POLICY_ORDER);
-  return latest?.isPlayed === true && latest.cluster === cluster ? latest.controller : undefined;
 }
 
 const LATEST = new WeakMap<WeakKey, Map<string, Checkpoint>>();
@@ -33,8 +24,6 @@ const LATEST = new WeakMap<WeakKey, Map<string, Checkpoint>>();
 interface Checkpoint {
   readonly cluster: ResolvedCluster;
   readonly controller: WeaveController;
-  /** Not turned into the cluster's from another one's. */
-  readonly isPlayed: boolean;
 }
 
 /** Brings the controller to the cluster, when nothing but pods differs. */

@@ -11,7 +11,6 @@ import {
   type RuleContext,
 } from "../../policyReading.ts";
 import type { ResolvedCluster, ResolvedRule } from "../../resolve.ts";
-import { playedController } from "./checkpoint.ts";
 import { hasWeaveAddress, type WeaveController } from "./controller.ts";
 import { runController } from "./run.ts";
 import { selectorSpec } from "./selector.ts";
@@ -20,8 +19,6 @@ import { selectorSpec } from "./selector.ts";
 const CONTROLLERS = new WeakMap<ResolvedCluster, WeaveController>();
 
 function controllerOf(cluster: ResolvedCluster): WeaveController {
-  const played = playedController(cluster);
-  if (played !== undefined) return played;
   let controller = CONTROLLERS.get(cluster);
   if (controller === undefined) {
     controller = runController(cluster);

@@ -104,14 +104,16 @@ export class WeaveKernel {
     if (this.#sets.has(name)) throw new IpsetError(`set ${name} exists already`);
     this.#sets.set(name, { name, type, origin, members: new Map(), users: new Map(), shown: undefined });
     this.#shown = undefined;
-    if (this.#sink === undefined) return;
     const set = { name, type, family: 4, options: optionsOf(type), origin } as const;
     const size = type === "list:set" ? ["size", String(LIST_SIZE)] : [];
     this.#tell(["create", name, type, ...size, "comment"], { verb: "create", set });
   }
 
   add(set: string, member: IPSetMember, user: string): void {
-    const state = this.#sets.get(set) ?? this.#refused(addArgs(set, member), { verb: "add", set, member });
+    const comment = member.comment === undefined ? [] : ["comment", member.comment];
+    const args = ["add", set, elementText(member), ...comment];
+    const command = { verb: "add", set, member } as const;
+    const state = this.#sets.get(set) ?? this.#refused(args, command);
     const key = keyOf(member);
     const known = state.users.get(key);
     if (known !== undefined) {
@@ -121,19 +123,21 @@ export class WeaveKernel {
     state.users.set(key, new Set([user]));
     state.members.set(key, member);
     this.#change(state);
-    if (this.#sink !== undefined) this.#tell(addArgs(set, member), { verb: "add", set, member });
+    this.#tell(args, command);
   }
 
   /** Does nothing for an element that the user never asked for. */
   delete(set: string, member: IPSetMember, user: string): void {
-    const state = this.#sets.get(set) ?? this.#refused(deleteArgs(set, member), { verb: "del", set, member });
+    const args = ["del", set, elementText(member)];
+    const command = { verb: "del", set, member } as const;
+    const state = this.#sets.get(set) ?? this.#refused(args, command);
     const key = keyOf(member);
     const known = state.users.get(key);
     if (known?.delete(user) !== true || known.size > 0) return;
     state.users.delete(key);
     state.members.delete(key);
     this.#change(state);
-    if (this.#sink !== undefined) this.#tell(deleteArgs(set, member), { verb: "del", set, member });
+    this.#tell(args, command);
   }
 
   /** Everybody who has asked for an element. */
@@ -218,15 +222,6 @@ export class WeaveKernel {
   #tellRule(verb: "-A" | "-D", command: Extract<RuleCommand, { verb: "append" | "delete" }>): void {
     this.#sink?.(ruleCall(verb, command, this.cause));
   }
-}
-
-function addArgs(set: string, member: IPSetMember): readonly string[] {
-  const comment = member.comment === undefined ? [] : ["comment", member.comment];
-  return ["add", set, elementText(member), ...comment];
-}
-
-function deleteArgs(set: string, member: IPSetMember): readonly string[] {
-  return ["del", set, elementText(member)];
 }
 
 /** One call of `iptables` for a rule. */

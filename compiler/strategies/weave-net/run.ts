@@ -18,12 +18,10 @@ const ORDERS: ReadonlyMap<string, PolicyOrder> = new Map([
   ["name", (a, b) => compareText(a.key, b.key)],
 ]);
 
-export const DEFAULT_POLICY_ORDER = "uid";
-
 /** Announces the whole cluster: namespaces, pods, policies, as a starting weave-npc is told of them. */
 export function runController(
   cluster: ResolvedCluster,
-  policyOrder: string = DEFAULT_POLICY_ORDER,
+  policyOrder = "uid",
   sink?: CommandSink,
   made?: (lapse: Lapse) => boolean,
 ): WeaveController {
