@@ -1,6 +1,6 @@
 /**
  * SHA3-224 (FIPS 202): Felix names policy groups with it. A lane of 64 bits is two words of 32, the low one first, at `2 * lane`:
- * BigInts would be a tenth of what it takes to lower a node for the first time.
+ * with BigInts a hash takes several times as long.
  */
 
 /** Bytes absorbed at a time: 1600 bits less twice the 224 of the digest. */

@@ -10,9 +10,6 @@ export interface Matrix {
   readonly verdicts: readonly { readonly port: string; readonly rows: readonly string[] }[];
 }
 
-/** All that a row can hold. */
-const CELLS = ".XR?#";
-
 const LEGEND = ". accept   X drop   R reject   # itself";
 
 export function formatMatrix(matrix: Matrix, format: "table" | "json" | "md", paint: Paint): readonly string[] {
@@ -62,18 +59,12 @@ function formatTable({ strategy, pods, verdicts }: Matrix, paint: Paint): readon
 /** Each letter under the last digit of its number. */
 function cellText(numbers: readonly string[], paint: Paint): (row: string) => string {
   const spaces = numbers.map(({ length }, index) => " ".repeat(length - (index === 0 ? 1 : 0)));
-  const painted = new Map([...CELLS].map((letter) => [letter, paint[lookOf(letter)](letter)]));
   // Most ports are alike for most sources: their rows are the same.
   const texts = new Map<string, string>();
   return (row) => {
     const known = texts.get(row);
     if (known !== undefined) return known;
-    const cells = new Array<string>(row.length);
-    for (let index = 0; index < row.length; index++) {
-      const letter = row.charAt(index);
-      cells[index] = (spaces[index] ?? " ") + (painted.get(letter) ?? letter);
-    }
-    const text = cells.join("");
+    const text = [...row].map((letter, index) => (spaces[index] ?? " ") + paint[lookOf(letter)](letter)).join("");
     texts.set(row, text);
     return text;
   };

@@ -111,7 +111,7 @@ export function matrixRows(lane: Lane, { pods, ports, alike }: MatrixTable, inde
     lane.flush();
     const verdicts = lane.verdicts(packets.slice(from, from + MOST_TOGETHER));
     for (let at = 0; at < verdicts.length; at++) {
-      const cell = CELL_CODE[verdicts[at] ?? "unknown"];
+      const cell = CELL[verdicts[at] ?? "unknown"].charCodeAt(0);
       const column = columns[from + at] ?? 0;
       const group = asked[from + at];
       if (group !== undefined) write(cells, group, pods.length, column, cell);
@@ -127,13 +127,6 @@ function write(cells: Uint8Array, group: PortGroup, width: number, column: numbe
 }
 
 const ITSELF = "#".charCodeAt(0);
-
-const CELL_CODE: Readonly<Record<Verdict, number>> = {
-  accept: CELL.accept.charCodeAt(0),
-  drop: CELL.drop.charCodeAt(0),
-  reject: CELL.reject.charCodeAt(0),
-  unknown: CELL.unknown.charCodeAt(0),
-};
 
 function openingOf(from: MatrixPod, to: MatrixPod, { protocol, port }: Port): Packet {
   return makePacket({ protocol, source: from.address, destination: to.address, destinationPort: port });

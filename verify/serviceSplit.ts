@@ -43,10 +43,7 @@ export class ServiceSplit {
 
   constructor(
     cluster: ResolvedCluster,
-    {
-      programs,
-      deviations = [],
-    }: { readonly programs: readonly Program[]; readonly deviations?: readonly Deviation[] },
+    { programs, deviations }: { readonly programs: readonly Program[]; readonly deviations: readonly Deviation[] },
     space: PacketSpace,
   ) {
     this.#space = space;

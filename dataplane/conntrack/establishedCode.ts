@@ -1,5 +1,5 @@
 /**
- * The loops of establishedLoops.ts as WebAssembly, and where in its memory they find things.
+ * The loops of establishedLoops.ts as WebAssembly.
  *
  * A row that cannot pass does not end the loops: it is left for whoever looks at rows one by one, and the rows behind it are
  * tried. That nobody can tell the order, four things see to:

@@ -115,6 +115,14 @@ const loadWide = (opcode: number, aligned: number) => (at: Code, offset: number)
   aligned,
   ...unsigned(offset),
 ];
+const storeLane = (opcode: number, aligned: number) => (at: Code, offset: number, value: Code, lane: number) => [
+  ...at,
+  ...value,
+  ...wide(opcode),
+  aligned,
+  ...unsigned(offset),
+  lane,
+];
 
 /** 128 bits. */
 export const v128 = {
@@ -130,22 +138,8 @@ export const v128 = {
   load: loadWide(0, 4),
   store: (at: Code, offset: number, value: Code): Code => [...at, ...value, ...wide(0x0b), 4, ...unsigned(offset)],
   /** One of four words, or of two pairs of words. */
-  storeWord: (at: Code, offset: number, value: Code, number: number): Code => [
-    ...at,
-    ...value,
-    ...wide(0x5a),
-    2,
-    ...unsigned(offset),
-    number,
-  ],
-  storePair: (at: Code, offset: number, value: Code, number: number): Code => [
-    ...at,
-    ...value,
-    ...wide(0x5b),
-    3,
-    ...unsigned(offset),
-    number,
-  ],
+  storeWord: storeLane(0x5a, 2),
+  storePair: storeLane(0x5b, 3),
   /** Sixteen equal bytes. */
   ofBytes: (value: number): Code => [...number(value), ...wide(0x0f)],
   /** Sixteen bytes by their numbers: 0 to 15 of `a`, 16 to 31 of `b`. */

@@ -211,6 +211,31 @@ describe("what a connection remembers of its packets", () => {
   });
 });
 
+it("limits are charged in the order of all rows, those among them that are refused many at once", () => {
+  // In a batch's ten seconds 40 come back and 64 are spent: in the end its last packet, for which no time passes, is over the
+  // limit. Where time went back in between, twice as many would come back.
+  const rules = `*filter
+    :FORWARD DROP [0:0]
+    -A FORWARD -m limit --limit 4/second --limit-burst 100 -j LOG`;
+  const told = ENGINES.map((engine) => {
+    const node = new Dataplane(nodeProgram({ rules }), { engine, conntrack: { tcpLoose: true } });
+    const steps: TraceStep[] = [];
+    for (let round = 0; round < 12; round++) {
+      const packets = Array.from({ length: ROWS }, (_, row) =>
+        packetFrom(row % 2 === 0 ? `tcp 10.1.0.10:${2_000 + row} > 8.8.8.8:80 A` : "udp 10.1.0.10:1000 > 8.8.8.8:80", {
+          time: round * 10 + (Math.min(row, ROWS - 2) * 10) / ROWS,
+        }),
+      );
+      const results = createResults(ROWS);
+      node.push(batchOf(packets), results, 0, ROWS - 1);
+      node.push(batchOf(packets), results, ROWS - 1, ROWS, { step: (step) => steps.push(step) });
+    }
+    return steps.map((step) => JSON.stringify(step));
+  });
+  expect(told[1]).toEqual(told[0]);
+  expect(told[2]).toEqual(told[0]);
+});
+
 /** Each packet in a batch of its own; its results copied to its row. */
 function pushOneByOne(fabric: Fabric, packets: readonly Packet[], into: FabricResults): void {
   const one = createFabricResults(1);
