@@ -14,6 +14,8 @@ export interface World {
   /** Stdout and stderr are terminals of this width. */
   readonly terminalColumns?: number;
   readonly interrupted?: AbortSignal;
+  /** Milliseconds of a clock; the command line's own by default. */
+  readonly now?: () => number;
   /** Gets what the command writes into files; none touches the disk. */
   readonly saved?: Map<string, string>;
   /** The command line itself; default ours. */
@@ -110,6 +112,7 @@ function restOf({
   stdin = "",
   env = {},
   interrupted,
+  now = () => performance.now(),
   saved = new Map(),
   page = "no-page",
   opened,
@@ -118,7 +121,7 @@ function restOf({
     stdin: typeof stdin === "string" ? once(stdin) : stdin,
     env,
     interrupted: interrupted ?? new AbortController().signal,
-    now: () => performance.now(),
+    now,
     version: () => "0.0.0-test",
     pageFolder: () => page,
     openBrowser: async (address) => (opened === undefined ? "a test has none" : opened(address)),

@@ -4,6 +4,7 @@ import { compileNode } from "../../compiler/compile.ts";
 import { strategyNamed } from "../../compiler/strategies/registry.ts";
 import type { Family } from "../../dataplane/address.ts";
 import { sampled } from "../extent.ts";
+import { hasShared } from "../shared.ts";
 import { verdictDifferences, walkDifferences } from "./comparePackets.ts";
 import { clusterOf, clustersOf, hasWalks, NODES, verdictsOf, walksOf } from "./dumps.ts";
 import { ourText, recordedText } from "./nodeText.ts";
@@ -16,7 +17,16 @@ interface ComparedNode {
   readonly theirs: ComparableText;
 }
 
-describe.each(UNDER_TEST)("$solution", (under) => {
+const recorded = UNDER_TEST.filter(({ solution }) => clustersOf(solution).length > 0);
+
+// A file whose suites are all empty fails, where it should be skipped: this one stands also without the facts folder.
+describe.runIf(hasShared)("the recordings", () => {
+  it.each(UNDER_TEST)("of $solution are there", ({ solution }) => {
+    expect(clustersOf(solution).length).toBeGreaterThan(0);
+  });
+});
+
+describe.each(recorded)("$solution", (under) => {
   describe.each(sampled(clustersOf(under.solution), 4))("on %s", (name) => {
     const strategy = strategyNamed(under.strategy);
     if (strategy === undefined) throw new Error(`no strategy ${under.strategy}`);
@@ -42,9 +52,9 @@ describe.each(UNDER_TEST)("$solution", (under) => {
     });
 
     it("each packet gets the kernel's verdict on each node", () => {
-      const recorded = verdictsOf(under.solution, name);
-      expect(recorded.length).toBeGreaterThan(100);
-      expect(verdictDifferences(programs, recorded).slice(0, 10)).toEqual([]);
+      const verdicts = verdictsOf(under.solution, name);
+      expect(verdicts.length).toBeGreaterThan(100);
+      expect(verdictDifferences(programs, verdicts).slice(0, 10)).toEqual([]);
     });
 
     // Of Romana without isolated namespaces no walks were recorded.
