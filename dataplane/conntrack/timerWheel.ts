@@ -106,11 +106,12 @@ export class TimerWheel {
 
   /** Lets the time become `milliseconds` and expires what is due by the start of that second. */
   advance(milliseconds: number): void {
+    const before = this.#milliseconds;
     this.#milliseconds = milliseconds;
     const target = Math.floor(milliseconds / 1000);
     if (target - this.#second > LEAP_SECONDS) {
       this.#second = target;
-      for (let head = 0; head < HEADS; head++) this.#visit(head);
+      for (let head = 0; head < HEADS; head++) this.#visit(head, before);
       return;
     }
     while (this.#second < target) {
@@ -128,16 +129,20 @@ export class TimerWheel {
     this.#visit(this.#second & SLOT_MASK);
   }
 
-  /** Empties a slot: what is due goes, the rest hangs where it belongs now. */
-  #visit(head: number): void {
+  /**
+   * Empties a slot: what is due goes, the rest hangs where it belongs now. Deadlines wrap, so they are told by what was left
+   * `before`, when none was further than 2^31 ms away: after a leap of weeks that cannot be said of the present.
+   */
+  #visit(head: number, before = this.#milliseconds): void {
     let slot = this.#heads[head] ?? NONE;
     this.#heads[head] = NONE;
-    const now = this.#milliseconds | 0;
+    const passed = this.#milliseconds - before;
+    const then = before | 0;
     while (slot !== NONE) {
       const { words } = this.#store;
       const at = slot * FLOW_WORDS;
       const next = words[at + WORD.next] ?? NONE;
-      if ((((words[at + WORD.deadline] ?? 0) - now) | 0) <= 0) this.#expire(slot);
+      if ((((words[at + WORD.deadline] ?? 0) - then) | 0) <= passed) this.#expire(slot);
       else this.hang(slot);
       slot = next;
     }

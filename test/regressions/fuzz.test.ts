@@ -3,12 +3,15 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadCluster, resolvePolicies } from "../../compiler/compile.ts";
+import { formatIssue } from "../../compiler/issue.ts";
 import type { ClusterModel } from "../../compiler/model.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import type { Strategy } from "../../compiler/strategies/strategy.ts";
 import { formatAddress } from "../../dataplane/address.ts";
 import { cluster, namespace, node, packet, pod, policy, selector } from "../../verify/fuzz/builders.ts";
 import { packetSteps } from "../../verify/fuzz/case.ts";
+import { readConnection } from "../../verify/fuzz/connectionFile.ts";
+import { holdConnections } from "../../verify/fuzz/connectionTarget.ts";
 import { FreshCourt, Trial } from "../../verify/fuzz/contest.ts";
 import { tryHistory } from "../../verify/fuzz/historyTarget.ts";
 import { readCase } from "../../verify/fuzz/readCase.ts";
@@ -27,6 +30,16 @@ describe("a history in which UDP is sent twice and never answered", () => {
   it.each(STRATEGIES)("is what is expected of $name: the policies of today decide about the second", (strategy) => {
     expect(subject.fresh).toBe(false);
     expect(tryHistory(strategy, subject)).toBeUndefined();
+  });
+});
+
+describe("a connection of which weeks later nothing is left", () => {
+  const name = "conversation.jsonl";
+  const subject = readConnection(name, readFileSync(join(import.meta.dirname, "weeks-of-silence", name), "utf8"));
+  if (!("steps" in subject)) throw new Error(formatIssue(subject));
+
+  it.each(["table", "node"] as const)("is not taken for a living one: %s", (held) => {
+    expect(holdConnections({ ...subject, held })).toBeUndefined();
   });
 });
 
