@@ -19,6 +19,9 @@ type PolicyDirection = AttachPoint["direction"];
 /** Seconds an entry lives (pkg/option defaults of bpf-ct-timeout-*, cilium v1.19.7 daemon_main.go). */
 const LIFETIME = { tcp: 8000, tcpSyn: 60, tcpClose: 10, other: 60 } as const;
 
+/** Deadlines are seconds of 32 bits that wrap: beyond such a leap they could seem to lie ahead again, so all flows go. */
+const LEAP_SECONDS = 2 ** 30;
+
 /** Entries of the maps: bpf-ct-global-tcp-max and bpf-ct-global-any-max. */
 const MAX_TCP = 524_288;
 const MAX_ANY = 262_144;
@@ -47,6 +50,8 @@ export class FlowMap {
   readonly #tuple = new FlowTuple();
   #table = this.#tables.tcp4;
   #probes = 0;
+  /** The latest time of a packet in seconds; NaN: none came yet. */
+  #latest = Number.NaN;
 
   /** Look-ups that the last `lookup` took. */
   get probes(): number {
@@ -60,7 +65,9 @@ export class FlowMap {
 
   /** Finds the packet's flow and refreshes it. `direction` is that of the endpoint which asks. */
   lookup(packet: CurrentPacket, direction: PolicyDirection): FlowState {
-    const { family, protocol } = packet;
+    const { family, protocol, time } = packet;
+    if (time - this.#latest > LEAP_SECONDS) this.flush();
+    if (!(time <= this.#latest)) this.#latest = time;
     const related = isIcmpError(packet) ? KIND.related : 0;
     const answered = (direction === "egress" ? KIND.in : KIND.out) | related;
     const opened = (direction === "egress" ? KIND.out : KIND.in) | related;
@@ -85,7 +92,7 @@ export class FlowMap {
     const kind = direction === "egress" ? KIND.out : KIND.in;
     const isTcp = protocol === PROTOCOL.tcp;
     // The first packet counts as the SYN, whatever its flags.
-    const deadFrom = Math.floor(packet.time) + (isTcp ? LIFETIME.tcpSyn : LIFETIME.other);
+    const deadFrom = secondsOf(packet) + (isTcp ? LIFETIME.tcpSyn : LIFETIME.other);
     const tuple = this.#tuple;
     const table = this.#table;
     const at = table.enter(tuple, keyHead(kind | (isIcmpError(packet) ? KIND.related : 0), family, protocol));
@@ -109,6 +116,7 @@ export class FlowMap {
 
   restore(state: FlowMapState): void {
     for (const name of Object.keys(this.#tables) as TableName[]) this.#tables[name].restore(state[name]);
+    this.#latest = Number.NaN;
   }
 
   flush(): void {
@@ -146,13 +154,18 @@ export class FlowMap {
   }
 }
 
+/** The second of a packet in 32 bits. */
+function secondsOf({ time }: CurrentPacket): number {
+  return Math.floor(time) | 0;
+}
+
 /** Whether the flow of a record lives; then the packet leaves its traces in it (__ct_lookup). */
 function touch(table: FlowTable, at: number, packet: CurrentPacket, direction: PolicyDirection): boolean {
   const { words } = table;
   table.use(at);
-  const now = Math.floor(packet.time);
+  const now = secondsOf(packet);
   // The agent's garbage collector takes dead entries away; here it is always on time.
-  if ((words[at + FLOW_RECORD.deadFrom] ?? 0) <= now) return false;
+  if ((((words[at + FLOW_RECORD.deadFrom] ?? 0) - now) | 0) <= 0) return false;
   if (packet.protocol !== PROTOCOL.tcp) {
     words[at + FLOW_RECORD.deadFrom] = now + LIFETIME.other;
     return true;

@@ -299,6 +299,19 @@ describe("flows of map programs", () => {
     expect(answered(reopened, 50)).toBe(true);
   });
 
+  // Seconds beyond 2^31 are of 2038 and later, as a pcap file can have them to 2106 and a packet line without end.
+  it("live as long at any time, and are gone however far it leaps", () => {
+    for (const start of [0, 1_764_000_000, 2 ** 31 - 30, 3e9, 2 ** 32 - 30, 5e9, 1e15]) {
+      const answeredAfter = (seconds: number) => {
+        const fabric = new Fabric([program]);
+        fabric.push(packetFrom(out, { time: start }));
+        return fabric.push(packetFrom(back, { time: start + seconds })).verdict === "accept";
+      };
+      const leaps = [59, 60, 1e6, 2 ** 30, 2 ** 31 - 60, 2 ** 31 + 100, 2 ** 32 - 100, 2 ** 32 + 30, 2 ** 40];
+      expect(leaps.map(answeredAfter), `from ${start}`).toEqual(leaps.map((seconds) => seconds === 59));
+    }
+  });
+
   it("a RST before both SYNs ends a flow, after them it closes its side only", () => {
     const early = new Fabric([program]);
     early.push(packetFrom("tcp 10.1.0.10:1 > 8.8.8.8:80 S"));
