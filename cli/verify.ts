@@ -145,7 +145,7 @@ function jsonOf({ proof, node, against }: Verified, cluster: ResolvedCluster) {
       where: boxes,
     })),
     deviations: proof.deviations,
-    notCovered: proof.blindSpots,
+    notCovered: [...proof.blindSpots, ...proof.coverage.left],
     // Nothing is drawn: every class is asked.
     seed: null,
   };
@@ -158,7 +158,8 @@ function tableOf({ proof, node, against }: Verified, cluster: ResolvedCluster): 
   const nameOf = namerOf(cluster.model);
   const { coverage, differences, deviations } = proof;
   const share = `${(coverageOf(proof) * 100).toFixed(4).replace(/\.?0+$/, "")} %`;
-  const verdict = differences.length === 0 ? "equal" : counted(differences.length, "difference");
+  const equal = coverageOf(proof) < 1 ? "no difference found" : "equal";
+  const verdict = differences.length === 0 ? equal : counted(differences.length, "difference");
   const whom = {
     import: `node ${node}, imported against compiled`,
     reference: "program against the API text",
@@ -168,9 +169,10 @@ function tableOf({ proof, node, against }: Verified, cluster: ResolvedCluster): 
     `${proof.strategy}: ${whom ?? `against ${against}`}: ${verdict} (${coverage.tuples} classes, ${share} of all first packets)`,
   ];
   for (const [name, count] of Object.entries(deviations)) lines.push(`  declared deviation ${name}: ${count} classes`);
-  for (const spot of proof.blindSpots) lines.push(`  not covered: ${spot}`);
+  for (const spot of [...proof.blindSpots, ...coverage.left]) lines.push(`  not covered: ${spot}`);
   for (const { packet, expected, actual, because, boxes } of differences) {
-    lines.push(`  expected ${expected}, found ${actual}: e.g. ${formatPacket(packet, nameOf)}`);
+    const parted = against === "before" ? `was ${expected}, is now ${actual}` : `expected ${expected}, found ${actual}`;
+    lines.push(`  ${parted}: e.g. ${formatPacket(packet, nameOf)}`);
     lines.push(...boxes.slice(0, SHOWN_BOXES).map((box) => `    ${box}`));
     if (boxes.length > SHOWN_BOXES) lines.push(`    and ${boxes.length - SHOWN_BOXES} more`);
     lines.push(...because.map((reason) => `    because ${reason}`));

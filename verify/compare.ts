@@ -7,8 +7,9 @@ import type { IpAddress } from "../dataplane/address.ts";
 import type { Packet } from "../dataplane/packet.ts";
 import type { Verdict } from "../dataplane/verdict.ts";
 import type { Tuple } from "./boxes.ts";
+import { boxTexts } from "./boxTexts.ts";
 import { type Cost, changedByOneAddress, opensConnection, sizeOf, WorkSample } from "./cost.ts";
-import { boxTexts, type Coverage, type Side, tupleSize, walkSpaces } from "./exhaustive.ts";
+import { type Coverage, type Side, tupleSize, walkSpaces } from "./exhaustive.ts";
 import { type Lane, REFERENCE } from "./lane.ts";
 import { type PacketSpace, packetSpaces } from "./space.ts";
 

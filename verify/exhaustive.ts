@@ -4,13 +4,14 @@
  */
 import type { ClusterModel, Endpoint } from "../compiler/model.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
-import { formatAddress, formatCidr, type IpAddress } from "../dataplane/address.ts";
+import { formatAddress, type IpAddress } from "../dataplane/address.ts";
 import type { Packet } from "../dataplane/packet.ts";
 import { evaluate } from "../reference/evaluate.ts";
-import { type Box, boxesOf, type Tuple } from "./boxes.ts";
+import type { Tuple } from "./boxes.ts";
+import { leftTexts } from "./boxTexts.ts";
 import { NOT_ASKED, type Opening, REFERENCE } from "./lane.ts";
 import type { ServiceSplit } from "./serviceSplit.ts";
-import { type AddressAtom, isOnTheWay, type PacketSpace, packetOf, servicesText, spaceSize } from "./space.ts";
+import { isOnTheWay, type PacketSpace, packetOf, spaceSize } from "./space.ts";
 
 /** Something that has a verdict on first packets of connections, asked one pair of addresses at a time. */
 export interface Side {
@@ -70,6 +71,8 @@ export interface Coverage {
   readonly packets: bigint;
   /** Packets of the whole space. */
   readonly total: bigint;
+  /** What was not asked about, as boxes in words; empty when everything was. */
+  readonly left: readonly string[];
 }
 
 export interface SpaceWalk {
@@ -94,7 +97,8 @@ export async function walkSpaces(
   const total = spaces.reduce((sum, space) => sum + spaceSize(space), 0n);
   let tuples = 0;
   let packets = 0n;
-  for (const space of spaces) {
+  for (const [number, space] of spaces.entries()) {
+    const later = spaces.slice(number + 1);
     const { addresses, services } = space;
     const single = services.map((_, service) => [service]);
     const groups = split?.(space) ?? { groupsOf: () => single };
@@ -102,35 +106,41 @@ export async function walkSpaces(
       for (const [destination, to] of addresses.entries()) {
         if (!isOnTheWay(from, to)) continue;
         const pairs = from.size * to.size;
+        const until = (unasked: readonly number[]): Coverage => {
+          const left = leftTexts([space, ...later], { source, destination, services: unasked });
+          return { tuples, packets, total, left };
+        };
         if (meets?.(from.representative, to.representative) === false) {
           for (const { size } of services) packets += pairs * size;
           continue;
         }
-        if (tuples >= limit) return { tuples, packets, total };
-        const classes = groups.groupsOf(source, destination).slice(0, limit - tuples);
-        if (proceed !== undefined && !(await proceed(classes.length))) return { tuples, packets, total };
+        const all = groups.groupsOf(source, destination);
+        const classes = all.slice(0, limit - tuples);
+        if (classes.length === 0 || (proceed !== undefined && !(await proceed(classes.length))))
+          return until(all.flat());
         const asked = classes
           .flatMap(([service = 0]) => services[service] ?? [])
           .map((atom) => packetOf(from, to, atom));
         const answers = sides.map((side) => side.open(asked));
-        for (const [number, packet] of asked.entries()) {
-          const openings = answers.map((one) => one[number] ?? NOT_ASKED);
-          const alike = (classes[number] ?? []).map((service) => ({ source, destination, service }));
+        for (const [index, packet] of asked.entries()) {
+          const openings = answers.map((one) => one[index] ?? NOT_ASKED);
+          const alike = (classes[index] ?? []).map((service) => ({ source, destination, service }));
           const [tuple] = alike;
-          if (tuple === undefined) throw new RangeError(`no class ${number} of ${classes.length}`);
+          if (tuple === undefined) throw new RangeError(`no class ${index} of ${classes.length}`);
           const wish = visit({ space, tuple, alike, packet, openings });
           tuples++;
           for (const { service } of alike) packets += pairs * (services[service]?.size ?? 0n);
-          if (wish === "stop") return { tuples, packets, total };
+          if (wish === "stop") return until(all.slice(index + 1).flat());
         }
+        if (classes.length < all.length) return until(all.slice(classes.length).flat());
       }
     }
   }
-  return { tuples, packets, total };
+  return { tuples, packets, total, left: [] };
 }
 
 /** Of all packets, the part that was asked about: 1 only when every one was. */
-export function coverageRatio({ packets, total }: Coverage): number {
+export function coverageRatio({ packets, total }: Omit<Coverage, "left">): number {
   if (packets >= total) return 1;
   // Scaled so that a missing packet among 2^64 does not round to everything.
   return Math.min(Number((packets * 1_000_000n) / total) / 1_000_000, 0.999999);
@@ -139,43 +149,4 @@ export function coverageRatio({ packets, total }: Coverage): number {
 /** How many packets a tuple stands for. */
 export function tupleSize({ addresses, services }: PacketSpace, { source, destination, service }: Tuple): bigint {
   return (addresses[source]?.size ?? 0n) * (addresses[destination]?.size ?? 0n) * (services[service]?.size ?? 0n);
-}
-
-/** The tuples of one space as boxes in words, the largest first: `from shop/* to shop/db, tcp/80`. */
-export function boxTexts(space: PacketSpace, tuples: readonly Tuple[]): readonly string[] {
-  return boxesOf(tuples).map((box) => boxText(space, box));
-}
-
-function boxText(space: PacketSpace, { sources, destinations, services }: Box): string {
-  const atoms = (numbers: readonly number[]) => numbers.flatMap((number) => space.addresses[number] ?? []);
-  const pods = space.addresses.flatMap(({ pod }) => pod ?? []);
-  const served = services.flatMap((number) => space.services[number] ?? []);
-  const what = served.length === space.services.length ? "every protocol and port" : joined(servicesText(served));
-  return `from ${addressesText(atoms(sources), pods)} to ${addressesText(atoms(destinations), pods)}, ${what}`;
-}
-
-/** Whole namespaces as `shop/*` (of `pods`, those of the space), then pods, nodes and prefixes. */
-function addressesText(atoms: readonly AddressAtom[], pods: readonly Endpoint[]): string {
-  const chosen = new Set(atoms.flatMap(({ pod }) => pod ?? []));
-  const whole = [...new Set([...chosen].map(({ namespace }) => namespace))].filter((namespace) =>
-    pods.every((pod) => pod.namespace !== namespace || chosen.has(pod)),
-  );
-  const single = [...chosen].filter(({ namespace }) => !whole.includes(namespace));
-  const others = atoms.filter(({ pod }) => pod === undefined).map(outsideText);
-  return joined([...whole.map((namespace) => `${namespace}/*`), ...single.map(({ key }) => key), ...others]);
-}
-
-function outsideText({ prefix, holes, node, representative }: AddressAtom): string {
-  if (node !== undefined) return `node ${node} (${formatAddress(representative)})`;
-  const name = prefix.prefixLength === 0 ? "everywhere else" : formatCidr(prefix);
-  if (prefix.prefixLength === 0 || holes.length === 0) return name;
-  return `${name} except ${joined(holes.map(formatCidr))}`;
-}
-
-/** Enough to say what it is about. */
-const SHOWN = 6;
-
-function joined(texts: readonly string[]): string {
-  const shown = texts.slice(0, SHOWN).join(", ");
-  return texts.length > SHOWN ? `${shown} and ${texts.length - SHOWN} more` : shown;
 }

@@ -75,3 +75,37 @@ it("one standard at a time; exit 2", async () => {
   const { code, err } = await chainwalk("verify -f now.yaml --before was.yaml --against romana", { files });
   expect([code, err]).toEqual([2, "error: --kernel, --against, --before and a node's saves are one at a time\n"]);
 });
+
+it("a prefix whose parts are all meant is said once, less what is really taken out of it", async () => {
+  const block = "ipBlock: { cidr: 10.2.0.0/16, except: [10.2.5.0/24] }";
+  const opened = files["now.yaml"].replace("podSelector: {} }], ports", `podSelector: {} }, { ${block} }], ports`);
+  const changed = { "was.yaml": files["now.yaml"], "now.yaml": opened };
+  const table = async (flags: string, given: Record<string, string>) =>
+    (await chainwalk(`verify -f now.yaml ${flags}`, { files: given })).out;
+  expect(await table("--before was.yaml", changed)).toContain(
+    "\n    from 10.2.0.0/16 except 10.2.5.0/24 to shop/db, tcp/3306\n",
+  );
+  // kube-router answers pings wherever they come from: the block and its exception are no news.
+  expect(await table("--strict", changed)).toContain("\n    from everywhere else to shop/db, icmp type 8\n");
+  const closed = {
+    "was.yaml": files["now.yaml"].replace(
+      "podSelector: {} }]",
+      "ipBlock: { cidr: 0.0.0.0/0, except: [10.2.0.0/16] } }]",
+    ),
+    "now.yaml": files["now.yaml"],
+  };
+  expect(await table("--before was.yaml", closed)).toContain(
+    "\n    from everywhere else except 10.2.0.0/16 to shop/db, tcp/3306\n",
+  );
+});
+
+it("--before says what was and what is; what a limit leaves out is said, and is not called equal", async () => {
+  const { out } = await chainwalk("verify -f now.yaml --before was.yaml", { files });
+  expect(out).toContain("  was accept, is now reject: e.g. tcp shop/web:40000 > shop/db:3307 S");
+  const cut = await chainwalk("verify -f now.yaml --limit 10", { files });
+  expect(cut.code).toBe(3);
+  expect(cut.out).toMatch(/^kube-router: program against the API text: no difference found \(10 classes, [\d.]+ %/);
+  expect(cut.out).toMatch(/\n {2}not covered: from .+ to .+, every protocol and port\n/);
+  const json = await chainwalk("verify -f now.yaml --limit 10 -o json", { files });
+  expect(JSON.parse(json.out)[0].notCovered.length).toBeGreaterThan(0);
+});

@@ -157,7 +157,7 @@ describe("the forms of compare", () => {
       sides: () => [],
     };
     const group = { cause: attack, packets: 1n, tuples: 1, verdicts: {}, boxes: [attack], example: PACKET };
-    const coverage = { tuples: 1, packets: 1n, total: 1n };
+    const coverage = { tuples: 1, packets: 1n, total: 1n, left: [] };
     const comparison = { strategies: [attack], groups: [group], cost: {}, coverage };
     const html = formatComparison(comparison, { ...style, format: "html" }).join("\n");
     expect(html).not.toContain("<img");

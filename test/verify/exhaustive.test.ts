@@ -96,4 +96,19 @@ describe("coverage", () => {
   it("a proof that was cut says so", async () => {
     expect(coverageRatio((await prove(cluster, kubeRouter, { limit: 10 })).coverage)).toBeLessThan(1);
   });
+
+  it("says what was left out: the rest of the pair, of its source, and all later sources and families", async () => {
+    const { addresses, services } = spaces[0] ?? { addresses: [], services: [] };
+    const visit = () => undefined;
+    const last = await walkSpaces(spaces, [], { limit: Number.MAX_SAFE_INTEGER, visit });
+    expect(last.left).toEqual([]);
+    const cut = await walkSpaces([...spaces, ...spaces], [], { limit: 1, visit });
+    expect(cut.left.length).toBe(4);
+    expect(cut.left[0]).not.toContain("every protocol and port");
+    for (const text of cut.left.slice(1)) expect(text).toMatch(/^from .+ to .+, every protocol and port$/);
+    expect(cut.left[3]).toBe("from any IPv4 address to any IPv4 address, every protocol and port");
+    const whole = await walkSpaces(spaces, [], { limit: last.tuples - services.length, visit });
+    expect(whole.left.every((text) => text.endsWith("every protocol and port"))).toBe(true);
+    expect(addresses.length).toBeGreaterThan(2);
+  });
 });

@@ -93,9 +93,7 @@ describe("two strategies against each other", () => {
     );
     // Wherever outside it comes from, and however the classes of its source are called.
     for (const { boxes } of pings) {
-      expect(boxes).toEqual([
-        expect.stringMatching(/^from everywhere else, 0\.0\.0\.0\/8, .+ to shop\/[\w-]+, icmp type 8$/),
-      ]);
+      expect(boxes).toEqual([expect.stringMatching(/^from everywhere else to shop\/[\w-]+, icmp type 8$/)]);
     }
     expect(pings.length).toBe(3);
     expect(differences.length).toBeLessThan(30);

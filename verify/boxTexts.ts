@@ -1,0 +1,148 @@
+/** Boxes of packets in the user's words: `from shop/* and 10.2.0.0/16 except 10.2.5.0/24 to shop/db, tcp/80`. */
+import type { Endpoint } from "../compiler/model.ts";
+import { type Cidr, cidrContains, cidrOf, compareCidrs, formatAddress, formatCidr } from "../dataplane/address.ts";
+import { type Box, boxesOf, type Tuple } from "./boxes.ts";
+import { type AddressAtom, isOnTheWay, type PacketSpace, servicesText } from "./space.ts";
+
+/** The tuples of one space as boxes in words, the largest first: `from shop/* to shop/db, tcp/80`. */
+export function boxTexts(space: PacketSpace, tuples: readonly Tuple[]): readonly string[] {
+  return boxesOf(tuples).map((box) => boxText(space, box));
+}
+
+/** Where a walk through spaces ended: of this pair these services were not asked about, and of later pairs none. */
+export interface WalkEnd {
+  readonly source: number;
+  readonly destination: number;
+  readonly services: readonly number[];
+}
+
+/** What a walk through these spaces left out that ended in the first of them; nothing left is no text. */
+export function leftTexts(
+  spaces: readonly PacketSpace[],
+  { source, destination, services }: WalkEnd,
+): readonly string[] {
+  return spaces.flatMap((space, index) => {
+    const addresses = [...space.addresses.keys()];
+    const everyService = [...space.services.keys()];
+    const after = (number: number) => addresses.filter((other) => other > number);
+    const boxes: readonly Box[] =
+      index > 0
+        ? [{ sources: addresses, destinations: addresses, services: everyService }]
+        : [
+            { sources: [source], destinations: [destination], services },
+            { sources: [source], destinations: after(destination), services: everyService },
+            { sources: after(source), destinations: addresses, services: everyService },
+          ];
+    return boxes.filter((box) => hasPackets(space, box)).map((box) => boxText(space, box));
+  });
+}
+
+function hasPackets({ addresses }: PacketSpace, { sources, destinations, services }: Box): boolean {
+  const atoms = (numbers: readonly number[]) => numbers.flatMap((number) => addresses[number] ?? []);
+  return services.length > 0 && atoms(sources).some((from) => atoms(destinations).some((to) => isOnTheWay(from, to)));
+}
+
+function boxText(space: PacketSpace, { sources, destinations, services }: Box): string {
+  const served = services.flatMap((number) => space.services[number] ?? []);
+  const what = served.length === space.services.length ? "every protocol and port" : joined(servicesText(served));
+  return `from ${addressesText(space, sources)} to ${addressesText(space, destinations)}, ${what}`;
+}
+
+/** Whole namespaces as `shop/*`, then pods, nodes and prefixes. */
+function addressesText({ addresses, family }: PacketSpace, numbers: readonly number[]): string {
+  if (numbers.length === addresses.length) return `any IPv${family} address`;
+  const chosen = new Set(numbers.flatMap((number) => addresses[number] ?? []));
+  const pods = addresses.flatMap(({ pod }) => pod ?? []);
+  const own = new Set<Endpoint>([...chosen].flatMap(({ pod }) => pod ?? []));
+  const whole = [...new Set([...own].map(({ namespace }) => namespace))].filter((namespace) =>
+    pods.every((pod) => pod.namespace !== namespace || own.has(pod)),
+  );
+  const single = [...own].filter(({ namespace }) => !whole.includes(namespace));
+  return joined([
+    ...whole.map((namespace) => `${namespace}/*`),
+    ...single.map(({ key }) => key),
+    ...outsideTexts(addresses, chosen),
+  ]);
+}
+
+/** A prefix that is meant, less what is taken out of it. */
+interface Meant {
+  readonly prefix: Cidr;
+  readonly except: readonly Cidr[];
+}
+
+/**
+ * Nodes and prefixes. A prefix that lies in another one which is meant as well is part of it and not said again, and two
+ * halves are one: what people know is the outer one, less what is really taken out of it.
+ */
+function outsideTexts(addresses: readonly AddressAtom[], chosen: ReadonlySet<AddressAtom>): readonly string[] {
+  const said = new Set<AddressAtom>();
+  /** What of the prefix is not meant; what is meant goes with it. */
+  const exceptions = ({ holes }: AddressAtom): readonly Cidr[] =>
+    holes.flatMap((hole): readonly Cidr[] => {
+      const inside = addresses.filter(({ prefix }) => liesIn(prefix, hole));
+      const isWhole = inside.every((atom) => chosen.has(atom));
+      const [exact] = inside.filter(({ prefix }) => prefix.prefixLength === hole.prefixLength);
+      if (isWhole) for (const atom of inside) said.add(atom);
+      if (isWhole) return [];
+      if (exact === undefined || !chosen.has(exact)) return [hole];
+      said.add(exact);
+      return exceptions(exact);
+    });
+  const nodes: string[] = [];
+  const meant: Meant[] = [];
+  // A prefix comes before those inside it.
+  for (const atom of chosen) {
+    if (atom.node !== undefined) nodes.push(`node ${atom.node} (${formatAddress(atom.representative)})`);
+    else if (atom.pod === undefined && !said.has(atom)) meant.push({ prefix: atom.prefix, except: exceptions(atom) });
+  }
+  const ends = addresses.filter(({ pod, node }) => pod !== undefined || node !== undefined);
+  const isEnd = (cidr: Cidr) => ends.some(({ prefix }) => compareCidrs(prefix, cidr) === 0);
+  return [
+    ...nodes,
+    ...halvesJoined(meant).map(({ prefix, except }) =>
+      prefix.prefixLength > 0
+        ? `${formatCidr(prefix)}${exceptText(except)}`
+        : // Pods and nodes are never meant by it: those that are have been named.
+          `everywhere else${exceptText(except.filter((cidr) => !isEnd(cidr)))}`,
+    ),
+  ];
+}
+
+function liesIn(inner: Cidr, outer: Cidr): boolean {
+  return inner.prefixLength >= outer.prefixLength && cidrContains(outer, inner);
+}
+
+/** Two halves of a prefix become it, the smallest first, so that what they make may be a half again. */
+function halvesJoined(list: readonly Meant[]): readonly Meant[] {
+  const left = new Map(list.map((one) => [formatCidr(one.prefix), one]));
+  const bySize = [...list].sort((a, b) => b.prefix.prefixLength - a.prefix.prefixLength);
+  for (const { prefix } of bySize) {
+    let whole = left.get(formatCidr(prefix));
+    while (whole !== undefined && whole.prefix.prefixLength > 0) {
+      const half: Meant = whole;
+      const outer = cidrOf(half.prefix, half.prefix.prefixLength - 1);
+      const other: Meant | undefined = [...left.values()].find(
+        (one) => one !== half && one.prefix.prefixLength === half.prefix.prefixLength && liesIn(one.prefix, outer),
+      );
+      if (other === undefined) break;
+      left.delete(formatCidr(half.prefix));
+      left.delete(formatCidr(other.prefix));
+      whole = { prefix: outer, except: [...half.except, ...other.except].sort(compareCidrs) };
+      left.set(formatCidr(outer), whole);
+    }
+  }
+  return [...left.values()].sort((a, b) => compareCidrs(a.prefix, b.prefix));
+}
+
+function exceptText(cidrs: readonly Cidr[]): string {
+  return cidrs.length === 0 ? "" : ` except ${joined(cidrs.map(formatCidr))}`;
+}
+
+/** Enough to say what it is about. */
+const SHOWN = 6;
+
+function joined(texts: readonly string[]): string {
+  const shown = texts.slice(0, SHOWN).join(", ");
+  return texts.length > SHOWN ? `${shown} and ${texts.length - SHOWN} more` : shown;
+}
