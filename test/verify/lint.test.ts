@@ -64,7 +64,7 @@ describe("finds", () => {
       "rule-never-matches spec.ingress[0]",
     ]);
     // Of the direction that policyTypes lacks, whatever they say.
-    expect(lint(`${DB}\n  policyTypes: [Ingress]\n  ingress: [{}]\n  egress: [{}, {}]`)).toEqual([
+    expect(lint(`${DB}\n  policyTypes: [Ingress]\n  ingress: [{ ${FROM_WEB} }]\n  egress: [{}, {}]`)).toEqual([
       "rule-never-matches spec.egress[0]",
       "rule-never-matches spec.egress[1]",
     ]);
@@ -100,6 +100,18 @@ describe("finds", () => {
     // Denial beside an allow of the same pod adds nothing; for the other pod it does.
     expect(lint(`${DB}\n  policyTypes: [Ingress]`, spec)).toEqual(["policy-changes-nothing spec"]);
     expect(lint("  podSelector: {}\n  policyTypes: [Ingress]", spec)).toEqual([]);
+  });
+
+  it("a policy that allows everything to pods that nobody else isolates", () => {
+    const open = `${DB}\n  policyTypes: [Ingress, Egress]\n  ingress: [{}]\n  egress: [{}]`;
+    const changesNothing = "policy-changes-nothing spec";
+    expect(lint(open)).toEqual([changesNothing]);
+    expect(lintCluster(clusterWith(open), { strategies: [] }).findings[0]?.message).toBe(
+      "without policy shop/p0 every packet would fare the same: it allows everything to pods that no other policy isolates",
+    );
+    // It opens what another one closes, which then is the one that changes nothing.
+    expect(lint(`${DB}\n  policyTypes: [Egress]`, open)).toEqual([changesNothing]);
+    expect(lint(`${DB}\n  ingress: [{ ports: [{ protocol: TCP, port: 1, endPort: 65535 }] }]`)).toEqual([]);
   });
 
   it("exceptions that another peer, rule or policy reopens, and not those of other ports", () => {

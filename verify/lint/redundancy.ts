@@ -84,6 +84,11 @@ function isSuperfluous({ sets, tree, index }: Place): boolean {
   return liesWithin(sets[index] ?? [], tree.without(index));
 }
 
+/** Pods that nobody isolates fare the same. */
+function allowsEverything({ sets, index }: Place, { everyPeer }: Universe): boolean {
+  return sets[index]?.every((bits) => bits === everyPeer) === true;
+}
+
 /** From the last: of two equal policies the later one is superfluous. */
 function lintPolicies(
   { policies }: ResolvedCluster,
@@ -104,7 +109,9 @@ function lintPolicies(
   const found: LintFinding[] = [];
   for (const resolved of [...policies].reverse()) {
     const own = places.get(resolved) ?? [];
-    const superfluous = own.every(({ place, left }) => left.size > 1 && isSuperfluous(place));
+    const superfluous = own.every(({ place, left }) =>
+      left.size > 1 ? isSuperfluous(place) : allowsEverything(place, universe),
+    );
     if (own.length === 0 || !superfluous || !isSeenWhole(resolved, classes)) continue;
     for (const { place, left } of own) {
       place.tree.remove(place.index);
@@ -121,6 +128,13 @@ function lintPolicies(
 const SHOWN = 3;
 
 function othersText(sets: readonly ReadonlySet<ResolvedPolicy>[]): string {
+  const alone = "it allows everything to pods that no other policy isolates";
+  if (sets.every((set) => set.size === 0)) return alone;
+  const others = otherPoliciesText(sets);
+  return sets.some((set) => set.size === 0) ? `${others}, and where nobody else does ${alone}` : others;
+}
+
+function otherPoliciesText(sets: readonly ReadonlySet<ResolvedPolicy>[]): string {
   const keys = [...new Set(sets.flatMap((set) => [...set].map(({ policy }) => policy.key)))];
   const more = keys.length > SHOWN ? ` and ${keys.length - SHOWN} more` : "";
   const [isolate, allow] = keys.length === 1 ? ["isolates", "allows"] : ["isolate", "allow"];
