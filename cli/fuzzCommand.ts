@@ -7,14 +7,19 @@ import type { Verdict } from "../dataplane/verdict.ts";
 import { packetToObject } from "../traffic/packetObject.ts";
 import type { Outsider } from "../verify/fuzz/contest.ts";
 import { clusterText } from "../verify/fuzz/finding.ts";
+import { UsageError } from "./io.ts";
 
 export const COMMAND = "command:";
 
-/** A command that answers nothing for so long is ended. */
+/** A command that has not ended after so long is ended. */
 const LONGEST_MS = 60_000;
 
-/** `text`: for the shell; `{}` in it is replaced by the path of the manifests. */
-export function commandOutsider(text: string): Outsider {
+/**
+ * `text`: for the shell; `{}` in it is replaced by the path of the manifests. Who does not answer, or not in result lines,
+ * cannot be held against anybody: that is the user's to mend, not a finding and no agreement either.
+ */
+export function commandOutsider(text: string, longestMs = LONGEST_MS): Outsider {
+  const unfit = (what: string) => new UsageError(`--against ${COMMAND}${text}: ${what}`);
   return {
     name: `${COMMAND}${text}`,
     means: "passing",
@@ -24,8 +29,11 @@ export function commandOutsider(text: string): Outsider {
         const manifests = join(folder, "cluster.yaml");
         await writeFile(manifests, clusterText(trial.cluster.model));
         const lines = trial.packets.map((packet, id) => `${JSON.stringify({ id, ...packetToObject(packet) })}\n`);
-        const output = await run(text.replaceAll("{}", manifests), lines.join(""));
-        return verdictsOf(output, trial.packets.length);
+        const ended = await run(text.replaceAll("{}", manifests), lines.join(""), longestMs);
+        if (ended.reason !== undefined) throw unfit(ended.reason);
+        const verdicts = verdictsOf(ended.output, trial.packets.length);
+        if (typeof verdicts === "string") throw unfit(verdicts);
+        return verdicts;
       } finally {
         await rm(folder, { recursive: true, force: true });
       }
@@ -33,10 +41,21 @@ export function commandOutsider(text: string): Outsider {
   };
 }
 
-function run(command: string, input: string): Promise<string> {
+interface Ended {
+  readonly output: string;
+  /** Why it cannot be believed. */
+  readonly reason: string | undefined;
+}
+
+function run(command: string, input: string, longestMs: number): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn("/bin/sh", ["-c", command], { stdio: ["pipe", "pipe", "inherit"] });
-    const timer = setTimeout(() => child.kill("SIGKILL"), LONGEST_MS);
+    // A group of its own, so that what the shell starts ends with it and does not hold its output open. Ctrl-C is ours to hear.
+    const child = spawn("/bin/sh", ["-c", command], { stdio: ["pipe", "pipe", "inherit"], detached: true });
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    }, longestMs);
     const pieces: string[] = [];
     child.stdout.setEncoding("utf8").on("data", (piece: string) => pieces.push(piece));
     // A command that does not listen to the end is judged by what it says.
@@ -45,27 +64,44 @@ function run(command: string, input: string): Promise<string> {
     child.once("error", reject);
     child.once("close", (code, signal) => {
       clearTimeout(timer);
-      if (signal !== null) reject(new Error(`${command}: ended by ${signal}`));
-      else if (code !== 0 && code !== 1) reject(new Error(`${command}: exit code ${code}`));
-      else resolve(pieces.join(""));
+      let reason: string | undefined;
+      if (isLate) reason = `it did not end within ${longestMs / 1000} s`;
+      else if (signal !== null) reason = `it was ended by ${signal}`;
+      else if (code !== 0 && code !== 1) reason = `it ended with exit code ${code}`;
+      resolve({ output: pieces.join(""), reason });
     });
   });
 }
 
-/** Results tell which packet they are about by its id, else by their own index or order. */
-function verdictsOf(output: string, count: number): readonly (Verdict | undefined)[] {
-  const verdicts = new Array<Verdict | undefined>(count).fill(undefined);
+/** Results tell which packet they are about by its id, else by their own index or order. A text: what is wrong with them. */
+function verdictsOf(output: string, count: number): readonly (Verdict | undefined)[] | string {
+  const verdicts = new Map<number, Verdict | undefined>();
   for (const [number, line] of output
     .split("\n")
     .filter((one) => one !== "")
     .entries()) {
-    const result: unknown = JSON.parse(line);
+    const result = parsed(line);
     const { id, index, verdict } = typeof result === "object" && result !== null ? (result as ResultLine) : {}; // checked below
     const at = typeof id === "number" ? id : typeof index === "number" ? index : number;
-    if (verdict === "accept" || verdict === "drop" || verdict === "reject") verdicts[at] = verdict;
-    else throw new Error(`no result line: ${line.slice(0, 100)}`);
+    const said = VERDICTS.find((one) => one === verdict);
+    if (said === undefined) return `its line ${number + 1} is no result line: ${line.slice(0, 100)}`;
+    if (!Number.isInteger(at) || at < 0 || at >= count)
+      return `its line ${number + 1} is about packet ${at}, there are ${count}`;
+    verdicts.set(at, said === "unknown" ? undefined : said);
   }
-  return verdicts;
+  if (verdicts.size < count) return `it answered ${verdicts.size} of ${count} packets`;
+  return Array.from({ length: count }, (_, at) => verdicts.get(at));
+}
+
+/** Who says `unknown` says nothing about the packet. */
+const VERDICTS = ["accept", "drop", "reject", "unknown"] as const;
+
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
 }
 
 interface ResultLine {

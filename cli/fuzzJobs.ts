@@ -5,6 +5,7 @@ import { Campaign, type CampaignSettings, type JobReport } from "../verify/fuzz/
 import type { FuzzLedger } from "./fuzzLedger.ts";
 import { SURROUNDINGS } from "./fuzzSurroundings.ts";
 import type { FromJob, ToJob } from "./fuzzWorker.ts";
+import { UsageError } from "./io.ts";
 import type { Session } from "./session.ts";
 
 export interface JobsOptions {
@@ -107,7 +108,8 @@ async function runThreads(options: JobsOptions, clerk: Clerk): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       for (const worker of workers) {
         tell(worker, { kind: "learn", files: ledger.earlier, features: [] });
-        worker.on("error", reject);
+        // What crosses threads keeps its name and loses its class.
+        worker.on("error", (error) => reject(error.name === "UsageError" ? new UsageError(error.message) : error));
         worker.on("message", ({ reports }: FromJob) => {
           hearing = hearing.then(async () => {
             for (const report of reports) {

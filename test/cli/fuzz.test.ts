@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { commandOutsider } from "../../cli/fuzzCommand.ts";
+import { Trial } from "../../verify/fuzz/contest.ts";
 import { chainwalk, linesOf } from "./commandLine.ts";
 
 const SHORT = "fuzz -s kube-router,bpf-hash --runs 20 --seed 4";
@@ -137,6 +139,44 @@ describe("fuzz", () => {
   ])("%s ends with 2", async (flags, allowed) => {
     const { code, err } = await chainwalk(`fuzz ${flags}`);
     expect({ code, lines: linesOf(err).join(" ").includes(allowed) }).toEqual({ code: 2, lines: true });
+  });
+});
+
+describe("a command as the other side", () => {
+  const held = (command: string) =>
+    chainwalk(["fuzz", "-s", "bpf-hash", "--runs", "1", "--against", `command:${command}`]);
+
+  it.each([
+    ["false", "it answered 0 of "],
+    ["cat", "its line 1 is no result line: {"],
+    ["echo no JSON", "its line 1 is no result line: no JSON"],
+    ["exit 3", "it ended with exit code 3"],
+    [`echo '{"id":1000000,"verdict":"drop"}'`, "its line 1 is about packet 1000000, there are "],
+    ["kill -9 $$", "it was ended by SIGKILL"],
+  ])("that cannot be understood ends the campaign with 2: %s", async (command, wrong) => {
+    const { code, err } = await held(command);
+    expect({ code, err }).toEqual({
+      code: 2,
+      err: expect.stringContaining(`error: --against command:${command}: ${wrong}`),
+    });
+  });
+
+  it("that does not end is ended with all that it started", async () => {
+    const outsider = commandOutsider("sleep 1000 | cat", 200);
+    const trial = new Trial({
+      model: { endpoints: [], nodes: [], namespaces: [], policies: [] },
+      steps: [],
+      fresh: true,
+    });
+    await expect(outsider.verdicts({ trial, programs: [], actual: () => "drop" })).rejects.toThrow(
+      "it did not end within 0.2 s",
+    );
+  });
+
+  it("that knows nothing of any packet agrees", async () => {
+    const knowsNothing = `node -e 'require("fs").readFileSync(0, "utf8").trim().split("\\n").forEach((_, id) => console.log(JSON.stringify({ id, verdict: "unknown" })))'`;
+    const { code, err } = await held(knowsNothing);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
   });
 });
 
