@@ -173,6 +173,19 @@ describe("a command as the other side", () => {
     );
   });
 
+  it("that disagrees is told with its own words only, and what decides here when no rule does", async () => {
+    const saved = new Map<string, string>();
+    const refuses = `node -e 'require("fs").readFileSync(0, "utf8").trim().split("\\n").forEach((_, id) => console.log(JSON.stringify({ id, verdict: "drop" })))'`;
+    const flags = ["fuzz", "-s", "bpf-hash", "--runs", "1", "--against", `command:${refuses}`];
+    const { code } = await chainwalk(flags, { saved });
+    expect(code).toBe(1);
+    const [, scenario = ""] = [...saved].find(([path]) => path.endsWith("/scenario.yaml")) ?? [];
+    const head = linesOf(scenario).filter((line) => line.startsWith("# "));
+    expect(head.join("\n")).not.toContain("undefined");
+    expect(head).toContain(`# command:${refuses} means drop`);
+    expect(head.filter((line) => line.startsWith("# the API text: ")).length).toBeGreaterThan(0);
+  });
+
   it("that knows nothing of any packet agrees", async () => {
     const knowsNothing = `node -e 'require("fs").readFileSync(0, "utf8").trim().split("\\n").forEach((_, id) => console.log(JSON.stringify({ id, verdict: "unknown" })))'`;
     const { code, err } = await held(knowsNothing);

@@ -9,7 +9,7 @@ import { strategyNamed } from "../../compiler/strategies/registry.ts";
 import { evaluate } from "../../reference/evaluate.ts";
 import { packetToObject } from "../../traffic/packetObject.ts";
 import { explain } from "../explain.ts";
-import { strategyLane } from "../lane.ts";
+import { REFERENCE, strategyLane } from "../lane.ts";
 import type { Disagreement, FuzzCase } from "./case.ts";
 import { causeOf } from "./cause.ts";
 
@@ -66,12 +66,16 @@ export function explanations(subject: FuzzCase, disagreement: Disagreement): rea
     if (subject.fresh) lane.flush();
     const answer = lane.push(one.packet);
     const by = answer.by.kind === "fabric" ? answer.by.result.decidedBy : undefined;
-    own = [`decided by ${JSON.stringify(by)}`, ...explain({ cluster, packet: one.packet, answer, strategy })];
+    const decided = by === undefined ? "no rule decided" : `decided by ${JSON.stringify(by)}`;
+    own = [decided, ...explain({ cluster, packet: one.packet, answer, strategy })];
   }
-  return [
-    ...own.map((line) => `${accused} says ${actual}: ${line}`),
-    ...evaluate(cluster.model, at.packet).because.map((line) => `${against} means ${expected}: ${line}`),
-  ];
+  const because = evaluate(cluster.model, at.packet).because;
+  // Why somebody else says what it says is not known: those are the reasons of the API text, and only that.
+  const theirs =
+    against === REFERENCE
+      ? because.map((line) => `${against} means ${expected}: ${line}`)
+      : [`${against} means ${expected}`, ...because.map((line) => `the API text: ${line}`)];
+  return [...own.map((line) => `${accused} says ${actual}: ${line}`), ...theirs];
 }
 
 /** The steps, the last packet with what was expected of it: `chainwalk test` fails as long as the two disagree. */
