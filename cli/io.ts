@@ -66,6 +66,15 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+/** A file that cannot be written (no such folder, no right, a full disk): the user's to mend, and no mistake of ours. */
+export async function writing<T>(path: string, written: Promise<T>): Promise<T> {
+  try {
+    return await written;
+  } catch (error) {
+    throw new UsageError(`${path} cannot be written: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
 /** Input was bad and its issues are already written to stderr. Ends the command with 2. */
 export class InvalidInput extends Error {
   override readonly name = "InvalidInput";

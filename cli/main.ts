@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { readAhead } from "../traffic/readAhead.ts";
-import { EXIT, type Io, type Writer } from "./io.ts";
+import { EXIT, type Io, type Writer, writing } from "./io.ts";
 import { openBrowser } from "./openBrowser.ts";
 import { isPipe, openPipe, untilInterrupted } from "./pipes.ts";
 import { runCli } from "./run.ts";
@@ -63,12 +63,12 @@ const io: Io = {
     return found?.isFile() === true ? found.size : undefined;
   },
   writeFile: async (path, data) => {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, data);
+    await writing(path, mkdir(dirname(path), { recursive: true }));
+    await writing(path, writeFile(path, data));
   },
   appendFile: async (path, text) => {
-    await mkdir(dirname(path), { recursive: true });
-    await appendFile(path, text);
+    await writing(path, mkdir(dirname(path), { recursive: true }));
+    await writing(path, appendFile(path, text));
   },
   env: process.env,
   interrupted: interruption.signal,

@@ -5,7 +5,7 @@ import { appendFile, readFile, rename, rm, truncate, writeFile } from "node:fs/p
 import { deserialize, serialize } from "node:v8";
 import type { WrittenInterfaces } from "../format/replay/pcapng.ts";
 import type { ReplayState } from "../replay/replay.ts";
-import { UsageError } from "./io.ts";
+import { UsageError, writing } from "./io.ts";
 
 /** How far an annotated recording is written. */
 export interface WrittenOutput {
@@ -77,8 +77,8 @@ export class CheckpointFile {
   async save(progress: Progress, nowMs: number): Promise<void> {
     const checkpoint: Checkpoint = { ...progress, format: FORMAT, question: this.#question };
     const draft = `${this.#path}.new`;
-    await writeFile(draft, serialize(checkpoint));
-    await rename(draft, this.#path);
+    await writing(this.#path, writeFile(draft, serialize(checkpoint)));
+    await writing(this.#path, rename(draft, this.#path));
     this.#savedMs = nowMs;
   }
 
@@ -108,7 +108,7 @@ export class DraftFile {
 
   /** Keeps so many bytes of what an earlier run has left. */
   async begin(bytes: number): Promise<void> {
-    if (bytes === 0) await writeFile(this.path, "");
+    if (bytes === 0) await writing(this.path, writeFile(this.path, ""));
     else {
       await truncate(this.path, bytes).catch((error: Error) => {
         throw new UsageError(`${this.path}, which belongs to the checkpoint: ${error.message}`);
@@ -117,7 +117,7 @@ export class DraftFile {
   }
 
   async append(bytes: Uint8Array): Promise<void> {
-    await appendFile(this.path, bytes);
+    await writing(this.path, appendFile(this.path, bytes));
   }
 
   pieces(): AsyncIterable<Uint8Array> {

@@ -1,7 +1,7 @@
 /** What only a real process shows: pipes, signals, memory. Runs the built command line. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
+import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -137,6 +137,23 @@ describe("the process", () => {
       const [code] = await once(child, "close");
       closeSync(writer);
       expect([code, output]).toEqual([130, expect.stringContaining(said)]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("a place where nothing can be written is the user's to mend: exit 2, and no stack", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "chainwalk-nowhere-"));
+    try {
+      const file = join(folder, "file");
+      writeFileSync(file, "");
+      const child = start(["fuzz", "-s", "bpf-hash", "--runs", "1", "--corpus", file, "-q"]);
+      let err = "";
+      child.stderr?.on("data", (piece: Buffer) => {
+        err += piece.toString();
+      });
+      expect((await once(child, "close"))[0]).toBe(2);
+      expect(err).toMatch(/^error: .+ cannot be written: [^\n]+\n$/);
     } finally {
       rmSync(folder, { recursive: true });
     }

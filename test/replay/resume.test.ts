@@ -138,6 +138,20 @@ describe("a replay that goes on from what it left", () => {
   });
 });
 
+it("a checkpoint that cannot be written is said, and no bug", async () => {
+  const flags = "--resume /dev/null/checkpoint --checkpoint-seconds 0";
+  const missing = "--resume scenarios/no-such-folder/checkpoint --checkpoint-seconds 0";
+  for (const each of [flags, missing]) {
+    const { code, err } = await chainwalk(`replay -f scenarios/db-policy t.jsonl ${each}`, {
+      files: { "t.jsonl": RECORDING },
+    });
+    expect({ code, err }).toEqual({
+      code: 2,
+      err: expect.stringMatching(/^error: \S+checkpoint(?: cannot be written)?: .+\n$/),
+    });
+  }
+});
+
 describe("an annotated recording that goes on from what it left", () => {
   /** Lines, which have no frames, twice: more than a batch; then the shop's packets, with frames and interfaces. */
   async function annotate(checkpoint: string | undefined, interrupted?: AbortSignal) {
