@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import { HUBBLE_FLAGS, type HubbleFlag, type HubbleTerm } from "../replay/filter/hubble.ts";
 import { addImportFlags, addInputFlags, addOutputFlag, addStrategyFlags, wholeNumber } from "./flags.ts";
+import { UsageError } from "./io.ts";
 import { type ReplayFlags, runReplay } from "./replayCommand.ts";
 import { REPLAY_FORMATS } from "./replayOutput.ts";
 import { addReplayStoryFlags } from "./replayStory.ts";
@@ -55,13 +56,16 @@ export function define(command: Command, session: Session): void {
     )
     .option("--keep-duplicates", "replay a packet as often as it was recorded on several interfaces")
     .addOption(new Option("--top <N>", "rows of each table").argParser(wholeNumber(1, 1_000_000)).default(20))
-    .action((traffic: readonly string[], flags: ReplayFlags) => runReplay({ traffic, flags, hubble }, session));
+    .action((traffic: readonly string[], flags: ReplayFlags) => {
+      if (hubble.isNotLeft()) throw new UsageError("--not stands before the flag that it is about, and none follows");
+      return runReplay({ traffic, flags, hubble: hubble.terms }, session);
+    });
   addReplayStoryFlags(command);
   const hubble = addHubbleFlags(command);
 }
 
 /** The list fills while the command line is read: the order says which flag a `--not` is about. */
-function addHubbleFlags(command: Command): readonly HubbleTerm[] {
+function addHubbleFlags(command: Command): { readonly terms: readonly HubbleTerm[]; isNotLeft(): boolean } {
   const terms: HubbleTerm[] = [];
   let isNegated = false;
   command.option("--not", "leave out what the next of these flags names").on("option:not", () => {
@@ -75,5 +79,5 @@ function addHubbleFlags(command: Command): readonly HubbleTerm[] {
       isNegated = false;
     });
   }
-  return terms;
+  return { terms, isNotLeft: () => isNegated };
 }

@@ -182,6 +182,9 @@ describe("filters of the verb", () => {
     expect(await seen("--filter", "tcp porty 80")).toBe(
       'error: --filter, column 5: expected and, or, or the end, found "porty"\n  tcp porty 80\n      ^\n',
     );
+    expect(await seen("--to-port", "3306", "--not")).toBe(
+      "error: --not stands before the flag that it is about, and none follows\n",
+    );
     expect(await seen("--verdict", "maybe")).toContain('--verdict: "maybe" is no verdict; allowed: forwarded');
   });
 });
