@@ -148,6 +148,7 @@ function isObject(value: unknown): value is Fields {
 }
 
 function describe(value: unknown): string {
+  if (value === undefined) return "nothing";
   const text = JSON.stringify(value) ?? String(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

@@ -95,6 +95,11 @@ describe("trace --packets", () => {
     ["an unknown protocol", line({ protocol: "quic" }), "protocol is tcp, udp"],
     ["a port out of range", line({ destinationPort: 65536 }), "0-65535"],
     ["no port", line({ destinationPort: undefined }), "destinationPort is missing"],
+    [
+      "no destination",
+      line({ destination: undefined }),
+      "destination is an address, namespace/pod or node:NAME, found nothing",
+    ],
     ["unknown flags", line({ tcpFlags: "SX" }), "FSRPAUEC"],
     ["time that runs back", line({ time: 1 }) + line({ time: 0.5 }), "time never decreases"],
     ["two families", line({ source: "fd00::1" }), "no IPv6 address"],

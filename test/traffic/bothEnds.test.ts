@@ -31,7 +31,7 @@ describe("Calico's two reports of one flow", () => {
       said: source.notes.filter((note) => note.includes("both ends")),
     };
   };
-  const SAID = ["1 flows are reported by both ends, and counted once"];
+  const SAID = ["1 flow reported by both ends, and counted once"];
   const { accept, drop } = RECORDED;
 
   it.each<[string, readonly object[], object]>([

@@ -266,7 +266,7 @@ describe("Calico", () => {
     expect(linesOfRows(rows)).toEqual(["tcp 10.0.1.5:32768 > 10.0.2.6:3306 S"]);
     expect(rows[0]).toMatchObject({ recorded: RECORDED.drop, seconds: 1_714_564_800, frameBytes: 300 });
     expect(source.interfaces[0]?.name).toBe("dst");
-    expect(source.notes.join("\n")).toContain("1 records are about all pods of an owner");
+    expect(source.notes.join("\n")).toContain("1 record about all pods of an owner");
   });
 
   it("takes hosts for nodes, and counts ends that have no address, by what they are", async () => {

@@ -4,6 +4,7 @@
  * Source: "Flow log records" of Amazon's VPC documentation.
  */
 import { hasPorts } from "../../dataplane/packet.ts";
+import { counted } from "../findings.ts";
 import { RECORDED, type TrafficFormat } from "../source.ts";
 import type { TextProblem } from "../transcript.ts";
 import { countAt, type Fields, numberAt, parseTime, portAt, protocolAt, quoted, textAt, timeAt } from "./fields.ts";
@@ -36,7 +37,7 @@ export class AwsVpcReader implements LogReader {
     if (!this.#fields.includes("tcp-flags"))
       notes.push("without tcp-flags, beginning and end of connections are not known");
     if (this.#skippedData > 0)
-      notes.push(`the log says that records were lost in ${this.#skippedData} intervals (SKIPDATA)`);
+      notes.push(`the log says that records were lost in ${counted(this.#skippedData, "interval")} (SKIPDATA)`);
     return notes;
   }
 

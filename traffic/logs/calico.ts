@@ -8,6 +8,7 @@
  * felix/collector/flowlog/json_output.go (flow log files), felix/collector/types/endpoint/endpoint.go (what names are).
  */
 import { hasPorts } from "../../dataplane/packet.ts";
+import { counted } from "../findings.ts";
 import { RECORDED, type TrafficFormat } from "../source.ts";
 import { isProblem, type TextProblem } from "../transcript.ts";
 import { BothEnds } from "./bothEnds.ts";
@@ -79,17 +80,21 @@ export class CalicoReader implements LogReader {
     if (count > 0) {
       const but =
         denied > 0 ? `; ${denied} of them were allowed by one end and denied by the other, and count as denied` : "";
-      notes.push(`${count} flows are reported by both ends, and counted once${but}`);
+      notes.push(`${counted(count, "flow")} reported by both ends, and counted once${but}`);
     }
     if (this.#inventedPorts > 0) {
-      notes.push(`${this.#inventedPorts} records have no source port: each got one of its own from 32768 on`);
+      notes.push(
+        `${counted(this.#inventedPorts, "record")} with no source port: each got one of its own from 32768 on`,
+      );
     }
     if (this.#named > 0) {
-      notes.push(`${this.#named} records have names in the place of addresses, which are those of the manifests`);
+      notes.push(
+        `${counted(this.#named, "record")} with names in the place of addresses, which are those of the manifests`,
+      );
     }
     if (this.#summed > 0) {
       notes.push(
-        `${this.#summed} records are about all pods of an owner (web-*): which of them talked is lost, and how many; each record is taken as a connection of one of them, chosen evenly`,
+        `${counted(this.#summed, "record")} about all pods of an owner (web-*): which of them talked is lost, and how many; each record is taken as a connection of one of them, chosen evenly`,
       );
     }
     return notes;
