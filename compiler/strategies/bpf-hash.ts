@@ -6,7 +6,7 @@
  * The maps are asked in this order, and the first `accept` decides: (peer, protocol, port), (peer, protocol, any),
  * (peer, any), then the blocks likewise. See dataplane/maps/layout.ts.
  */
-import { type Cidr, cidrContains, compareCidrs, formatCidr, hostCidr } from "../../dataplane/address.ts";
+import { type Cidr, cidrContains, cidrKey, compareCidrs, hostCidr } from "../../dataplane/address.ts";
 import {
   BLOCK_KEY_BYTES,
   encodeBlockKey,
@@ -136,20 +136,56 @@ interface Block {
   readonly origin: string;
 }
 
+/**
+ * Ports that some address is allowed, as a chain of what rules have said of it. All peers of one rule are given the same
+ * list of ports, so what two addresses have in common is kept once: a wide range is tens of thousands of ports.
+ */
+class AllowedPorts {
+  readonly #before: AllowedPorts | undefined;
+  readonly #ports: readonly PortKey[];
+  readonly #origin: string;
+  readonly #after = new Map<readonly PortKey[], AllowedPorts>();
+  #listed: { readonly codes: Int32Array; readonly origins: readonly string[] } | undefined;
+
+  constructor(ports: readonly PortKey[], origin: string, before?: AllowedPorts) {
+    this.#before = before;
+    this.#ports = ports;
+    this.#origin = origin;
+  }
+
+  and(ports: readonly PortKey[], origin: string): AllowedPorts {
+    const known = this.#after.get(ports);
+    if (known !== undefined && known.#origin === origin) return known;
+    const after = new AllowedPorts(ports, origin, this);
+    this.#after.set(ports, after);
+    return after;
+  }
+
+  /** Protocol and port in one number each, in order, and beside it who allowed it first. */
+  get listed(): { readonly codes: Int32Array; readonly origins: readonly string[] } {
+    if (this.#listed !== undefined) return this.#listed;
+    const found = new Map<number, string>();
+    // From the latest to the first, who so has the last word.
+    for (let link: AllowedPorts | undefined = this; link !== undefined; link = link.#before) {
+      for (const { protocol, port } of link.#ports) found.set(protocol * PORTS + port, link.#origin);
+    }
+    const codes = Int32Array.from(found.keys()).sort();
+    this.#listed = { codes, origins: Array.from(codes, (code) => found.get(code) ?? "") };
+    return this.#listed;
+  }
+}
+
 /** The entries of an endpoint's direction, while they are collected. */
 class DirectionMaps {
-  /** Origins by address, and by protocol and port in one number: a wide range of ports is tens of thousands of them. */
-  readonly #exact = new Map<string, { readonly peer: Cidr; readonly origins: Map<number, string> }>();
+  readonly #nothing = new AllowedPorts([], "");
+  readonly #exact = new Map<number | string, { readonly peer: Cidr; ports: AllowedPorts }>();
   readonly #blocks = new Map<string, { readonly port: PortKey; readonly blocks: Block[] }>();
 
   allowPeer(peer: Cidr, ports: readonly PortKey[], origin: string): void {
-    const text = formatCidr(peer);
-    const known = this.#exact.get(text) ?? { peer, origins: new Map<number, string>() };
-    this.#exact.set(text, known);
-    for (const { protocol, port } of ports) {
-      const key = protocol * PORTS + port;
-      if (!known.origins.has(key)) known.origins.set(key, origin);
-    }
+    const key = cidrKey(peer);
+    const known = this.#exact.get(key);
+    if (known === undefined) this.#exact.set(key, { peer, ports: this.#nothing.and(ports, origin) });
+    else known.ports = known.ports.and(ports, origin);
   }
 
   allowBlock(block: Block, port: PortKey): void {
@@ -162,18 +198,11 @@ class DirectionMaps {
   /** Tens of thousands: their keys share one buffer. */
   get exact(): readonly MapEntry[] {
     const peers = [...this.#exact.values()].sort((a, b) => compareCidrs(a.peer, b.peer));
-    const count = peers.reduce((sum, { origins }) => sum + origins.size, 0);
+    const count = peers.reduce((sum, { ports }) => sum + ports.listed.codes.length, 0);
     const keys = new Uint8Array(count * TUPLE_KEY_BYTES);
     const view = new DataView(keys.buffer);
     const entries: MapEntry[] = [];
-    for (const { peer, origins } of peers) {
-      for (const code of Float64Array.from(origins.keys()).sort()) {
-        const offset = entries.length * TUPLE_KEY_BYTES;
-        writeTupleKey(view, offset, { peer, protocol: Math.floor(code / PORTS), port: code % PORTS });
-        const key = keys.subarray(offset, offset + TUPLE_KEY_BYTES);
-        entries.push({ key, value: ACCEPT, origin: origins.get(code) ?? "" });
-      }
-    }
+    for (const { peer, ports } of peers) appendExact(entries, view, peer, ports.listed);
     return entries;
   }
 
@@ -193,6 +222,23 @@ class DirectionMaps {
           };
         }),
       );
+  }
+}
+
+/** A function of its own, which is called so often that the compiler soon makes fast code of it. */
+function appendExact(
+  entries: MapEntry[],
+  view: DataView<ArrayBuffer>,
+  peer: Cidr,
+  { codes, origins }: AllowedPorts["listed"],
+): void {
+  for (let at = 0; at < codes.length; at++) {
+    const code = codes[at] ?? 0;
+    const offset = entries.length * TUPLE_KEY_BYTES;
+    writeTupleKey(view, offset, { peer, protocol: Math.floor(code / PORTS), port: code % PORTS });
+    // Not subarray(), which first asks for the species of its array.
+    const key = new Uint8Array(view.buffer, offset, TUPLE_KEY_BYTES);
+    entries.push({ key, value: ACCEPT, origin: origins[at] ?? "" });
   }
 }
 
