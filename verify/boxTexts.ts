@@ -4,24 +4,47 @@ import { type Cidr, cidrContains, cidrOf, compareCidrs, formatAddress, formatCid
 import { type Box, boxesOf, type Tuple } from "./boxes.ts";
 import { type AddressAtom, isOnTheWay, type PacketSpace, servicesText } from "./space.ts";
 
-/** The tuples of one space as boxes in words, the largest first: `from shop/* to shop/db, tcp/80`. */
-export function boxTexts(space: PacketSpace, tuples: readonly Tuple[]): readonly string[] {
-  return boxesOf(tuples).map((box) => boxText(space, box));
+/**
+ * Tuples as boxes in words, of each space the largest first: `from shop/* to shop/db, tcp/80`. `spaces`: all there are;
+ * where there are two, what is about one family alone says so, and what is the same in both is said once.
+ */
+export function boxTexts(
+  tuples: ReadonlyMap<PacketSpace, readonly Tuple[]>,
+  spaces: readonly PacketSpace[],
+): readonly string[] {
+  const found = new Map<string, Set<PacketSpace>>();
+  for (const [space, list] of tuples) {
+    for (const box of boxesOf(list)) {
+      const text = boxText(space, box);
+      const own = found.get(text) ?? new Set();
+      found.set(text, own.add(space));
+    }
+  }
+  return [...found].map(([text, own]) => {
+    const [space] = own;
+    return own.size === spaces.length || space === undefined ? text : overFamily(text, space);
+  });
+}
+
+function overFamily(text: string, { family }: PacketSpace): string {
+  return `${text}, over IPv${family}`;
 }
 
 /** Where a walk through spaces ended: of this pair these services were not asked about, and of later pairs none. */
 export interface WalkEnd {
+  /** Index of the space. */
+  readonly at: number;
   readonly source: number;
   readonly destination: number;
   readonly services: readonly number[];
 }
 
-/** What a walk through these spaces left out that ended in the first of them; nothing left is no text. */
+/** What a walk through spaces left out; nothing left is no text. */
 export function leftTexts(
   spaces: readonly PacketSpace[],
-  { source, destination, services }: WalkEnd,
+  { at, source, destination, services }: WalkEnd,
 ): readonly string[] {
-  return spaces.flatMap((space, index) => {
+  return spaces.slice(at).flatMap((space, index) => {
     const addresses = [...space.addresses.keys()];
     const everyService = [...space.services.keys()];
     const after = (number: number) => addresses.filter((other) => other > number);
@@ -33,7 +56,9 @@ export function leftTexts(
             { sources: [source], destinations: after(destination), services: everyService },
             { sources: after(source), destinations: addresses, services: everyService },
           ];
-    return boxes.filter((box) => hasPackets(space, box)).map((box) => boxText(space, box));
+    return boxes
+      .filter((box) => hasPackets(space, box))
+      .map((box) => (spaces.length < 2 ? boxText(space, box) : overFamily(boxText(space, box), space)));
   });
 }
 
@@ -49,8 +74,8 @@ function boxText(space: PacketSpace, { sources, destinations, services }: Box): 
 }
 
 /** Whole namespaces as `shop/*`, then pods, nodes and prefixes. */
-function addressesText({ addresses, family }: PacketSpace, numbers: readonly number[]): string {
-  if (numbers.length === addresses.length) return `any IPv${family} address`;
+function addressesText({ addresses }: PacketSpace, numbers: readonly number[]): string {
+  if (numbers.length === addresses.length) return "any address";
   const chosen = new Set(numbers.flatMap((number) => addresses[number] ?? []));
   const pods = addresses.flatMap(({ pod }) => pod ?? []);
   const own = new Set<Endpoint>([...chosen].flatMap(({ pod }) => pod ?? []));

@@ -114,7 +114,7 @@ export async function compareLanes(
     ]);
   return {
     strategies: lanes.map(({ name }) => name),
-    groups: [...groups.values()].map((group) => closed(group)).sort((a, b) => b.tuples - a.tuples),
+    groups: [...groups.values()].map((group) => closed(group, spaces)).sort((a, b) => b.tuples - a.tuples),
     cost: Object.fromEntries(cost),
     coverage,
   };
@@ -142,14 +142,17 @@ function measuredSide(lane: Lane, sample: WorkSample | undefined): Side {
   };
 }
 
-function closed({ cause, example, verdicts, tuples, packets }: OpenGroup): ComparedGroup {
+function closed(
+  { cause, example, verdicts, tuples, packets }: OpenGroup,
+  spaces: readonly PacketSpace[],
+): ComparedGroup {
   return {
     cause,
     packets,
     tuples: [...tuples.values()].reduce((total, list) => total + list.length, 0),
     example,
     verdicts,
-    boxes: [...tuples].flatMap(([space, list]) => boxTexts(space, list)),
+    boxes: boxTexts(tuples, spaces),
   };
 }
 

@@ -97,8 +97,7 @@ export async function walkSpaces(
   const total = spaces.reduce((sum, space) => sum + spaceSize(space), 0n);
   let tuples = 0;
   let packets = 0n;
-  for (const [number, space] of spaces.entries()) {
-    const later = spaces.slice(number + 1);
+  for (const [at, space] of spaces.entries()) {
     const { addresses, services } = space;
     const single = services.map((_, service) => [service]);
     const groups = split?.(space) ?? { groupsOf: () => single };
@@ -107,7 +106,7 @@ export async function walkSpaces(
         if (!isOnTheWay(from, to)) continue;
         const pairs = from.size * to.size;
         const until = (unasked: readonly number[]): Coverage => {
-          const left = leftTexts([space, ...later], { source, destination, services: unasked });
+          const left = leftTexts(spaces, { at, source, destination, services: unasked });
           return { tuples, packets, total, left };
         };
         if (meets?.(from.representative, to.representative) === false) {

@@ -142,7 +142,8 @@ async function prove(
   { limit, mostDifferences = Number.POSITIVE_INFINITY, proceed }: ProofOptions,
 ): Promise<Proof> {
   const found = new Map<string, OpenDifference>();
-  const coverage = await walkSpaces(packetSpaces(cluster, programs, deviations), sides, {
+  const spaces = packetSpaces(cluster, programs, deviations);
+  const coverage = await walkSpaces(spaces, sides, {
     limit,
     ...(proceed && { proceed }),
     split: (space) => new ServiceSplit(cluster, { programs, deviations }, space),
@@ -174,7 +175,7 @@ async function prove(
     differences: [...found.values()].map(({ opening, tuples, ...difference }) => ({
       ...difference,
       because: evaluate(cluster.model, opening).because,
-      boxes: [...tuples].flatMap(([space, list]) => boxTexts(space, list)),
+      boxes: boxTexts(tuples, spaces),
     })),
     deviations: {},
     coverage,

@@ -109,3 +109,24 @@ it("--before says what was and what is; what a limit leaves out is said, and is 
   const json = await chainwalk("verify -f now.yaml --limit 10 -o json", { files });
   expect(JSON.parse(json.out)[0].notCovered.length).toBeGreaterThan(0);
 });
+
+it("with two families says of which one a box is, and says once what is the same in both", async () => {
+  const dual = (rule: string) =>
+    CLUSTER.replaceAll(
+      /podIP: 10\.1\.0\.(\d)/g,
+      "podIP: 10.1.0.$1, podIPs: [{ ip: 10.1.0.$1 }, { ip: 'fd00:1::$1' }]",
+    ).replace(/ingress: .*/, `ingress: [${rule}]`);
+  const given = {
+    "none.yaml": dual("").replace("ingress: []", "policyTypes: [Ingress]"),
+    "four.yaml": dual("{ from: [{ ipBlock: { cidr: 0.0.0.0/0 } }], ports: [{ port: 80 }] }"),
+    "pods.yaml": dual("{ from: [{ podSelector: {} }], ports: [{ port: 80 }] }"),
+  };
+  const where = async (now: string) => {
+    const { out } = await chainwalk(`verify -f ${now} --before none.yaml -s calico-iptables -o json`, { files: given });
+    return JSON.parse(out)[0].differences.flatMap((one: Report["differences"][number]) => one.where);
+  };
+  expect(await where("pods.yaml")).toEqual(["from shop/web to shop/db, tcp/80"]);
+  expect(await where("four.yaml")).toContain("from everywhere else to shop/db, tcp/80, over IPv4");
+  const cut = await chainwalk("verify -f pods.yaml --limit 1", { files: given });
+  expect(cut.out).toContain("\n  not covered: from any address to any address, every protocol and port, over IPv6\n");
+});

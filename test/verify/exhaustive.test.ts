@@ -105,8 +105,8 @@ describe("coverage", () => {
     const cut = await walkSpaces([...spaces, ...spaces], [], { limit: 1, visit });
     expect(cut.left.length).toBe(4);
     expect(cut.left[0]).not.toContain("every protocol and port");
-    for (const text of cut.left.slice(1)) expect(text).toMatch(/^from .+ to .+, every protocol and port$/);
-    expect(cut.left[3]).toBe("from any IPv4 address to any IPv4 address, every protocol and port");
+    for (const text of cut.left.slice(1)) expect(text).toMatch(/^from .+ to .+, every protocol and port, over IPv4$/);
+    expect(cut.left[3]).toBe("from any address to any address, every protocol and port, over IPv4");
     const whole = await walkSpaces(spaces, [], { limit: last.tuples - services.length, visit });
     expect(whole.left.every((text) => text.endsWith("every protocol and port"))).toBe(true);
     expect(addresses.length).toBeGreaterThan(2);
