@@ -48,7 +48,11 @@ export function define(command: Command, session: Session): void {
     )
     .option("--target <WHAT[,WHAT]|all>", `what is drawn: ${TARGETS.join(", ")}`, "clusters")
     .option("--max-time <SECONDS>", `stop after so long; ${DEFAULT_SECONDS} when --runs is not given either`, seconds)
-    .option("--runs <N>", "stop after so many runs", wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .option(
+      "--runs <N>",
+      "stop after so many runs; the case at hand is held for every strategy first",
+      wholeNumber(1, Number.MAX_SAFE_INTEGER),
+    )
     .option("--seed <N>", "which cases are drawn", wholeNumber(0, 0xffff_ffff), 1)
     .addOption(new Option("--jobs <N>", "threads").argParser(wholeNumber(1, 64)).default(1))
     .option("--corpus <DIR>", "keep cases that show something new here, and a journal; read what is there first")

@@ -76,7 +76,11 @@ function standardOf(flags: VerifyFlags): "kernel" | "import" | "strategy" | "bef
   if (asked.length > 1 || (asked.length === 1 && asked[0] !== "kernel" && asksForImport(flags))) {
     throw new UsageError("--kernel, --against, --before and a node's saves are one at a time");
   }
-  return asked[0] ?? (asksForImport(flags) ? "import" : "reference");
+  const standard = asked[0] ?? (asksForImport(flags) ? "import" : "reference");
+  if (flags.strict === true && standard !== "reference") {
+    throw new UsageError("--strict is about the API text's deviations, and nothing is held against the API text here");
+  }
+  return standard;
 }
 
 async function verify(flags: VerifyFlags, session: Session): Promise<void> {

@@ -76,6 +76,14 @@ it("one standard at a time; exit 2", async () => {
   expect([code, err]).toEqual([2, "error: --kernel, --against, --before and a node's saves are one at a time\n"]);
 });
 
+it("--strict where no deviation is asked about; exit 2", async () => {
+  const { code, err } = await chainwalk("verify -f now.yaml --before was.yaml --strict", { files });
+  expect([code, err]).toEqual([
+    2,
+    "error: --strict is about the API text's deviations, and nothing is held against the API text here\n",
+  ]);
+});
+
 it("a prefix whose parts are all meant is said once, less what is really taken out of it", async () => {
   const block = "ipBlock: { cidr: 10.2.0.0/16, except: [10.2.5.0/24] }";
   const opened = files["now.yaml"].replace("podSelector: {} }], ports", `podSelector: {} }, { ${block} }], ports`);
