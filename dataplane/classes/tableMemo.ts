@@ -24,11 +24,13 @@
  * Packets of connections that are established are most packets, and their tuples are in the connection's entry already. So
  * an entry remembers the outcome of its established packets, one for each direction, with the context it was found in: all
  * that a chain can read beside the tuple. A packet in the same context saves its classes; the entry was to be read anyway.
- * Packets that begin a connection find theirs by classes and context in a table of small records (firstPackets.ts); TCP segments that
+ * Packets that begin a connection find theirs by classes and context in a table of small records (firstPackets.ts), the first of
+ * a kind by what its walk would ask (answerTree.ts): kinds are many, but few are walked in a way that none was before. TCP segments that
  * were refused as such leave it with connection tracking, under their tuple.
  *
  * Invariant: rows get the same results, connections the same entries and marks, and limits the same charges as if
- * `TableWalker` had walked each of them. It walks the first packet of every kind and state, and everything below:
+ * `TableWalker` had walked each of them. It walks the first packet of every kind and state, but for those just named, and
+ * everything below:
  *
  * - Packets that a limit was asked about, when its answer can change anything but who is told: always walked.
  *   A limit before a rule that only logs is charged, which is all it would be in a walk.
@@ -49,6 +51,7 @@ import { type DecisionMeaning, NO_RESULTS, type ResultBatch } from "../result.ts
 import { type PassedRows, PREPARATION, TableWalker, type WalkSurroundings } from "../tables/walk.ts";
 import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, VERDICT_CODE } from "../verdict.ts";
+import { AnswerTree } from "./answerTree.ts";
 import { Contexts } from "./contexts.ts";
 import { FirstPackets } from "./firstPackets.ts";
 import { KIND, KindTable } from "./kindTable.ts";
@@ -88,6 +91,11 @@ export class TableMemo {
   readonly #outcomes = new Outcomes();
   readonly #contexts = new Contexts();
   readonly #first = new FirstPackets();
+  /** As the classes. */
+  #answers: AnswerTree | undefined;
+  /** Contexts of classes of devices, in place of devices; their numbers by context, 0: none yet. */
+  readonly #situations = new Contexts();
+  #situationOf = new Uint16Array(64);
   /** Whether the numbers of classes of addresses fit half words, which `#first` has for them. */
   #hasShortTuples = false;
   /** What connection tracking is told of them. */
@@ -150,6 +158,7 @@ export class TableMemo {
     this.#hasShortTuples = [source4, source6, destination4, destination6].every(({ count }) => count <= 0x1_0000);
     this.#known.tcpFlags = tcpFlags;
     this.#walker.tables.matches.know(this.#classes.setAnswers);
+    this.#answers = new AnswerTree(this.#walker.tables, this.#walker.packet);
   }
 
   /** The next walk is of a packet with those classes of addresses, which answer for sets; `forgetAnswers` afterwards. */
@@ -211,7 +220,11 @@ export class TableMemo {
     }
     const isFirst = context !== 0 && connections.recalledNone && this.#hasShortTuples;
     if (isFirst && this.#decideFirst(classes, row, context)) return;
+    const isHeard = isFirst && this.#listen();
+    // Of a kind that was known, what comes before connection tracking, or all of it, is not walked again.
+    const kinds = this.#kinds.size;
     const kind = this.#kindOf(classes, row);
+    const isHeardWhole = isHeard && this.#kinds.size !== kinds;
     const preparation = this.#kinds.words[kind + KIND.preparation] ?? 0;
     switch ((preparation & 0xff) - 1) {
       case PREPARATION.tracked: {
@@ -219,6 +232,7 @@ export class TableMemo {
         const state = zone === 0 ? connections.lookupRecalled(batch, row) : connections.lookupCode(batch, row, zone);
         const isNewEntry = state === CT_STATE_CODE.new && connections.isPending;
         const outcome = this.#decideKnown(classes, row, kind, state);
+        if (isHeardWhole && isNewEntry && zone === 0) this.#keepAnswers(kind);
         if (context === 0 || outcome < 0 || zone !== 0) break;
         const word = (context << 16) | (outcome + 1);
         if (state === CT_STATE_CODE.established && this.#isPlain(row, outcome)) connections.remember(word);
@@ -231,6 +245,33 @@ export class TableMemo {
       default:
         this.#decideUntracked(row, kind, SITUATION.refused);
     }
+    if (isHeard) this.#walker.listener = undefined;
+  }
+
+  /** Has the walks of the row heard. */
+  #listen(): boolean {
+    this.#answers?.begin();
+    this.#walker.listener = this.#answers;
+    return true;
+  }
+
+  /** What was heard of a walk leads to the outcome of its kind from now on, unless that depends on more. */
+  #keepAnswers(kind: number): void {
+    const outcome = (this.#kinds.words[kind + KIND.outcomes + SITUATION.newEntry] ?? 0) - 1;
+    if (outcome < 0 || this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.walks] === 1) return;
+    this.#answers?.keep(outcome);
+  }
+
+  /** The outcome of a packet that begins a connection, by what its walk would ask; it is entered where `#first` finds it. */
+  #askFirst(classes: ProgramClasses, row: number, context: number): number {
+    const { addresses, rest } = this.#first;
+    const { packet } = this.#walker;
+    const situation = this.#situationOf[context] || this.#learnSituation(classes, context);
+    classes.setAnswers.name(packet, (rest & IPV4) !== 0, addresses >>> 16, addresses & 0xffff);
+    const outcome = this.#answers?.find(this.#batch, row, situation, rest) ?? -1;
+    this.#forgetAnswers();
+    if (outcome >= 0) this.#first.add((context << 16) | (outcome + 1));
+    return outcome;
   }
 
   /**
@@ -253,7 +294,8 @@ export class TableMemo {
     }
     first.ports = headerOf(classes, batch, row);
     first.rest |= classes.protocols[batch.protocol[row] ?? 0] ?? 0;
-    const outcome = first.find(context);
+    const known = first.find(context);
+    const outcome = known < 0 ? this.#askFirst(classes, row, context) : known;
     if (outcome < 0) return false;
     const word = this.#outcomes.words[outcome * OUTCOME_WORDS + OUTCOME.verdictAndState] ?? 0;
     const isAccepted = (word & 0xff) === VERDICT_CODE.accept;
@@ -269,6 +311,23 @@ export class TableMemo {
     this.#results.conntrackLookups[row] = 1;
     this.#write(row, outcome);
     return true;
+  }
+
+  #learnSituation(classes: ProgramClasses, context: number): number {
+    const [devices = 0, ports = 0, mark = 0, rest = 0] = this.#contexts.words.subarray(context * 4, context * 4 + 4);
+    const found = this.#situations.of(
+      classes.in.of(devices & 0xffff) | (classes.out.of(devices >>> 16) << 16),
+      classes.physIn.of(ports & 0xffff) | (classes.physOut.of(ports >>> 16) << 16),
+      mark,
+      rest,
+    );
+    if (context >= this.#situationOf.length) {
+      const grown = new Uint16Array(context * 2);
+      grown.set(this.#situationOf);
+      this.#situationOf = grown;
+    }
+    this.#situationOf[context] = found;
+    return found;
   }
 
   /** The number of everything that a chain can read of a row beside its connection's tuple. */
@@ -449,6 +508,7 @@ export class TableMemo {
     this.#forgetKinds();
     this.#outcomes.clear();
     this.#first.clear();
+    this.#answers?.clear();
     this.#surroundings.connections.forgetRemembered();
   }
 

@@ -13,6 +13,9 @@ export const HEAD = { source: 0, destination: 2, protocol: 4, matchStart: 6, mat
 /** Rules from which a chain is indexed. Shorter ones are as quickly gone through. */
 const LONG_CHAIN = 12;
 
+/** Rules whose heads are tried one after the other before the index is asked. */
+const RULES_TRIED = 4;
+
 const WHOLE_WORD = -1;
 
 /** What of a packet the index goes by. */
@@ -156,6 +159,17 @@ function placeFrom(slot: number, slots: Int32Array, from: number, to: number): n
     else high = middle;
   }
   return low;
+}
+
+/**
+ * The first slot from `slot` on that may hold for the packet: its head does. Every chain has one: its end tests nothing. Most
+ * packets find it among the next few; those that do not are in a chain that dispatches, which is asked for it.
+ */
+export function nextHeadMatch(heads: Int32Array, slot: number, packet: HeadPacket, index: HeadIndex): number {
+  for (let near = slot; near < slot + RULES_TRIED; near++) {
+    if (holds(heads, near, packet)) return index.byDevice[near] === 1 ? index.next(near, packet) : near;
+  }
+  return index.next(slot + RULES_TRIED, packet);
 }
 
 /** Whether a head holds for a packet. */

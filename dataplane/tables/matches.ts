@@ -50,6 +50,26 @@ const CODE = {
   limit: 22, // a = index of four numbers in #buckets
 } as const;
 
+/** By code, 1: asks for addresses, ports or messages. What the others ask for is the same in one context, protocol and state. */
+const OF_PACKET = new Uint8Array(CODE.limit + 1);
+for (const code of [
+  CODE.source4,
+  CODE.destination4,
+  CODE.source6,
+  CODE.destination6,
+  CODE.sourcePort,
+  CODE.destinationPort,
+  CODE.sourcePorts,
+  CODE.destinationPorts,
+  CODE.eitherPorts,
+  CODE.icmp,
+  CODE.set,
+  CODE.addressType,
+  CODE.rpfilter,
+]) {
+  OF_PACKET[code] = 1;
+}
+
 const ADDRESS_TYPE_CODE = {
   LOCAL: 0,
   UNICAST: 1,
@@ -106,6 +126,11 @@ export class MatchTable {
   /** Records so far; the number of the next. */
   get length(): number {
     return this.#length;
+  }
+
+  /** Whether a record asks for addresses, ports or messages: packets of one context, protocol and state may differ there. */
+  isOfPacket(record: number): boolean {
+    return OF_PACKET[this.#records[record * RECORD] ?? 0] === 1;
   }
 
   /** The place of a record's match in its rule. */
@@ -348,8 +373,14 @@ export class MatchTable {
   /** `test` of a record that classes answer, for a packet that names its answers for both sides. */
   testAnswered(asked: number, packet: CurrentPacket): boolean {
     packet.setLookups++;
-    const answers = (asked & ASKED.ofSource) !== 0 ? packet.sourceAnswers : packet.destinationAnswers;
-    return this.#answer(answers, asked >>> ASKED.shift) !== ((asked & ASKED.negate) !== 0);
+    return this.answered(asked, packet.sourceAnswers, packet.destinationAnswers) === 1;
+  }
+
+  /** The same as a number, for the places of answers; nothing is counted. */
+  answered(asked: number, ofSource: number, ofDestination: number): number {
+    const answers = (asked & ASKED.ofSource) !== 0 ? ofSource : ofDestination;
+    const question = asked >>> ASKED.shift;
+    return (((this.#answers[answers + (question >>> 5)] ?? 0) >>> (question & 31)) ^ asked) & ASKED.negate;
   }
 
   #isInSet(packet: CurrentPacket, set: number, sides: number): boolean {

@@ -18,7 +18,7 @@ import { DECISION, type DecisionMeaning, NO_RESULTS, type ResultBatch } from "..
 import type { NodeRoutes } from "../routes.ts";
 import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, CT_STATES, VERDICT_CODE } from "../verdict.ts";
-import { HEAD, HEAD_WORDS, type HeadIndex, holds } from "./headIndex.ts";
+import { HEAD, HEAD_WORDS, nextHeadMatch } from "./headIndex.ts";
 import { ACTION, builtInChains, type LoadedChain, type LoadedTables, loadTables } from "./load.ts";
 
 /** A built-in chain on a packet's way. */
@@ -127,6 +127,14 @@ export interface WalkSurroundings {
   readonly connections: Connections;
 }
 
+/** Hears what a walk asks of its packet, and what it is told (classes/answerTree.ts). Changes nothing. */
+export interface WalkListener {
+  /** Of the heads from a slot on, that of `found` was the first to hold. */
+  head(slot: number, found: number): void;
+  /** A match held or did not. `question`: as in `MatchTable.asked`. */
+  match(record: number, question: number, holds: boolean): void;
+}
+
 /** What `prepare` says: the packet is gone, goes on without a connection, or is to be looked up. */
 export const PREPARATION = { refused: 0, untracked: 1, tracked: 2 } as const;
 export type Preparation = (typeof PREPARATION)[keyof typeof PREPARATION];
@@ -136,9 +144,6 @@ const NO_ROW = -1;
 
 /** In place of a `CT_STATE_CODE`: the walk itself asks connection tracking. */
 const NOT_LOOKED_UP = -1;
-
-/** Rules whose heads are tried one after the other before the index is asked. */
-const RULES_TRIED = 4;
 
 /** `failedRecord` of a rule that matched, and of one that failed in its head columns. */
 const MATCHED = -1;
@@ -159,6 +164,8 @@ export class TableWalker {
   #batch: PacketBatch = NO_BATCH;
   #results: ResultBatch = NO_RESULTS;
   #sink: TraceSink | undefined;
+  /** Who hears what the walks of packets ask; costs them time. */
+  listener: WalkListener | undefined;
   /** The row that `prepare` took in and nobody walked yet, or `NO_ROW`; and the slot at which its walk goes on. */
   #preparedRow = NO_ROW;
   #preparedSlot = 0;
@@ -372,6 +379,7 @@ export class TableWalker {
     const packet = this.#packet;
     const stack = this.#stack;
     const tracing = this.#sink !== undefined;
+    const { listener } = this;
     // Most of what policies test is whether an address is in a set, which classes have answered already.
     const { asked } = matches;
     const isAnswered = (packet.sourceAnswers | packet.destinationAnswers) >= 0;
@@ -383,13 +391,16 @@ export class TableWalker {
     for (let slot = start; ; ) {
       const next = nextHeadMatch(heads, slot, packet, headIndex);
       rules += next - slot + 1;
+      if (listener !== undefined) listener.head(slot, next);
       if (tracing) for (; slot < next; slot++) this.#traceRule(slot, FAILED_IN_HEAD);
       slot = next;
       let record = heads[slot * HEAD_WORDS + HEAD.matchStart] ?? 0;
       const end = heads[slot * HEAD_WORDS + HEAD.matchEnd] ?? 0;
       for (; record < end; record++) {
         const question = isAnswered ? (asked[record] ?? NO_QUESTION) : NO_QUESTION;
-        if (question < 0 ? !matches.test(record, packet) : !matches.testAnswered(question, packet)) break;
+        const holds = question < 0 ? matches.test(record, packet) : matches.testAnswered(question, packet);
+        if (listener !== undefined) listener.match(record, question, holds);
+        if (!holds) break;
       }
       if (record < end) {
         if (tracing) this.#traceRule(slot, record);
@@ -547,17 +558,6 @@ export class TableWalker {
     }
     return ruleMatches[matches.matchIndex(record)];
   }
-}
-
-/**
- * The first slot from `slot` on that may hold for the packet: its head does. Every chain has one: its end tests nothing. Most
- * packets find it among the next few; those that do not are in a chain that dispatches, which is asked for it.
- */
-function nextHeadMatch(heads: Int32Array, slot: number, packet: CurrentPacket, index: HeadIndex): number {
-  for (let near = slot; near < slot + RULES_TRIED; near++) {
-    if (holds(heads, near, packet)) return index.byDevice[near] === 1 ? index.next(near, packet) : near;
-  }
-  return index.next(slot + RULES_TRIED, packet);
 }
 
 function waysOf(builtIn: readonly LoadedChain[], family: Family): readonly Way[] {

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { TableMemo } from "../../dataplane/classes/tableMemo.ts";
 import { DeviceTable } from "../../dataplane/devices.ts";
 import { appendPacket, createBatch, makePacket, PATH, type Packet, type PacketBatch } from "../../dataplane/packet.ts";
-import type { Attachment, Chain, Match, Rule, TableProgram } from "../../dataplane/program.ts";
+import type { Attachment, Chain, Match, TableProgram } from "../../dataplane/program.ts";
 import { createResults, type ResultBatch, type WalkEntry } from "../../dataplane/result.ts";
 import { NodeRoutes } from "../../dataplane/routes.ts";
 import { TableWalker } from "../../dataplane/tables/walk.ts";
@@ -12,7 +12,8 @@ import { type TraceStep, WalkRecorder } from "../../dataplane/trace.ts";
 import { CT_STATES, VERDICTS } from "../../dataplane/verdict.ts";
 import { address } from "../../verify/fuzz/builders.ts";
 import { NODES, OUTSIDE, PLACES, PORTS } from "../../verify/fuzz/domain.ts";
-import { ATTACHMENT, programArbitrary } from "../arbitraries/program.ts";
+import { deepProgramArbitrary, withoutConnmark } from "../arbitraries/deepProgram.ts";
+import { ATTACHMENT } from "../arbitraries/program.ts";
 import { runsOf } from "../extent.ts";
 import { ConnectionsByRow, GivenConnections } from "./givenConnections.ts";
 import { type NaiveDevices, type NaiveInput, naiveWalk } from "./naive.ts";
@@ -50,32 +51,6 @@ const packetArbitrary: fc.Arbitrary<Packet> = fc.constantFrom<"ipv4" | "ipv6">("
     })
     .map(makePacket);
 });
-
-/**
- * The random programs of the arbitraries rarely match a random packet. Keeps one match in four, and one DROP policy in
- * three, by drawn choices, so that walks get deep.
- */
-const deepProgramArbitrary: fc.Arbitrary<TableProgram> = fc
-  .record({
-    program: programArbitrary({ tables: ["raw", "mangle", "nat", "filter", "security"] }),
-    choices: fc.array(fc.nat(11), { minLength: 40, maxLength: 40 }),
-  })
-  .map(({ program, choices }) => {
-    let drawn = 0;
-    const oneIn = (count: number) => (choices[drawn++ % choices.length] ?? 0) % count === 0;
-    const families = program.families.map(({ family, tables }) => ({
-      family,
-      tables: tables.map((table) => ({
-        ...table,
-        chains: table.chains.map(({ name, policy, rules }): Chain => {
-          const kept = rules.map((rule) => ({ ...rule, matches: rule.matches.filter(() => oneIn(4)) }));
-          if (policy === undefined) return { name, rules: kept };
-          return { name, policy: policy === "drop" && oneIn(3) ? "drop" : "accept", rules: kept };
-        }),
-      })),
-    }));
-    return { ...program, families };
-  });
 
 const DEVICE_NAMES = ["", "eth0", "cali0", "cali1", "weave", "lo"];
 
@@ -145,23 +120,6 @@ function withNeighbours(inputs: readonly NaiveInput[]): readonly NaiveInput[] {
     const inPlace = changes.map((change) => ({ ...input, packet: { ...input.packet, ...change } }));
     return [...inPlace, ...elsewhere.map((change) => ({ ...input, ...change }))];
   });
-}
-
-/** Without what asks for marks of connections: few random programs have nothing of it, and engines treat those in a way of their own. */
-function withoutConnmark(program: TableProgram): TableProgram {
-  const ruleOf = ({ matches, target, ...rest }: Rule): Rule => ({
-    ...rest,
-    matches: matches.filter(({ kind }) => kind !== "connmark"),
-    ...(target !== undefined && target.kind !== "connmark" && { target }),
-  });
-  const families = program.families.map(({ family, tables }) => ({
-    family,
-    tables: tables.map(({ name, chains }) => ({
-      name,
-      chains: chains.map((chain) => ({ ...chain, rules: chain.rules.map(ruleOf) })),
-    })),
-  }));
-  return { ...program, families };
 }
 
 /**
