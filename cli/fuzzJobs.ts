@@ -99,7 +99,7 @@ async function runThreads(options: JobsOptions, clerk: Clerk): Promise<void> {
   const { settings, ledger, jobs } = options;
   const workers = Array.from(
     { length: jobs },
-    (_, job) => new Worker(new URL("./fuzzWorker.js", import.meta.url), { workerData: { ...settings, job } }),
+    (_, job) => new Worker(new URL("./fuzzWorker.cjs", import.meta.url), { workerData: { ...settings, job } }),
   );
   const tell = (worker: Worker, message: ToJob) => worker.postMessage(message);
   // Reports are heard one after the other, whoever sent them.

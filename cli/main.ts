@@ -1,105 +1,102 @@
 #!/usr/bin/env node
-/** The process: streams, files, environment and signals in, exit code out. Everything else takes them as `Io`. */
-import { appendFile, mkdir, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
+/**
+ * Starts the command line from what the build put together, with the code that V8 made of it then: parsing and compiling
+ * is a third of a short command. V8 takes only what its own version made, with its own flags; whatever it does not take,
+ * or is not there, is compiled from the source beside it, as ever.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { text } from "node:stream/consumers";
-import { readAhead } from "../traffic/readAhead.ts";
-import { EXIT, type Io, type Writer, writing } from "./io.ts";
-import { openBrowser } from "./openBrowser.ts";
-import { isPipe, openPipe, untilInterrupted } from "./pipes.ts";
-import { runCli } from "./run.ts";
-import { runSelf } from "./self.ts";
+import { fileURLToPath } from "node:url";
+import { Script } from "node:vm";
+import { crc32 } from "node:zlib";
 
-/** The reader of our output went away (`chainwalk … | head`): nothing is left to say to it. */
-function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(EXIT.fine);
-    throw error;
+const FOLDER = dirname(fileURLToPath(import.meta.url));
+/** The build replaces it by the name of the file that `process.ts` became. */
+const FIRST = "PROCESS_FILE";
+/** Only the build sets it: write down what was compiled. */
+const WRITES = process.env.CHAINWALK_WRITE_CODE === "1";
+
+interface Started {
+  readonly source: Buffer;
+  readonly script: Script;
+}
+
+interface Loaded {
+  exports: unknown;
+}
+
+type Wrapped = (
+  exports: unknown,
+  require: (name: string) => unknown,
+  module: Loaded,
+  file: string,
+  dir: string,
+) => void;
+
+const requireBuiltIn = createRequire(import.meta.url);
+const modules = new Map<string, Loaded>();
+const scripts = new Map<string, Started>();
+
+/** What V8 checks leaves out the processor and the build of Node. */
+function codeFile(name: string): string {
+  return join(FOLDER, `${name}.${process.version}-${process.platform}-${process.arch}.code`);
+}
+
+const CHECK_BYTES = 4;
+
+/**
+ * V8 compares the source by its length alone, and would run into a wall with code in which a bit has changed: a checksum of
+ * both stands before the code.
+ */
+function checkOf(source: Buffer, code: Buffer): number {
+  return crc32(code, crc32(source));
+}
+
+function knownCode(name: string, source: Buffer): Buffer | undefined {
+  try {
+    const file = readFileSync(codeFile(name));
+    const code = file.subarray(CHECK_BYTES);
+    return file.readUInt32LE(0) === checkOf(source, code) ? code : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function writeCode(name: string, { source, script }: Started): void {
+  const check = Buffer.alloc(CHECK_BYTES);
+  const code = script.createCachedData();
+  check.writeUInt32LE(checkOf(source, code));
+  writeFileSync(codeFile(name), Buffer.concat([check, code]));
+}
+
+function load(name: string): unknown {
+  const known = modules.get(name);
+  if (known !== undefined) return known.exports;
+  const loaded: Loaded = { exports: {} };
+  modules.set(name, loaded);
+  const file = join(FOLDER, name);
+  const source = readFileSync(file);
+  const cachedData = knownCode(name, source);
+  // On the first line, so that stack traces name the lines of the file.
+  const wrapped = `(function (exports, require, module, __filename, __dirname) { ${source.toString()}\n})`;
+  const script = new Script(wrapped, { filename: file, ...(cachedData && { cachedData }) });
+  if (WRITES) scripts.set(name, { source, script });
+  const run: Wrapped = script.runInThisContext();
+  run(
+    loaded.exports,
+    (wanted) => (wanted.startsWith("./") ? load(wanted.slice(2)) : requireBuiltIn(wanted)),
+    loaded,
+    file,
+    FOLDER,
+  );
+  return loaded.exports;
+}
+
+load(FIRST);
+
+if (WRITES) {
+  process.on("exit", () => {
+    for (const [name, started] of scripts) writeCode(name, started);
   });
 }
-
-function writerOf(stream: NodeJS.WriteStream): Writer {
-  return {
-    write: (data) =>
-      new Promise((resolve) => {
-        if (stream.write(data)) resolve();
-        else stream.once("drain", resolve);
-      }),
-    isTerminal: stream.isTTY === true,
-    columns: stream.isTTY === true ? stream.columns : undefined,
-  };
-}
-
-const interruption = new AbortController();
-
-function pipeOf(path: string): AsyncGenerator<Uint8Array> {
-  return untilInterrupted(openPipe(path), interruption.signal);
-}
-
-/** By the package's own name, since the way there is not the same from cli/ and dist/cli/. */
-const PACKAGE = "chainwalk/package.json";
-
-const io: Io = {
-  stdin: untilInterrupted(process.stdin, interruption.signal),
-  stdout: writerOf(process.stdout),
-  stderr: writerOf(process.stderr),
-  readFile: async (path) => ((await isPipe(path)) ? text(pipeOf(path)) : readFile(path, "utf8")),
-  async *readStream(path) {
-    yield* (await isPipe(path)) ? pipeOf(path) : readAhead(() => open(path));
-  },
-  readdir: async (path) =>
-    (await readdir(path, { withFileTypes: true })).map((entry) => ({
-      name: entry.name,
-      kind: entry.isDirectory() ? "folder" : "file",
-    })),
-  kindOf: async (path) => {
-    const found = await stat(path).catch(() => undefined);
-    if (found === undefined) return undefined;
-    return found.isDirectory() ? "folder" : "file";
-  },
-  sizeOf: async (path) => {
-    const found = await stat(path).catch(() => undefined);
-    return found?.isFile() === true ? found.size : undefined;
-  },
-  writeFile: async (path, data) => {
-    await writing(path, mkdir(dirname(path), { recursive: true }));
-    await writing(path, writeFile(path, data));
-  },
-  appendFile: async (path, text) => {
-    await writing(path, mkdir(dirname(path), { recursive: true }));
-    await writing(path, appendFile(path, text));
-  },
-  env: process.env,
-  interrupted: interruption.signal,
-  now: () => performance.now(),
-  runSelf,
-  version: () => {
-    const { version }: { version: string } = createRequire(import.meta.url)(PACKAGE);
-    return version;
-  },
-  pageFolder: () => join(dirname(createRequire(import.meta.url).resolve(PACKAGE)), "dist", "page"),
-  openBrowser,
-};
-
-endQuietlyOnClosedPipe(process.stdout);
-endQuietlyOnClosedPipe(process.stderr);
-
-process.on("SIGINT", () => {
-  // The second Ctrl-C means it; the first lets the command flush what is done.
-  if (interruption.signal.aborted) process.exit(EXIT.interrupted);
-  interruption.abort();
-});
-
-/** EX_SOFTWARE of sysexits(3): none of the contract's codes may come from a mistake of ours. */
-const EXIT_BUG = 70;
-
-try {
-  process.exitCode = await runCli(process.argv.slice(2), io);
-} catch (error) {
-  const report = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`This is a bug of chainwalk, please report it with the command that shows it.\n${report}\n`);
-  process.exitCode = EXIT_BUG;
-}
-// A command that read only part of standard input must not wait for the rest of it.
-process.stdin.destroy();

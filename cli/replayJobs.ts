@@ -112,8 +112,8 @@ class Crewmate {
   #isOver = false;
 
   constructor(setup: ShareSetup, onRound: (told: Told) => void) {
-    // Built, modules end in .js.
-    const file = new URL(import.meta.url.endsWith(".ts") ? "./replayWorker.ts" : "./replayWorker.js", import.meta.url);
+    // Built, modules end in .cjs.
+    const file = new URL(import.meta.url.endsWith(".ts") ? "./replayWorker.ts" : "./replayWorker.cjs", import.meta.url);
     this.#waiting = setup.names.map(() => 0);
     this.#worker = new Worker(file, { workerData: setup });
     this.result = new Promise((resolve, reject) => {

@@ -83,10 +83,9 @@ function work(port: MessagePort, setup: ShareSetup): Promise<ShareResult> {
   });
 }
 
-if (parentPort !== null) {
-  const port = parentPort;
+async function workAndTell(port: MessagePort, setup: ShareSetup): Promise<void> {
   try {
-    const result = await work(port, workerData as ShareSetup);
+    const result = await work(port, setup);
     port.postMessage({ kind: "done", result } satisfies WorkerMessage);
   } catch (error) {
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -94,3 +93,5 @@ if (parentPort !== null) {
   }
   port.close();
 }
+
+if (parentPort !== null) void workAndTell(parentPort, workerData as ShareSetup);

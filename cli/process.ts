@@ -1,0 +1,108 @@
+/** The process: streams, files, environment and signals in, exit code out. Everything else takes them as `Io`. */
+import { appendFile, mkdir, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { text } from "node:stream/consumers";
+import { readAhead } from "../traffic/readAhead.ts";
+import { EXIT, type Io, type Writer, writing } from "./io.ts";
+import { openBrowser } from "./openBrowser.ts";
+import { isPipe, openPipe, untilInterrupted } from "./pipes.ts";
+import { runCli } from "./run.ts";
+import { runSelf } from "./self.ts";
+
+/** The reader of our output went away (`chainwalk … | head`): nothing is left to say to it. */
+function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(EXIT.fine);
+    throw error;
+  });
+}
+
+function writerOf(stream: NodeJS.WriteStream): Writer {
+  return {
+    write: (data) =>
+      new Promise((resolve) => {
+        if (stream.write(data)) resolve();
+        else stream.once("drain", resolve);
+      }),
+    isTerminal: stream.isTTY === true,
+    columns: stream.isTTY === true ? stream.columns : undefined,
+  };
+}
+
+const interruption = new AbortController();
+
+function pipeOf(path: string): AsyncGenerator<Uint8Array> {
+  return untilInterrupted(openPipe(path), interruption.signal);
+}
+
+/** By the package's own name, since the way there is not the same from cli/ and dist/cli/. */
+const PACKAGE = "chainwalk/package.json";
+
+const io: Io = {
+  stdin: untilInterrupted(process.stdin, interruption.signal),
+  stdout: writerOf(process.stdout),
+  stderr: writerOf(process.stderr),
+  readFile: async (path) => ((await isPipe(path)) ? text(pipeOf(path)) : readFile(path, "utf8")),
+  async *readStream(path) {
+    yield* (await isPipe(path)) ? pipeOf(path) : readAhead(() => open(path));
+  },
+  readdir: async (path) =>
+    (await readdir(path, { withFileTypes: true })).map((entry) => ({
+      name: entry.name,
+      kind: entry.isDirectory() ? "folder" : "file",
+    })),
+  kindOf: async (path) => {
+    const found = await stat(path).catch(() => undefined);
+    if (found === undefined) return undefined;
+    return found.isDirectory() ? "folder" : "file";
+  },
+  sizeOf: async (path) => {
+    const found = await stat(path).catch(() => undefined);
+    return found?.isFile() === true ? found.size : undefined;
+  },
+  writeFile: async (path, data) => {
+    await writing(path, mkdir(dirname(path), { recursive: true }));
+    await writing(path, writeFile(path, data));
+  },
+  appendFile: async (path, text) => {
+    await writing(path, mkdir(dirname(path), { recursive: true }));
+    await writing(path, appendFile(path, text));
+  },
+  env: process.env,
+  interrupted: interruption.signal,
+  now: () => performance.now(),
+  runSelf,
+  version: () => {
+    const { version }: { version: string } = createRequire(import.meta.url)(PACKAGE);
+    return version;
+  },
+  pageFolder: () => join(dirname(createRequire(import.meta.url).resolve(PACKAGE)), "dist", "page"),
+  openBrowser,
+};
+
+endQuietlyOnClosedPipe(process.stdout);
+endQuietlyOnClosedPipe(process.stderr);
+
+process.on("SIGINT", () => {
+  // The second Ctrl-C means it; the first lets the command flush what is done.
+  if (interruption.signal.aborted) process.exit(EXIT.interrupted);
+  interruption.abort();
+});
+
+/** EX_SOFTWARE of sysexits(3): none of the contract's codes may come from a mistake of ours. */
+const EXIT_BUG = 70;
+
+async function run(): Promise<void> {
+  try {
+    process.exitCode = await runCli(process.argv.slice(2), io);
+  } catch (error) {
+    const report = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    process.stderr.write(`This is a bug of chainwalk, please report it with the command that shows it.\n${report}\n`);
+    process.exitCode = EXIT_BUG;
+  }
+  // A command that read only part of standard input must not wait for the rest of it.
+  process.stdin.destroy();
+}
+
+void run();

@@ -1,0 +1,106 @@
+/** The command line is the same with compiled code, without, and with code that V8 cannot take. */
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { crc32 } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ROOT } from "../built.ts";
+import { builtCommandLine } from "./builtCommandLine.ts";
+
+const CLUSTER = join(ROOT, "scenarios", "db-policy");
+
+let folder = "";
+
+/** Inside the checkout, where the package finds itself. */
+beforeAll(() => {
+  mkdirSync(join(ROOT, ".cache"), { recursive: true });
+  folder = mkdtempSync(join(ROOT, ".cache", "launch-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function codeFiles(of: string): string[] {
+  return readdirSync(of)
+    .filter((name) => name.endsWith(".code"))
+    .map((name) => join(of, name));
+}
+
+/** A copy of the built command line, whose code is then changed. */
+function withCode(name: string, change: (file: string) => void): string {
+  const copy = join(folder, name);
+  cpSync(dirname(builtCommandLine()), copy, { recursive: true });
+  for (const file of codeFiles(copy)) change(file);
+  return join(copy, "main.js");
+}
+
+function run(main: string, nodeFlags: readonly string[] = []) {
+  const args = [...nodeFlags, main, "matrix", "-f", CLUSTER, "-s", "all", "-o", "json"];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  return { status, stdout, stderr };
+}
+
+describe("compiled code of the command line", () => {
+  it("is written by the build", () => {
+    expect(codeFiles(dirname(builtCommandLine())).length).toBeGreaterThan(0);
+  });
+
+  it.each<readonly [what: string, change: (file: string) => void]>([
+    ["missing", (file) => rmSync(file)],
+    ["empty", (file) => truncateSync(file)],
+    ["cut off", (file) => truncateSync(file, Math.floor(readFileSync(file).length / 2))],
+    ["of another version of V8", (file) => writeFileSync(file, otherVersion(file))],
+    ["damaged", (file) => writeFileSync(file, flipped(readFileSync(file), Math.floor(statSync(file).size / 2)))],
+    ["not code at all", (file) => writeFileSync(file, "not code at all")],
+    ["not to be read", (file) => chmodSync(file, 0)],
+  ])("changes nothing when it is %s", (what, change) => {
+    const expected = run(builtCommandLine());
+    expect(expected).toMatchObject({ status: 0, stderr: "" });
+    expect(run(withCode(what, change))).toEqual(expected);
+  });
+
+  it("changes nothing under flags that it was not made with", () => {
+    expect(run(builtCommandLine(), ["--no-opt"])).toEqual(run(builtCommandLine()));
+  });
+
+  it("is left as it is by whoever runs a command", () => {
+    const main = withCode("left alone", () => {});
+    const before = hashesIn(dirname(main));
+    run(main);
+    expect(hashesIn(dirname(main))).toEqual(before);
+  });
+});
+
+function hashesIn(of: string): string[] {
+  return readdirSync(of).map(
+    (name) =>
+      `${name} ${createHash("sha256")
+        .update(readFileSync(join(of, name)))
+        .digest("hex")}`,
+  );
+}
+
+function flipped(code: Buffer, at: number): Buffer {
+  const other = Buffer.from(code);
+  other.writeUInt8(other.readUInt8(at) ^ 0xff, at);
+  return other;
+}
+
+/** With the checksum that cli/main.ts writes, and another version's hash: the second word of V8's code-serializer.h. */
+function otherVersion(file: string): Buffer {
+  const source = readFileSync(file.replace(/\.cjs\..*$/, ".cjs"));
+  const code = flipped(readFileSync(file).subarray(4), 4);
+  const check = Buffer.alloc(4);
+  check.writeUInt32LE(crc32(code, crc32(source)));
+  return Buffer.concat([check, code]);
+}
