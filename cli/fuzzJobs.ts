@@ -1,4 +1,5 @@
 /** The jobs of a campaign: one in this thread, or several in threads of their own. */
+import { setTimeout } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { counted } from "../traffic/findings.ts";
 import { Campaign, type CampaignSettings, type JobReport } from "../verify/fuzz/campaign.ts";
@@ -28,6 +29,9 @@ export async function runJobs(options: JobsOptions): Promise<void> {
 
 /** Runs and time are written down this often; a killed campaign forgets at most so much of them. */
 const JOURNAL_MS = 1_000;
+
+/** A thread that has not ended so long after it was told to is ended. */
+const PATIENCE_MS = 3_000;
 
 /** Hears what jobs report, and says when it is enough. */
 class Clerk {
@@ -101,6 +105,7 @@ async function runThreads(options: JobsOptions, clerk: Clerk): Promise<void> {
     { length: jobs },
     (_, job) => new Worker(new URL("./fuzzWorker.cjs", import.meta.url), { workerData: { ...settings, job } }),
   );
+  const ends = workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve)));
   const tell = (worker: Worker, message: ToJob) => worker.postMessage(message);
   // Reports are heard one after the other, whoever sent them.
   let hearing = Promise.resolve();
@@ -128,6 +133,9 @@ async function runThreads(options: JobsOptions, clerk: Clerk): Promise<void> {
       }
     });
   } finally {
+    // What a thread is about may have a folder and a process of its own (fuzzCommand.ts), which it puts away if it is let to.
+    for (const worker of workers) tell(worker, { kind: "end" });
+    await Promise.race([Promise.all(ends), setTimeout(PATIENCE_MS, undefined, { ref: false })]);
     await Promise.all(workers.map((worker) => worker.terminate()));
   }
 }

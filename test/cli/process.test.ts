@@ -1,7 +1,7 @@
 /** What only a real process shows: pipes, signals, memory. Runs the built command line. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, constants, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -173,4 +173,23 @@ describe("the process", () => {
     ]);
     expect([code, errors]).toEqual([0, ""]);
   });
+});
+
+describe("a campaign in threads", () => {
+  it("leaves no folder of its commands behind, nor a command", async () => {
+    const temporary = mkdtempSync(join(tmpdir(), "chainwalk-test-"));
+    try {
+      // Answers nothing: the campaign is over while the other thread's command still runs.
+      const command = `command:sleep 1; echo > ${join(temporary, "ended")}`;
+      const args = ["fuzz", "-s", "kube-router", "--jobs", "2", "--max-time", "30", "--against", command];
+      const child = spawn(process.execPath, [main, ...args], { cwd: ROOT, env: { ...process.env, TMPDIR: temporary } });
+      child.stdout.resume();
+      child.stderr.resume();
+      const [code] = await once(child, "close");
+      expect(code).toBe(2);
+      expect(readdirSync(temporary)).toEqual(["ended"]);
+    } finally {
+      rmSync(temporary, { recursive: true, force: true });
+    }
+  }, 60_000);
 });
