@@ -1,6 +1,14 @@
 /** Boxes of packets in the user's words: `from shop/* and 10.2.0.0/16 except 10.2.5.0/24 to shop/db, tcp/80`. */
 import type { Endpoint } from "../compiler/model.ts";
-import { type Cidr, cidrContains, cidrOf, compareCidrs, formatAddress, formatCidr } from "../dataplane/address.ts";
+import {
+  type Cidr,
+  cidrContains,
+  cidrKey,
+  cidrOf,
+  compareCidrs,
+  formatAddress,
+  formatCidr,
+} from "../dataplane/address.ts";
 import { type Box, boxesOf, type Tuple } from "./boxes.ts";
 import { type AddressAtom, isOnTheWay, type PacketSpace, servicesText } from "./space.ts";
 
@@ -102,10 +110,11 @@ interface Meant {
  */
 function outsideTexts(addresses: readonly AddressAtom[], chosen: ReadonlySet<AddressAtom>): readonly string[] {
   const said = new Set<AddressAtom>();
+  const inOrder = [...addresses].sort((a, b) => compareCidrs(a.prefix, b.prefix));
   /** What of the prefix is not meant; what is meant goes with it. */
   const exceptions = ({ holes }: AddressAtom): readonly Cidr[] =>
     holes.flatMap((hole): readonly Cidr[] => {
-      const inside = addresses.filter(({ prefix }) => liesIn(prefix, hole));
+      const inside = atomsIn(inOrder, hole);
       const isWhole = inside.every((atom) => chosen.has(atom));
       const [exact] = inside.filter(({ prefix }) => prefix.prefixLength === hole.prefixLength);
       if (isWhole) for (const atom of inside) said.add(atom);
@@ -122,14 +131,14 @@ function outsideTexts(addresses: readonly AddressAtom[], chosen: ReadonlySet<Add
     else if (atom.pod === undefined && !said.has(atom)) meant.push({ prefix: atom.prefix, except: exceptions(atom) });
   }
   const ends = addresses.filter(({ pod, node }) => pod !== undefined || node !== undefined);
-  const isEnd = (cidr: Cidr) => ends.some(({ prefix }) => compareCidrs(prefix, cidr) === 0);
+  const endKeys = new Set(ends.map(({ prefix }) => cidrKey(prefix)));
   return [
     ...nodes,
     ...halvesJoined(meant).map(({ prefix, except }) =>
       prefix.prefixLength > 0
         ? `${formatCidr(prefix)}${exceptText(except)}`
         : // Pods and nodes are never meant by it: those that are have been named.
-          `everywhere else${exceptText(except.filter((cidr) => !isEnd(cidr)))}`,
+          `everywhere else${exceptText(except.filter((cidr) => !endKeys.has(cidrKey(cidr))))}`,
     ),
   ];
 }
@@ -138,26 +147,45 @@ function liesIn(inner: Cidr, outer: Cidr): boolean {
   return inner.prefixLength >= outer.prefixLength && cidrContains(outer, inner);
 }
 
+/** The atoms of a prefix, of all atoms in the order of their prefixes: they stand together, the prefix itself first. */
+function atomsIn(inOrder: readonly AddressAtom[], outer: Cidr): readonly AddressAtom[] {
+  let low = 0;
+  let high = inOrder.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const atom = inOrder[middle];
+    if (atom !== undefined && compareCidrs(atom.prefix, outer) < 0) low = middle + 1;
+    else high = middle;
+  }
+  let end = low;
+  for (let atom = inOrder[end]; atom !== undefined && liesIn(atom.prefix, outer); atom = inOrder[end]) end++;
+  return inOrder.slice(low, end);
+}
+
 /** Two halves of a prefix become it, the smallest first, so that what they make may be a half again. */
 function halvesJoined(list: readonly Meant[]): readonly Meant[] {
-  const left = new Map(list.map((one) => [formatCidr(one.prefix), one]));
+  const left = new Map(list.map((one) => [cidrKey(one.prefix), one]));
   const bySize = [...list].sort((a, b) => b.prefix.prefixLength - a.prefix.prefixLength);
   for (const { prefix } of bySize) {
-    let whole = left.get(formatCidr(prefix));
-    while (whole !== undefined && whole.prefix.prefixLength > 0) {
-      const half: Meant = whole;
-      const outer = cidrOf(half.prefix, half.prefix.prefixLength - 1);
-      const other: Meant | undefined = [...left.values()].find(
-        (one) => one !== half && one.prefix.prefixLength === half.prefix.prefixLength && liesIn(one.prefix, outer),
-      );
+    let half = left.get(cidrKey(prefix));
+    while (half !== undefined && half.prefix.prefixLength > 0) {
+      const other = left.get(cidrKey(otherHalf(half.prefix)));
       if (other === undefined) break;
-      left.delete(formatCidr(half.prefix));
-      left.delete(formatCidr(other.prefix));
-      whole = { prefix: outer, except: [...half.except, ...other.except].sort(compareCidrs) };
-      left.set(formatCidr(outer), whole);
+      left.delete(cidrKey(half.prefix));
+      left.delete(cidrKey(other.prefix));
+      const except = [...half.except, ...other.except].sort(compareCidrs);
+      half = { prefix: cidrOf(half.prefix, half.prefix.prefixLength - 1), except };
+      left.set(cidrKey(half.prefix), half);
     }
   }
   return [...left.values()].sort((a, b) => compareCidrs(a.prefix, b.prefix));
+}
+
+/** The prefix that differs in the last bit. */
+function otherHalf({ family, words, prefixLength }: Cidr): Cidr {
+  const bit = prefixLength - 1;
+  const flipped = words.map((word, index) => (index === bit >>> 5 ? word ^ (1 << (31 - (bit & 31))) : word));
+  return { family, words: flipped, prefixLength };
 }
 
 function exceptText(cidrs: readonly Cidr[]): string {
