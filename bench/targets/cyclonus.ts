@@ -2,18 +2,25 @@ import { cyclonusPeer } from "../peers/cyclonus.ts";
 import { comparePeer } from "../peers/run.ts";
 import type { Target } from "./target.ts";
 
+const GOAL = 10;
+
+/** What profiles said once; not measured in the run. */
+const WHY_SLOWER =
+  "by a profile of 2026-11-29, of bpf-hash a quarter lowers and loads 268,000 map entries, a quarter asks them, a sixth collects garbage, a tenth reads the manifests; of the chains half walks packets; Node's own start is a tenth";
+
 export const cyclonusTargets: readonly Target[] = [
   {
     name: "truth table against cyclonus",
     unit: "× faster",
-    goal: 10,
+    goal: GOAL,
     stretch: 20,
     better: "higher",
     limitMs: 280_000,
     async measure(options) {
       const { ratio, ours, theirs, skipped, note } = await comparePeer(cyclonusPeer, options);
       if (ratio === null || ours === null || theirs === null) return { measured: undefined, note: skipped ?? note };
-      return { measured: ratio, note: `${ours.toFixed(2)} s against ${theirs.toFixed(2)} s, whole processes; ${note}` };
+      const told = `${ours.toFixed(2)} s against ${theirs.toFixed(2)} s, whole processes; ${note}`;
+      return { measured: ratio, note: ratio < GOAL ? `${told}; ${WHY_SLOWER}` : told };
     },
   },
 ];
