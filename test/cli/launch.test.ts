@@ -2,7 +2,6 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
-  chmodSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
@@ -62,11 +61,34 @@ describe("compiled code of the command line", () => {
     ["of another version of V8", (file) => writeFileSync(file, otherVersion(file))],
     ["damaged", (file) => writeFileSync(file, flipped(readFileSync(file), Math.floor(statSync(file).size / 2)))],
     ["not code at all", (file) => writeFileSync(file, "not code at all")],
-    ["not to be read", (file) => chmodSync(file, 0)],
+    // Root reads what has no right to be read, so that would show nothing.
+    ["a folder", asFolder],
   ])("changes nothing when it is %s", (what, change) => {
     const expected = run(builtCommandLine());
     expect(expected).toMatchObject({ status: 0, stderr: "" });
     expect(run(withCode(what, change))).toEqual(expected);
+  });
+
+  // V8 knows a source by its length, so code of another text of that length tells that it was taken.
+  it("is what runs", () => {
+    const [shown, other] = [
+      "Walk a packet through your NetworkPolicies.",
+      "Talk a packet through your NetworkPolicies.",
+    ];
+    const main = withCode("other text", (file) => rmSync(file));
+    const path = readdirSync(dirname(main))
+      .map((name) => join(dirname(main), name))
+      .find((file) => file.endsWith(".cjs") && readFileSync(file, "utf8").includes(shown));
+    if (path === undefined) throw new Error(`nothing says ${shown}`);
+    const source = readFileSync(path, "utf8");
+    writeFileSync(path, source.replace(shown, other));
+    const env = { ...process.env, CHAINWALK_WRITE_CODE: "1" };
+    spawnSync(process.execPath, [main, "--help"], { env });
+    writeFileSync(path, source);
+    for (const file of codeFiles(dirname(main)).filter((name) => name.startsWith(`${path}.`))) {
+      writeFileSync(file, checked(source, readFileSync(file).subarray(4)));
+    }
+    expect(spawnSync(process.execPath, [main, "--help"], { encoding: "utf8" }).stdout).toContain(other);
   });
 
   it("changes nothing under flags that it was not made with", () => {
@@ -90,16 +112,25 @@ function hashesIn(of: string): string[] {
   );
 }
 
+function asFolder(file: string): void {
+  rmSync(file);
+  mkdirSync(file);
+}
+
 function flipped(code: Buffer, at: number): Buffer {
   const other = Buffer.from(code);
   other.writeUInt8(other.readUInt8(at) ^ 0xff, at);
   return other;
 }
 
-/** With the checksum that cli/main.ts writes, and another version's hash: the second word of V8's code-serializer.h. */
+/** Another version's hash: the second word of V8's code-serializer.h. */
 function otherVersion(file: string): Buffer {
   const source = readFileSync(file.replace(/\.cjs\..*$/, ".cjs"));
-  const code = flipped(readFileSync(file).subarray(4), 4);
+  return checked(source, flipped(readFileSync(file).subarray(4), 4));
+}
+
+/** Behind the checksum that cli/main.ts writes. */
+function checked(source: Buffer | string, code: Buffer): Buffer {
   const check = Buffer.alloc(4);
   check.writeUInt32LE(crc32(code, crc32(source)));
   return Buffer.concat([check, code]);
