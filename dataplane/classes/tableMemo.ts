@@ -220,11 +220,11 @@ export class TableMemo {
     }
     const isFirst = context !== 0 && connections.recalledNone && this.#hasShortTuples;
     if (isFirst && this.#decideFirst(classes, row, context)) return;
-    const isHeard = isFirst && this.#listen();
+    if (isFirst) this.#listen();
     // Of a kind that was known, what comes before connection tracking, or all of it, is not walked again.
     const kinds = this.#kinds.size;
     const kind = this.#kindOf(classes, row);
-    const isHeardWhole = isHeard && this.#kinds.size !== kinds;
+    const isHeardWhole = isFirst && this.#kinds.size !== kinds;
     const preparation = this.#kinds.words[kind + KIND.preparation] ?? 0;
     switch ((preparation & 0xff) - 1) {
       case PREPARATION.tracked: {
@@ -245,14 +245,13 @@ export class TableMemo {
       default:
         this.#decideUntracked(row, kind, SITUATION.refused);
     }
-    if (isHeard) this.#walker.listener = undefined;
+    if (isFirst) this.#walker.listener = undefined;
   }
 
   /** Has the walks of the row heard. */
-  #listen(): boolean {
+  #listen(): void {
     this.#answers?.begin();
     this.#walker.listener = this.#answers;
-    return true;
   }
 
   /** What was heard of a walk leads to the outcome of its kind from now on, unless that depends on more. */
