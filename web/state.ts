@@ -427,6 +427,7 @@ const ADDRESS_PAUSE_MS = 300;
 /** Keeps the address what reproduces the picture. */
 export function followAddress(): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
+  ownHash = location.hash;
   effect(() => {
     const state = stateNow();
     if (loaded.value === undefined) return;
@@ -436,12 +437,15 @@ export function followAddress(): void {
         state.origin.kind === "text" ? state.origin.files.reduce((sum, { text }) => sum + text.length, 0) : 0;
       const size = manifests + (state.replay === undefined ? 0 : sizeOfReplay(state.replay));
       const hash = size > MOST_IN_ADDRESS ? "" : `#${await encodeState(state)}`;
+      // Somebody follows a link: to write over it now would lose it before `hashchange` is heard.
+      if (location.hash !== ownHash) return;
       ownHash = hash;
       history.replaceState(undefined, "", `${location.pathname}${location.search}${hash}`);
     }, ADDRESS_PAUSE_MS);
   });
   addEventListener("hashchange", async () => {
     if (location.hash === ownHash) return;
+    clearTimeout(timer);
     ownHash = location.hash;
     const state = await decodeState(location.hash.slice(1));
     if (state === undefined) trouble.value = "the link is damaged";
