@@ -5,10 +5,8 @@ import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { readAhead } from "../traffic/readAhead.ts";
 import { EXIT, type Io, type Writer, writing } from "./io.ts";
-import { openBrowser } from "./openBrowser.ts";
 import { isPipe, openPipe, untilInterrupted } from "./pipes.ts";
 import { runCli } from "./run.ts";
-import { runSelf } from "./self.ts";
 
 /** The reader of our output went away (`chainwalk … | head`): nothing is left to say to it. */
 function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
@@ -72,13 +70,14 @@ const io: Io = {
   env: process.env,
   interrupted: interruption.signal,
   now: () => performance.now(),
-  runSelf,
+  // Few commands start others, and what it takes is loaded no sooner.
+  runSelf: async (run) => (await import("./self.ts")).runSelf(run),
   version: () => {
     const { version }: { version: string } = createRequire(import.meta.url)(PACKAGE);
     return version;
   },
   pageFolder: () => join(dirname(createRequire(import.meta.url).resolve(PACKAGE)), "dist", "page"),
-  openBrowser,
+  openBrowser: async (address) => (await import("./openBrowser.ts")).openBrowser(address),
 };
 
 endQuietlyOnClosedPipe(process.stdout);

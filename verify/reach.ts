@@ -3,7 +3,7 @@
  * ports, states and marks are taken to match, and of a chain that is reached in several ways is known only which sources
  * or which destinations lead there. That is enough for what solutions emit: a chain of its own for each pod.
  */
-import { addressBits, type Cidr, cidrContains, cidrKey, formatAddress } from "../dataplane/address.ts";
+import { addressBits, type Cidr, cidrContains, cidrKey, hostCidr } from "../dataplane/address.ts";
 import type { Chain, IPSet, Match, Rule, Side, TableProgram } from "../dataplane/program.ts";
 import { AtomSet } from "./atomSet.ts";
 import type { AddressAtom, PacketSpace } from "./space.ts";
@@ -79,14 +79,17 @@ export class Narrowing {
   readonly #behind = new Map<string, AtomSet | undefined>();
   /** The atoms that are one address. */
   readonly #hosts = new Map<number | string, number>();
+  /** The atoms by the address that speaks for each. */
+  readonly #representatives = new Map<number | string, number>();
   readonly #all: AtomSet;
   readonly #none: AtomSet;
 
   constructor(program: TableProgram, ends: readonly End[]) {
     this.#program = program;
     this.#atoms = ends;
-    for (const [index, { prefix }] of ends.entries()) {
+    for (const [index, { prefix, representative }] of ends.entries()) {
       if (isHost(prefix)) this.#hosts.set(cidrKey(prefix), index);
+      this.#representatives.set(cidrKey(hostCidr(representative)), index);
     }
     this.#sets = new Map(program.sets.map((set) => [set.name, set]));
     this.#none = new AtomSet(ends.length);
@@ -180,10 +183,15 @@ export class Narrowing {
       device !== undefined && (name.endsWith("+") ? device.startsWith(name.slice(0, -1)) : device === name);
     const { pods, uplink, bridge, remotePodsPort } = this.#program.attachment;
     if ([uplink, bridge, remotePodsPort].some(isMeant)) return undefined;
-    const addresses = new Set(
-      pods.filter((pod) => isMeant(pod.interface)).flatMap((pod) => pod.addresses.map(formatAddress)),
-    );
-    return AtomSet.of(this.#atoms.map(({ representative }) => addresses.has(formatAddress(representative))));
+    const behind = new AtomSet(this.#atoms.length);
+    for (const pod of pods) {
+      if (!isMeant(pod.interface)) continue;
+      for (const address of pod.addresses) {
+        const atom = this.#representatives.get(cidrKey(hostCidr(address)));
+        if (atom !== undefined) behind.add(atom);
+      }
+    }
+    return behind;
   }
 }
 

@@ -265,10 +265,11 @@ class PortRuns {
   }
 }
 
-function rulesOf(program: TableProgram, family: Family): readonly Rule[] {
-  return program.families
-    .filter((tables) => tables.family === family)
-    .flatMap(({ tables }) => tables.flatMap(({ chains }) => chains.flatMap(({ rules }) => rules)));
+function* rulesOf(program: TableProgram, family?: Family): Generator<Rule, void, void> {
+  for (const one of program.families) {
+    if (family !== undefined && one.family !== family) continue;
+    for (const { chains } of one.tables) for (const { rules } of chains) yield* rules;
+  }
 }
 
 /**
@@ -279,7 +280,7 @@ export function blindSpots(programs: readonly Program[]): readonly string[] {
   const found = new Set<string>();
   for (const program of programs) {
     if (program.kind === "maps") continue;
-    for (const rule of [...rulesOf(program, 4), ...rulesOf(program, 6)]) {
+    for (const rule of rulesOf(program)) {
       for (const match of rule.matches) {
         const spot = blindSpot(match, rule);
         if (spot !== undefined) found.add(spot);
