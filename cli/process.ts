@@ -1,10 +1,11 @@
 /** The process: streams, files, environment and signals in, exit code out. Everything else takes them as `Io`. */
-import { appendFile, mkdir, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { appendFile, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { readAhead } from "../traffic/readAhead.ts";
 import { EXIT, type Io, type Writer, writing } from "./io.ts";
+import { makeFolder } from "./makeFolder.ts";
 import { isPipe, openPipe, untilInterrupted } from "./pipes.ts";
 import { runCli } from "./run.ts";
 
@@ -60,11 +61,11 @@ const io: Io = {
     return found?.isFile() === true ? found.size : undefined;
   },
   writeFile: async (path, data) => {
-    await writing(path, mkdir(dirname(path), { recursive: true }));
+    await writing(path, makeFolder(dirname(path)));
     await writing(path, writeFile(path, data));
   },
   appendFile: async (path, text) => {
-    await writing(path, mkdir(dirname(path), { recursive: true }));
+    await writing(path, makeFolder(dirname(path)));
     await writing(path, appendFile(path, text));
   },
   env: process.env,
