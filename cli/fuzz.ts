@@ -10,7 +10,7 @@ import { REFERENCE } from "../verify/lane.ts";
 import { addMannerFlags, addOutputFlag, type MannerFlags, wholeNumber } from "./flags.ts";
 import { COMMAND } from "./fuzzCommand.ts";
 import { runJobs } from "./fuzzJobs.ts";
-import { type FuzzFolders, FuzzLedger } from "./fuzzLedger.ts";
+import { type CampaignFlags, type FuzzFolders, FuzzLedger } from "./fuzzLedger.ts";
 import { minimizeFile } from "./fuzzMinimize.ts";
 import { joinPath } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
@@ -57,10 +57,13 @@ export function define(command: Command, session: Session): void {
     .addOption(new Option("--jobs <N>", "threads").argParser(wholeNumber(1, 64)).default(1))
     .option("--corpus <DIR>", "keep cases that show something new here, and a journal; read what is there first")
     .option("--findings <DIR>", "where scenario folders are written", "findings")
-    .option("--resume", "go on with the campaign whose journal is in --corpus: its runs, time and findings count")
+    .option("--resume", "go on with the last campaign of the journal in --corpus: its seed and subjects; its runs, time and findings count")
     .option("--minimize <FILE>", "no campaign: make this case or input as small as it goes; also 'fuzz minimize FILE'")
     .argument("[minimize FILE...]", "as --minimize FILE")
-    .action((words: readonly string[], flags: FuzzFlags) => fuzz({ ...flags, ...minimizeWords(words) }, session));
+    .action((words: readonly string[], flags: FuzzFlags) => {
+      const isGiven = (flag: string) => command.getOptionValueSource(flag) === "cli";
+      return fuzz({ ...flags, ...minimizeWords(words) }, isGiven, session);
+    });
 }
 
 function seconds(text: string): number {
@@ -78,13 +81,17 @@ function minimizeWords(words: readonly string[]): Pick<FuzzFlags, "minimize"> {
   return { minimize: file };
 }
 
-async function fuzz(flags: FuzzFlags, session: Session): Promise<void> {
-  if (flags.resume === true && flags.corpus === undefined) {
+async function fuzz(given: FuzzFlags, isGiven: (flag: string) => boolean, session: Session): Promise<void> {
+  if (given.resume === true && given.corpus === undefined) {
     throw new UsageError("--resume goes on with the journal of a corpus: name it with --corpus DIR");
   }
-  const strategies = strategiesOf(flags).map(({ name }) => name);
-  const against = againstOf(flags);
-  const targets = listOf(flags.target === "all" ? TARGETS.join() : flags.target, TARGETS, "--target");
+  const folders: FuzzFolders = { corpus: given.corpus, findings: given.findings };
+  const resumed =
+    given.resume === true && given.minimize === undefined
+      ? await FuzzLedger.open(session.io, folders, "resume")
+      : undefined;
+  const flags = resumed?.campaign === undefined ? given : goingOn(given, isGiven, resumed.campaign);
+  const { strategies, against, targets } = subjectOf(flags);
   for (const target of targets) checkAgainst(target, against);
   if (against.includes(KERNEL)) {
     const reason = reasonAgainst(await missingCapabilities(), "bridge");
@@ -94,16 +101,17 @@ async function fuzz(flags: FuzzFlags, session: Session): Promise<void> {
       return;
     }
   }
+  const { seed, strategy, target } = flags;
+  const campaign = { seed, strategy, against: flags.against, target };
   if (flags.minimize !== undefined) {
     const found = await minimizeFile({ session, path: flags.minimize, strategies, against, targets });
-    const ledger = await FuzzLedger.open(session.io, { corpus: undefined, findings: flags.findings }, "anew");
+    const ledger = await FuzzLedger.open(session.io, { corpus: undefined, findings: flags.findings }, campaign);
     for (const finding of found) await ledger.find(finding);
     if (found.length > 0) session.end(EXIT.findings);
     else await session.note(`${flags.minimize}: nothing is wrong with it`);
     return tell(flags, ledger, session);
   }
-  const folders: FuzzFolders = { corpus: flags.corpus, findings: flags.findings };
-  const ledger = await FuzzLedger.open(session.io, folders, flags.resume === true ? "resume" : "anew");
+  const ledger = resumed ?? (await FuzzLedger.open(session.io, folders, campaign));
   const settings: Omit<CampaignSettings, "job"> = {
     seed: flags.seed,
     offset: ledger.runs,
@@ -126,8 +134,51 @@ async function fuzz(flags: FuzzFlags, session: Session): Promise<void> {
   if (ledger.findings.length > 0) session.end(EXIT.findings);
 }
 
+interface Subject {
+  readonly strategies: readonly string[];
+  readonly against: readonly string[];
+  readonly targets: readonly string[];
+}
+
+function subjectOf(flags: Pick<FuzzFlags, "strategy" | "against" | "target">): Subject {
+  return {
+    strategies: strategiesOf(flags).map(({ name }) => name),
+    against: againstOf(flags),
+    targets: listOf(flags.target === "all" ? TARGETS.join() : flags.target, TARGETS, "--target"),
+  };
+}
+
+/**
+ * The flags of the campaign that is gone on with. What the user gives otherwise would be counted as one campaign with what
+ * was drawn from another seed, or of something else.
+ */
+function goingOn(given: FuzzFlags, isGiven: (flag: string) => boolean, campaign: CampaignFlags): FuzzFlags {
+  const asked = subjectOf(given);
+  const stored = subjectOf(campaign);
+  const pairs = [
+    ["seed", [given.seed], [campaign.seed]],
+    ["strategy", asked.strategies, stored.strategies],
+    ["against", asked.against, stored.against],
+    ["target", asked.targets, stored.targets],
+  ] as const;
+  const other = pairs.filter(([flag, mine, its]) => isGiven(flag) && !isSameSet(mine, its)).map(([flag]) => flag);
+  if (other.length > 0) {
+    const flagsOf = (from: CampaignFlags) =>
+      other.map((flag) => `--${flag} ${shellWord(String(from[flag]))}`).join(" ");
+    throw new UsageError(
+      `${flagsOf(given)}: the campaign in ${given.corpus} has ${flagsOf(campaign)}; leave out what differs to go on with it, or --resume to begin another`,
+    );
+  }
+  return { ...given, ...campaign };
+}
+
+function isSameSet(one: readonly unknown[], other: readonly unknown[]): boolean {
+  const [ones, others] = [new Set(one), new Set(other)];
+  return ones.size === others.size && [...ones].every((value) => others.has(value));
+}
+
 /** A command is taken whole: it may have commas of its own. */
-function againstOf({ against }: FuzzFlags): readonly string[] {
+function againstOf({ against }: Pick<FuzzFlags, "against">): readonly string[] {
   if (against.startsWith(COMMAND)) return [against];
   return listOf(against, [REFERENCE, "import", KERNEL, ...STRATEGIES.map(({ name }) => name)], "--against");
 }

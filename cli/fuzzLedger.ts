@@ -17,10 +17,19 @@ export interface FuzzFolders {
   readonly findings: string;
 }
 
+/** What a campaign is about, in the words of its flags: whoever goes on with it goes on with these. */
+export interface CampaignFlags {
+  readonly seed: number;
+  readonly strategy: string;
+  readonly against: string;
+  readonly target: string;
+}
+
 type KeptFiles = Extract<JobReport, { kind: "kept" }>["files"];
 
 /** One line of the journal. */
 type JournalLine =
+  | { readonly campaign: CampaignFlags }
   | { readonly runs: number; readonly seconds: number }
   | { readonly kept: readonly string[]; readonly features: readonly number[] }
   | { readonly finding: Omit<FindingText, "files"> };
@@ -42,6 +51,8 @@ export class FuzzLedger {
   seconds = 0;
   readonly features = new Set<number>();
   readonly findings: FindingText[] = [];
+  /** The campaign that is gone on with; undefined: none is, or its journal was written before journals said so. */
+  campaign: CampaignFlags | undefined;
   /** What the corpus held when the ledger was opened. */
   readonly #earlier: KeptFiles[number][] = [];
   readonly #io: Io;
@@ -53,8 +64,8 @@ export class FuzzLedger {
     this.#folders = folders;
   }
 
-  /** `resume`: runs, time and findings of the journal count. The cases of the corpus are read in any case. */
-  static async open(io: Io, folders: FuzzFolders, how: "resume" | "anew"): Promise<FuzzLedger> {
+  /** `resume`: runs, time and findings of the journal's last campaign count. The cases of the corpus are read in any case. */
+  static async open(io: Io, folders: FuzzFolders, how: "resume" | CampaignFlags): Promise<FuzzLedger> {
     const ledger = new FuzzLedger(io, folders);
     const { corpus } = folders;
     if (corpus === undefined) return ledger;
@@ -62,6 +73,7 @@ export class FuzzLedger {
       await ledger.#readCases(corpus, target);
     await ledger.#countHistories(corpus);
     if (how === "resume") await ledger.#readJournal(joinPath(corpus, JOURNAL));
+    else await ledger.#beginJournal(joinPath(corpus, JOURNAL), how);
     return ledger;
   }
 
@@ -103,10 +115,14 @@ export class FuzzLedger {
 
   async #readJournal(path: string): Promise<void> {
     if ((await this.#io.kindOf(path)) !== "file") throw new UsageError(`${path}: no journal to go on with`);
-    for (const text of (await readText(this.#io, path)).split("\n")) {
+    const journal = await readText(this.#io, path);
+    // The line at which the process died; what is added now is a line of its own.
+    if (journal !== "" && !journal.endsWith("\n")) await this.#io.appendFile(path, "\n");
+    for (const text of journal.split("\n")) {
       const line = journalLine(text);
       if (line === undefined) continue;
-      if ("runs" in line) {
+      if ("campaign" in line) this.#begin(line.campaign);
+      else if ("runs" in line) {
         this.runs += line.runs;
         this.seconds += line.seconds;
       } else if ("kept" in line) for (const feature of line.features) this.features.add(feature);
@@ -114,6 +130,21 @@ export class FuzzLedger {
         this.findings.push({ ...line.finding, files: [] });
       }
     }
+  }
+
+  /** Behind whatever is there; its last line may have no end. */
+  async #beginJournal(path: string, campaign: CampaignFlags): Promise<void> {
+    if ((await this.#io.kindOf(path)) === "file") await this.#io.appendFile(path, "\n");
+    await this.#write({ campaign });
+  }
+
+  /** What came before was another campaign in the same corpus. */
+  #begin(campaign: CampaignFlags): void {
+    this.campaign = campaign;
+    this.runs = 0;
+    this.seconds = 0;
+    this.features.clear();
+    this.findings.length = 0;
   }
 
   /** Counts runs; `spend` writes them down. */
@@ -166,7 +197,8 @@ export async function bytesOf(io: Io, path: string): Promise<Uint8Array> {
 /** Undefined: the last line, cut short when the process died. */
 function journalLine(text: string): JournalLine | undefined {
   try {
-    return text === "" ? undefined : (JSON.parse(text) as JournalLine); // nobody but `#write` makes them
+    const line: unknown = text === "" ? undefined : JSON.parse(text);
+    return typeof line === "object" && line !== null ? (line as JournalLine) : undefined; // nobody but `#write` makes them
   } catch {
     return undefined;
   }

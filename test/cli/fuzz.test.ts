@@ -21,7 +21,7 @@ describe("fuzz", () => {
   });
 
   it("draws the same for the same seed", async () => {
-    const told = async () => (await chainwalk(`${SHORT} -o json`)).out.replace(/"seconds":[^,]*/, "");
+    const told = async () => withoutSeconds((await chainwalk(`${SHORT} -o json`)).out);
     expect(await told()).toBe(await told());
   });
 
@@ -78,6 +78,37 @@ describe("fuzz", () => {
     expect(code).toBe(0);
     const report: Report = JSON.parse(out);
     expect(report.features).toBeGreaterThan(100);
+  });
+
+  it("goes on with its own campaign only, and with what that was about where nothing else is said", async () => {
+    const saved = new Map<string, string>();
+    await chainwalk("fuzz -s kube-router,bpf-hash --runs 3 --seed 5 --corpus kept", { saved });
+    await chainwalk(`${SHORT} --corpus kept`, { saved, files: Object.fromEntries(saved) });
+    const files = Object.fromEntries(saved);
+    const resume = (flags: string) => chainwalk(`fuzz --resume --corpus kept -o json ${flags}`, { files });
+    const other = await resume("--seed 5 --target connections -s bpf-hash,kube-router");
+    expect(other).toMatchObject({
+      code: 2,
+      out: "",
+      err: expect.stringContaining(
+        "--seed 5 --target connections: the campaign in kept has --seed 4 --target clusters;",
+      ),
+    });
+    expect((await resume("--against import")).err).toContain(
+      "--against import: the campaign in kept has --against reference;",
+    );
+    const { code, out } = await resume("--runs 22 --seed 4 -s bpf-hash,kube-router");
+    expect({ code, report: JSON.parse(out) }).toMatchObject({ code: 0, report: { seed: 4, runs: 22 } });
+    const silent = await resume("--runs 22");
+    expect(withoutSeconds(silent.out)).toBe(withoutSeconds(out));
+  });
+
+  it("goes on with a journal of versions that did not say what it was about", async () => {
+    const files = { "kept/journal.jsonl": '{"runs":7,"seconds":1}\n{"runs":1,"sec' };
+    const saved = new Map<string, string>();
+    const { code, out } = await chainwalk(`${SHORT} --corpus kept --resume --runs 9 -o json`, { files, saved });
+    expect({ code, report: JSON.parse(out) }).toMatchObject({ code: 0, report: { seed: 4, runs: 9 } });
+    expect(saved.get("kept/journal.jsonl")).toMatch(/^\n\{/);
   });
 
   it("stops when the user does, and says what it has", async () => {
@@ -192,6 +223,10 @@ describe("a command as the other side", () => {
     expect({ code, err }).toEqual({ code: 0, err: "" });
   });
 });
+
+function withoutSeconds(report: string): string {
+  return report.replace(/"seconds":[^,]*/, "");
+}
 
 interface Report {
   readonly runs: number;
