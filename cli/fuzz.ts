@@ -57,7 +57,10 @@ export function define(command: Command, session: Session): void {
     .addOption(new Option("--jobs <N>", "threads").argParser(wholeNumber(1, 64)).default(1))
     .option("--corpus <DIR>", "keep cases that show something new here, and a journal; read what is there first")
     .option("--findings <DIR>", "where scenario folders are written", "findings")
-    .option("--resume", "go on with the last campaign of the journal in --corpus: its seed and subjects; its runs, time and findings count")
+    .option(
+      "--resume",
+      "go on with the last campaign of the journal in --corpus: its seed and subjects; its runs, time and findings count",
+    )
     .option("--minimize <FILE>", "no campaign: make this case or input as small as it goes; also 'fuzz minimize FILE'")
     .argument("[minimize FILE...]", "as --minimize FILE")
     .action((words: readonly string[], flags: FuzzFlags) => {
