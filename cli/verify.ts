@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import { compileNode, resolvePolicies } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
+import { leftLines, shareText } from "../format/coverage.ts";
 import { counted } from "../traffic/findings.ts";
 import { packetToObject } from "../traffic/packetObject.ts";
 import { formatPacket } from "../traffic/transcript.ts";
@@ -161,7 +162,6 @@ const SHOWN_BOXES = 5;
 function tableOf({ proof, node, against }: Verified, cluster: ResolvedCluster): readonly string[] {
   const nameOf = namerOf(cluster.model);
   const { coverage, differences, deviations } = proof;
-  const share = `${(coverageOf(proof) * 100).toFixed(4).replace(/\.?0+$/, "")} %`;
   const equal = coverageOf(proof) < 1 ? "no difference found" : "equal";
   const verdict = differences.length === 0 ? equal : counted(differences.length, "difference");
   const whom = {
@@ -170,10 +170,10 @@ function tableOf({ proof, node, against }: Verified, cluster: ResolvedCluster): 
     before: "these manifests against those before",
   }[against];
   const lines = [
-    `${proof.strategy}: ${whom ?? `against ${against}`}: ${verdict} (${coverage.tuples} classes, ${share} of all first packets)`,
+    `${proof.strategy}: ${whom ?? `against ${against}`}: ${verdict} (${coverage.tuples} classes, ${shareText(coverageOf(proof))} of all first packets)`,
   ];
   for (const [name, count] of Object.entries(deviations)) lines.push(`  declared deviation ${name}: ${count} classes`);
-  for (const spot of [...proof.blindSpots, ...coverage.left]) lines.push(`  not covered: ${spot}`);
+  lines.push(...leftLines([...proof.blindSpots, ...coverage.left]).map((line) => `  ${line}`));
   for (const { packet, expected, actual, because, boxes } of differences) {
     const parted = against === "before" ? `was ${expected}, is now ${actual}` : `expected ${expected}, found ${actual}`;
     lines.push(`  ${parted}: e.g. ${formatPacket(packet, nameOf)}`);

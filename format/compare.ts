@@ -7,6 +7,7 @@ import type { Cost, Spread } from "../verify/cost.ts";
 import { coverageRatio } from "../verify/exhaustive.ts";
 import type { Answer } from "../verify/lane.ts";
 import { type Cell, cut, formatColumns } from "./columns.ts";
+import { leftLines, shareText } from "./coverage.ts";
 import { escapeHtml, htmlPage, htmlRow } from "./html.ts";
 import { resultObject } from "./result.ts";
 
@@ -71,6 +72,7 @@ function jsonOf({ strategies, groups, cost, coverage }: Comparison, { show, side
     })),
     cost,
     coverage: coverageRatio(coverage),
+    notCovered: coverage.left,
   };
 }
 
@@ -147,9 +149,8 @@ function costTables({ strategies, cost }: Comparison): readonly CostTable[] {
 }
 
 function summary({ groups, coverage, strategies }: Comparison): string {
-  const share = (coverageRatio(coverage) * 100).toFixed(4).replace(/\.?0+$/, "");
-  const found = groups.length === 0 ? "no difference" : `${groups.length} kinds of difference`;
-  return `${strategies.join(", ")}: ${found}; ${coverage.tuples} classes of packets asked, ${share} % of all first packets`;
+  const found = ["no difference", "1 kind of difference"][groups.length] ?? `${groups.length} kinds of difference`;
+  return `${strategies.join(", ")}: ${found}; ${coverage.tuples} classes of packets asked, ${shareText(coverageRatio(coverage))} of all first packets`;
 }
 
 function causeText({ cause, tuples }: ComparedGroup): string {
@@ -164,6 +165,9 @@ function shownBoxes({ boxes }: ComparedGroup): readonly string[] {
 function textOf(comparison: Comparison, style: ComparisonStyle): readonly string[] {
   const columns = style.columns ?? DEFAULT_COLUMNS;
   const lines = [...wrapped(summary(comparison), { columns, first: "", rest: "  " })];
+  for (const line of leftLines(comparison.coverage.left)) {
+    lines.push(...wrapped(line, { columns, first: "  ", rest: "    " }));
+  }
   for (const group of comparison.groups) {
     const sides = style.sides(group);
     const rows = sides.map((side): readonly Cell[] => [
@@ -222,6 +226,8 @@ function markdownText(text: string): string {
 
 function markdownOf(comparison: Comparison, style: ComparisonStyle): readonly string[] {
   const lines = ["## Comparison", "", markdownText(summary(comparison)), ""];
+  const left = leftLines(comparison.coverage.left);
+  if (left.length > 0) lines.push(...left.map((line) => `- ${markdownText(line)}`), "");
   for (const [index, group] of comparison.groups.entries()) {
     const sides = style.sides(group);
     lines.push(`### ${index + 1}. ${markdownText(causeText(group))}`, "", `\`${style.show(group.example)}\``, "");
@@ -245,6 +251,8 @@ function markdownOf(comparison: Comparison, style: ComparisonStyle): readonly st
 
 function htmlOf(comparison: Comparison, style: ComparisonStyle): readonly string[] {
   const body = ["<h1>Comparison</h1>", `<p>${escapeHtml(summary(comparison))}</p>`];
+  const left = leftLines(comparison.coverage.left);
+  if (left.length > 0) body.push("<ul>", ...left.map((line) => `<li>${escapeHtml(line)}</li>`), "</ul>");
   for (const group of comparison.groups) {
     const sides = style.sides(group);
     body.push(

@@ -148,6 +148,25 @@ describe("the forms of compare", () => {
     expect(out).not.toMatch(/(?:src|href)=/);
   });
 
+  it("what a limit leaves out is said in every form", async () => {
+    const [table, md, html] = await Promise.all(
+      ["table", "md", "html"].map(async (form) => (await compared(`--limit 300 -o ${form}`)).out),
+    );
+    const { out, code } = await compared("--limit 300 -o json");
+    const { coverage, notCovered }: { coverage: number; notCovered: readonly string[] } = JSON.parse(out);
+    expect(code).not.toBe(0);
+    expect(coverage).toBeLessThan(1);
+    expect(notCovered).toContainEqual(expect.stringMatching(/^from .+ to any address, every protocol and port$/));
+    const left = notCovered.map((box) => `not covered: ${box}`);
+    const unwrapped = table?.replaceAll(/\n {4}(?=\S)/g, " ");
+    for (const line of left) {
+      expect(unwrapped).toContain(`\n  ${line}\n`);
+      expect(md?.replaceAll("\\", "")).toContain(`\n- ${line}\n`);
+      expect(html).toContain(`<li>${line}</li>`);
+    }
+    expect(JSON.parse((await compared("-o json")).out)).toMatchObject({ coverage: 1, notCovered: [] });
+  });
+
   it("text from outside stays text", () => {
     const attack = '<img src=x onerror="1"></script>|*_[';
     const style: Omit<ComparisonStyle, "format"> = {
