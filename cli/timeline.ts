@@ -79,7 +79,7 @@ async function timeline(flags: TimelineFlags, session: Session): Promise<void> {
     .flatMap(({ steps }) => steps)
     .some(({ transients }) => transients.followed < transients.concerned);
   if (short) {
-    await session.note("some steps concern more classes of packets than --limit; what was left out is not known");
+    await session.note("some steps concern more classes of packets than --limit; what was left out stands beside them");
     session.end(EXIT.incomplete);
   }
   const [node = ""] = nodes;

@@ -5,6 +5,7 @@ import { servicesText } from "../verify/space.ts";
 import type { Transient, TransientKind } from "../verify/timeline/transients.ts";
 import type { MetLapse, TimelineStep } from "../verify/timeline.ts";
 import { type Cell, formatColumns } from "./columns.ts";
+import { leftLines } from "./coverage.ts";
 import type { Paint } from "./paint.ts";
 import { endText, numberedOperations } from "./timelineJson.ts";
 import { timelinePage } from "./timelinePage.ts";
@@ -105,6 +106,9 @@ const SHOWN_WINDOWS = 12;
 /** Services of a window that a person is shown. */
 const SHOWN_SERVICES = 4;
 
+/** Boxes of what a limit left out that a person is shown for a step. */
+const SHOWN_LEFT = 5;
+
 const HEAD = [
   "step",
   "operations",
@@ -167,7 +171,19 @@ function windowLines(step: TimelineStep, clock: Clock | undefined, paint: Paint)
   });
   if (windows.length > SHOWN_WINDOWS)
     lines.push(paint.faint(`      and ${windows.length - SHOWN_WINDOWS} windows more`));
+  lines.push(...shortTexts(step).map((text) => paint.faint(`      ${text}`)));
   return [...lines, ...step.lapses.map((met) => `      ${paint.warn("lapse ")} ${lapseText(met)}`)];
+}
+
+/** How many classes of a step were followed, and which were not; nothing where all were. */
+export function shortTexts({ transients: { followed, concerned, left } }: TimelineStep): readonly string[] {
+  if (followed >= concerned) return [];
+  const more = left.length - SHOWN_LEFT;
+  return [
+    `${followed} of ${concerned} classes of packets followed`,
+    ...leftLines(left.slice(0, SHOWN_LEFT)),
+    ...(more > 0 ? [`and ${more} more`] : []),
+  ];
 }
 
 /** What is made here, or would be, and how to see the other way. */
@@ -212,6 +228,7 @@ function markdownOf({ strategy, node, steps, clock }: Lived): readonly string[] 
             row([step, kind, `${source} > ${destination} ${services.join(", ")}`, from, to, ...(timed ? [lasts] : [])]),
           ),
         ]),
+    ...steps.flatMap((step) => shortTexts(step).map((text) => `\nStep ${step.step.number}, ${text}`)),
     ...steps.flatMap(({ step, lapses }) => lapses.map((met) => `\nStep ${step.number}, lapse ${lapseText(met)}`)),
   ];
 }

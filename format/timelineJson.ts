@@ -52,6 +52,7 @@ function stepObject(step: TimelineStep, clock: Clock | undefined) {
     })),
     turned: transients.turned,
     coverage: transients.concerned === 0 ? 1 : transients.followed / transients.concerned,
+    notCovered: transients.left,
     connections: connectionCounts(connections),
     flushes: visible.flushes,
     lapses: step.lapses.map(({ lapse: { name, summary, setting }, isMade }) => ({ name, isMade, setting, summary })),

@@ -1,6 +1,6 @@
 /** One page for timelines: every operation a notch of a slider, with what packets meet there. */
 import { escapeHtml, htmlPage } from "./html.ts";
-import { type Lived, lapseText, lastsText, windowsOf, windowText } from "./timeline.ts";
+import { type Lived, lapseText, lastsText, shortTexts, windowsOf, windowText } from "./timeline.ts";
 import { numberedOperations, timelineObject } from "./timelineJson.ts";
 
 /** The story alone: how the nodes came to its start is more moments than all of it, and nothing is followed there. */
@@ -45,6 +45,7 @@ function sectionOf({ strategy, node, steps, clock }: Lived): readonly string[] {
             `<p class="${window.kind === "outage" ? "drop" : "reject"}">${window.kind}: ${escapeHtml(windowText(window))} ${escapeHtml(lastsText(step, window.example, clock))}</p>`,
         ),
         ...(index === 0 ? step.lapses.map((met) => `<p class="reject">lapse ${escapeHtml(lapseText(met))}</p>`) : []),
+        ...(index === 0 ? shortTexts(step).map((text) => `<p class="faint">${escapeHtml(text)}</p>`) : []),
         ...(isLast
           ? [
               `<p>connections: ${survive} survive (${stalled} of them stalled in between), ${cut} cut, ${inherited} inherited</p>`,

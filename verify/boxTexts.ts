@@ -20,9 +20,17 @@ export function boxTexts(
   tuples: ReadonlyMap<PacketSpace, readonly Tuple[]>,
   spaces: readonly PacketSpace[],
 ): readonly string[] {
+  return textsOf(new Map([...tuples].map(([space, list]) => [space, boxesOf(list)])), spaces);
+}
+
+/** The same of boxes that are there already. */
+export function textsOf(
+  boxes: ReadonlyMap<PacketSpace, readonly Box[]>,
+  spaces: readonly PacketSpace[],
+): readonly string[] {
   const found = new Map<string, Set<PacketSpace>>();
-  for (const [space, list] of tuples) {
-    for (const box of boxesOf(list)) {
+  for (const [space, list] of boxes) {
+    for (const box of list) {
       const text = boxText(space, box);
       const own = found.get(text) ?? new Set();
       found.set(text, own.add(space));

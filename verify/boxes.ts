@@ -23,11 +23,18 @@ const AXES = ["sources", "destinations", "services"] as const satisfies readonly
 
 /** Distinct tuples as disjoint boxes, the largest first. Numbers are whatever the caller counts atoms with. */
 export function boxesOf(tuples: readonly Tuple[]): readonly Box[] {
-  let boxes: readonly Box[] = tuples.map(({ source, destination, service }) => ({
-    sources: [source],
-    destinations: [destination],
-    services: [service],
-  }));
+  return joinedBoxes(
+    tuples.map(({ source, destination, service }) => ({
+      sources: [source],
+      destinations: [destination],
+      services: [service],
+    })),
+  );
+}
+
+/** Disjoint boxes as larger ones, the largest first. */
+export function joinedBoxes(disjoint: readonly Box[]): readonly Box[] {
+  let boxes = disjoint;
   let before: number;
   do {
     before = boxes.length;

@@ -88,7 +88,7 @@ function startStep({ start, services }: Story, life: NodeLife): TimelineStep {
     operations,
     written: writtenBy(operations),
     differed: differenceOf(before, life.program),
-    transients: { found: [], turned: 0, concerned: 0, followed: 0, spaces: [] },
+    transients: { found: [], turned: 0, concerned: 0, followed: 0, left: [], spaces: [] },
     connections: { survive: 0, cut: 0, inherited: 0, stalled: 0, isSampled: false, examples: {} },
     lapses: [],
     before,

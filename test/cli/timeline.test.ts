@@ -45,6 +45,22 @@ describe("timeline", () => {
     expect(step?.connections.survive).toBeGreaterThan(10);
   });
 
+  it("says what a limit left out, in every form", async () => {
+    const cut = `timeline -f ${STORY} --node node-a --limit 20`;
+    const { code, out, err } = await chainwalk(`${cut} -o json`);
+    expect([code, err]).toEqual([3, expect.stringContaining("what was left out stands beside them")]);
+    const [, step] = (JSON.parse(out) as { steps: { coverage: number; notCovered: readonly string[] }[] }).steps;
+    expect(step?.coverage).toBeLessThan(1);
+    expect(step?.notCovered.length).toBeGreaterThan(0);
+    for (const form of ["table", "md", "html"]) {
+      const shown = (await chainwalk(`${cut} -o ${form}`)).out.replaceAll("&gt;", ">");
+      expect(shown).toMatch(/20 of \d+ classes of packets followed/);
+      expect(shown).toContain(`not covered: ${step?.notCovered[0]}`);
+    }
+    const whole = await chainwalk(`timeline -f ${STORY} --node node-a -o json`);
+    expect(JSON.parse(whole.out).steps[1]).toMatchObject({ coverage: 1, notCovered: [] });
+  });
+
   it("without --node every node of every strategy is a member of a list", async () => {
     const { out } = await chainwalk(`timeline -f ${STORY} -s kube-router,calico-iptables -o json`);
     const lived = JSON.parse(out) as readonly { strategy: string; node: string }[];

@@ -15,6 +15,8 @@ import type { Packet } from "../../dataplane/packet.ts";
 import type { Program } from "../../dataplane/program.ts";
 import type { PacketResult } from "../../dataplane/result.ts";
 import type { Verdict } from "../../dataplane/verdict.ts";
+import { type Box, joinedBoxes } from "../boxes.ts";
+import { textsOf } from "../boxTexts.ts";
 import { type AddressAtom, isOnTheWay, type PacketSpace, packetOf, packetSpaces, type ServiceAtom } from "../space.ts";
 import { type Area, ChangedAreas } from "./affected.ts";
 import type { Moment } from "./moments.ts";
@@ -49,6 +51,8 @@ export interface Transients {
   /** Classes that some moment concerns, and how many of them were followed. */
   readonly concerned: number;
   readonly followed: number;
+  /** Those that were not, as boxes in words. */
+  readonly left: readonly string[];
   readonly spaces: readonly PacketSpace[];
 }
 
@@ -68,12 +72,13 @@ export function transientsOf({ before, moments, clusters, arrivals, limit }: Tra
   const spaces = packetSpaces(merged(clusters), [before, ...(last === before ? [] : [last])]);
   const followed =
     changes.length === 0 ? [] : spaces.map((space) => followSpace({ space, before, changes, arrivals, limit }));
-  const sum = (of: (one: Omit<Transients, "spaces">) => number) => followed.reduce((total, one) => total + of(one), 0);
+  const sum = (of: (one: Followed) => number) => followed.reduce((total, one) => total + of(one), 0);
   return {
     found: followed.flatMap(({ found }) => found),
     turned: sum(({ turned }) => turned),
     concerned: sum(({ concerned }) => concerned),
     followed: sum((one) => one.followed),
+    left: textsOf(new Map(followed.map(({ space, left }) => [space, left])), spaces),
     spaces,
   };
 }
@@ -108,7 +113,12 @@ interface Turn extends Place {
   readonly verdict: Verdict;
 }
 
-function followSpace({ space, before, changes, arrivals, limit }: FollowOptions): Omit<Transients, "spaces"> {
+interface Followed extends Omit<Transients, "spaces" | "left"> {
+  readonly space: PacketSpace;
+  readonly left: readonly Box[];
+}
+
+function followSpace({ space, before, changes, arrivals, limit }: FollowOptions): Followed {
   const areas = new ChangedAreas(space);
   const classes = new Classes(space, localAddresses([before, ...changes.map(({ program }) => program)]));
   const concerned = changes.map(({ program }, index) =>
@@ -145,7 +155,8 @@ function followSpace({ space, before, changes, arrivals, limit }: FollowOptions)
       found.push({ ...window, packet: classes.packet(index), source, destination, service });
     }
   }
-  return { found, turned, concerned: every.size, followed: followed.size };
+  const left = classes.boxesOf([...every].slice(limit));
+  return { space, found, turned, concerned: every.size, followed: followed.size, left };
 }
 
 function isAccepted(turn: Turn | undefined): boolean {
@@ -212,6 +223,25 @@ class Classes {
   constructor(space: PacketSpace, local: ReadonlySet<string>) {
     this.#space = space;
     this.#isLocal = space.addresses.map(({ representative }) => local.has(formatAddress(representative)));
+  }
+
+  /** Of distinct classes. Services of a pair are put together first: there may be millions of classes. */
+  boxesOf(list: readonly number[]): readonly Box[] {
+    const { addresses, services } = this.#space;
+    const pairs = new Map<number, number[]>();
+    for (const index of list) {
+      const pair = Math.floor(index / services.length);
+      const own = pairs.get(pair);
+      if (own === undefined) pairs.set(pair, [index % services.length]);
+      else own.push(index % services.length);
+    }
+    return joinedBoxes(
+      [...pairs].map(([pair, some]) => ({
+        sources: [Math.floor(pair / addresses.length)],
+        destinations: [pair % addresses.length],
+        services: some.sort((a, b) => a - b),
+      })),
+    );
   }
 
   atoms(index: number) {
