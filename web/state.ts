@@ -3,6 +3,7 @@ import { batch, computed, effect, signal } from "@preact/signals";
 import { type BundledScenario, FIRST, scenarioNamed } from "./bundled.ts";
 import { makeReports, makeWorker } from "./carried.ts";
 import { Client, Overtaken, Refused } from "./client.ts";
+import { KeptAddress } from "./keptAddress.ts";
 import type {
   ClusterPicture,
   Kind,
@@ -422,38 +423,34 @@ export async function showState(state: SharedState, served: ServedFiles | undefi
 
 /** Manifests above this are put into the address only when somebody asks for a link: browsers cut long ones. */
 const MOST_IN_ADDRESS = 200_000;
-const ADDRESS_PAUSE_MS = 300;
 
 /** Keeps the address what reproduces the picture. */
 export function followAddress(): void {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  ownHash = location.hash;
+  const address = new KeptAddress({
+    get hash() {
+      return location.hash;
+    },
+    replace: (hash) => history.replaceState(undefined, "", `${location.pathname}${location.search}${hash}`),
+  });
   effect(() => {
     const state = stateNow();
-    if (loaded.value === undefined) return;
-    clearTimeout(timer);
-    timer = setTimeout(async () => {
-      const manifests =
-        state.origin.kind === "text" ? state.origin.files.reduce((sum, { text }) => sum + text.length, 0) : 0;
-      const size = manifests + (state.replay === undefined ? 0 : sizeOfReplay(state.replay));
-      const hash = size > MOST_IN_ADDRESS ? "" : `#${await encodeState(state)}`;
-      // Somebody follows a link: to write over it now would lose it before `hashchange` is heard.
-      if (location.hash !== ownHash) return;
-      ownHash = hash;
-      history.replaceState(undefined, "", `${location.pathname}${location.search}${hash}`);
-    }, ADDRESS_PAUSE_MS);
+    if (loaded.value !== undefined) address.write(() => hashOf(state));
   });
   addEventListener("hashchange", async () => {
-    if (location.hash === ownHash) return;
-    clearTimeout(timer);
-    ownHash = location.hash;
-    const state = await decodeState(location.hash.slice(1));
+    const hash = address.follow();
+    if (hash === undefined) return;
+    const state = await decodeState(hash.slice(1));
     if (state === undefined) trouble.value = "the link is damaged";
     else await showState(state, isServed() ? await servedFiles() : undefined);
   });
 }
 
-let ownHash = "";
+async function hashOf(state: SharedState): Promise<string> {
+  const manifests =
+    state.origin.kind === "text" ? state.origin.files.reduce((sum, { text }) => sum + text.length, 0) : 0;
+  const size = manifests + (state.replay === undefined ? 0 : sizeOfReplay(state.replay));
+  return size > MOST_IN_ADDRESS ? "" : `#${await encodeState(state)}`;
+}
 
 export async function linkNow(): Promise<string> {
   const { origin: base, pathname, search } = location;
