@@ -4,6 +4,7 @@ import { loadCluster, resolvePolicies } from "../../compiler/compile.ts";
 import { resolveAgain } from "../../compiler/resolveAgain.ts";
 import { identitiesOf } from "../../compiler/strategies/cilium-ebpf/identities.ts";
 import { identityView } from "../../compiler/strategies/cilium-ebpf/identityLabels.ts";
+import { formatCidr } from "../../dataplane/address.ts";
 
 /** Pods of one namespace with these labels, `a` first. */
 function identities(...labels: readonly string[]) {
@@ -54,6 +55,48 @@ describe("identities", () => {
       expect(identities(`app: a, ${label}`, "app: a")).toHaveLength(2);
     },
   );
+});
+
+describe("identities of blocks", () => {
+  // pkg/ipcache/metadata.go resolveIdentity: labels of a block are dropped where the prefix is a node's address.
+  it("are of every prefix that policies name but a node's address", () => {
+    const { model } = loadCluster([
+      {
+        name: "cluster.yaml",
+        text: `
+apiVersion: v1
+kind: Node
+metadata: { name: node-a }
+status: { addresses: [{ type: InternalIP, address: 192.168.0.11 }, { type: InternalIP, address: "fd00::11" }] }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: shop }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: blocks, namespace: shop }
+spec:
+  podSelector: {}
+  egress:
+    - to:
+        - ipBlock: { cidr: 192.168.0.0/28, except: [192.168.0.11/32, 192.168.0.12/32] }
+        - ipBlock: { cidr: 192.168.0.8/29 }
+        - ipBlock: { cidr: "fd00::11/128" }
+        - ipBlock: { cidr: "fd00::/16" }
+`,
+      },
+    ]);
+    if (model === undefined) throw new Error("the cluster does not load");
+    expect(
+      identitiesOf(resolvePolicies(model)).cidrs.map(({ cidr, number }) => `${formatCidr(cidr)} ${number}`),
+    ).toEqual([
+      "192.168.0.0/28 16777217",
+      "192.168.0.8/29 16777218",
+      "192.168.0.12/32 16777219",
+      "fd00::/16 16777220",
+    ]);
+  });
 });
 
 describe("the numbers of many identities", () => {

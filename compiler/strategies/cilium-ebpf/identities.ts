@@ -8,7 +8,7 @@
  *
  * Source: cilium v1.19.7 pkg/identity, pkg/labels, pkg/ipcache; dumps/cilium.
  */
-import { type Cidr, compareCidrs, type Family, formatCidr } from "../../../dataplane/address.ts";
+import { addressBits, addressesEqual, type Cidr, compareCidrs, type Family, formatCidr } from "../../../dataplane/address.ts";
 import { mentionsIpv6 } from "../../addressFamilies.ts";
 import {
   listChange,
@@ -212,7 +212,13 @@ class LatestIdentities {
   #prefixes: readonly Cidr[] = [];
   #cidrs: readonly CidrIdentity[] = [];
   /** What these were made of. */
-  #madeOf: { prefixes: readonly Cidr[]; families: readonly Family[]; numbers: IdentityNumbers | undefined } | undefined;
+  #madeOf:
+    | (Pick<ClusterModel, "nodes"> & {
+        readonly prefixes: readonly Cidr[];
+        readonly families: readonly Family[];
+        readonly numbers: IdentityNumbers | undefined;
+      })
+    | undefined;
   #epoch: WeakKey = {};
 
   allocate(cluster: ResolvedCluster, numbers: IdentityNumbers | undefined): Identities {
@@ -328,12 +334,14 @@ class LatestIdentities {
     numbers: IdentityNumbers | undefined,
   ): readonly CidrIdentity[] {
     const prefixes = this.#namedPrefixes(model);
+    const { nodes } = model;
     const made = this.#madeOf;
-    if (made?.prefixes === prefixes && made.families === families && made.numbers === numbers) return this.#cidrs;
-    this.#madeOf = { prefixes, families, numbers };
+    const isKnown = made?.prefixes === prefixes && made.families === families && made.nodes === nodes;
+    if (isKnown && made.numbers === numbers) return this.#cidrs;
+    this.#madeOf = { prefixes, families, nodes, numbers };
     const source = numbers ?? new IdentityNumbers();
     const cidrs = prefixes
-      .filter(({ prefixLength, family }) => prefixLength > 0 && families.includes(family))
+      .filter((cidr) => cidr.prefixLength > 0 && families.includes(cidr.family) && !isNodeAddress(cidr, nodes))
       .map((cidr) => ({ number: source.ofPrefix(cidr), cidr }));
     const isSame =
       cidrs.length === this.#cidrs.length &&
@@ -383,6 +391,17 @@ function prefixesOf({ ingress, egress }: NetworkPolicy): readonly Cidr[] {
     }
   }
   return prefixes ?? NO_PREFIXES;
+}
+
+/**
+ * Whether a prefix is one address, and a node's: that has the node's identity alone, whatever policies name it, and no
+ * selector of blocks finds it (pkg/ipcache/metadata.go resolveIdentity, with policy-cidr-match-mode empty).
+ */
+function isNodeAddress(cidr: Cidr, nodes: ClusterModel["nodes"]): boolean {
+  return (
+    cidr.prefixLength === addressBits(cidr.family) &&
+    nodes.some(({ addresses }) => addresses.some((address) => addressesEqual(address, cidr)))
+  );
 }
 
 const CIDR_TEXTS = new WeakMap<Cidr, string>();
