@@ -90,12 +90,7 @@ spec:
     if (model === undefined) throw new Error("the cluster does not load");
     expect(
       identitiesOf(resolvePolicies(model)).cidrs.map(({ cidr, number }) => `${formatCidr(cidr)} ${number}`),
-    ).toEqual([
-      "192.168.0.0/28 16777217",
-      "192.168.0.8/29 16777218",
-      "192.168.0.12/32 16777219",
-      "fd00::/16 16777220",
-    ]);
+    ).toEqual(["192.168.0.0/28 16777217", "192.168.0.8/29 16777218", "192.168.0.12/32 16777219", "fd00::/16 16777220"]);
   });
 });
 

@@ -8,7 +8,14 @@
  *
  * Source: cilium v1.19.7 pkg/identity, pkg/labels, pkg/ipcache; dumps/cilium.
  */
-import { addressBits, addressesEqual, type Cidr, compareCidrs, type Family, formatCidr } from "../../../dataplane/address.ts";
+import {
+  addressBits,
+  addressesEqual,
+  type Cidr,
+  compareCidrs,
+  type Family,
+  formatCidr,
+} from "../../../dataplane/address.ts";
 import { mentionsIpv6 } from "../../addressFamilies.ts";
 import {
   listChange,
