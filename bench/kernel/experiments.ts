@@ -45,6 +45,8 @@ export function openingOf(index: number): Packet {
 }
 
 const ACCEPT: Target = { kind: "accept" };
+/** Each leads to a chain of its own, as in real programs. */
+const JUMPS = 50;
 const FAILS: Match = { kind: "mark", value: 1, mask: 1, negate: false };
 const ELSEWHERE: Match = {
   kind: "address",
@@ -54,30 +56,38 @@ const ELSEWHERE: Match = {
 };
 const TCP: Match = { kind: "protocol", protocol: PROTOCOL.tcp, negate: false };
 
-/** Rules that are looked at and lead to nothing: so many of each. */
+/**
+ * Rules that are looked at and lead to nothing: so many of each. What a rule costs grows with their number, since the
+ * caches hold no more; real programs ask the same module some tens of times.
+ */
 const SILENT: readonly (readonly [name: string, rule: Rule | ((index: number) => Rule), copies: readonly number[]])[] =
   [
     ["rule, other source", { matches: [ELSEWHERE], target: ACCEPT }, [200, 1_000, 3_000]],
     ["rule, other protocol", { matches: [{ kind: "protocol", protocol: 17, negate: false }], target: ACCEPT }, [1_000]],
-    ["mark", { matches: [FAILS], target: ACCEPT }, [100, 400]],
-    ["ports", { matches: [TCP, ports([9_999], "tcp")], target: ACCEPT }, [100, 400]],
-    ["multiport", { matches: [TCP, ports([9_997, 9_998, 9_999], "multiport")], target: ACCEPT }, [200]],
+    ["mark", { matches: [FAILS], target: ACCEPT }, [50, 200]],
+    ["ports", { matches: [TCP, ports([9_999], "tcp")], target: ACCEPT }, [50, 200]],
+    ["multiport", { matches: [TCP, ports([9_997, 9_998, 9_999], "multiport")], target: ACCEPT }, [50]],
     [
       "state",
       { matches: [{ kind: "ctState", states: ["invalid"], extension: "conntrack", negate: false }], target: ACCEPT },
-      [200],
+      [50],
     ],
-    ["comment", { matches: [{ kind: "comment", text: "default/db-policy rule 1" }, FAILS], target: ACCEPT }, [200]],
+    ["comment", { matches: [{ kind: "comment", text: "default/db-policy rule 1" }, FAILS], target: ACCEPT }, [50]],
     [
       "address type",
       { matches: [{ kind: "addressType", side: "destination", type: "LOCAL", negate: false }], target: ACCEPT },
+      [50],
+    ],
+    ["physdev", { matches: [{ kind: "physdev", in: { name: "vethother", negate: false } }], target: ACCEPT }, [50]],
+    ["set mark", { matches: [], target: { kind: "mark", value: 0, mask: 0x10000 } }, [50]],
+    ["log to nobody", { matches: [], target: { kind: "log", target: "NFLOG", text: "--nflog-group 5" } }, [50]],
+    ["jump", (index) => ({ matches: [], target: { kind: "jump", chain: `EMPTY-${index}` } }), [JUMPS]],
+    ["hash:ip", inSet("ip", ["source"]), [100]],
+    [
+      "hash:ip that has it",
+      (index) => ({ matches: [isIn("ip-of-outside", ["source"], index), FAILS], target: ACCEPT }),
       [100],
     ],
-    ["physdev", { matches: [{ kind: "physdev", in: { name: "vethother", negate: false } }], target: ACCEPT }, [200]],
-    ["set mark", { matches: [], target: { kind: "mark", value: 0, mask: 0x10000 } }, [200]],
-    ["log to nobody", { matches: [], target: { kind: "log", target: "NFLOG", text: "--nflog-group 5" } }, [100]],
-    ["jump", { matches: [], target: { kind: "jump", chain: "EMPTY" } }, [200]],
-    ["hash:ip", inSet("ip", ["source"]), [100]],
     ["hash:net", inSet("net", ["source"]), [100]],
     ["hash:net of one length", inSet("one-length", ["source"]), [100]],
     ["hash:net of twelve lengths", inSet("twelve-lengths", ["source"]), [100]],
@@ -102,12 +112,13 @@ function ports(numbers: readonly number[], extension: "tcp" | "multiport"): Matc
   };
 }
 
-/** Each rule asks another set, as in real programs: what one set needs of the caches, the next one does not find there. */
 function inSet(set: string, sides: readonly Side[]): (index: number) => Rule {
-  return (index) => ({
-    matches: [{ kind: "set", set: `${set}-${index % SETS_OF_A_KIND}`, sides, negate: false }],
-    target: ACCEPT,
-  });
+  return (index) => ({ matches: [isIn(set, sides, index)], target: ACCEPT });
+}
+
+/** Each rule asks another set, as in real programs: what one set needs of the caches, the next one does not find there. */
+function isIn(set: string, sides: readonly Side[], index: number): Match {
+  return { kind: "set", set: `${set}-${index % SETS_OF_A_KIND}`, sides, negate: false };
 }
 
 const SETS_OF_A_KIND = 50;
@@ -117,6 +128,7 @@ const MEMBERS = 100;
 const THREE_LENGTHS = [16, 24, 32];
 const TWELVE_LENGTHS = [12, 14, 15, 16, 18, 20, 22, 24, 26, 28, 30, 32];
 
+/** None of them is an end of the packet. */
 function membersOf(type: IPSetType, lengths: readonly number[]): readonly IPSetMember[] {
   return Array.from({ length: MEMBERS }, (_, index): IPSetMember => {
     const bits = lengths[index % lengths.length] ?? 32;
@@ -125,8 +137,13 @@ function membersOf(type: IPSetType, lengths: readonly number[]): readonly IPSetM
   });
 }
 
-function hashSets(name: string, type: IPSetType, lengths: readonly number[]): readonly IPSet[] {
-  const members = membersOf(type, lengths);
+function hashSets(
+  name: string,
+  type: IPSetType,
+  lengths: readonly number[],
+  more: readonly IPSetMember[] = [],
+): readonly IPSet[] {
+  const members = [...membersOf(type, lengths), ...more];
   return numbered(name).map((set) => ({ name: set, type, family: 4, members, options: {} }));
 }
 
@@ -148,6 +165,7 @@ function numbered(name: string): readonly string[] {
 /** What is listed comes before the lists, as `ipset restore` wants it. */
 const SETS: readonly IPSet[] = [
   ...hashSets("ip", "hash:ip", [32]),
+  ...hashSets("ip-of-outside", "hash:ip", [32], [{ kind: "net", cidr: cidrOf({ family: 4, words: [OUTSIDE] }, 32) }]),
   ...hashSets("net", "hash:net", THREE_LENGTHS),
   ...hashSets("one-length", "hash:net", [24]),
   ...hashSets("twelve-lengths", "hash:net", TWELVE_LENGTHS),
@@ -172,7 +190,8 @@ function programOf(tables: readonly Table[], sets: readonly IPSet[] = []): Table
 
 function forwarding(rules: readonly Rule[], sets: readonly IPSet[]): TableProgram {
   const chains = FILTER.map((chain) => (chain.name === "FORWARD" ? { ...chain, rules } : chain));
-  return programOf([{ name: "filter", chains: [...chains, { name: "EMPTY", rules: [] }] }], sets);
+  const empty = Array.from({ length: JUMPS }, (_, index): Chain => ({ name: `EMPTY-${index}`, rules: [] }));
+  return programOf([{ name: "filter", chains: [...chains, ...empty] }], sets);
 }
 
 /** In the one place where the kernel allows it. */

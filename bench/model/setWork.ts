@@ -5,13 +5,17 @@ import type { IPSet, Match } from "../../dataplane/program.ts";
 
 export type SetMatch = Extract<Match, { readonly kind: "set" }>;
 
-/** The kinds of work, one after the other: `set TYPE`, and for sets of prefixes `prefix length` for each that is tried. */
+/**
+ * The kinds of work, one after the other: `set TYPE`, for sets of prefixes `prefix length` for each that is tried, and
+ * `set member` where there is one.
+ */
 export function setWork(sets: ReadonlyMap<string, IPSet>, { set: name, sides }: SetMatch, packet: Packet): string[] {
   const set = sets.get(name);
   if (set === undefined) return ["set hash:ip"];
   const work = [`set ${set.type}`];
   if (set.type !== "list:set") {
     if (set.type.startsWith("hash:net")) work.push(...lengthsTried(set, sides, packet).map(() => "prefix length"));
+    if (deciding(set, sides, packet) !== undefined) work.push("set member");
     return work;
   }
   for (const member of set.members) {

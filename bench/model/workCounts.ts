@@ -10,8 +10,9 @@ import { setWork } from "./setWork.ts";
 
 /**
  * Kind of work to how often: `chain` (a built-in chain was called), `rule` (a rule was looked at), `jump` (a chain called
- * and returned from), `match KIND`, `set TYPE`, `prefix length` (one that a set of prefixes was asked
- * for), `target KIND`, `conntrack STATE`; for maps, by their size, `trie`, `map`
+ * and returned from), `match KIND`, `set TYPE` (one was asked, by a rule or by a list),
+ * `prefix length` (one that a set of prefixes was asked for), `set member` (and the set has it), `target KIND`,
+ * `conntrack STATE`; for maps, by their size, `trie`, `map`
  * and `miss` (a hash map without an answer, whose bucket is most often empty).
  */
 export type WorkCounts = ReadonlyMap<string, number>;
@@ -97,7 +98,7 @@ export class WorkCounter implements TraceSink {
   #kindsOf(match: Match): readonly string[] {
     switch (match.kind) {
       case "set":
-        return setWork(this.#sets, match, this.#packet);
+        return ["match set", ...setWork(this.#sets, match, this.#packet)];
       case "ports":
         return [match.extension === "multiport" ? "match multiport" : "match ports"];
       default:

@@ -195,14 +195,21 @@ describe("counting work", () => {
     };
     expect(counted("bare")).toEqual({ "conntrack established": 1 });
     expect(counted("filter alone")).toEqual({ "conntrack established": 1, chain: 1 });
-    expect(counted("200 × jump")).toMatchObject({ chain: 1, rule: 200, jump: 200 });
-    expect(counted("100 × mark")).toMatchObject({ rule: 100, "match mark": 100 });
+    expect(counted("50 × jump")).toMatchObject({ chain: 1, rule: 50, jump: 50 });
+    expect(counted("200 × mark")).toMatchObject({ rule: 200, "match mark": 200 });
     // A match behind one that fails is not asked, one before it is.
-    expect(counted("200 × comment")).toMatchObject({ rule: 200, "match comment": 200, "match mark": 200 });
+    expect(counted("50 × comment")).toMatchObject({ rule: 50, "match comment": 50, "match mark": 50 });
     expect(counted("1000 × rule, other source")).toEqual({ "conntrack established": 1, chain: 1, rule: 1_000 });
-    expect(counted("100 × hash:ip,port")).toMatchObject({ rule: 100, "set hash:ip,port": 100 });
+    expect(counted("100 × hash:ip,port")).toMatchObject({ "match set": 100, "set hash:ip,port": 100 });
     expect(counted("100 × hash:net of twelve lengths")).toMatchObject({ "set hash:net": 100, "prefix length": 1_200 });
-    expect(counted("50 × list:set of six sets")).toMatchObject({ "set list:set": 50, "set hash:ip": 300 });
+    // A rule asks a list, and the list its sets.
+    expect(counted("50 × list:set of six sets")).toMatchObject({
+      "match set": 50,
+      "set list:set": 50,
+      "set hash:ip": 300,
+    });
+    expect(counted("100 × hash:ip that has it")).toMatchObject({ "set hash:ip": 100, "set member": 100 });
+    expect(counted("100 × hash:ip")).not.toHaveProperty("set member");
     expect(counted("50 × reverse path")).toMatchObject({ "match rpfilter": 50 });
   });
 
@@ -235,13 +242,13 @@ describe("counting work", () => {
       return setWork(new Map(sets.map((one) => [one.name, one])), match, packet).join(", ");
     };
     const tried = (lengths: number) => ["set hash:net", ...Array(lengths).fill("prefix length")].join(", ");
-    expect(work("blocks", "192.0.2.1")).toBe(tried(1));
-    expect(work("blocks", "10.1.2.3")).toBe(tried(2));
-    expect(work("blocks", "10.1.9.9")).toBe(tried(3));
+    expect(work("blocks", "192.0.2.1")).toBe(`${tried(1)}, set member`);
+    expect(work("blocks", "10.1.2.3")).toBe(`${tried(2)}, set member`);
+    expect(work("blocks", "10.1.9.9")).toBe(`${tried(3)}, set member`);
     expect(work("blocks", "172.16.0.1")).toBe(tried(4));
     // An exception is a no: the list's next set is asked.
-    expect(work("list", "10.1.2.3")).toBe(`set list:set, ${tried(2)}, set hash:ip`);
-    expect(work("list", "10.1.9.9")).toBe(`set list:set, ${tried(3)}`);
+    expect(work("list", "10.1.2.3")).toBe(`set list:set, ${tried(2)}, set member, set hash:ip`);
+    expect(work("list", "10.1.9.9")).toBe(`set list:set, ${tried(3)}, set member`);
   });
 
   it("names the size of the maps it looks into", () => {
