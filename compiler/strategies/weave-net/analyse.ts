@@ -143,10 +143,18 @@ function endOf(peer: PolicyPeer, spec: SelectorSpec | ExceptSpec | undefined, si
     if (spec === undefined || !("type" in spec)) throw new Error("a pod peer has a selector");
     return selectorEnd(spec, side);
   }
-  const address: Match = { kind: "address", side, cidr: peer.cidr, negate: false };
+  const cidr = isAnyAddress(peer.cidr) ? ANY_ADDRESS : peer.cidr;
+  const address: Match = { kind: "address", side, cidr, negate: false };
   if (spec === undefined) return { matches: [address], comment: `cidr: ${peer.cidrText}` };
   const except: Match = { kind: "set", set: spec.set, sides: [side], negate: true };
   return { matches: [address, except], comment: `cidr: ${peer.cidrText} except [${spec.key}]` };
+}
+
+const ANY_ADDRESS: Cidr = { family: 4, words: [0], prefixLength: 0 };
+
+/** Of a prefix of length 0 iptables never reads the address: `::/0` is every IPv4 address (libxtables xtables_ipparse_any). */
+export function isAnyAddress({ prefixLength }: Cidr): boolean {
+  return prefixLength === 0;
 }
 
 function selectorEnd(spec: SelectorSpec, side: Side): RuleEnd {

@@ -11,6 +11,7 @@ import {
   type RuleContext,
 } from "../../policyReading.ts";
 import type { ResolvedCluster, ResolvedRule } from "../../resolve.ts";
+import { isAnyAddress } from "./analyse.ts";
 import { hasWeaveAddress, type WeaveController } from "./controller.ts";
 import { runController } from "./run.ts";
 import { selectorSpec } from "./selector.ts";
@@ -44,7 +45,9 @@ function hasNamedPort({ ingress, egress }: NetworkPolicy): boolean {
 function beforeIpv6Block(rules: readonly ResolvedRule[]): { readonly rules: ResolvedRule[]; readonly cut: boolean } {
   const kept: ResolvedRule[] = [];
   for (const rule of rules) {
-    const refused = rule.peers.findIndex((peer) => peer.kind === "ipBlock" && peer.cidr.family === 6);
+    const refused = rule.peers.findIndex(
+      (peer) => peer.kind === "ipBlock" && peer.cidr.family === 6 && !isAnyAddress(peer.cidr),
+    );
     if (refused < 0) kept.push(rule);
     else {
       if (refused > 0) kept.push({ ...rule, peers: rule.peers.slice(0, refused) });
@@ -141,6 +144,19 @@ const quirks: readonly Quirk[] = [
         controllerOf(context.cluster).outcome(context.policy.policy).kind === "complete"
           ? inPeerSet(context, context.peer)
           : reading.peersMatch(context),
+    }),
+  },
+  {
+    name: "ipv6-everything-covers-ipv4",
+    summary: "The IPv6 block ::/0 stands for every IPv4 address: of a prefix of length 0 iptables reads no address.",
+    source: "weaveworks/weave npc/ipblock.go getRuleSpec; libxtables xtables_ipparse_any, iptables 1.8.9",
+    scenario: "weave-net-ipv6-everything-covers-ipv4",
+    apply: (reading) => ({
+      ...reading,
+      peersMatch: (context) =>
+        context.rule.peers.some(
+          (peer) => peer.kind === "ipBlock" && peer.cidr.family === 6 && isAnyAddress(peer.cidr),
+        ) || reading.peersMatch(context),
     }),
   },
   {
