@@ -19,6 +19,7 @@ import type {
 } from "../../dataplane/program.ts";
 import { BUILT_IN_CHAINS } from "../../dataplane/program.ts";
 import { entryKey } from "../import/ipsetEntry.ts";
+import { SET_COMMENT_MAX_BYTES, utf8Bytes } from "../names.ts";
 import { ruleText } from "../render/iptablesSave.ts";
 import type { Commit, MapCommand, Part, RuleCommand, SetCommand, SetHead } from "./operation.ts";
 
@@ -161,6 +162,8 @@ export class NodeState {
         if (set === undefined) return NO_SET;
         const { member } = command;
         if (member.kind === "set" && !this.#sets.has(member.set)) return NO_SET;
+        if (member.kind !== "set" && member.cidr.family !== set.head.family) return OTHER_FAMILY;
+        if (utf8Bytes(member.comment ?? "") > SET_COMMENT_MAX_BYTES) return LONG_COMMENT;
         const members = this.#membersOf(set);
         const key = entryKey(member);
         if (members.has(key) && command.tolerant !== true)
@@ -345,6 +348,9 @@ export class NodeState {
 }
 
 const NO_SET = "The set with the given name does not exist";
+/** What `ipset add` says to IPv6 in a set of IPv4. */
+const OTHER_FAMILY = "Syntax error: cannot parse the address: it is of another family than the set";
+const LONG_COMMENT = `Syntax error: Comment is longer than the maximum allowed ${SET_COMMENT_MAX_BYTES} characters`;
 const NO_MAP = "there is no such map";
 
 function frozenOf(set: LiveSet): IPSet {

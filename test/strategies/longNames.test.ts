@@ -7,14 +7,15 @@ import type { Program } from "../../dataplane/program.ts";
 const [namespace, name, label] = ["n".repeat(63), "p".repeat(253), "l".repeat(63)];
 const labels = `{ a: ${label}, b: ${label}, c: ${label}, d: ${label}, e: ${label} }`;
 
-const CLUSTER = `
+/** The policies of the namespace of a pod whose name is as long as this. */
+const clusterOf = (pod: string) => `
 apiVersion: v1
 kind: Namespace
 metadata: { name: ${namespace}, labels: ${labels} }
 ---
 apiVersion: v1
 kind: Pod
-metadata: { name: ${name}, namespace: ${namespace}, labels: ${labels} }
+metadata: { name: ${pod}, namespace: ${namespace}, labels: ${labels} }
 spec: { nodeName: node-a }
 status: { phase: Running, podIP: 10.10.1.10 }
 ---
@@ -38,9 +39,12 @@ function commentsOf(program: Program): readonly string[] {
 }
 
 describe("the longest names", () => {
-  const { model } = loadCluster([{ name: "long.yaml", text: CLUSTER }]);
-  if (model === undefined) throw new Error("the cluster does not load");
-  const cluster = resolvePolicies(model);
+  const loaded = (text: string) => {
+    const { model } = loadCluster([{ name: "long.yaml", text }]);
+    if (model === undefined) throw new Error("the cluster does not load");
+    return resolvePolicies(model);
+  };
+  const cluster = loaded(clusterOf(name));
 
   it.each(STRATEGIES)("compile under $name", (strategy) => {
     const program = compileNode(cluster, strategy, { node: "node-a" });
@@ -48,8 +52,10 @@ describe("the longest names", () => {
   });
 
   it("end where iptables cuts a comment off, under the solutions that do not cut it themselves", () => {
+    // Where a pod's comment is too long for a set, weave-npc writes no rules (test/strategies/weaveNet.test.ts).
+    const fitting = loaded(clusterOf("p".repeat(100)));
     const longest = STRATEGIES.map((strategy) => {
-      const program = compileNode(cluster, strategy, { node: "node-a" });
+      const program = compileNode(fitting, strategy, { node: "node-a" });
       return [strategy.name, Math.max(0, ...commentsOf(program).map(({ length }) => length))];
     });
     expect(Object.fromEntries(longest)).toMatchObject({ "kube-router": 120, "calico-iptables": 255, "weave-net": 255 });

@@ -50,3 +50,32 @@ spec:
     );
   });
 });
+
+describe("a pod that ipset refuses", () => {
+  const pod = (name: string, address: string) => `---
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, namespace: shop, labels: { app: ${name.slice(0, 3)} } }
+spec: { nodeName: node-a }
+status: { phase: Running, podIP: "${address}" }
+`;
+  const policy = (name: string, app: string) => `---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: ${name}, namespace: shop, uid: ${name} }
+spec:
+  podSelector: {}
+  ingress: [{ from: [{ podSelector: { matchLabels: { app: ${app} } } }] }]
+`;
+
+  // npc/namespace.go onNewPodSelector returns ipset's error, and addNetworkPolicy ends there: nothing is rolled back.
+  it.each([
+    ["by its address", pod("new", "fd00:10:1::10")],
+    ["by its name, which is too long for a comment", pod("new".padEnd(253, "w"), "10.10.1.11")],
+  ])("%s ends every policy that has a new selector for it", (_how, refused) => {
+    const cluster = `${NODE}${refused}${pod("old", "10.10.1.10")}${policy("a", "new")}${policy("b", "old")}`;
+    expect(rulesOf(cluster, "WEAVE-NPC-INGRESS")).toEqual([
+      expect.stringContaining("selector: app=old -> pods: namespace: shop, selector:  (ingress)"),
+    ]);
+  });
+});

@@ -18,10 +18,9 @@ import {
   type Namespace,
   type NetworkPolicy,
 } from "../../model.ts";
-import { SET_COMMENT_MAX_BYTES, utf8Bytes } from "../../names.ts";
 import type { Lapse } from "../strategy.ts";
 import { type Analysis, analysePolicy, type ExceptSpec, type RuleSpec } from "./analyse.ts";
-import { CHAIN, type CommandSink, IpsetError, WeaveKernel } from "./kernel.ts";
+import { CHAIN, type CommandSink, IpsetError, isTaken, NameTakenError, WeaveKernel } from "./kernel.ts";
 import { NAMESPACE_LABELS_UNSEEN, PEER_BECOMES_TARGET, POLICY_TYPES_UNSEEN, REFUSED_VERSION_STAYS } from "./lapses.ts";
 import { type SelectorSpec, selectorSpec, selectsNamespace, selectsPod, setName } from "./selector.ts";
 
@@ -29,9 +28,16 @@ import { type SelectorSpec, selectorSpec, selectsNamespace, selectsPod, setName 
 export type PolicyOutcome =
   | { readonly kind: "complete" }
   /** Nothing of it is in force: its pods are not even isolated. */
-  | { readonly kind: "rejected"; readonly why: string }
+  | { readonly kind: "rejected"; readonly cause: "named port" | Stop; readonly why: string }
   /** Its pods are isolated, but only the first `ruleCount` of its rules are in force. */
-  | { readonly kind: "partial"; readonly why: string; readonly ruleCount: number };
+  | { readonly kind: "partial"; readonly cause: Stop; readonly why: string; readonly ruleCount: number };
+
+/** Another set has the name of one that is needed, or ipset or iptables refuses an address. */
+export type Stop = "name taken" | "refused";
+
+function stopOf(error: IpsetError): Stop {
+  return error instanceof NameTakenError ? "name taken" : "refused";
+}
 
 /** Go's "assignment to entry in nil map": the process ends where it is. */
 export class WeavePanic extends Error {}
@@ -172,30 +178,30 @@ export class WeaveController {
   }
 
   updatePod(before: Endpoint, after: Endpoint): void {
-    const [was, is] = [isSeen(before), isSeen(after)];
+    const [was, is] = [isOnPodNetwork(before), isOnPodNetwork(after)];
     if (!was && is) this.addPod(after);
     if (was && !is) this.#removePod(before, "combined sets first");
     if (was && is) this.#relabelPod(before, after);
   }
 
   deletePod(pod: Endpoint): void {
-    if (isSeen(pod)) this.#removePod(pod, "combined sets last");
+    if (isOnPodNetwork(pod)) this.#removePod(pod, "combined sets last");
   }
 
   /**
    * Other pods, as if these had been there from the start: for a controller to which namespaces, pods and policies were
-   * announced, once each, and nothing has happened since. `all`: every pod there is now; undefined: each that comes is in
-   * the place of one that goes, under its key.
+   * announced, once each, and nothing has happened since. Sets take every pod that was or is there. `all`: every pod there
+   * is now; undefined: each that comes is in the place of one that goes, under its key.
    */
   replacePods({ gone, come, all }: { readonly gone: Pods; readonly come: Pods; readonly all: Pods | undefined }): void {
-    const changed = [...gone, ...come].filter(hasWeaveAddress);
+    const changed = [...gone, ...come];
     const touched = new Set(changed.map(({ namespace }) => this.#stateOf(namespace)));
     if (all === undefined) for (const pod of come) this.#stateOf(pod.namespace).pods.set(pod.key, pod);
     else {
       for (const { pods } of touched) pods.clear();
       const names = new Set(changed.map(({ namespace }) => namespace));
       for (const pod of all) {
-        if (names.has(pod.namespace) && hasWeaveAddress(pod)) this.#stateOf(pod.namespace).pods.set(pod.key, pod);
+        if (names.has(pod.namespace)) this.#stateOf(pod.namespace).pods.set(pod.key, pod);
       }
     }
     for (const state of touched) {
@@ -350,29 +356,36 @@ export class WeaveController {
 
   /** Sets of namespaces, of pods, of pods in namespaces, excepts, rules: the order decides what a failure leaves. */
   #provision(policy: NetworkPolicy, current: Analysis, desired: Analysis): PolicyOutcome {
-    if (desired.rejectedPort !== undefined) return { kind: "rejected", why: `named port ${desired.rejectedPort}` };
+    if (desired.rejectedPort !== undefined) {
+      return { kind: "rejected", cause: "named port", why: `named port ${desired.rejectedPort}` };
+    }
     const state = this.#stateOf(policy.namespace);
     let isolated = false;
     try {
       for (const spec of leaving(desired.namespaceSelectors, current.namespaceSelectors)) {
         this.#provisionNamespaces(spec, policy.key);
       }
-      this.#provisionPods(policy, state, { current, desired });
-      isolated = true;
+      this.#provisionPods(policy, state, {
+        current,
+        desired,
+        begun: () => {
+          isolated = true;
+        },
+      });
       for (const spec of leaving(desired.namespacedPodSelectors, current.namespacedPodSelectors)) {
         this.#provisionNamespacedPods(spec, policy.key);
       }
       for (const spec of leaving(desired.excepts, current.excepts)) this.#provisionExcepts(state, spec, policy.key);
     } catch (error) {
       if (!(error instanceof IpsetError)) throw error;
-      return isolated
-        ? { kind: "partial", why: error.message, ruleCount: 0 }
-        : { kind: "rejected", why: error.message };
+      const stop = { cause: stopOf(error), why: error.message };
+      return isolated ? { kind: "partial", ...stop, ruleCount: 0 } : { kind: "rejected", ...stop };
     }
     let ruleCount = 0;
     for (const spec of leaving(desired.rules, current.rules)) {
       if (spec.refused !== undefined) {
-        return { kind: "partial", why: `iptables refuses ${formatCidr(spec.refused)}`, ruleCount };
+        const why = `iptables refuses ${formatCidr(spec.refused)}`;
+        return { kind: "partial", cause: "refused", why, ruleCount };
       }
       try {
         if (isFirstUser(state.rules, spec, policy.key)) {
@@ -380,7 +393,7 @@ export class WeaveController {
         }
       } catch (error) {
         if (!(error instanceof IpsetError)) throw error;
-        return { kind: "partial", why: error.message, ruleCount };
+        return { kind: "partial", cause: stopOf(error), why: error.message, ruleCount };
       }
       ruleCount++;
     }
@@ -400,7 +413,7 @@ export class WeaveController {
   #provisionPods(
     policy: NetworkPolicy,
     state: NamespaceState,
-    { current, desired }: { readonly current: Analysis; readonly desired: Analysis },
+    { current, desired, begun }: { readonly current: Analysis; readonly desired: Analysis; begun(): void },
   ): void {
     for (const spec of leaving(desired.podSelectors, current.podSelectors)) {
       if (isNew(state.podSelectors, spec, policy.key)) {
@@ -408,7 +421,9 @@ export class WeaveController {
         for (const pod of state.pods.values()) if (selects(spec, pod, state)) this.#add(spec.set, pod);
         isFirstUser(state.podSelectors, spec, policy.key);
       }
-      if (spec === desired.target) this.#beginTarget(policy.types, state, spec);
+      if (spec !== desired.target) continue;
+      this.#beginTarget(policy.types, state, spec);
+      begun();
     }
     const was = current.podSelectors.has(desired.target.key) && desired.target.key !== current.target.key;
     if (was && !this.#made(PEER_BECOMES_TARGET)) this.#beginTarget(policy.types, state, desired.target);
@@ -561,15 +576,7 @@ const EGRESS_END: readonly Rule[] = [
 
 /** weave knows a pod by `status.podIP` alone, and only as IPv4; what `ipset add` refuses is in no set. */
 export function hasWeaveAddress(pod: Endpoint): boolean {
-  return pod.addresses[0]?.family === 4 && utf8Bytes(podComment(pod)) <= SET_COMMENT_MAX_BYTES;
-}
-
-function podComment({ namespace, name }: Endpoint): string {
-  return `namespace: ${namespace}, pod: ${name}`;
-}
-
-function isSeen(pod: Endpoint): boolean {
-  return isOnPodNetwork(pod) && hasWeaveAddress(pod);
+  return pod.addresses.length > 0 && isTaken(podMember(pod));
 }
 
 function podMember(pod: Endpoint): IPSetMember {

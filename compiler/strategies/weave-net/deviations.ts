@@ -12,7 +12,7 @@ import {
 } from "../../policyReading.ts";
 import type { ResolvedCluster, ResolvedRule } from "../../resolve.ts";
 import { isAnyAddress } from "./analyse.ts";
-import { hasWeaveAddress, type WeaveController } from "./controller.ts";
+import { hasWeaveAddress, type Stop, type WeaveController } from "./controller.ts";
 import { runController } from "./run.ts";
 import { selectorSpec } from "./selector.ts";
 
@@ -58,12 +58,23 @@ function beforeIpv6Block(rules: readonly ResolvedRule[]): { readonly rules: Reso
 }
 
 /** The rules of a policy that fails half way which are in force: ingress is written before egress. */
-function rulesInForce(context: PolicyContext, rules: readonly ResolvedRule[]): readonly ResolvedRule[] {
+function rulesInForce(context: PolicyContext, rules: readonly ResolvedRule[], cause: Stop): readonly ResolvedRule[] {
   const outcome = controllerOf(context.cluster).outcome(context.policy.policy);
-  if (outcome.kind !== "partial") return rules;
+  if (outcome.kind !== "partial" || outcome.cause !== cause) return rules;
   if (outcome.ruleCount === 0) return [];
   if (context.direction === "egress" && beforeIpv6Block(context.policy.ingress).cut) return [];
   return beforeIpv6Block(rules).rules;
+}
+
+/** A reading in which policies that stopped for the cause are in force as far as they came. */
+function stopping(reading: PolicyReading, cause: Stop): PolicyReading {
+  return without(
+    { ...reading, rules: (context) => rulesInForce(context, reading.rules(context), cause) },
+    ({ cluster, policy: { policy } }) => {
+      const outcome = controllerOf(cluster).outcome(policy);
+      return outcome.kind === "rejected" && outcome.cause === cause;
+    },
+  );
 }
 
 function inPeerSet({ cluster, policy, rule }: RuleContext, peer: PacketEnd): boolean {
@@ -124,12 +135,15 @@ const quirks: readonly Quirk[] = [
       "namespaceSelector X with an empty podSelector needs the set name of namespaceSelector X alone: the later policy fails, before or after it has isolated its pods.",
     source: "weaveworks/weave npc/selector.go newSelectorSpec; dumps probes/collide-*",
     scenario: "weave-net-set-name-taken",
-    apply: (reading) =>
-      without(
-        { ...reading, rules: (context) => rulesInForce(context, reading.rules(context)) },
-        ({ cluster, policy }) =>
-          !hasNamedPort(policy.policy) && controllerOf(cluster).outcome(policy.policy).kind === "rejected",
-      ),
+    apply: (reading) => stopping(reading, "name taken"),
+  },
+  {
+    name: "refused-address-ends-policy",
+    summary:
+      "ipset and iptables refuse IPv6: a policy ends at a block or an except of it, and at the first selector that is new and meets a pod whose first address it is. Its pods may not be isolated, and rules are missing.",
+    source: "weaveworks/weave npc/selector.go provision, npc/rule.go provision; dumps probes/v6-cidr, dual-stack",
+    scenario: "weave-net-primary-address-only",
+    apply: (reading) => stopping(reading, "refused"),
   },
   {
     name: "selectors-that-print-alike",

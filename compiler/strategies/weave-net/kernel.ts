@@ -6,12 +6,16 @@ import { type Cidr, formatCidr } from "../../../dataplane/address.ts";
 import { protocolName } from "../../../dataplane/packet.ts";
 import type { IPSet, IPSetMember, Match, Rule, Target } from "../../../dataplane/program.ts";
 import { replacedItems } from "../../again.ts";
+import { SET_COMMENT_MAX_BYTES, utf8Bytes } from "../../names.ts";
 import { elementText } from "../../render/ipsetSave.ts";
 import { ipsetCall, plainTarget, tableCall } from "../../update/commands.ts";
 import type { Operation, RuleCommand, SetCommand } from "../../update/operation.ts";
 
 /** ipset says "already exists", or a value is not of the set's family: weave-npc gives up on the policy there. */
 export class IpsetError extends Error {}
+
+/** Of these the one where another set has the name. */
+export class NameTakenError extends IpsetError {}
 
 /** Gets each command as it is run; `cause` is the event at hand. */
 export type CommandSink = (operation: Operation) => void;
@@ -101,7 +105,7 @@ export class WeaveKernel {
   }
 
   create(name: string, type: IPSet["type"], origin: string): void {
-    if (this.#sets.has(name)) throw new IpsetError(`set ${name} exists already`);
+    if (this.#sets.has(name)) throw new NameTakenError(`set ${name} exists already`);
     this.#sets.set(name, { name, type, origin, members: new Map(), users: new Map(), shown: undefined });
     this.#shown = undefined;
     const set = { name, type, family: 4, options: optionsOf(type), origin } as const;
@@ -120,7 +124,9 @@ export class WeaveKernel {
       known.add(user);
       return;
     }
+    // Noted before the command is run: an element that ipset refuses is taken to be there from then on.
     state.users.set(key, new Set([user]));
+    if (!isTaken(member)) this.#refused(args, command);
     state.members.set(key, member);
     this.#change(state);
     this.#tell(args, command);
@@ -135,7 +141,7 @@ export class WeaveKernel {
     const known = state.users.get(key);
     if (known?.delete(user) !== true || known.size > 0) return;
     state.users.delete(key);
-    state.members.delete(key);
+    if (!state.members.delete(key)) this.#refused(args, command);
     this.#change(state);
     this.#tell(args, command);
   }
@@ -239,6 +245,12 @@ const LIST_SIZE = 1024;
 
 function optionsOf(type: IPSet["type"]): IPSet["options"] {
   return type === "list:set" ? { size: LIST_SIZE, comment: true } : { comment: true };
+}
+
+/** Whether `ipset add` takes it: every set is IPv4's, and comments have a limit. */
+export function isTaken(member: IPSetMember): boolean {
+  if (utf8Bytes(member.comment ?? "") > SET_COMMENT_MAX_BYTES) return false;
+  return member.kind === "set" || member.cidr.family === 4;
 }
 
 function keyOf(member: IPSetMember): string {

@@ -3,8 +3,8 @@ import { compareAge, compareText } from "../../age.ts";
 import type { NetworkPolicy } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
 import { InvalidSetting, type Lapse } from "../strategy.ts";
-import { hasWeaveAddress, WeaveController } from "./controller.ts";
-import type { CommandSink } from "./kernel.ts";
+import { WeaveController } from "./controller.ts";
+import { type CommandSink, IpsetError } from "./kernel.ts";
 
 type PolicyOrder = (a: NetworkPolicy, b: NetworkPolicy) => number;
 
@@ -31,8 +31,17 @@ export function runController(
   controller.kernel.cause = "LIST Namespace";
   for (const namespace of cluster.model.namespaces) controller.addNamespace(namespace);
   controller.kernel.cause = "LIST Pod";
-  for (const pod of cluster.pods) if (hasWeaveAddress(pod)) controller.addPod(pod);
+  for (const pod of cluster.pods) logged(() => controller.addPod(pod));
   controller.kernel.cause = "LIST NetworkPolicy";
   for (const policy of [...cluster.model.policies].sort(order)) controller.addPolicy(policy);
   return controller;
+}
+
+/** An event that fails is logged and forgotten (prog/weave-npc/main.go handleError). */
+function logged(event: () => void): void {
+  try {
+    event();
+  } catch (error) {
+    if (!(error instanceof IpsetError)) throw error;
+  }
 }

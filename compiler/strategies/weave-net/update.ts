@@ -19,7 +19,7 @@ import type { Controller } from "../../update/controller.ts";
 import { type ClusterEvent, eventText } from "../../update/events.ts";
 import type { Operation, RuleCommand } from "../../update/operation.ts";
 import type { Lapse } from "../strategy.ts";
-import { hasWeaveAddress, WeaveController, WeavePanic } from "./controller.ts";
+import { WeaveController, WeavePanic } from "./controller.ts";
 import { IpsetError, ruleCall } from "./kernel.ts";
 import { runController } from "./run.ts";
 
@@ -84,7 +84,7 @@ function handle(controller: WeaveController, event: ClusterEvent): void {
       const { before, after } = event;
       if (before !== undefined && after !== undefined) controller.updatePod(before, after);
       else if (before !== undefined) controller.deletePod(before);
-      else if (after !== undefined && isOnPodNetwork(after) && hasWeaveAddress(after)) controller.addPod(after);
+      else if (after !== undefined && isOnPodNetwork(after)) controller.addPod(after);
       return;
     }
     case "NetworkPolicy": {
