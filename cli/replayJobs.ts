@@ -3,7 +3,7 @@ import { Worker } from "node:worker_threads";
 import type { Replay, ReplayState } from "../replay/replay.ts";
 import type { Cause } from "../replay/side.ts";
 import type { Io } from "./io.ts";
-import type { Told } from "./replayOutput.ts";
+import type { EndedFlow, Told } from "./replayOutput.ts";
 import type { ShareResult, ShareSetup } from "./replayShare.ts";
 import type { ReadFindings } from "./replayTraffic.ts";
 import { openBytes, type TrafficIo } from "./replayTraffic.ts";
@@ -27,6 +27,8 @@ export interface JobsOptions {
   readonly onRead: (bytes: number) => void;
   /** What all workers said of a part of the recording, in order. */
   readonly onRound: (told: readonly Told[]) => void;
+  /** Somebody has more to say of the same part: it is asked for once this is done. */
+  readonly onPart: () => Promise<void>;
 }
 
 export interface JobsResult {
@@ -38,10 +40,11 @@ export interface JobsResult {
 
 /** Runs the workers and puts what they found into `replay`, which has read nothing itself. */
 export async function replayInWorkers(replay: Replay, options: JobsOptions): Promise<JobsResult> {
-  const { jobs, worker, from, onRound } = options;
+  const { jobs, worker, from, onRound, onPart } = options;
   const crew = new Crew(
     Array.from({ length: jobs }, (_, index) => ({ ...worker, share: { index, of: jobs }, from: from?.[index] })),
     onRound,
+    onPart,
   );
   try {
     await feed(crew, options);
@@ -55,8 +58,10 @@ export async function replayInWorkers(replay: Replay, options: JobsOptions): Pro
 export class Crew {
   readonly mates: readonly Crewmate[];
 
-  constructor(setups: readonly ShareSetup[], onRound: (told: readonly Told[]) => void) {
-    const rounds = new Rounds(setups.length, onRound);
+  constructor(setups: readonly ShareSetup[], onRound: (told: readonly Told[]) => void, onPart: () => Promise<void>) {
+    const rounds = new Rounds(setups.length, onRound, (worker) => {
+      void onPart().then(() => this.mates[worker]?.goOn());
+    });
     this.mates = setups.map((setup, number) => new Crewmate(setup, (told) => rounds.add(number, told)));
   }
 
@@ -81,21 +86,63 @@ export class Crew {
   }
 }
 
-/** What several workers say at the end of each round, until the last of them has said it. */
+/** A worker's flows of the round at hand, as far as it has told them. */
+interface Part {
+  flows: readonly EndedFlow[];
+  isLast: boolean;
+}
+
+/** What several workers say at the end of each round, put together as soon as all of them have said it. */
 export class Rounds {
   readonly #waiting: Told[][];
+  /** Of each worker in the round at hand, once it has told some. */
+  readonly #parts: (Part | undefined)[];
   readonly #onRound: (told: readonly Told[]) => void;
+  readonly #askMore: (worker: number) => void;
 
-  constructor(workers: number, onRound: (told: readonly Told[]) => void) {
+  /** `askMore`: what a worker has told of a round is used up, and it has more. */
+  constructor(workers: number, onRound: (told: readonly Told[]) => void, askMore: (worker: number) => void) {
     this.#waiting = Array.from({ length: workers }, () => []);
+    this.#parts = this.#waiting.map(() => undefined);
     this.#onRound = onRound;
+    this.#askMore = askMore;
   }
 
   add(worker: number, told: Told): void {
     this.#waiting[worker]?.push(told);
+    if (told.kind === "flows") {
+      while (this.#addFlows());
+      return;
+    }
     while (this.#waiting.every(({ length }) => length > 0)) {
       this.#onRound(this.#waiting.flatMap((each) => each.splice(0, 1)));
     }
+  }
+
+  /** Takes what the workers have told as far as nobody can tell an earlier flow. False: somebody is waited for. */
+  #addFlows(): boolean {
+    for (const [worker, waiting] of this.#waiting.entries()) {
+      const part = this.#parts[worker];
+      if (part?.isLast === true || (part?.flows.length ?? 0) > 0) continue;
+      const next = waiting.shift();
+      if (next?.kind !== "flows") return false;
+      this.#parts[worker] = { flows: next.flows, isLast: next.isLast };
+    }
+    const parts = this.#parts.flatMap((part) => part ?? []);
+    const unfinished = parts.filter(({ isLast }) => !isLast);
+    const end = Math.min(...unfinished.map(({ flows }) => flows.at(-1)?.firstIndex ?? Number.POSITIVE_INFINITY));
+    const flows = parts.flatMap((part) => {
+      const count = part.flows.findIndex(({ firstIndex }) => firstIndex > end);
+      const taken = count < 0 ? part.flows : part.flows.slice(0, count);
+      part.flows = part.flows.slice(taken.length);
+      return taken;
+    });
+    this.#onRound([{ kind: "flows", flows, isLast: unfinished.length === 0 }]);
+    for (const [worker, part] of this.#parts.entries()) {
+      if (part?.isLast === false && part.flows.length === 0) this.#askMore(worker);
+    }
+    if (unfinished.length === 0) this.#parts.fill(undefined);
+    return true;
   }
 }
 
@@ -166,6 +213,11 @@ class Crewmate {
       this.#saves.push(resolve);
       this.#say({ kind: "save" });
     });
+  }
+
+  /** What it told last is written. */
+  goOn(): void {
+    this.#say({ kind: "on" });
   }
 
   /** Packets read since the last call. */

@@ -34,10 +34,10 @@ export type ToldWish =
   | { readonly kind: "flows"; readonly comparison: Comparison }
   | undefined;
 
-/** What a worker tells at the end of a round. */
+/** What a worker tells at the end of a round: flows in several parts where there are many, the next when it is asked for. */
 export type Told =
   | { readonly kind: "frames"; readonly frames: AnnotatedFrames }
-  | { readonly kind: "flows"; readonly flows: readonly EndedFlow[] };
+  | { readonly kind: "flows"; readonly flows: readonly EndedFlow[]; readonly isLast: boolean };
 
 /** A flow that has ended, as a line of JSON. */
 export interface EndedFlow {

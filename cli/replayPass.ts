@@ -12,7 +12,7 @@ import { BATCH_ROWS, type TrafficBatch } from "../traffic/source.ts";
 import { resolverOf } from "../verify/who.ts";
 import { type ReadFindings, Recording, type TrafficIo } from "./replayTraffic.ts";
 
-export interface PassOptions extends Pick<ReplayOptions, "share" | "onEnded" | "onPushed" | "rounds"> {
+export interface PassOptions extends Pick<ReplayOptions, "share" | "ended" | "onPushed" | "rounds"> {
   readonly loaded: LoadedSetup;
   /** Index of the main side. */
   readonly main: number;
@@ -31,7 +31,7 @@ export class ReplayPass {
 
   constructor(options: PassOptions) {
     this.#options = options;
-    const { loaded, main, filter, share, onEnded, onPushed, rounds } = options;
+    const { loaded, main, filter, share, ended, onPushed, rounds } = options;
     const { sides, book, places, story } = loaded;
     this.#services = servicesOf(loaded);
     this.replay = new Replay(
@@ -44,7 +44,7 @@ export class ReplayPass {
         ...(story !== undefined && { story }),
         ...(share !== undefined && { share }),
         places,
-        ...(onEnded !== undefined && { onEnded }),
+        ...(ended !== undefined && { ended }),
         ...(onPushed !== undefined && { onPushed }),
         ...(rounds !== undefined && { rounds }),
       },

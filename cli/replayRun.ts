@@ -55,9 +55,7 @@ export class ReplayRun {
       namespace,
       duplicates,
       ...(output?.wantsPackets === true && { onPushed: (rows) => output.pushed(rows) }),
-      ...(this.#isStreaming && {
-        onEnded: (_, slots) => output?.ended(this.#report, slots),
-      }),
+      ended: this.#isStreaming ? "told" : "kept",
     });
     this.#report = this.#reportOf(loaded.sides.map((side) => side.causes));
   }
@@ -85,6 +83,7 @@ export class ReplayRun {
     }
     const { replay } = this.#pass;
     replay.finish();
+    await this.#tell();
     if (!this.#isStreaming) for (const slot of replay.table.ordered()) replay.tally.add(replay.table, slot);
     this.findings.notes.push(...notesOf(this.#report), ...this.#elsewhere());
   }
@@ -135,7 +134,7 @@ export class ReplayRun {
     const progress = session.progress("packets", () => recording.share());
     try {
       await this.#pass.run(recording, async (count) => {
-        await output?.flush();
+        await this.#tell();
         if (this.#options.checkpoint?.isDue(io.now()) === true) await this.#saveCheckpoint();
         return progress.step(count);
       });
@@ -151,6 +150,16 @@ export class ReplayRun {
     }
     await this.#told(this.#pass.findings(recording));
     return this.#pass.replay.index;
+  }
+
+  /** Writes what has come so far. */
+  async #tell(): Promise<void> {
+    const { output } = this.#options;
+    for (const slots of this.#pass.replay.takeEnded()) {
+      output?.ended(this.#report, slots);
+      await output?.flush();
+    }
+    await output?.flush();
   }
 
   /** What a run has done that was killed. */
@@ -207,6 +216,7 @@ export class ReplayRun {
           read += bytes;
         },
         onRound: (round) => output?.round(round),
+        onPart: async () => output?.flush(),
       });
       this.#report = this.#reportOf(causes);
       await this.#told(findings);

@@ -43,7 +43,8 @@ export interface ShareResult {
 /** Who hears of it. */
 export interface ShareListener {
   readonly packets: (count: number) => void;
-  readonly round: (told: Told) => void;
+  /** Resolves when more of the same round may be told. */
+  readonly round: (told: Told) => Promise<void>;
 }
 
 export class ReplayShare {
@@ -51,8 +52,9 @@ export class ReplayShare {
   readonly #pass: ReplayPass;
   readonly #listener: ShareListener;
   readonly #report: ReplayReport;
-  #ended: EndedFlow[] = [];
   #annotator: FrameAnnotator | undefined;
+  /** Flows of a round are to be told as soon as the batch is done. */
+  #isRoundOver = false;
 
   constructor(setup: ShareSetup, listener: ShareListener) {
     this.#setup = setup;
@@ -92,9 +94,11 @@ export class ReplayShare {
     this.#annotator = new FrameAnnotator(recording.merged.interfaces);
     await this.#pass.run(recording, async (count) => {
       this.#listener.packets(count);
+      await this.#tellEnded();
       return true;
     });
     replay.finish();
+    await this.#tellEnded();
     return {
       table: replay.table.save(),
       causes: this.#report.options.causes,
@@ -105,13 +109,18 @@ export class ReplayShare {
     };
   }
 
-  #tellingOptions(): Pick<ReplayOptions, "onEnded" | "onPushed" | "rounds"> {
+  #tellingOptions(): Pick<ReplayOptions, "ended" | "onPushed" | "rounds"> {
     const { told } = this.#setup;
     switch (told?.kind) {
       case "flows":
         return {
-          onEnded: (_, slots) => this.#ended.push(...endedFlows(this.#report, slots, told.comparison)),
-          rounds: { rows: SWEEP_ROWS, onEnd: () => this.#tell({ kind: "flows", flows: this.#ended }) },
+          ended: "told",
+          rounds: {
+            rows: SWEEP_ROWS,
+            onEnd: () => {
+              this.#isRoundOver = true;
+            },
+          },
         };
       case "frames":
         return {
@@ -123,12 +132,22 @@ export class ReplayShare {
     }
   }
 
-  #tell(told: Told): void {
-    this.#listener.round(told);
-    this.#ended = [];
+  /** The flows that ended in the round that is over, a part after the other. */
+  async #tellEnded(): Promise<void> {
+    const { told } = this.#setup;
+    if (!this.#isRoundOver || told?.kind !== "flows") return;
+    this.#isRoundOver = false;
+    let held: readonly EndedFlow[] = [];
+    for (const slots of this.#pass.replay.takeEnded()) {
+      const flows = endedFlows(this.#report, slots, told.comparison);
+      if (flows.length === 0) continue;
+      if (held.length > 0) await this.#listener.round({ kind: "flows", flows: held, isLast: false });
+      held = flows;
+    }
+    await this.#listener.round({ kind: "flows", flows: held, isLast: true });
   }
 
   #tellFrames(): void {
-    if (this.#annotator !== undefined) this.#tell({ kind: "frames", frames: this.#annotator.take() });
+    if (this.#annotator !== undefined) void this.#listener.round({ kind: "frames", frames: this.#annotator.take() });
   }
 }

@@ -10,7 +10,10 @@ import { ReplayShare, type ShareResult, type ShareSetup } from "./replayShare.ts
 /** From the main thread. */
 export type CrewMessage =
   /** The next bytes of a file; undefined: the file ends. */
-  { readonly kind: "piece"; readonly file: number; readonly bytes: Uint8Array | undefined } | { readonly kind: "save" };
+  | { readonly kind: "piece"; readonly file: number; readonly bytes: Uint8Array | undefined }
+  | { readonly kind: "save" }
+  /** What was told of the round is written: the next part. */
+  | { readonly kind: "on" };
 
 /** To the main thread. */
 export type WorkerMessage =
@@ -57,9 +60,16 @@ class Pieces {
 
 function work(port: MessagePort, setup: ShareSetup): Promise<ShareResult> {
   const say = (message: WorkerMessage): void => port.postMessage(message);
+  let goOn = (): void => undefined;
   const share = new ReplayShare(setup, {
     packets: (count) => say({ kind: "packets", count }),
-    round: (told) => say({ kind: "round", told }),
+    round: async (told) => {
+      say({ kind: "round", told });
+      if (told.kind === "frames" || told.isLast) return;
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
+    },
   });
   const { names } = setup;
   // A file that is named twice is read twice.
@@ -73,6 +83,7 @@ function work(port: MessagePort, setup: ShareSetup): Promise<ShareResult> {
   // Messages are heard while the share waits for bytes, and then it stands between two batches.
   port.on("message", (message: CrewMessage) => {
     if (message.kind === "piece") pieces.add(message.file, message.bytes);
+    else if (message.kind === "on") goOn();
     else say({ kind: "saved", state: share.save() });
   });
   return share.read({

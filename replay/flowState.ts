@@ -26,4 +26,6 @@ export const FLOW_STATE = {
   /** It was recorded behind egress policy, or behind every policy it meets. */
   metEgress: 256,
   metAll: 512,
+  /** It waits to be told, and is no longer found by its tuple. */
+  ended: 1024,
 } as const;

@@ -71,8 +71,8 @@ export interface ReplayOptions {
   readonly story?: ReplayedStory;
   /** Of `of` workers the one that has flows whose hash falls on `index`. */
   readonly share?: Share;
-  /** Told of flows that have ended, in order of their beginning, at fixed places of the recording; they are forgotten then. */
-  readonly onEnded?: (table: FlowTable, slots: readonly number[]) => void;
+  /** `told`: flows that have ended are forgotten once `takeEnded` has told them. Default `kept`: all stay in the table. */
+  readonly ended?: "told" | "kept";
   readonly onPushed?: (pushed: PushedRows) => void;
   /** Told at fixed places of the recording, and at its end: what several workers say between two of them belongs together. */
   readonly rounds?: { readonly rows: RoundRows; readonly onEnd: () => void };
@@ -85,6 +85,8 @@ export type RoundRows = typeof BATCH_ROWS | typeof SWEEP_ROWS;
 export const SWEEP_ROWS = 65_536;
 /** Seconds that a closed flow waits for stragglers: last ACKs, repeated FINs. */
 const LINGER_SECONDS = 10;
+/** Flows told at a time: who writes them need not have all in memory as text. */
+const TOLD_FLOWS = 1024;
 /** Of the one worker there is. */
 const EVERYTHING: Share = { index: 0, of: 1 };
 /** Rows of which the flows are looked up together: so few that what was touched for the last is still near when the first is counted. */
@@ -111,6 +113,8 @@ export class Replay {
   #duplicates: Duplicates | undefined;
   #masquerades: Masquerades | undefined;
   #points: CapturePoints | undefined;
+  /** Ended, and not told yet. */
+  #ended: number[] = [];
   #index = 0;
   /** Rows before this were pushed before `restore`. */
   #skipTo = 0;
@@ -193,11 +197,25 @@ export class Replay {
     }
   }
 
-  /** The recording is over: with `onEnded` the flows left are told. */
+  /** The recording is over, and so are the flows left. */
   finish(): void {
-    const { onEnded, rounds } = this.#options;
-    if (onEnded !== undefined) this.#end(this.table.ordered());
+    const { ended, rounds } = this.#options;
+    if (ended === "told") this.#end(this.table.ordered().filter((slot) => !this.#hasEnded(slot)));
     rounds?.onEnd();
+  }
+
+  /**
+   * Flows that have ended since, a few at a time: those of each of the fixed places of the recording where they are looked for in order
+   * of their beginning. To be taken after each batch and after `finish`; the slots are given away when the next few are asked for.
+   */
+  *takeEnded(): Generator<readonly number[]> {
+    const ended = this.#ended;
+    this.#ended = [];
+    for (let from = 0; from < ended.length; from += TOLD_FLOWS) {
+      const slots = ended.slice(from, from + TOLD_FLOWS);
+      yield slots;
+      for (const slot of slots) this.table.release(slot);
+    }
   }
 
   /* -------------------------------------------- The story ---------------------------------------------------------- */
@@ -479,16 +497,20 @@ export class Replay {
   }
 
   #sweep(): void {
-    if (this.#options.onEnded === undefined) return;
+    if (this.#options.ended !== "told") return;
     const { table } = this;
     const ended: number[] = [];
     for (let slot = 0; slot < table.slots; slot++) {
-      if (table.packets(slot) === 0) continue;
+      if (table.packets(slot) === 0 || this.#hasEnded(slot)) continue;
       const silent = this.#now - table.lastTime(slot);
       const isOver = isClosed(table.state(slot)) ? silent >= LINGER_SECONDS : this.#isIdle(slot, silent);
       if (isOver) ended.push(slot);
     }
     this.#end(ended.sort((a, b) => (table.firstIndex[a] ?? 0) - (table.firstIndex[b] ?? 0)));
+  }
+
+  #hasEnded(slot: number): boolean {
+    return (this.table.state(slot) & FLOW_STATE.ended) !== 0;
   }
 
   #isIdle(slot: number, silent: number): boolean {
@@ -499,11 +521,11 @@ export class Replay {
 
   #end(slots: readonly number[]): void {
     const { table } = this;
-    this.#options.onEnded?.(table, slots);
     for (const slot of slots) {
       this.tally.add(table, slot);
       table.retire(slot);
-      table.release(slot);
+      table.addState(slot, FLOW_STATE.ended);
+      this.#ended.push(slot);
     }
   }
 }

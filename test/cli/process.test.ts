@@ -7,8 +7,12 @@ import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout } from "node:timers/promises";
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { untilInterrupted } from "../../cli/pipes.ts";
+import { parseAddress } from "../../dataplane/address.ts";
+import { makePacket, PROTOCOL } from "../../dataplane/packet.ts";
+import { PACKET_LINK_TYPE, packetFrame } from "../../traffic/captureWriter.ts";
+import { PcapWriter } from "../../traffic/writePcap.ts";
 import { ROOT } from "../built.ts";
 import { isWhole } from "../extent.ts";
 import { builtCommandLine } from "./builtCommandLine.ts";
@@ -188,6 +192,48 @@ describe("the process", () => {
       pipeline(Readable.from(packetLines(200_000)), child.stdin ?? process.stdout).catch(() => {}),
     ]);
     expect([code, errors]).toEqual([0, ""]);
+  });
+});
+
+/** Each a flow of its own, in one minute over and over again: none ever ends, whatever the recording's length. */
+function hurriedFlows(count: number): Uint8Array {
+  const addresses = ["10.10.1.10", "10.10.2.10"].map((text) => parseAddress(text));
+  const writer = new PcapWriter(PACKET_LINK_TYPE);
+  for (let number = 0; number < count; number++) {
+    const [source, destination] = addresses;
+    if (source === undefined || destination === undefined) throw new Error("no address");
+    const ports = { sourcePort: 1024 + (number % 60_000), destinationPort: 1 + Math.floor(number / 60_000) };
+    const packet = { source, destination, ...ports, protocol: PROTOCOL.udp, time: 1000 + (number % 50) };
+    writer.frame({ ...packetFrame(makePacket(packet)), interfaceId: 0 });
+  }
+  return writer.take();
+}
+
+describe("flows that all end with the recording", () => {
+  const COUNT = 100_000;
+  let folder: string;
+  let recording: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "chainwalk-flows-"));
+    recording = join(folder, "hurried.pcap");
+    writeFileSync(recording, hurriedFlows(COUNT));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  // Their lines are some 40 MB.
+  it.each([1, 2])("are written without having them all as text, by %i threads", async (threads) => {
+    const args = ["replay", "-f", "scenarios/db-policy/cluster.yaml", recording, "-q", "-o", "jsonl"];
+    const child = start([...args, "--jobs", String(threads)], SMALL_HEAP);
+    let lines = 0;
+    child.stdout?.on("data", (piece: Buffer) => {
+      for (const byte of piece) if (byte === 10) lines++;
+    });
+    let err = "";
+    child.stderr?.on("data", (piece: Buffer) => {
+      err += piece.toString();
+    });
+    const [code] = await once(child, "close");
+    expect({ code, lines, err }).toEqual({ code: 0, lines: COUNT, err: "" });
   });
 });
 

@@ -40,7 +40,11 @@ async function written({ bytes, format, threads, expression }: Given): Promise<B
   const session = new Session({ stdout: { write, isTerminal: false, columns: undefined } } as unknown as Io);
   const output = new ReplayOutput({ format, comparison: "none", top: 20, session });
   output.begin([]);
-  const rounds = new Rounds(threads, (told) => output.round(told));
+  const rounds = new Rounds(
+    threads,
+    (told) => output.round(told),
+    () => {},
+  );
   const text = readFileSync(join(import.meta.dirname, "..", "..", CLUSTER), "utf8");
   // The last one first: who says it when must not matter.
   for (let index = threads - 1; index >= 0; index--) {
@@ -60,7 +64,7 @@ async function written({ bytes, format, threads, expression }: Given): Promise<B
         told: output.told,
         from: undefined,
       },
-      { packets: () => {}, round: (told) => rounds.add(index, told) },
+      { packets: () => {}, round: async (told) => rounds.add(index, told) },
     );
     const stdin = pieces(bytes, 40_000 + 7000 * index);
     await share.read({ stdin, readStream: () => stdin, kindOf: async () => "file", sizeOf: async () => undefined });
@@ -112,4 +116,37 @@ it("annotated packets stand in the order of the recording, with one interface fo
   const one = await written({ bytes, format: "pcapng", threads: 1 });
   expect(one.toString("latin1").match(/kube-router: \w+, \w+/g)?.length).toBeGreaterThan(1000);
   expect(Buffer.compare(await written({ bytes, format: "pcapng", threads: 3 }), one)).toBe(0);
+});
+
+it("flows that are told in parts come in order, and more is asked of who has none left", () => {
+  const lines: string[] = [];
+  const asked: number[] = [];
+  const rounds = new Rounds(
+    3,
+    (told) => {
+      const flows = told.flatMap((each) => (each.kind === "flows" ? each.flows : []));
+      lines.push(...flows.toSorted((a, b) => a.firstIndex - b.firstIndex).map(({ line }) => line), "");
+    },
+    (worker) => asked.push(worker),
+  );
+  const tell = (worker: number, indices: readonly number[], isLast: boolean) =>
+    rounds.add(worker, {
+      kind: "flows",
+      flows: indices.map((firstIndex) => ({ firstIndex, line: `${firstIndex} of ${worker}` })),
+      isLast,
+    });
+  tell(0, [1, 4, 9], false);
+  tell(2, [], true);
+  // Somebody may be a round ahead.
+  tell(2, [20], true);
+  expect([lines, asked]).toEqual([[], []]);
+  tell(1, [2, 3], false);
+  expect([lines.splice(0), asked.splice(0)]).toEqual([["1 of 0", "2 of 1", "3 of 1", ""], [1]]);
+  tell(1, [10], true);
+  expect([lines.splice(0), asked.splice(0)]).toEqual([["4 of 0", "9 of 0", ""], [0]]);
+  tell(0, [11], true);
+  expect([lines.splice(0), asked.splice(0)]).toEqual([["10 of 1", "11 of 0", ""], []]);
+  tell(0, [], true);
+  tell(1, [21], true);
+  expect([lines.splice(0), asked]).toEqual([["20 of 2", "21 of 1", ""], []]);
 });
