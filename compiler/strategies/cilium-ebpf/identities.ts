@@ -8,14 +8,7 @@
  *
  * Source: cilium v1.19.7 pkg/identity, pkg/labels, pkg/ipcache; dumps/cilium.
  */
-import {
-  addressBits,
-  addressesEqual,
-  type Cidr,
-  compareCidrs,
-  type Family,
-  formatCidr,
-} from "../../../dataplane/address.ts";
+import { type Cidr, cidrKey, compareCidrs, type Family, formatCidr, hostCidr } from "../../../dataplane/address.ts";
 import { mentionsIpv6 } from "../../addressFamilies.ts";
 import {
   listChange,
@@ -347,8 +340,9 @@ class LatestIdentities {
     if (isKnown && made.numbers === numbers) return this.#cidrs;
     this.#madeOf = { prefixes, families, nodes, numbers };
     const source = numbers ?? new IdentityNumbers();
+    const ofNodes = nodePrefixes(nodes);
     const cidrs = prefixes
-      .filter((cidr) => cidr.prefixLength > 0 && families.includes(cidr.family) && !isNodeAddress(cidr, nodes))
+      .filter((cidr) => cidr.prefixLength > 0 && families.includes(cidr.family) && !ofNodes.has(cidrKey(cidr)))
       .map((cidr) => ({ number: source.ofPrefix(cidr), cidr }));
     const isSame =
       cidrs.length === this.#cidrs.length &&
@@ -401,14 +395,11 @@ function prefixesOf({ ingress, egress }: NetworkPolicy): readonly Cidr[] {
 }
 
 /**
- * Whether a prefix is one address, and a node's: that has the node's identity alone, whatever policies name it, and no
- * selector of blocks finds it (pkg/ipcache/metadata.go resolveIdentity, with policy-cidr-match-mode empty).
+ * The prefixes that are a node's address: such has the node's identity alone, whatever policies name it, and no selector of
+ * blocks finds it (pkg/ipcache/metadata.go resolveIdentity, with policy-cidr-match-mode empty).
  */
-function isNodeAddress(cidr: Cidr, nodes: ClusterModel["nodes"]): boolean {
-  return (
-    cidr.prefixLength === addressBits(cidr.family) &&
-    nodes.some(({ addresses }) => addresses.some((address) => addressesEqual(address, cidr)))
-  );
+function nodePrefixes(nodes: ClusterModel["nodes"]): ReadonlySet<number | string> {
+  return new Set(nodes.flatMap(({ addresses }) => addresses.map((address) => cidrKey(hostCidr(address)))));
 }
 
 const CIDR_TEXTS = new WeakMap<Cidr, string>();
