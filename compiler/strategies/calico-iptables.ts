@@ -20,6 +20,7 @@ import { type ClusterNode, DIRECTIONS, type Direction, type Endpoint } from "../
 import type { ResolvedCluster, ResolvedPolicy } from "../resolve.ts";
 import { unlabelled } from "../unlabelled.ts";
 import { keepingFamilies, plannedController } from "../update/controller.ts";
+import { calicoView } from "./calico-iptables/calicoLabels.ts";
 import { deviations } from "./calico-iptables/deviations.ts";
 import { endpointChains } from "./calico-iptables/endpointChains.ts";
 import { livePods } from "./calico-iptables/livePods.ts";
@@ -68,7 +69,7 @@ export const calicoIptables: Strategy = {
       plan: planFelix,
     }),
   lower(given: ResolvedCluster, lowerOptions: LowerOptions): TableProgram {
-    const cluster = unlabelled(livePods(given));
+    const cluster = unlabelled(calicoView(given));
     const { node } = lowerOptions;
     const pods = cluster.podsOn(node);
     const pools = ipPools(cluster, settingOf(calicoIptables, lowerOptions, "ip-pools"));

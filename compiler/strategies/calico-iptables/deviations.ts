@@ -1,7 +1,8 @@
 /** Where Felix's enforcement differs from the API text. */
 import { type Packet, PROTOCOL, protocolName } from "../../../dataplane/packet.ts";
 import { deviationsOf, type Quirk } from "../../deviation.ts";
-import { directionAllows, type RuleContext } from "../../policyReading.ts";
+import { directionAllows, type RuleContext, readingVerdict } from "../../policyReading.ts";
+import { labelView } from "./calicoLabels.ts";
 import { isUnplugged } from "./livePods.ts";
 
 const VXLAN_PORT = 4789;
@@ -92,6 +93,24 @@ const quirks: readonly Quirk[] = [
         const early = reading.shortcut(cluster, packet, ends);
         if (early !== "accept" || source.pod === undefined || destination.node !== source.pod.node) return early;
         return directionAllows(reading, { cluster, packet, ends }, "egress") ? "accept" : "drop";
+      },
+    }),
+  },
+  // The last: it has all others read the cluster that it sees.
+  {
+    name: "labels-of-calico",
+    summary:
+      "Selectors meet labels that Calico gives: `projectcalico.org/namespace`, `orchestrator` and `serviceaccount` of pods, `projectcalico.org/name` of namespaces. A namespace with a label name longer than 58 characters has no labels.",
+    source:
+      "projectcalico/calico 87c15906 libcalico-go/lib/backend/k8s/conversion/{conversion,workload_endpoint_default}.go, libcalico-go/lib/validator/v3/validator.go validateLabels",
+    scenario: "calico-labels-of-calico",
+    apply: (reading) => ({
+      ...reading,
+      shortcut: (cluster, packet, ends) => {
+        const view = labelView(cluster);
+        return view === cluster
+          ? reading.shortcut(cluster, packet, ends)
+          : readingVerdict(reading, view, packet, "drop");
       },
     }),
   },

@@ -13,7 +13,9 @@ export function isUnplugged({ terminating, annotations }: Endpoint): boolean {
   return terminating && NETWORK_ANNOTATIONS.some((name) => annotations.get(name) === "");
 }
 
+export function seeUnplugged(pod: Endpoint): Endpoint {
+  return isUnplugged(pod) && pod.addresses.length > 0 ? { ...pod, addresses: [] } : pod;
+}
+
 /** The cluster without the addresses of unplugged pods. */
-export const livePods = clusterView({
-  seeEndpoint: (pod) => (isUnplugged(pod) ? { ...pod, addresses: [] } : pod),
-});
+export const livePods = clusterView({ seeEndpoint: seeUnplugged });

@@ -9,6 +9,9 @@ import type { LabelRequirement, LabelSelector, NetworkPolicy } from "../../model
 const ORCHESTRATOR = 'projectcalico.org/orchestrator == "k8s"';
 const NAMESPACE = "projectcalico.org/namespace";
 
+/** What a namespace's label is called as a label of its pods. */
+export const NAMESPACE_LABELS = "pcns.";
+
 /** Every endpoint. */
 export const ALL = "all()";
 
@@ -25,7 +28,7 @@ export function peerSelector(
 ): string {
   const pods = podTerms(podSelector);
   if (namespaceSelector === undefined) return and([`${NAMESPACE} == "${policy.namespace}"`, pods]);
-  const terms = selectorTerms(namespaceSelector, "pcns.");
+  const terms = selectorTerms(namespaceSelector, NAMESPACE_LABELS);
   return and([terms.length === 0 ? `has(${NAMESPACE})` : and(terms), pods]);
 }
 
