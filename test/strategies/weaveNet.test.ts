@@ -2,12 +2,20 @@
 import { describe, expect, it } from "vitest";
 import { loadCluster, resolvePolicies } from "../../compiler/compile.ts";
 import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
+import { IpsetError } from "../../compiler/strategies/weave-net/kernel.ts";
+import { runController } from "../../compiler/strategies/weave-net/run.ts";
+import { setName } from "../../compiler/strategies/weave-net/selector.ts";
 import { weaveNet } from "../../compiler/strategies/weave-net.ts";
+import { hostCidr } from "../../dataplane/address.ts";
+
+function clusterOf(text: string) {
+  const { model, issues } = loadCluster([{ name: "cluster.yaml", text }]);
+  if (model === undefined) throw new Error(JSON.stringify(issues));
+  return resolvePolicies(model);
+}
 
 function rulesOf(manifests: string, chain: string): readonly string[] {
-  const { model, issues } = loadCluster([{ name: "cluster.yaml", text: manifests }]);
-  if (model === undefined) throw new Error(JSON.stringify(issues));
-  const program = weaveNet.lower(resolvePolicies(model), { node: "node-a" });
+  const program = weaveNet.lower(clusterOf(manifests), { node: "node-a" });
   if (program.kind !== "tables") throw new Error("weave-net makes tables");
   return renderIptablesSave(program, 4)
     .split("\n")
@@ -77,5 +85,37 @@ spec:
     expect(rulesOf(cluster, "WEAVE-NPC-INGRESS")).toEqual([
       expect.stringContaining("selector: app=old -> pods: namespace: shop, selector:  (ingress)"),
     ]);
+  });
+});
+
+describe("a policy that failed half way", () => {
+  // npc/rule.go deprovision deletes rules without users too: iptables has none of them, and deleteNetworkPolicy ends there.
+  it("still isolates when it is deleted", () => {
+    const cluster = clusterOf(`${NODE}---
+apiVersion: v1
+kind: Pod
+metadata: { name: web, namespace: shop, labels: { app: web } }
+spec: { nodeName: node-a }
+status: { phase: Running, podIP: 10.10.1.10 }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: a, namespace: shop, uid: a }
+spec: { podSelector: { matchLabels: { app: none } }, ingress: [{ from: [{ namespaceSelector: {} }] }] }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: b, namespace: shop, uid: b }
+spec: { podSelector: { matchLabels: { app: web } }, ingress: [{ from: [{ namespaceSelector: {}, podSelector: {} }] }] }
+`);
+    const controller = runController(cluster);
+    const [, policy] = cluster.model.policies;
+    const [address] = cluster.pods[0]?.addresses ?? [];
+    if (policy === undefined || address === undefined) throw new Error("the cluster has both");
+    const isOpen = () => controller.kernel.contains(setName("ingress-default-allow:shop"), hostCidr(address));
+    expect(controller.outcome(policy)).toMatchObject({ kind: "partial", cause: "name taken" });
+    expect(isOpen()).toBe(false);
+    expect(() => controller.deletePolicy(policy)).toThrow(IpsetError);
+    expect(isOpen()).toBe(false);
   });
 });

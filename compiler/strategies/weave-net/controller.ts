@@ -23,6 +23,7 @@ import { type Analysis, analysePolicy, type ExceptSpec, type RuleSpec } from "./
 import { CHAIN, type CommandSink, IpsetError, isTaken, NameTakenError, WeaveKernel } from "./kernel.ts";
 import { NAMESPACE_LABELS_UNSEEN, PEER_BECOMES_TARGET, POLICY_TYPES_UNSEEN, REFUSED_VERSION_STAYS } from "./lapses.ts";
 import { type SelectorSpec, selectorSpec, selectsNamespace, selectsPod, setName } from "./selector.ts";
+import { isFirstUser, isNew, leaving, release, type Shared } from "./users.ts";
 
 /** Where a policy stopped being carried out, in weave-npc's order of work. */
 export type PolicyOutcome =
@@ -41,12 +42,6 @@ function stopOf(error: IpsetError): Stop {
 
 /** Go's "assignment to entry in nil map": the process ends where it is. */
 export class WeavePanic extends Error {}
-
-/** Something several policies of a namespace may use. */
-interface Shared<Spec> {
-  readonly spec: Spec;
-  readonly users: Set<string>;
-}
 
 interface NamespaceState {
   namespace: Namespace;
@@ -320,25 +315,24 @@ export class WeaveController {
     const state = this.#stateOf(policy.namespace);
     const user = policy.key;
     for (const spec of leaving(current.rules, desired.rules)) {
-      if (isLastUser(state.rules, spec.key, user)) {
+      release(state.rules, spec, user, () => {
         for (const rule of rulesOf(spec)) this.kernel.remove(CHAIN[spec.direction], rule);
-      }
+      });
     }
+    const destroyed = (spec: { readonly set: string }) => this.kernel.destroy(spec.set);
     for (const spec of leaving(current.namespaceSelectors, desired.namespaceSelectors)) {
-      if (isLastUser(this.#namespaceSelectors, spec.key, user)) this.kernel.destroy(spec.set);
+      release(this.#namespaceSelectors, spec, user, destroyed);
     }
     for (const spec of leaving(current.podSelectors, desired.podSelectors)) {
-      if (isLastUser(state.podSelectors, spec.key, user)) this.kernel.destroy(spec.set);
+      release(state.podSelectors, spec, user, destroyed);
       if (spec === current.target) this.#endTarget(policy.types, state, spec);
     }
     const stays = desired.podSelectors.has(current.target.key) && desired.target.key !== current.target.key;
     if (stays && !this.#made(PEER_BECOMES_TARGET)) this.#endTarget(policy.types, state, current.target);
     for (const spec of leaving(current.namespacedPodSelectors, desired.namespacedPodSelectors)) {
-      if (isLastUser(this.#namespacedPodSelectors, spec.key, user)) this.kernel.destroy(spec.set);
+      release(this.#namespacedPodSelectors, spec, user, destroyed);
     }
-    for (const spec of leaving(current.excepts, desired.excepts)) {
-      if (isLastUser(state.excepts, spec.key, user)) this.kernel.destroy(spec.set);
-    }
+    for (const spec of leaving(current.excepts, desired.excepts)) release(state.excepts, spec, user, destroyed);
   }
 
   #endTarget(types: NetworkPolicy["types"], state: NamespaceState, spec: SelectorSpec): void {
@@ -478,40 +472,6 @@ export class WeaveController {
     if (state === undefined) throw new Error(`namespace ${namespace} was never announced`);
     return state;
   }
-}
-
-/** The specs of one analysis that the other lacks. */
-function leaving<Spec>(of: ReadonlyMap<string, Spec>, than: ReadonlyMap<string, Spec>): readonly Spec[] {
-  return [...of].flatMap(([key, spec]) => (than.has(key) ? [] : [spec]));
-}
-
-/** Whether nobody uses it yet; if somebody does, the user is one more. */
-function isNew<Spec extends { readonly key: string }>(
-  shared: ReadonlyMap<string, Shared<Spec>>,
-  { key }: Spec,
-  user: string,
-): boolean {
-  const known = shared.get(key);
-  known?.users.add(user);
-  return known === undefined;
-}
-
-function isFirstUser<Spec extends { readonly key: string }>(
-  shared: Map<string, Shared<Spec>>,
-  spec: Spec,
-  user: string,
-): boolean {
-  if (!isNew(shared, spec, user)) return false;
-  shared.set(spec.key, { spec, users: new Set([user]) });
-  return true;
-}
-
-/** Takes a user away; whether it was the last one, and with it what was shared. */
-function isLastUser<Spec>(shared: Map<string, Shared<Spec>>, key: string, user: string): boolean {
-  const known = shared.get(key);
-  if (known?.users.delete(user) !== true || known.users.size > 0) return false;
-  shared.delete(key);
-  return true;
 }
 
 function selects(spec: SelectorSpec, pod: Endpoint, { namespace }: NamespaceState): boolean {
