@@ -23,7 +23,6 @@ import { keepingFamilies, plannedController } from "../update/controller.ts";
 import { calicoView } from "./calico-iptables/calicoLabels.ts";
 import { deviations } from "./calico-iptables/deviations.ts";
 import { endpointChains } from "./calico-iptables/endpointChains.ts";
-import { livePods } from "./calico-iptables/livePods.ts";
 import { interfaceName, setName } from "./calico-iptables/names.ts";
 import { type CalicoRule, calicoRules, ruleSets } from "./calico-iptables/policyRules.ts";
 import { chainOrder, type EndpointToHostAction, hostTables } from "./calico-iptables/staticChains.ts";
@@ -98,7 +97,7 @@ const ORDERS = {
 function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
   return routedAttachment(cluster, {
     node,
-    pods: livePods(cluster).podsOn(node),
+    pods: calicoView(cluster).podsOn(node),
     interfaceOf: interfaceName,
   });
 }

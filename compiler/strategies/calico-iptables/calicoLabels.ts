@@ -60,7 +60,9 @@ const seeNamespace = (namespace: Namespace): Namespace => {
 /** The labels are put on only where a selector asks for them: on all pods of a large cluster they are dear. */
 function viewWhereAsked(unasked: ClusterEyes, asked: ClusterEyes) {
   const [plain, full] = [clusterView(unasked), clusterView(asked)];
-  return (cluster: ResolvedCluster): ResolvedCluster => (asksForOwn(cluster) ? full : plain)(cluster);
+  const views = new WeakMap<ResolvedCluster, ResolvedCluster>();
+  return (given: ResolvedCluster): ResolvedCluster =>
+    rememberedBy(views, given, (cluster) => (asksForOwn(cluster) ? full : plain)(cluster));
 }
 
 /** The cluster with Calico's labels. */
@@ -84,19 +86,27 @@ function asksForOwn({ model, lineage }: ResolvedCluster): boolean {
 
 const ASKS = [true] as const;
 
+// Plain loops: in a large cluster this reads ten thousands of selectors, before any of it is compiled.
 function asks(policy: NetworkPolicy): boolean {
-  return (
-    asksIn(policy.podSelector) ||
-    DIRECTIONS.some((direction) =>
-      policy[direction].some(({ peers }) =>
-        peers.some((peer) => peer.kind === "pods" && (asksIn(peer.podSelector) || asksIn(peer.namespaceSelector))),
-      ),
-    )
-  );
+  if (asksIn(policy.podSelector)) return true;
+  for (const direction of DIRECTIONS) {
+    for (const { peers } of policy[direction]) {
+      for (const peer of peers) {
+        if (peer.kind === "pods" && (asksIn(peer.podSelector) || asksIn(peer.namespaceSelector))) return true;
+      }
+    }
+  }
+  return false;
 }
 
 function asksIn(selector: LabelSelector | undefined): boolean {
   if (selector === undefined) return false;
-  const isOwn = (key: string) => key.startsWith(OWN) || isInherited(key);
-  return selector.matchLabels.some(([key]) => isOwn(key)) || selector.matchExpressions.some(({ key }) => isOwn(key));
+  for (const pair of selector.matchLabels) if (isOwn(pair[0])) return true;
+  for (const requirement of selector.matchExpressions) if (isOwn(requirement.key)) return true;
+  return false;
+}
+
+/** All begin with a `p`, as few others do. */
+function isOwn(key: string): boolean {
+  return key.charCodeAt(0) === 0x70 && (key.startsWith(OWN) || isInherited(key));
 }

@@ -4,7 +4,6 @@
  *
  * Source: projectcalico/calico libcalico-go/lib/backend/k8s/conversion/workload_endpoint.go IsFinished.
  */
-import { clusterView } from "../../clusterView.ts";
 import type { Endpoint } from "../../model.ts";
 
 const NETWORK_ANNOTATIONS = ["cni.projectcalico.org/podIP", "vpc.amazonaws.com/pod-ips"];
@@ -13,9 +12,7 @@ export function isUnplugged({ terminating, annotations }: Endpoint): boolean {
   return terminating && NETWORK_ANNOTATIONS.some((name) => annotations.get(name) === "");
 }
 
+/** The pod, without its addresses when it is unplugged. */
 export function seeUnplugged(pod: Endpoint): Endpoint {
   return isUnplugged(pod) && pod.addresses.length > 0 ? { ...pod, addresses: [] } : pod;
 }
-
-/** The cluster without the addresses of unplugged pods. */
-export const livePods = clusterView({ seeEndpoint: seeUnplugged });
