@@ -7,7 +7,7 @@ import { SUITES } from "../bench/suites/registry.ts";
 import { readTargetRows } from "../bench/targets/run.ts";
 import { formatBenchDocs } from "../format/bench/docs.ts";
 import { standaloneChart } from "../format/bench/suiteChart.ts";
-import { addMannerFlags, type MannerFlags } from "./flags.ts";
+import { addMannerFlags, folderName, type MannerFlags } from "./flags.ts";
 import { joinPath, readText } from "./input.ts";
 import { UsageError } from "./io.ts";
 import type { Session } from "./session.ts";
@@ -36,7 +36,7 @@ interface Part {
 export function defineDocs(command: Command, session: Session): void {
   addMannerFlags(command)
     .description("write benchmarks.md and its charts: runs everything, which takes up to twenty minutes")
-    .option("--folder <DIR>", "where the page goes", "docs")
+    .option("--folder <DIR>", "where the page goes", folderName, "docs")
     .option(
       "--data <DIR>",
       "JSON of earlier runs (report, targets, peers, validate .json): what is there is not run again",

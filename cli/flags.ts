@@ -81,6 +81,12 @@ export function wholeNumber(first: number, last: number): (text: string) => numb
   };
 }
 
+/** A folder to write into, for `argParser`. Of a variable that is not set it would be the root of all folders. */
+export function folderName(text: string): string {
+  if (text === "") throw new InvalidArgumentError("Allowed is the name of a folder.");
+  return text;
+}
+
 /** A real node's saves in the place of a compiled program. */
 export interface ImportFlags {
   readonly iptablesSave?: string;

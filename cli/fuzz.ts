@@ -7,7 +7,7 @@ import { FORMATS, formatNamed } from "../verify/fuzz/formats.ts";
 import { KERNEL } from "../verify/fuzz/kernelOutsider.ts";
 import { missingCapabilities, reasonAgainst } from "../verify/kernel/capabilities.ts";
 import { REFERENCE } from "../verify/lane.ts";
-import { addMannerFlags, addOutputFlag, type MannerFlags, wholeNumber } from "./flags.ts";
+import { addMannerFlags, addOutputFlag, folderName, type MannerFlags, wholeNumber } from "./flags.ts";
 import { COMMAND } from "./fuzzCommand.ts";
 import { runJobs } from "./fuzzJobs.ts";
 import { type CampaignFlags, type FuzzFolders, FuzzLedger } from "./fuzzLedger.ts";
@@ -55,8 +55,12 @@ export function define(command: Command, session: Session): void {
     )
     .option("--seed <N>", "which cases are drawn", wholeNumber(0, 0xffff_ffff), 1)
     .addOption(new Option("--jobs <N>", "threads").argParser(wholeNumber(1, 64)).default(1))
-    .option("--corpus <DIR>", "keep cases that show something new here, and a journal; read what is there first")
-    .option("--findings <DIR>", "where scenario folders are written", "findings")
+    .option(
+      "--corpus <DIR>",
+      "keep cases that show something new here, and a journal; read what is there first",
+      folderName,
+    )
+    .option("--findings <DIR>", "where scenario folders are written", folderName, "findings")
     .option(
       "--resume",
       "go on with the last campaign of the journal in --corpus: its seed and subjects; its runs, time and findings count",

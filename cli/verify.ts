@@ -10,7 +10,15 @@ import { coverageRatio } from "../verify/exhaustive.ts";
 import { importedLane, type Lane, strategyLane } from "../verify/lane.ts";
 import { comparePrograms, type Proof, type ProofOptions, proveStrategy } from "../verify/proof.ts";
 import { namerOf } from "../verify/who.ts";
-import { addImportFlags, addInputFlags, addOutputFlag, addStrategyFlags, collect, wholeNumber } from "./flags.ts";
+import {
+  addImportFlags,
+  addInputFlags,
+  addOutputFlag,
+  addStrategyFlags,
+  collect,
+  folderName,
+  wholeNumber,
+} from "./flags.ts";
 import { asksForImport, readNode } from "./imported.ts";
 import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
@@ -55,7 +63,12 @@ export function define(command: Command, session: Session): void {
     )
     .option("--packets <N>", "with --kernel: packets to draw", wholeNumber(1, 100_000_000), DEFAULT_PACKETS)
     .option("--seed <N>", "with --kernel: which packets", wholeNumber(0, 0xffff_ffff), 1)
-    .option("--findings <DIR>", "with --kernel: where the least case of a difference is written", "findings")
+    .option(
+      "--findings <DIR>",
+      "with --kernel: where the least case of a difference is written",
+      folderName,
+      "findings",
+    )
     .action((flags: VerifyFlags) => verify(flags, session));
 }
 

@@ -111,6 +111,16 @@ describe("fuzz", () => {
     expect(saved.get("kept/journal.jsonl")).toMatch(/^\n\{/);
   });
 
+  it.each(["--corpus", "--findings"])("%s of a variable that is not set is no folder", async (flag) => {
+    const saved = new Map<string, string>();
+    const { code, err } = await chainwalk(["fuzz", "--runs", "1", flag, ""], { saved });
+    expect({ code, err, saved: saved.size }).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("Allowed is the name of a folder."),
+      saved: 0,
+    });
+  });
+
   it("stops when the user does, and says what it has", async () => {
     const { code, out } = await chainwalk("fuzz -s kube-router -o json", { interrupted: AbortSignal.abort() });
     expect(code).toBe(130);
