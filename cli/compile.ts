@@ -39,6 +39,8 @@ async function compile(flags: CompileFlags, session: Session): Promise<void> {
     for (const line of programSummary(programs, session.paint)) await session.out.line(line);
     return;
   }
+  // Before anything is written: half an answer may be taken for a whole one.
+  for (const program of programs) checkKind(program, flags.output);
   for (const program of programs) {
     if (programs.length > 1 && flags.output !== "json")
       await session.out.line(`# ${program.strategy} on ${program.node}`);
@@ -72,23 +74,33 @@ function listed(names: readonly string[]): string {
   return names.length === 0 ? "no nodes" : names.join(", ");
 }
 
+/** Whether a program can be written so at all. */
+function checkKind(program: Program, output: CompileFlags["output"]): void {
+  if (output === "json" || output === "summary") return;
+  if (output === "maps") {
+    if (program.kind !== "maps") throw wrongKind(program, "no maps", "iptables-save, ip6tables-save or ipset-save");
+  } else if (program.kind !== "tables") {
+    throw wrongKind(program, output === "ipset-save" ? "no IP sets" : "no tables", "maps");
+  }
+}
+
 async function render(program: Program, flags: CompileFlags): Promise<string> {
   switch (flags.output) {
     case "json":
       return `${programJson(program)}\n`;
     case "maps": {
-      if (program.kind !== "maps") throw wrongKind(program, "no maps", "iptables-save, ip6tables-save or ipset-save");
+      if (program.kind !== "maps") throw new Error(`${program.strategy} makes no maps`);
       const { renderMapDump } = await import("../compiler/render/mapDump.ts");
       return renderMapDump(program);
     }
     case "ipset-save": {
-      if (program.kind !== "tables") throw wrongKind(program, "no IP sets", "maps");
+      if (program.kind !== "tables") throw new Error(`${program.strategy} makes no IP sets`);
       const { renderIpsetSave } = await import("../compiler/render/ipsetSave.ts");
       return renderIpsetSave(program, flags.origins === true ? { origins: "before sets" } : {});
     }
     case "iptables-save":
     case "ip6tables-save": {
-      if (program.kind !== "tables") throw wrongKind(program, "no tables", "maps");
+      if (program.kind !== "tables") throw new Error(`${program.strategy} makes no tables`);
       const { renderIptablesSave } = await import("../compiler/render/iptablesSave.ts");
       const family = flags.output === "iptables-save" ? 4 : 6;
       return renderIptablesSave(program, family, flags.origins === true ? { origins: "before rules" } : {});

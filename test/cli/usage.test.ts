@@ -67,6 +67,7 @@ describe("usage", () => {
     ["a node that is not there", `compile ${DB} --node node-x`, "node-a, node-b"],
     ["no node where there are two", `compile ${DB}`, "node-a, node-b"],
     ["a program of the reference", `compile ${DB} --node node-a -s reference`, "choose a solution"],
+    ["tables of several of which one has none", `compile ${DB} --node node-a -s all`, "cilium-ebpf makes no tables"],
     ["maps of a solution with tables", `compile ${DB} --node node-a -o maps`, "iptables-save"],
     ["a matrix port without number", `matrix ${DB} --port tcp`, "tcp/80"],
     ["a scenario that is not there", "test nowhere", "no such folder"],
