@@ -47,10 +47,16 @@ function isUsersMistake(error: unknown): error is Error {
   return [UsageError, InvalidSetting, BeyondCapacity].some((kind) => error instanceof kind);
 }
 
-/** `help VERB` is `VERB --help`, which loads the verb's flags first. */
+/**
+ * `help VERB` is `VERB --help`, which loads the verb's flags first. Of a verb that there is not no help is asked for: the
+ * parser would give that of the whole, and say nothing.
+ */
 function asked(argv: readonly string[]): string[] {
-  const [first, verb, ...rest] = argv;
-  return first === "help" && verb !== undefined ? [verb, ...rest, "--help"] : [...argv];
+  const [first, second, ...rest] = argv;
+  const words = first === "help" && second !== undefined ? [second, ...rest, "--help"] : [...argv];
+  const [verb = ""] = words;
+  const isUnknown = !verb.startsWith("-") && verb !== "help" && !VERBS.some(({ name }) => name === verb);
+  return isUnknown && words.length > 1 ? [verb] : words;
 }
 
 function declareVerbs(program: Command, session: Session): void {

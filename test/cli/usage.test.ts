@@ -33,6 +33,8 @@ describe("usage", () => {
   const mistakes: readonly (readonly [what: string, command: string, allowed: string])[] = [
     ["an unknown verb", "trce", "Did you mean trace?"],
     ["an unknown verb", "frobnicate", "allowed: validate, "],
+    ["help of an unknown verb", "help trce", "Did you mean trace?"],
+    ["help of an unknown verb", "trce --help", "Did you mean trace?"],
     ["an unknown flag", `trace ${DB} --prot udp`, "--protocol"],
     ["an unknown flag of the program", "--frob", "allowed: validate"],
     ["an unknown format", `compile ${DB} -o yaml`, "iptables-save, ip6tables-save, ipset-save, maps, json, summary"],
