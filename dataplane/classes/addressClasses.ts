@@ -1,6 +1,7 @@
 /** Which addresses a program cannot tell apart. */
 import { type Family, maskWord } from "../address.ts";
 import { AddressTable } from "../addressTable.ts";
+import { AddressTrie, findIn } from "./addressTrie.ts";
 
 /** The question of `cut`, whose answer is the prefix itself. */
 const ITSELF = -1;
@@ -148,25 +149,45 @@ export interface Prefix {
   readonly length: number;
 }
 
-/** The class of the longest prefix around an address, by a look-up for each length that occurs; 0 outside of all. */
+/** The class of the longest prefix around an address; 0 outside of all. */
 class PrefixClasses {
   readonly family: Family;
+  /** For IPv4, as long as it has room for all; else they are in the table, which is asked for each length that occurs. */
+  trie: AddressTrie | undefined;
   readonly #table: AddressTable;
-  /** Lengths that occur, longest first. */
+  /** Lengths in the table, longest first. */
   readonly #lengths: number[] = [];
+  /** What is in the trie: an address, a length and a value, one prefix after the other. */
+  readonly #added: number[] = [];
 
   constructor(family: Family) {
     this.family = family;
+    this.trie = family === 4 ? new AddressTrie() : undefined;
     this.#table = new AddressTable(family);
   }
 
   /** Prefixes must come in the order of their lengths, the shortest first. */
   add({ words, length }: Prefix, value: number): void {
+    if (this.trie === undefined) {
+      this.#enter(words, length, value);
+      return;
+    }
+    const [word = 0] = words;
+    this.#added.push(word, length, value);
+    if (this.trie.add(word, length, value)) return;
+    this.trie = undefined;
+    const added = this.#added;
+    for (let at = 0; at < added.length; at += 3) this.#enter([added[at] ?? 0], added[at + 1] ?? 0, added[at + 2] ?? 0);
+    added.length = 0;
+  }
+
+  #enter(words: readonly number[], length: number, value: number): void {
     this.#table.set(words, length, value);
     if (this.#lengths[0] !== length) this.#lengths.unshift(length);
   }
 
   find(word0: number, word1: number, word2: number, word3: number): number {
+    if (this.trie !== undefined) return this.trie.find(word0);
     for (const length of this.#lengths) {
       const found =
         this.family === 4
@@ -190,20 +211,23 @@ const FIRST_BITS = 8;
 /** Words of a record: four address words (IPv4: one), class + 1. */
 const RECORD4 = 2;
 const RECORD6 = 5;
+const NO_ENTRIES = new Uint16Array(0);
 /** Golden ratio of 2^32: neighbours in a subnet land far apart. */
 const SPREAD = 0x9e3779b1;
 
 /**
  * Classes of addresses by number, 0 up to `count - 1`.
  *
- * The longest prefix takes a look-up for each prefix length that occurs. Traffic comes back to the same addresses, so
- * what was found is remembered: one probe of a hash table of whole addresses, which is the fast path. Invariant: at
- * most half of the records are taken.
+ * Those of IPv4 stand in a trie (addressTrie.ts). Where it has no room, and for IPv6, the longest prefix takes a look-up for
+ * each prefix length that occurs. Traffic comes back to the same addresses, so what was found is remembered then: one probe
+ * of a hash table of whole addresses. Invariant: at most half of the records are taken.
  */
 export class AddressClasses {
   readonly count: number;
   /** Undefined: they were too many, or none was to be told. */
   readonly answers: ClassAnswers | undefined;
+  /** Of the tree's trie, while it has one; else empty. */
+  readonly #entries: Uint16Array;
   readonly #tree: PrefixClasses;
   readonly #record: number;
   #records = new Int32Array(0);
@@ -212,6 +236,7 @@ export class AddressClasses {
 
   constructor(tree: PrefixClasses, count: number, answers: ClassAnswers | undefined) {
     this.#tree = tree;
+    this.#entries = tree.trie?.entries ?? NO_ENTRIES;
     this.count = count;
     this.answers = answers;
     this.#record = tree.family === 4 ? RECORD4 : RECORD6;
@@ -219,6 +244,10 @@ export class AddressClasses {
   }
 
   of4(word: number): number {
+    return this.#entries.length > 0 ? findIn(this.#entries, word) : this.#remembered4(word);
+  }
+
+  #remembered4(word: number): number {
     const records = this.#records;
     const mask = records.length - 1;
     for (let at = (Math.imul(word, SPREAD) >>> this.#shift) * RECORD4; ; at = (at + RECORD4) & mask) {

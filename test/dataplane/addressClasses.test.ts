@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { Random } from "../../bench/workloads/random.ts";
 import { maskWord } from "../../dataplane/address.ts";
 import { AddressCuts, YES } from "../../dataplane/classes/addressClasses.ts";
 import { runsOf } from "../extent.ts";
@@ -36,4 +37,44 @@ it("classes of addresses tell what the longest prefix of each question answers, 
     }),
     { numRuns: runsOf(400) },
   );
+});
+
+it("classes of IPv4 addresses are those of the longest prefix, with room for all in the trie or without", () => {
+  const random = new Random(5);
+  const cuts = new AddressCuts(4);
+  const plain = new Map<string, number>();
+  const enter = (address: number, length: number) => {
+    const masked = address & maskWord(length);
+    cuts.cut({ words: [masked], length });
+    const key = `${masked} ${length}`;
+    if (!plain.has(key)) plain.set(key, plain.size);
+  };
+  const longest = (address: number) => {
+    for (let length = 32; length >= 0; length--) {
+      const found = plain.get(`${address & maskWord(length)} ${length}`);
+      if (found !== undefined) return found;
+    }
+    return -1;
+  };
+  // So many blocks of 256 that they do not fit (addressTrie.ts); asked before that happens, and after.
+  const addresses: number[] = [];
+  for (const count of [300, 6_000]) {
+    for (let number = 0; number < count; number++) {
+      const address = random.below(0x1_0000_0000) | 0;
+      enter(address, random.pick([3, 9, 16, 17, 20, 24, 25, 31, 32, 32, 32]));
+      addresses.push(address, address ^ 1, address ^ 0x80, address ^ 0x1_0000);
+    }
+    const classes = cuts.classes();
+    const byPrefix = new Map<number, number>();
+    const wrong = addresses.filter((address) => {
+      const found = classes.of4(address);
+      const prefix = longest(address);
+      const known = byPrefix.get(prefix) ?? found;
+      byPrefix.set(prefix, known);
+      return known !== found || classes.of4(address) !== found;
+    });
+    expect(wrong).toEqual([]);
+    // Each prefix is cut out for itself, so each is a class.
+    expect(new Set(byPrefix.values()).size).toBe(byPrefix.size);
+  }
 });
