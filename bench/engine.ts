@@ -142,7 +142,7 @@ export function newClass(scene: EngineScene): number {
     // One packet again and again, until the engine thinks the program's classes worth their price.
     for (let time = 0; time <= enough; time++) node.push(batch, results, 0, 1);
   };
-  return quickNs(10, BATCH_ROWS - 1, { prepare, measured: () => node.push(batch, results, 1, batch.length) });
+  return quickNs(60, BATCH_ROWS - 1, { prepare, measured: () => node.push(batch, results, 1, batch.length) });
 }
 
 /** The plain walk of SYNs, a rule visited. */

@@ -2,7 +2,7 @@
  * The classes of a table program, field by field: what its matches read, and which values of it none of them can tell
  * apart.
  */
-import type { Family, IpAddress } from "../address.ts";
+import { type Cidr, type Family, type IpAddress, maskWord } from "../address.ts";
 import { assertNever } from "../assertNever.ts";
 import type { DeviceTable } from "../devices.ts";
 import { PROTOCOL } from "../packet.ts";
@@ -57,8 +57,14 @@ const OWN_CLASS: readonly number[] = [
 /** An answer beside `YES`: a set names the prefix as one that it does not hold. */
 const EXCEPTION = 2;
 
+/** The question whether an address is the node's own. */
+const IS_LOCAL = "local";
+
 /** Questions about protocols count down from here, out of the way of those that have numbers (`ITSELF` is -1). */
 const FIRST_PROTOCOL = -2;
+
+/** Prefixes that have a question at most. */
+const MOST_PREFIXES = 64;
 
 /** The classes of a program. Expects one that `loadTables` accepts. */
 export function classesOf(program: TableProgram, surroundings: Surroundings): ProgramClasses {
@@ -94,8 +100,9 @@ class Questions {
   readonly #sets: ReadonlyMap<string, IPSet>;
   /** What was asked before, so that a set in a thousand rules is gone through once. */
   readonly #asked = new Set<string>();
-  /** Numbers of the questions put to `AddressCuts`. */
+  /** Numbers of the questions put to `AddressCuts`, and how many of them are prefixes. */
   readonly #questions = new Map<string, number>();
+  #prefixes = 0;
 
   constructor(program: TableProgram, surroundings: Surroundings) {
     this.#program = program;
@@ -106,8 +113,7 @@ class Questions {
   ask(match: Match): void {
     switch (match.kind) {
       case "address": {
-        const { family, words, prefixLength } = match.cidr;
-        this.#addresses[match.side][family].cut({ words, length: prefixLength });
+        this.#askPrefix(match.side, match.cidr);
         return;
       }
       case "interface":
@@ -174,6 +180,8 @@ class Questions {
       setAnswers: new SetAnswers(sides, {
         question: (name) => this.#questionOfSet(name),
         listed: (name) => this.#questionsOfList(name),
+        local: () => this.#questions.get(IS_LOCAL) ?? NO_QUESTION,
+        prefix: (word, mask) => this.#questions.get(questionOfPrefix(word, mask)) ?? NO_QUESTION,
       }),
       sourcePorts: this.#ports.source.classes(),
       destinationPorts: this.#ports.destination.classes(),
@@ -187,6 +195,26 @@ class Questions {
       asksConnmark: asksConnmark(this.#program),
       limitsBeforeTracking: limitsBeforeTracking(this.#program),
     };
+  }
+
+  /**
+   * A prefix of IPv4 has a question of its own, unless it is a single address, which chains dispatch by, or many have:
+   * each takes a bit of every class.
+   */
+  #askPrefix(side: Side, { family, words, prefixLength }: Cidr): void {
+    const [word = 0] = words;
+    const mask = maskWord(prefixLength);
+    const name = questionOfPrefix(word, mask);
+    const mayHave = family === 4 && prefixLength < 32 && (word & mask) === word;
+    const has = mayHave && (this.#questions.has(name) || this.#prefixes < MOST_PREFIXES);
+    const cuts = this.#addresses[side][family];
+    const prefix = { words, length: prefixLength };
+    if (!has) {
+      cuts.cut(prefix);
+      return;
+    }
+    if (!this.#questions.has(name)) this.#prefixes++;
+    cuts.answer(prefix, this.#question(name), YES);
   }
 
   #questionOfSet(name: string): number {
@@ -235,9 +263,13 @@ class Questions {
   #askAddressType(side: Side): void {
     if (this.#asked.has(`type of ${side}`)) return;
     this.#asked.add(`type of ${side}`);
-    for (const family of [4, 6] as const) for (const prefix of TYPED[family]) this.#addresses[side][family].cut(prefix);
+    for (const family of [4, 6] as const) {
+      const cuts = this.#addresses[side][family];
+      for (const prefix of TYPED[family]) cuts.cut(prefix);
+      cuts.answer(LOOPBACK[family], this.#question(IS_LOCAL), YES);
+    }
     const { localAddresses } = this.#program.attachment;
-    for (const local of localAddresses) this.#setPlace(side, local, "type");
+    for (const local of localAddresses) this.#setPlace(side, local, IS_LOCAL);
   }
 
   /** `-m rpfilter`: each device is a class, and each source has the device behind which it is. */
@@ -253,13 +285,13 @@ class Questions {
     }
   }
 
-  /** The address has what the routes say of it: its device, or for `type` only whether it is the node's own. */
-  #setPlace(side: Side, { family, words }: IpAddress, what: "type" | "route"): void {
+  /** The address has what the routes say of it: its device, or for `IS_LOCAL` only whether it is the node's own. */
+  #setPlace(side: Side, { family, words }: IpAddress, what: typeof IS_LOCAL | "route"): void {
     const { routes } = this.#surroundings;
     const [word0 = 0, word1 = 0, word2 = 0, word3 = 0] = words;
     const place = routes.place(family, word0, word1, word2, word3);
     const isLocal = place === NodeRoutes.LOCAL;
-    const value = isLocal ? 1 : what === "type" ? 0 : 2 + routes.device(place);
+    const value = isLocal ? YES : what === IS_LOCAL ? 0 : 2 + routes.device(place);
     this.#addresses[side][family].answer({ words, length: family === 4 ? 32 : 128 }, this.#question(what), value);
   }
 
@@ -272,6 +304,10 @@ class Questions {
 
 function questionOf(set: string): string {
   return `set ${set}`;
+}
+
+function questionOfPrefix(word: number, mask: number): string {
+  return `prefix ${word} ${mask}`;
 }
 
 /** What matches.ts (`#hasAddressType`, `#routesBack`) and routes.ts know of addresses without being told. */
@@ -288,6 +324,12 @@ const TYPED: Readonly<Record<Family, readonly Prefix[]>> = {
     { words: [0, 0, 0xffff, 0], length: 96 },
     { words: [0xff << 24, 0, 0, 0], length: 8 },
   ],
+};
+
+/** What is the node's own wherever it is (routes.ts). */
+const LOOPBACK: Readonly<Record<Family, Prefix>> = {
+  4: { words: [127 << 24], length: 8 },
+  6: { words: [0, 0, 0, 1], length: 128 },
 };
 
 /** Where a packet from 0.0.0.0/8 may go without a route back. */

@@ -158,7 +158,7 @@ export class TableMemo {
     this.#hasShortTuples = [source4, source6, destination4, destination6].every(({ count }) => count <= 0x1_0000);
     this.#known.tcpFlags = tcpFlags;
     this.#walker.tables.matches.know(this.#classes.setAnswers);
-    this.#answers = new AnswerTree(this.#walker.tables, this.#walker.packet);
+    this.#answers = new AnswerTree(this.#walker.tables, this.#walker.packet, this.#classes.setAnswers);
   }
 
   /** The next walk is of a packet with those classes of addresses, which answer for sets; `forgetAnswers` afterwards. */

@@ -10,7 +10,7 @@
 
 import { maskWord } from "../address.ts";
 import { assertNever } from "../assertNever.ts";
-import { NO_QUESTION, type SetAnswers } from "../classes/setAnswers.ts";
+import { ASKED, NO_QUESTION, type SetAnswers } from "../classes/setAnswers.ts";
 import type { CurrentPacket } from "../currentPacket.ts";
 import type { DeviceTable } from "../devices.ts";
 import { hasPorts, PROTOCOL } from "../packet.ts";
@@ -79,8 +79,14 @@ const ADDRESS_TYPE_CODE = {
   BLACKHOLE: 5,
 } as const satisfies Record<AddressType, number>;
 
-/** A question about a side: its number stands above these bits. */
-const ASKED = { negate: 1, ofSource: 2, shift: 2 } as const;
+/** What a match asks, one question after the other, up to the first yes: for a list of sets, or for the node's own addresses. */
+export interface TurnQuestions {
+  readonly questions: readonly number[];
+  readonly ofSource: boolean;
+  readonly isNegated: boolean;
+  /** Whether each that is asked counts as a look-up. */
+  readonly isCounted: boolean;
+}
 
 const PHYSDEV = { in: 1, out: 2, isBridged: 4, isIn: 8, isOut: 16 } as const;
 
@@ -112,6 +118,8 @@ export class MatchTable {
   #answers: Int32Array = NOTHING;
   /** By record what it asks of the answers (`ASKED`); `NO_QUESTION`: something else. Empty until there are answers. */
   asked: Int32Array = NOTHING;
+  /** By record what it asks of them in turn. */
+  readonly askedInTurn = new Map<number, TurnQuestions>();
   #records: Int32Array;
   #length = 0;
 
@@ -354,7 +362,7 @@ export class MatchTable {
   }
 
   /** Gives what classes of addresses know of sets, for packets that name their answers. */
-  know({ words, question, listed }: SetAnswers): void {
+  know({ words, question, listed, local }: SetAnswers): void {
     this.#questions = Int32Array.from(this.#sets, ({ name }) => question(name));
     this.#listed = this.#sets.map(({ name }) => listed(name));
     this.#answers = words;
@@ -362,25 +370,28 @@ export class MatchTable {
     const records = this.#records;
     for (let record = 0; record < this.#length; record++) {
       const at = record * RECORD;
+      const isNegated = records[at + 1] === 1;
+      const b = records[at + 3] ?? 0;
+      if (records[at] === CODE.addressType && records[at + 2] === ADDRESS_TYPE_CODE.LOCAL) {
+        this.askedInTurn.set(record, { questions: [local()], ofSource: b === 1, isNegated, isCounted: false });
+      }
       if (records[at] !== CODE.set) continue;
-      const known = this.#questions[records[at + 2] ?? 0] ?? NO_QUESTION;
+      const set = records[at + 2] ?? 0;
+      const ofSource = isFirstSource(b);
+      const questions = this.#listed[set];
+      if (questions !== undefined) this.askedInTurn.set(record, { questions, ofSource, isNegated, isCounted: true });
+      const known = this.#questions[set] ?? NO_QUESTION;
       if (known === NO_QUESTION) continue;
-      const ofSource = isFirstSource(records[at + 3] ?? 0) ? ASKED.ofSource : 0;
-      this.asked[record] = (known << ASKED.shift) | ofSource | ((records[at + 1] ?? 0) * ASKED.negate);
+      const side = ofSource ? ASKED.ofSource : 0;
+      this.asked[record] = (known << ASKED.shift) | side | (isNegated ? ASKED.negate : 0);
     }
   }
 
   /** `test` of a record that classes answer, for a packet that names its answers for both sides. */
   testAnswered(asked: number, packet: CurrentPacket): boolean {
     packet.setLookups++;
-    return this.answered(asked, packet.sourceAnswers, packet.destinationAnswers) === 1;
-  }
-
-  /** The same as a number, for the places of answers; nothing is counted. */
-  answered(asked: number, ofSource: number, ofDestination: number): number {
-    const answers = (asked & ASKED.ofSource) !== 0 ? ofSource : ofDestination;
-    const question = asked >>> ASKED.shift;
-    return (((this.#answers[answers + (question >>> 5)] ?? 0) >>> (question & 31)) ^ asked) & ASKED.negate;
+    const answers = (asked & ASKED.ofSource) !== 0 ? packet.sourceAnswers : packet.destinationAnswers;
+    return this.#answer(answers, asked >>> ASKED.shift) !== ((asked & ASKED.negate) !== 0);
   }
 
   #isInSet(packet: CurrentPacket, set: number, sides: number): boolean {

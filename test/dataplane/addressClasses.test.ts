@@ -58,7 +58,7 @@ it("classes of IPv4 addresses are those of the longest prefix, with room for all
   };
   // So many blocks of 256 that they do not fit (addressTrie.ts); asked before that happens, and after.
   const addresses: number[] = [];
-  for (const count of [300, 6_000]) {
+  for (const count of [300, 8_000]) {
     for (let number = 0; number < count; number++) {
       const address = random.below(0x1_0000_0000) | 0;
       enter(address, random.pick([3, 9, 16, 17, 20, 24, 25, 31, 32, 32, 32]));

@@ -123,4 +123,42 @@ describe("what a walk would ask", () => {
     for (let round = 0; round < 200; round++) told += compare(program, random);
     expect(told).toBeGreaterThan(1_000);
   });
+
+  // More sets than a word has bits, asked up and down, again, negated and in lists, between prefixes and the node's own.
+  it("leads there where classes answer for many sets, lists of them and prefixes", () => {
+    const addresses = [...PLACES, ...NODES].map(({ ipv4 }) => ipv4);
+    const random = new Random(8);
+    const side = () => random.pick(["src", "dst"]);
+    let told = 0;
+    for (let round = 0; round < 40; round++) {
+      const sets: string[] = [];
+      for (let number = 0; number < 80; number++) {
+        sets.push(`create s${number} hash:ip`);
+        for (const member of addresses) if (random.below(4) === 0) sets.push(`add s${number} ${member}`);
+      }
+      for (let number = 0; number < 8; number++) {
+        sets.push(`create l${number} list:set`);
+        const members = new Set(Array.from({ length: random.below(6) }, () => random.below(80)));
+        for (const member of members) sets.push(`add l${number} s${member}`);
+      }
+      const not = () => random.pick(["", "! "]);
+      const asked = () =>
+        random.pick([
+          () => `-m set ${not()}--match-set s${random.below(80)} ${side()}`,
+          () => `-m set --match-set s${random.below(80)} ${side()}`,
+          () => `-m set ${not()}--match-set l${random.below(8)} ${side()}`,
+          () => `-m addrtype ${not()}--${random.pick(["src", "dst"])}-type LOCAL`,
+        ])();
+      const head = (end: string) =>
+        random.below(4) > 0 ? "" : `${end} ${random.pick(addresses)}/${random.pick([8, 16, 24, 31, 32])}`;
+      const rules = Array.from({ length: 120 }, () => {
+        const protocol = random.pick(["", "-p tcp", "-p udp"]);
+        const target = random.pick(["ACCEPT", "DROP", "MARK --set-xmark 0x1/0x1", "MARK --set-xmark 0x2/0x2"]);
+        return `-A FORWARD ${head("-s")} ${head("-d")} ${protocol} ${asked()} ${asked()} ${asked()} -j ${target}`;
+      });
+      const text = { rules: ["*filter", ":FORWARD DROP [0:0]", ...rules].join("\n"), sets: sets.join("\n") };
+      told += compare(nodeProgram(text), random);
+    }
+    expect(told).toBeGreaterThan(400);
+  });
 });
