@@ -128,7 +128,13 @@ export function conntrackInsert(scene: EngineScene): number {
   return quickNs(400, BATCH_ROWS, { prepare, measured });
 }
 
-/** The first packet of each kind: what the walk behind the memo costs, with all that is learnt from it. */
+/**
+ * Batches of which the first packets are measured, each by an engine of its own: after ten, V8 is still compiling, and what
+ * is measured is that. So they are as many as of `walkedRule`.
+ */
+const NEW_CLASS_ROUNDS = 60;
+
+/** The first packet of each kind, to an engine that has seen none of it: what its walk costs, with all that is learnt from it. */
 export function newClass(scene: EngineScene): number {
   const random = new Random(17);
   const batch = createBatch(BATCH_ROWS);
@@ -142,7 +148,10 @@ export function newClass(scene: EngineScene): number {
     // One packet again and again, until the engine thinks the program's classes worth their price.
     for (let time = 0; time <= enough; time++) node.push(batch, results, 0, 1);
   };
-  return quickNs(60, BATCH_ROWS - 1, { prepare, measured: () => node.push(batch, results, 1, batch.length) });
+  return quickNs(NEW_CLASS_ROUNDS, BATCH_ROWS - 1, {
+    prepare,
+    measured: () => node.push(batch, results, 1, batch.length),
+  });
 }
 
 /** The plain walk of SYNs, a rule visited. */
