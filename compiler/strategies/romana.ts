@@ -20,7 +20,7 @@ import type { ResolvedCluster } from "../resolve.ts";
 import { type Block, blocksOf, isPlugged } from "./romana/blocks.ts";
 import { deviations } from "./romana/deviations.ts";
 import { CHANGED_POLICIES_IGNORED } from "./romana/lapses.ts";
-import { listPolicies, orderedPolicies, policiesOnHost } from "./romana/listener.ts";
+import { isRefused, listPolicies, orderedPolicies, policiesOnHost } from "./romana/listener.ts";
 import { policyChain, type RomanaEndpoint, type RomanaPolicy, type RomanaRule, tenantSet } from "./romana/translate.ts";
 import { tickingController } from "./romana/update.ts";
 import { isMade, type LowerOptions, type Strategy, settingOf, switchOf } from "./strategy.ts";
@@ -53,37 +53,44 @@ export const romana: Strategy = {
   follow: (cluster, options) =>
     tickingController(cluster, {
       strategy: romana,
+      rendered: (state) => programOf(state, options, false),
       options,
       interfaceOf,
       ignoresChanges: isMade(romana, options, CHANGED_POLICIES_IGNORED),
     }),
-  lower(cluster: ResolvedCluster, options: LowerOptions): TableProgram {
-    const blocks = blocksOf(cluster);
-    // The agent does nothing before IPAM has given it a block.
-    const started = blocks.length > 0;
-    return {
-      kind: "tables",
-      strategy: romana.name,
-      node: options.node,
-      sets: started ? sets(cluster, blocks, options.node) : [],
-      families: [
-        {
-          family: 4,
-          tables: [
-            {
-              name: "filter",
-              chains: [
-                ...rememberedBy(DIVERTS, byAge(cluster.podsOn(options.node)), divertChains),
-                ...(started ? agentChains(cluster, options) : []),
-              ],
-            },
-          ],
-        },
-      ],
-      attachment: attach(cluster, options),
-    };
-  },
+  lower: (cluster, options) => programOf(cluster, options, isRefused(cluster, options.node)),
 };
+
+/** `refused`: iptables takes nothing of it, and so the plugin's jumps have nowhere to go; the sets are there. */
+function programOf(cluster: ResolvedCluster, options: LowerOptions, refused: boolean): TableProgram {
+  const blocks = blocksOf(cluster);
+  // The agent does nothing before IPAM has given it a block.
+  const started = blocks.length > 0;
+  const diverted = refused ? NO_PODS : byAge(cluster.podsOn(options.node));
+  return {
+    kind: "tables",
+    strategy: romana.name,
+    node: options.node,
+    sets: started ? sets(cluster, blocks, options.node) : [],
+    families: [
+      {
+        family: 4,
+        tables: [
+          {
+            name: "filter",
+            chains: [
+              ...rememberedBy(DIVERTS, diverted, divertChains),
+              ...(started && !refused ? agentChains(cluster, options) : []),
+            ],
+          },
+        ],
+      },
+    ],
+    attachment: attach(cluster, options),
+  };
+}
+
+const NO_PODS: readonly Endpoint[] = [];
 
 function attach(cluster: ResolvedCluster, { node }: LowerOptions): Attachment {
   return routedAttachment(cluster, {

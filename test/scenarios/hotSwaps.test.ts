@@ -18,7 +18,7 @@ import { SEED } from "../kernel/budget.ts";
 import { bundledCluster, SCENARIOS } from "../verify/bundled.ts";
 
 const PACKETS = isWhole ? 60 : 20;
-const SOME = sampled(SCENARIOS, 4);
+const SOME = sampled(SCENARIOS, 6);
 
 interface Side {
   readonly name: string;

@@ -6,7 +6,7 @@ import type { NetworkPolicy, PolicyPort } from "../../model.ts";
 import { type PacketEnd, type PolicyReading, peerMatches, type RuleContext } from "../../policyReading.ts";
 import type { ResolvedCluster, ResolvedPeer, ResolvedPolicy, ResolvedRule } from "../../resolve.ts";
 import { blocksOf, segmentOf } from "./blocks.ts";
-import { listPolicies } from "./listener.ts";
+import { isRefused, listPolicies } from "./listener.ts";
 import { defaultPolicy, type RomanaEndpoint, type RomanaPolicy, translatePeer, translatePolicy } from "./translate.ts";
 
 function isOpen(cluster: ResolvedCluster, namespace: string): boolean {
@@ -244,6 +244,22 @@ const quirks: readonly Quirk[] = [
     apply: (reading) => ({
       ...reading,
       isolates: (context) => context.direction === "ingress" && reading.isolates(context),
+    }),
+  },
+  {
+    name: "unknown-peer-opens-host",
+    summary:
+      "A peer whose namespace or segment has no pod anywhere is a set that there is not: iptables refuses all rules, and a host that starts so filters nothing.",
+    source: `${SOURCE} agent/enforcer/enforcer.go makeBlockSets, Run; dumps probes/native-bad-cidr`,
+    scenario: "romana-unknown-peer-opens-host",
+    apply: (reading) => ({
+      ...reading,
+      shortcut: (cluster, packet, ends) => {
+        const { source, destination } = ends;
+        const host = destination.pod === undefined ? source.pod?.node : destination.pod.node;
+        if (host !== undefined && isRefused(cluster, host)) return "accept";
+        return reading.shortcut(cluster, packet, ends);
+      },
     }),
   },
 ];

@@ -3,7 +3,7 @@ import { CountedAgain, MappedAgain, rememberedBy, SortedAgain, sameItems } from 
 import { compareAge } from "../../age.ts";
 import type { Namespace, NetworkPolicy } from "../../model.ts";
 import type { ResolvedCluster } from "../../resolve.ts";
-import { ipv4Of, segmentOf } from "./blocks.ts";
+import { type Block, blocksOf, ipv4Of, segmentOf } from "./blocks.ts";
 import { defaultPolicy, type RomanaPolicy, translatePolicy } from "./translate.ts";
 
 export interface PolicyList {
@@ -72,6 +72,42 @@ export function policiesOnHost(
   const keys = rememberedBy(TARGETS, cluster.lineage, () => new MappedAgain<RomanaPolicy, string>());
   const own = keys.of(policies, ({ target }) => targetKey(target.tenant, target.segment));
   return policies.filter((_, index) => targets.has(own[index] ?? ""));
+}
+
+/**
+ * Whether `iptables-restore --test` refuses what the agent of a host renders: a peer names a tenant or a segment of which
+ * no block is known, and so a set that there is not. Nothing is applied then, not even the chains that the CNI plugin's
+ * rules jump to, and nothing on a host where Romana has just come is filtered (agent/enforcer/enforcer.go makeBlockSets,
+ * Run; what such a host looks like is in dumps/romana/probes/native-bad-cidr).
+ */
+export function isRefused(cluster: ResolvedCluster, host: string): boolean {
+  const hosts = rememberedBy(REFUSED, cluster, () => new Map<string, boolean>());
+  let refused = hosts.get(host);
+  if (refused === undefined) {
+    const { policies, rendered } = listPolicies(cluster);
+    const known = rememberedBy(HOLDERS, blocksOf(cluster), holdersOf);
+    refused =
+      rendered &&
+      policiesOnHost(policies, cluster, host).some((policy) =>
+        rememberedBy(PEERS, policy, peerKeys).some((key) => !known.has(key)),
+      );
+    hosts.set(host, refused);
+  }
+  return refused;
+}
+
+const REFUSED = new WeakMap<ResolvedCluster, Map<string, boolean>>();
+const HOLDERS = new WeakMap<readonly Block[], ReadonlySet<string>>();
+const PEERS = new WeakMap<RomanaPolicy, readonly string[]>();
+
+/** Every tenant, and every segment of one, that has a block anywhere. */
+function holdersOf(blocks: readonly Block[]): ReadonlySet<string> {
+  return new Set(blocks.flatMap(({ tenant, segment }) => [targetKey(tenant, ""), targetKey(tenant, segment)]));
+}
+
+function peerKeys({ ingress }: RomanaPolicy): readonly string[] {
+  const named = ingress.flatMap(({ peers }) => peers.filter(({ peer }) => peer !== "any"));
+  return [...new Set(named.map(({ tenant, segment }) => targetKey(tenant, segment)))];
 }
 
 const TARGETS = new WeakMap<WeakKey, MappedAgain<RomanaPolicy, string>>();

@@ -38,6 +38,8 @@ import { defaultPolicy } from "./translate.ts";
 
 export interface TickingOptions {
   readonly strategy: Pick<Strategy, "lower" | "attach">;
+  /** What the agent wants, also where iptables would not take it for want of a set. */
+  rendered(cluster: ResolvedCluster): Program;
   readonly options: LowerOptions;
   interfaceOf(pod: Endpoint): string;
   /** `CHANGED_POLICIES_IGNORED` is made. */
@@ -46,10 +48,11 @@ export interface TickingOptions {
 
 const TICK = "tick";
 const LOCAL_BLOCKS = "localBlocks";
+const NO_KEYS: ReadonlySet<string> = new Set();
 
 export function tickingController(
   start: ResolvedCluster,
-  { strategy, options, interfaceOf, ignoresChanges }: TickingOptions,
+  { strategy, rendered, options, interfaceOf, ignoresChanges }: TickingOptions,
 ): Controller {
   const state = new NodeState(strategy.lower(start, options));
   /** Policies in the version in which they were added. */
@@ -63,11 +66,16 @@ export function tickingController(
     start() {
       const { program } = state;
       const before = emptied(program);
-      if (!hasAgentChains(program)) return { before, operations: [] };
+      const wanted = rendered(start);
+      if (!hasAgentChains(wanted)) return { before, operations: [] };
+      const operations: Operation[] = [];
+      const live = new NodeState(before);
+      const isTaken = tick(live, wanted, (operation) => {
+        runOperation(live, operation);
+        operations.push(operation);
+      });
       // The agent's first tick, then the CNI plugin, pod by pod.
-      const pods = start.podsOn(options.node).filter(isPlugged).toSorted(compareAge);
-      const diverted = pods.flatMap((pod) => divertRules(interfaceOf(pod), "-A", `CNI ADD ${pod.key}`));
-      return { before, operations: [...tick(new NodeState(before), program), ...diverted] };
+      return { before, operations: isTaken ? [...operations, ...divertedPods(start, NO_KEYS)] : operations };
     },
     react(burst) {
       const operations: Operation[] = [];
@@ -87,15 +95,24 @@ export function tickingController(
       }
       if (!burst.isLast || !ticks) return operations;
       ticks = false;
-      const wanted = strategy.lower(withPolicies(burst, policies), options);
+      const wanted = rendered(withPolicies(burst, policies));
       // Without a block the agent does nothing.
       if (!hasAgentChains(wanted)) return operations;
-      for (const operation of tick(state, wanted)) run(operation);
-      // The plugin's rules for the first pods need chains that only now are there; kubelet has it try again.
-      if (!started) for (const event of burst.events) for (const operation of divert(event)) run(operation);
+      const isTaken = tick(state, wanted, run);
+      if (started || !isTaken) return operations;
+      // The plugin's rules need chains that only now are there; kubelet has it try again for every pod.
+      for (const event of burst.events) for (const operation of divert(event)) run(operation);
+      const come = new Set(burst.events.filter(({ kind }) => kind === "Pod").map(({ key }) => key));
+      for (const operation of divertedPods(burst.after, come)) run(operation);
       return operations;
     },
   };
+
+  /** The plugin's rules of the node's pods but these, oldest first. */
+  function divertedPods(cluster: ResolvedCluster, but: ReadonlySet<string>): readonly Operation[] {
+    const pods = cluster.podsOn(options.node).filter((pod) => isPlugged(pod) && !but.has(pod.key));
+    return pods.toSorted(compareAge).flatMap((pod) => divertRules(interfaceOf(pod), "-A", `CNI ADD ${pod.key}`));
+  }
 
   function divert(event: ClusterEvent): readonly Operation[] {
     if (event.kind !== "Pod") return [];
@@ -165,19 +182,22 @@ function divertRules(name: string, verb: "-A" | "-D", cause: string): readonly O
   });
 }
 
-function tick(state: NodeState, wanted: Program): readonly Operation[] {
+/** Runs a tick; whether iptables takes the rules, which it does when each set that they ask is there by then. */
+function tick(state: NodeState, wanted: Program, run: (operation: Operation) => void): boolean {
   if (wanted.kind !== "tables" || state.program.kind !== "tables") throw new Error("Romana programs tables");
   const chains = filterChains(wanted).filter(({ name }) => name.startsWith("ROMANA-"));
   const kept = new Set(chains.map(({ name }) => name));
   const stale = filterChains(state.program).filter(({ name }) => name.startsWith("ROMANA-") && !kept.has(name));
-  return [
-    ...state.setNames.map((name): Operation => {
-      return { ...ipsetCall(["destroy", name], { verb: "destroy", set: name }, TICK), mayFail: true };
-    }),
-    ipsetCall(["flush"], { verb: "flush", set: undefined }, TICK),
-    refill(wanted.sets),
-    restore(chains, stale),
-  ];
+  for (const name of [...state.setNames]) {
+    run({ ...ipsetCall(["destroy", name], { verb: "destroy", set: name }, TICK), mayFail: true });
+  }
+  run(ipsetCall(["flush"], { verb: "flush", set: undefined }, TICK));
+  run(refill(wanted.sets));
+  const there = new Set(state.setNames);
+  const isThere = (rule: Rule) => rule.matches.every((match) => match.kind !== "set" || there.has(match.set));
+  if (!chains.every(({ rules }) => rules.every(isThere))) return false;
+  run(restore(chains, stale));
+  return true;
 }
 
 function refill(sets: readonly IPSet[]): Operation {

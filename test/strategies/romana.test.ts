@@ -1,0 +1,90 @@
+/** Romana where recorded clusters say nothing: its agent renders what iptables refuses. */
+import { describe, expect, it } from "vitest";
+import { loadCluster, resolvePolicies } from "../../compiler/compile.ts";
+import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
+import { romana } from "../../compiler/strategies/romana.ts";
+import { controllerOf } from "../../compiler/update/controller.ts";
+import { burstsBetween } from "../../compiler/update/events.ts";
+import type { Program } from "../../dataplane/program.ts";
+
+function clusterOf(text: string) {
+  const { model, issues } = loadCluster([{ name: "cluster.yaml", text }]);
+  if (model === undefined) throw new Error(JSON.stringify(issues));
+  return resolvePolicies(model);
+}
+
+function podText(name: string, namespace: string, node: string, address: string): string {
+  return `
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, namespace: ${namespace} }
+spec: { nodeName: ${node} }
+status: { phase: Running, podIP: ${address} }`;
+}
+
+const SHOP = `
+apiVersion: v1
+kind: Node
+metadata: { name: node-a }
+---
+apiVersion: v1
+kind: Node
+metadata: { name: node-b }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: shop, uid: u1 }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: guests, uid: u2 }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: guests, namespace: shop }
+spec:
+  podSelector: {}
+  policyTypes: [Ingress]
+  ingress: [{ from: [{ namespaceSelector: { matchLabels: { namespace: guests } } }] }]${podText("web", "shop", "node-a", "10.10.1.10")}`;
+const GUEST = podText("guest", "guests", "node-b", "10.10.2.10");
+
+function chainsOf(program: Program) {
+  if (program.kind !== "tables") throw new Error("Romana programs tables");
+  return program.families.flatMap(({ tables }) => tables.flatMap(({ chains }) => chains));
+}
+
+function linesOf(program: Program): readonly string[] {
+  if (program.kind !== "tables") throw new Error("Romana programs tables");
+  return renderIptablesSave(program, 4).split("\n").toSorted();
+}
+
+const here = { node: "node-a" };
+
+// agent/enforcer/enforcer.go Run applies nothing when `iptables-restore --test` fails, and makeBlockSets makes sets of
+// tenants and segments that have blocks; cni/policy.go then finds no chain to jump to.
+describe("a peer of which there is no block", () => {
+  it("leaves a fresh host without rules, but with its sets", () => {
+    const program = romana.lower(clusterOf(SHOP), here);
+    expect(chainsOf(program).flatMap(({ name, rules }) => [name, ...rules])).toEqual(["INPUT", "FORWARD", "OUTPUT"]);
+    expect(program.kind === "tables" && program.sets.map(({ name }) => name)).toContain("localBlocks");
+  });
+
+  it("is none of other hosts' business", () => {
+    const names = chainsOf(romana.lower(clusterOf(SHOP + GUEST), { node: "node-b" })).map(({ name }) => name);
+    const without = clusterOf(SHOP + podText("other", "other", "node-b", "10.10.2.20"));
+    expect(chainsOf(romana.lower(without, { node: "node-b" })).map(({ name }) => name)).toContain("ROMANA-FORWARD-IN");
+    expect(names).toContain("ROMANA-FORWARD-IN");
+  });
+
+  it("keeps rules away until it has a block; with its set once in use, rules are taken ever after", () => {
+    const [empty, full] = [clusterOf(SHOP), clusterOf(SHOP + GUEST)];
+    const controller = controllerOf(romana, empty, here);
+    expect(controller.start().operations.map(({ tool }) => tool)).toEqual(["ipset", "ipset"]);
+    for (const burst of burstsBetween(empty, full)) controller.react(burst);
+    expect(linesOf(controller.program)).toEqual(linesOf(romana.lower(full, here)));
+    const restored = burstsBetween(full, empty).flatMap((burst) => controller.react(burst).map(({ tool }) => tool));
+    expect(restored).toContain("iptables-restore");
+    expect(chainsOf(controller.program).map(({ name }) => name)).toContain("ROMANA-FORWARD-IN");
+  });
+});
