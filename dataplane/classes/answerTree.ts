@@ -13,7 +13,7 @@
  * Most is asked of the classes of addresses, which have their answers as bits: whether an address is in a set, in each set of a
  * list, in the prefix of a rule's head, the node's own. Such questions one after the other are one comparison, as long as they look at the
  * same word and go up in it: then the lowest bit that differs is the first question that was answered otherwise. What a walk
- * asks again is left out, since it is told the same. So the seventy questions of a packet under weave-npc are ten comparisons.
+ * asks again is left out, since it is told the same. So the seventy questions of a packet under weave-npc are some eighteen comparisons.
  *
  * Each step has a record of 16 bytes in one array, those of a run one after the other, as memory is quickest to read:
  *
