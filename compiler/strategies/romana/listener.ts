@@ -85,7 +85,8 @@ export function isRefused(cluster: ResolvedCluster, host: string): boolean {
   let refused = hosts.get(host);
   if (refused === undefined) {
     const { policies, rendered } = listPolicies(cluster);
-    const known = rememberedBy(HOLDERS, blocksOf(cluster), holdersOf);
+    const counter = rememberedBy(HOLDERS, cluster.lineage, () => new CountedAgain<Block, string>());
+    const known = counter.of(blocksOf(cluster), holdersOf);
     refused =
       rendered &&
       policiesOnHost(policies, cluster, host).some((policy) =>
@@ -97,12 +98,12 @@ export function isRefused(cluster: ResolvedCluster, host: string): boolean {
 }
 
 const REFUSED = new WeakMap<ResolvedCluster, Map<string, boolean>>();
-const HOLDERS = new WeakMap<readonly Block[], ReadonlySet<string>>();
+const HOLDERS = new WeakMap<WeakKey, CountedAgain<Block, string>>();
 const PEERS = new WeakMap<RomanaPolicy, readonly string[]>();
 
-/** Every tenant, and every segment of one, that has a block anywhere. */
-function holdersOf(blocks: readonly Block[]): ReadonlySet<string> {
-  return new Set(blocks.flatMap(({ tenant, segment }) => [targetKey(tenant, ""), targetKey(tenant, segment)]));
+/** The tenant that has a block, and the segment of it. */
+function holdersOf({ tenant, segment }: Block): readonly string[] {
+  return [targetKey(tenant, ""), targetKey(tenant, segment)];
 }
 
 function peerKeys({ ingress }: RomanaPolicy): readonly string[] {
