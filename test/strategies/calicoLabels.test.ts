@@ -1,9 +1,10 @@
 /** Labels that no recorded cluster asks for: Calico's own, and those that do not survive the way into a profile. */
 import { describe, expect, it } from "vitest";
-import { loadCluster, resolvePolicies } from "../../compiler/compile.ts";
+import { resolvePolicies } from "../../compiler/compile.ts";
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
 import { resolveAgain } from "../../compiler/resolveAgain.ts";
 import { calicoView, labelView } from "../../compiler/strategies/calico-iptables/calicoLabels.ts";
+import { modelOf } from "../compiler/manifests.ts";
 
 interface Given {
   readonly podLabels?: string;
@@ -12,7 +13,7 @@ interface Given {
 }
 
 function cluster({ podLabels = "app: a", namespaceLabels = "", from }: Given) {
-  const text = `
+  return modelOf(`
 apiVersion: v1
 kind: Namespace
 metadata: { name: shop, labels: { ${namespaceLabels} } }
@@ -27,10 +28,7 @@ apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: { name: p, namespace: shop }
 spec: { podSelector: {}, policyTypes: [Ingress], ingress: [{ from: [${from}] }] }
-`;
-  const { model } = loadCluster([{ name: "cluster.yaml", text }]);
-  if (model === undefined) throw new Error("the cluster does not load");
-  return model;
+`);
 }
 
 /** The peers of the one rule. */

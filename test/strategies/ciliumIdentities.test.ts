@@ -5,6 +5,7 @@ import { resolveAgain } from "../../compiler/resolveAgain.ts";
 import { identitiesOf } from "../../compiler/strategies/cilium-ebpf/identities.ts";
 import { identityView } from "../../compiler/strategies/cilium-ebpf/identityLabels.ts";
 import { formatCidr } from "../../dataplane/address.ts";
+import { modelOf as manifestModel } from "../compiler/manifests.ts";
 
 /** Pods of one namespace with these labels, `a` first. */
 function identities(...labels: readonly string[]) {
@@ -60,10 +61,7 @@ describe("identities", () => {
 describe("identities of blocks", () => {
   // pkg/ipcache/metadata.go resolveIdentity: labels of a block are dropped where the prefix is a node's address.
   it("are of every prefix that policies name but a node's address", () => {
-    const { model } = loadCluster([
-      {
-        name: "cluster.yaml",
-        text: `
+    const model = manifestModel(`
 apiVersion: v1
 kind: Node
 metadata: { name: node-a }
@@ -84,10 +82,7 @@ spec:
         - ipBlock: { cidr: 192.168.0.8/29 }
         - ipBlock: { cidr: "fd00::11/128" }
         - ipBlock: { cidr: "fd00::/16" }
-`,
-      },
-    ]);
-    if (model === undefined) throw new Error("the cluster does not load");
+`);
     expect(
       identitiesOf(resolvePolicies(model)).cidrs.map(({ cidr, number }) => `${formatCidr(cidr)} ${number}`),
     ).toEqual(["192.168.0.0/28 16777217", "192.168.0.8/29 16777218", "192.168.0.12/32 16777219", "fd00::/16 16777220"]);

@@ -1,17 +1,14 @@
 /** Romana where recorded clusters say nothing: its agent renders what iptables refuses. */
 import { describe, expect, it } from "vitest";
-import { loadCluster, resolvePolicies } from "../../compiler/compile.ts";
+import { resolvePolicies } from "../../compiler/compile.ts";
 import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
 import { romana } from "../../compiler/strategies/romana.ts";
 import { controllerOf } from "../../compiler/update/controller.ts";
 import { burstsBetween } from "../../compiler/update/events.ts";
 import type { Program } from "../../dataplane/program.ts";
+import { modelOf } from "../compiler/manifests.ts";
 
-function clusterOf(text: string) {
-  const { model, issues } = loadCluster([{ name: "cluster.yaml", text }]);
-  if (model === undefined) throw new Error(JSON.stringify(issues));
-  return resolvePolicies(model);
-}
+const clusterOf = (text: string) => resolvePolicies(modelOf(text));
 
 function podText(name: string, namespace: string, node: string, address: string): string {
   return `

@@ -1,18 +1,15 @@
 /** weave-net where recorded clusters say nothing, as the real weave-npc was seen to do in a namespace of its own. */
 import { describe, expect, it } from "vitest";
-import { loadCluster, resolvePolicies } from "../../compiler/compile.ts";
+import { resolvePolicies } from "../../compiler/compile.ts";
 import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
 import { IpsetError } from "../../compiler/strategies/weave-net/kernel.ts";
 import { runController } from "../../compiler/strategies/weave-net/run.ts";
 import { setName } from "../../compiler/strategies/weave-net/selector.ts";
 import { weaveNet } from "../../compiler/strategies/weave-net.ts";
 import { hostCidr } from "../../dataplane/address.ts";
+import { modelOf } from "../compiler/manifests.ts";
 
-function clusterOf(text: string) {
-  const { model, issues } = loadCluster([{ name: "cluster.yaml", text }]);
-  if (model === undefined) throw new Error(JSON.stringify(issues));
-  return resolvePolicies(model);
-}
+const clusterOf = (text: string) => resolvePolicies(modelOf(text));
 
 function rulesOf(manifests: string, chain: string): readonly string[] {
   const program = weaveNet.lower(clusterOf(manifests), { node: "node-a" });
