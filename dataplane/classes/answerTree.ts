@@ -10,18 +10,18 @@
  *     a situation          source in A? no · port 80? no · outcome 3
  *     port 80, yes         destination in B? yes · outcome 7
  *
- * Most is asked of the classes of addresses, which have their answers as bits: whether an address is in a set, in each set of a
- * list, in the prefix of a rule's head, the node's own. Such questions one after the other are one comparison, as long as they look at the
- * same word and go up in it: then the lowest bit that differs is the first question that was answered otherwise. What a walk
- * asks again is left out, since it is told the same. So the seventy questions of a packet under weave-npc are some eighteen comparisons.
+ * Most is asked of the classes of addresses, which have their answers as bits: whether an address is in a set, in each set
+ * of a list, in the prefix of a rule's head, the node's own. Such questions one after the other are one comparison, as long
+ * as they look at the same word and go up in it: then the lowest bit that differs is the first question that was answered
+ * otherwise. What a walk asks again is left out, since it is told the same.
  *
  * Each step has a record of 16 bytes in one array, those of a run one after the other, as memory is quickest to read:
  *
  *     | bits, how many | word << 1 of the source's or destination's answers | which bits | what they are expected to be |
  *     | what is asked, devices seen there | of what | | expected answer |           the last:   | outcome | its number | | |
  *
- * Another answer goes on at the run that `#branches` has for (record, answer, or which bit differs); the first runs stand there by
- * situation. Invariant: no outcome is given that a walk of the packet would not have, counts included, so an answer is
+ * Another answer goes on at the run that `#branches` has for (record, answer, or which bit differs); the first runs stand
+ * there by situation. Invariant: no outcome is given that a walk of the packet would not have, counts included, so an answer is
  * whether it holds and how many sets were looked up for it. Who asks depends on nothing else: limits make an outcome that
  * is never entered, programs that read marks of connections are kept out (tableMemo.ts).
  *

@@ -1,7 +1,8 @@
 /**
- * Which sets, and which of a few prefixes, hold the addresses of a class. A rule set like weave-npc's asks seventy sets about one packet, each a search in
- * a table of its own; all that most of them look at is an address, and its class already stands for what they say. A list
- * of such sets is asked one bit after the other, since the sets up to the first that says yes are counted.
+ * Which sets, and which of a few prefixes, hold the addresses of a class. A rule set like weave-npc's asks seventy sets about
+ * one packet, each a search in a table of its own; all that most of them look at is an address, and its class already
+ * stands for what they say. A list of such sets is asked one bit after the other, since the sets up to the first that says
+ * yes are counted.
  */
 import type { CurrentPacket } from "../currentPacket.ts";
 import type { AddressClasses } from "./addressClasses.ts";

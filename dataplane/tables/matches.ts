@@ -367,6 +367,7 @@ export class MatchTable {
     this.#listed = this.#sets.map(({ name }) => listed(name));
     this.#answers = words;
     this.asked = new Int32Array(this.#length).fill(NO_QUESTION);
+    this.askedInTurn.clear();
     const records = this.#records;
     for (let record = 0; record < this.#length; record++) {
       const at = record * RECORD;
