@@ -28,13 +28,17 @@ export function fewestRectangles(rows: readonly ReadonlySet<string>[]): readonly
 
 /** Rectangles may overlap; what another one has as a whole row or port is taken out, for people to read less. */
 function trimmed(cover: readonly Rectangle[]): readonly Rectangle[] {
-  const result = [...cover];
-  for (const [index, rectangle] of result.entries()) {
-    const others = new Set(result.filter((_, other) => other !== index).flatMap(cellsOf));
-    const ports = rectangle.ports.filter((port) => rectangle.rows.some((row) => !others.has(`${row} ${port}`)));
-    const rows = rectangle.rows.filter((row) => ports.some((port) => !others.has(`${row} ${port}`)));
-    result[index] = { rows, ports };
-  }
+  const times = new Map<string, number>();
+  for (const cell of cover.flatMap(cellsOf)) times.set(cell, (times.get(cell) ?? 0) + 1);
+  const result = cover.map((rectangle) => {
+    const isAlone = (row: number, port: string): boolean => times.get(cellOf(row, port)) === 1;
+    const ports = rectangle.ports.filter((port) => rectangle.rows.some((row) => isAlone(row, port)));
+    const rows = rectangle.rows.filter((row) => ports.some((port) => isAlone(row, port)));
+    const left = { rows, ports };
+    for (const cell of cellsOf(rectangle)) times.set(cell, (times.get(cell) ?? 0) - 1);
+    for (const cell of cellsOf(left)) times.set(cell, (times.get(cell) ?? 0) + 1);
+    return left;
+  });
   return result.filter(({ rows, ports }) => rows.length > 0 && ports.length > 0);
 }
 
@@ -70,56 +74,93 @@ function maximalRectangles(rows: readonly DistinctRow[]): readonly Rectangle[] {
 
 /** A rectangle for each row, and one for each port. */
 function simpleRectangles(rows: readonly DistinctRow[]): readonly Rectangle[] {
-  const ports = new Set(rows.flatMap((row) => [...row.ports]));
+  const columns = new Map<string, number[]>();
+  for (const [index, row] of rows.entries()) {
+    for (const port of row.ports) {
+      const own = columns.get(port);
+      if (own === undefined) columns.set(port, [index]);
+      else own.push(index);
+    }
+  }
   return [
     ...rows.map((row, index) => ({ rows: [index], ports: [...row.ports].sort() })),
-    ...[...ports].sort().map((port) => ({
-      rows: rows.flatMap((row, index) => (row.ports.has(port) ? [index] : [])),
-      ports: [port],
-    })),
+    ...[...columns.keys()].sort().map((port) => ({ rows: columns.get(port) ?? [], ports: [port] })),
   ];
 }
 
+function cellOf(row: number, port: string): string {
+  return `${row} ${port}`;
+}
+
 function cellsOf({ rows, ports }: Rectangle): readonly string[] {
-  return rows.flatMap((row) => ports.map((port) => `${row} ${port}`));
+  return rows.flatMap((row) => ports.map((port) => cellOf(row, port)));
 }
 
 function allCells(rows: readonly DistinctRow[]): readonly string[] {
-  return rows.flatMap(({ ports }, row) => [...ports].map((port) => `${row} ${port}`));
+  return rows.flatMap(({ ports }, row) => [...ports].map((port) => cellOf(row, port)));
 }
 
+/** For each cell the rectangles that have it, in their order. */
+function rectanglesOfCells(rectangles: readonly Rectangle[]): ReadonlyMap<string, readonly number[]> {
+  const found = new Map<string, number[]>();
+  for (const [index, rectangle] of rectangles.entries()) {
+    for (const cell of cellsOf(rectangle)) {
+      const own = found.get(cell);
+      if (own === undefined) found.set(cell, [index]);
+      else own.push(index);
+    }
+  }
+  return found;
+}
+
+/**
+ * The rectangle with most open cells, the first of such, until no cell is open. What a rectangle still covers only gets
+ * less, so rectangles wait by what they covered when last looked at, and go down when their turn comes: each cell is
+ * taken from the rectangles that have it once.
+ */
 function greedyCover(rows: readonly DistinctRow[], rectangles: readonly Rectangle[]): readonly Rectangle[] {
   const open = new Set(allCells(rows));
+  const having = rectanglesOfCells(rectangles);
+  const counts = rectangles.map(({ rows: own, ports }) => own.length * ports.length);
+  const waiting: number[][] = [];
+  const wait = (index: number): void => {
+    const count = counts[index] ?? 0;
+    const list = waiting[count];
+    if (list === undefined) waiting[count] = [index];
+    else list.push(index);
+  };
+  for (const index of rectangles.keys()) wait(index);
   const cover: Rectangle[] = [];
-  while (open.size > 0) {
-    let best: Rectangle | undefined;
-    let bestCount = 0;
-    for (const rectangle of rectangles) {
-      const count = cellsOf(rectangle).filter((cell) => open.has(cell)).length;
-      if (count > bestCount) [best, bestCount] = [rectangle, count];
+  for (let most = waiting.length - 1; most > 0; most--) {
+    for (const index of (waiting[most] ?? []).sort((a, b) => a - b)) {
+      const rectangle = rectangles[index];
+      if (rectangle === undefined) continue;
+      if (counts[index] !== most) {
+        wait(index);
+        continue;
+      }
+      for (const cell of cellsOf(rectangle)) {
+        if (!open.delete(cell)) continue;
+        for (const other of having.get(cell) ?? []) counts[other] = (counts[other] ?? 0) - 1;
+      }
+      cover.push(rectangle);
     }
-    if (best === undefined) throw new Error(`${open.size} cells that no rectangle covers`);
-    for (const cell of cellsOf(best)) open.delete(cell);
-    cover.push(best);
   }
+  if (open.size > 0) throw new Error(`${open.size} cells that no rectangle covers`);
   return cover;
 }
 
 /** Looks for a cover with one rectangle less, until there is none: each step covers the first open cell in every way. */
 class CoverSearch {
   readonly #cells: readonly string[];
-  readonly #covering = new Map<string, Rectangle[]>();
+  readonly #rectangles: readonly Rectangle[];
+  readonly #covering: ReadonlyMap<string, readonly number[]>;
   #steps = 0;
 
   constructor(rows: readonly DistinctRow[], rectangles: readonly Rectangle[]) {
     this.#cells = allCells(rows);
-    for (const rectangle of rectangles) {
-      for (const cell of cellsOf(rectangle)) {
-        const own = this.#covering.get(cell);
-        if (own === undefined) this.#covering.set(cell, [rectangle]);
-        else own.push(rectangle);
-      }
-    }
+    this.#rectangles = rectangles;
+    this.#covering = rectanglesOfCells(rectangles);
   }
 
   fewer(known: readonly Rectangle[]): readonly Rectangle[] {
@@ -135,7 +176,9 @@ class CoverSearch {
     const cell = this.#cells.find((candidate) => !covered.has(candidate));
     if (cell === undefined) return chosen;
     if (chosen.length >= most || ++this.#steps > MAX_STEPS) return undefined;
-    for (const rectangle of this.#covering.get(cell) ?? []) {
+    for (const index of this.#covering.get(cell) ?? []) {
+      const rectangle = this.#rectangles[index];
+      if (rectangle === undefined) continue;
       const found = this.#search(new Set([...covered, ...cellsOf(rectangle)]), [...chosen, rectangle], most);
       if (found !== undefined) return found;
     }

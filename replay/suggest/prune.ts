@@ -3,8 +3,9 @@
  * others; then one peer, rule or policy allows what another was made for, and the other one goes.
  */
 import type { Direction, Endpoint } from "../../compiler/model.ts";
-import { cidrContains, formatAddress, type IpAddress, parseCidr } from "../../dataplane/address.ts";
-import type { PolicyObject, SuggestedPolicy } from "./suggest.ts";
+import { formatAddress, type IpAddress } from "../../dataplane/address.ts";
+import { Grants } from "./grants.ts";
+import type { SuggestedPolicy } from "./suggest.ts";
 
 /** Something that must be allowed: one direction of flows that were seen. */
 export interface SeenNeed {
@@ -36,27 +37,32 @@ export interface PortObject {
 }
 
 /** A rule, and what of it is left. */
-interface Rule {
+export interface Rule {
   readonly policy: number;
   readonly direction: Direction;
   readonly peers: readonly PeerObject[];
   readonly ports: readonly PortObject[];
+  /** Where in `ports` one is, `TCP/3306`. */
+  readonly portAt: ReadonlyMap<string, number>;
   isLeft: boolean;
   readonly leftPeers: boolean[];
   readonly leftPorts: boolean[];
-  /** Needs that it allows. */
+  /** Needs that it allows: all of them, by peer, and by port. */
   readonly needs: Need[];
+  readonly peerNeeds: readonly Need[][];
+  readonly portNeeds: readonly Need[][];
 }
 
 /** Each of these allows it: a rule with any of these peers and this port. */
-interface Need {
+export interface Need {
   readonly grants: { readonly rule: Rule; readonly peers: readonly number[]; readonly port: number }[];
 }
 
 /** Nothing that can be taken away without refusing something seen: what is left needs each of its rules, peers and ports. */
 export function pruned(policies: readonly SuggestedPolicy[], seen: Iterable<SeenNeed>): readonly SuggestedPolicy[] {
   const rules = policies.flatMap(rulesOf);
-  for (const need of seen) findGrants(need, policies, rules);
+  const grants = new Grants(policies, rules);
+  for (const need of seen) grants.find(need);
   // What is necessary stays so while others go: each is asked once.
   for (const rule of rules) {
     rule.isLeft = false;
@@ -64,19 +70,20 @@ export function pruned(policies: readonly SuggestedPolicy[], seen: Iterable<Seen
   }
   for (const rule of rules) {
     if (!rule.isLeft) continue;
-    for (const left of [rule.leftPeers, rule.leftPorts]) {
-      for (let item = left.length - 1; item >= 0; item--) {
-        left[item] = false;
-        if (!rule.needs.every(isMet)) left[item] = true;
-      }
-    }
+    takeAway(rule.leftPeers, rule.peerNeeds);
+    takeAway(rule.leftPorts, rule.portNeeds);
   }
-  return policies.flatMap((policy, number) =>
-    withRules(
-      policy,
-      rules.filter((rule) => rule.policy === number),
-    ),
-  );
+  const ofPolicies: Rule[][] = policies.map(() => []);
+  for (const rule of rules) ofPolicies[rule.policy]?.push(rule);
+  return policies.flatMap((policy, number) => withRules(policy, ofPolicies[number] ?? []));
+}
+
+/** Peers or ports of a rule, the last first. What one of them does not allow is not asked about: nothing changes for it. */
+function takeAway(left: boolean[], needs: readonly Need[][]): void {
+  for (let item = left.length - 1; item >= 0; item--) {
+    left[item] = false;
+    if (needs[item]?.every(isMet) === false) left[item] = true;
+  }
 }
 
 function rulesOf({ object: { spec } }: SuggestedPolicy, policy: number): readonly Rule[] {
@@ -88,26 +95,16 @@ function rulesOf({ object: { spec } }: SuggestedPolicy, policy: number): readonl
         direction,
         peers,
         ports,
+        portAt: new Map(ports.map(({ protocol, port }, at) => [`${protocol}/${port}`, at])),
         isLeft: true,
         leftPeers: peers.map(() => true),
         leftPorts: ports.map(() => true),
         needs: [],
+        peerNeeds: peers.map(() => []),
+        portNeeds: ports.map(() => []),
       };
     }),
   );
-}
-
-function findGrants(seen: SeenNeed, policies: readonly SuggestedPolicy[], rules: readonly Rule[]): void {
-  const need: Need = { grants: [] };
-  for (const rule of rules) {
-    const policy = policies[rule.policy]?.object;
-    if (policy === undefined || rule.direction !== seen.direction || !isSubject(policy, seen.subject)) continue;
-    const port = rule.ports.findIndex(({ protocol, port: number }) => `${protocol}/${number}` === seen.port);
-    const peers = rule.peers.flatMap((peer, at) => (isPeer(peer, seen, policy.metadata.namespace) ? [at] : []));
-    if (port < 0 || peers.length === 0) continue;
-    need.grants.push({ rule, peers, port });
-    rule.needs.push(need);
-  }
 }
 
 function isMet({ grants }: Need): boolean {
@@ -115,24 +112,6 @@ function isMet({ grants }: Need): boolean {
     ({ rule, peers, port }) =>
       rule.isLeft && rule.leftPorts[port] === true && peers.some((peer) => rule.leftPeers[peer]),
   );
-}
-
-function isSubject({ metadata, spec }: PolicyObject, pod: Endpoint): boolean {
-  return pod.namespace === metadata.namespace && hasLabels(pod, spec.podSelector.matchLabels);
-}
-
-function isPeer({ ipBlock, namespaceSelector, podSelector }: PeerObject, need: SeenNeed, namespace: string): boolean {
-  const { peer, address } = need;
-  if (ipBlock !== undefined) {
-    const cidr = parseCidr(ipBlock.cidr);
-    return cidr !== undefined && cidrContains(cidr, address);
-  }
-  const own = namespaceSelector?.matchLabels["kubernetes.io/metadata.name"] ?? namespace;
-  return peer !== undefined && peer.namespace === own && hasLabels(peer, podSelector?.matchLabels);
-}
-
-function hasLabels({ labels }: Endpoint, wanted: Labels = {}): boolean {
-  return Object.entries(wanted).every(([key, value]) => labels.get(key) === value);
 }
 
 /** The policy with what is left of its rules; none: it goes. A default deny had none before. */

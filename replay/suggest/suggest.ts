@@ -1,7 +1,15 @@
 /** Needs as NetworkPolicies: few rules, nothing beside what was seen. */
 import type { Endpoint } from "../../compiler/model.ts";
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
-import { addressBits, cidrOf, compareAddresses, formatCidr, type IpAddress } from "../../dataplane/address.ts";
+import {
+  addressesEqual,
+  type Cidr,
+  cidrOf,
+  compareAddresses,
+  formatCidr,
+  hostCidr,
+  type IpAddress,
+} from "../../dataplane/address.ts";
 import { workloadOf } from "../workload.ts";
 import { fewestRectangles } from "./cover.ts";
 import type { PeerNeed, SubjectNeed } from "./needs.ts";
@@ -177,29 +185,23 @@ function peerObjects(
 
 /** Exactly these addresses, as few blocks as they make: neighbours of one size become the block of twice the size. */
 function blocksOf(addresses: readonly IpAddress[]): readonly string[] {
-  let blocks = new Map(
-    [...addresses].sort(compareAddresses).map((address) => {
-      const cidr = cidrOf(address, addressBits(address.family));
-      return [formatCidr(cidr), cidr] as const;
-    }),
-  );
-  for (let length = 128; length > 0; length--) {
-    const next = new Map<string, ReturnType<typeof cidrOf>>();
-    const halves = new Map<string, number>();
-    for (const cidr of blocks.values()) {
-      if (cidr.prefixLength !== length) continue;
-      const wider = formatCidr(cidrOf(cidr, length - 1));
-      halves.set(wider, (halves.get(wider) ?? 0) + 1);
+  const blocks: Cidr[] = [];
+  // In order: what makes a pair with a block that ends here is the block before it.
+  for (const address of [...addresses].sort(compareAddresses)) {
+    let block = hostCidr(address);
+    for (let before = blocks.at(-1); before !== undefined && arePair(before, block); before = blocks.at(-1)) {
+      blocks.pop();
+      block = cidrOf(block, block.prefixLength - 1);
     }
-    for (const cidr of blocks.values()) {
-      const wider = cidrOf(cidr, length - 1);
-      const isWhole = cidr.prefixLength === length && halves.get(formatCidr(wider)) === 2;
-      const kept = isWhole ? wider : cidr;
-      next.set(formatCidr(kept), kept);
-    }
-    blocks = next;
+    blocks.push(block);
   }
-  return [...blocks.keys()];
+  return blocks.map(formatCidr);
+}
+
+/** The two halves of one block. */
+function arePair(a: Cidr, b: Cidr): boolean {
+  if (a.prefixLength !== b.prefixLength || addressesEqual(a, b)) return false;
+  return addressesEqual(cidrOf(a, a.prefixLength - 1), cidrOf(b, b.prefixLength - 1));
 }
 
 /** Isolates every pod of a namespace in both directions: what the suggested policies then open again. */
