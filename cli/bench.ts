@@ -17,6 +17,7 @@ import { defineCalibrate, defineValidate } from "./benchModel.ts";
 import { definePeers } from "./benchPeers.ts";
 import { defineTargets } from "./benchTargets.ts";
 import { addMannerFlags, type MannerFlags, wholeNumber } from "./flags.ts";
+import { refuseIdle } from "./idle.ts";
 import { readText } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { strategiesOf } from "./lanes.ts";
@@ -61,7 +62,16 @@ export function define(command: Command, session: Session): void {
     .option("--compare <FILE>", "an earlier -o json: what changed, and whether that can be chance")
     .option("--list", "what the suites measure")
     .addOption(new Option("--turn <K/N>").argParser(turnOf).default([0, 1]).hideHelp())
-    .action((suites: string[], flags: BenchFlags) => bench(suites, flags, session));
+    .action((suites: string[], flags: BenchFlags) => {
+      refuseIdle(command, [
+        {
+          flags: ["--compare"],
+          why: "is for -o table, md and html",
+          isIdle: flags.list === true || !["table", "md", "html"].includes(flags.output),
+        },
+      ]);
+      return bench(suites, flags, session);
+    });
   defineTargets(command.command("targets"), session);
   defineDocs(command.command("docs"), session);
   defineFlame(command.command("flame"), session);

@@ -5,6 +5,7 @@ import { runTargets } from "../bench/targets/run.ts";
 import type { Target, TargetRow } from "../bench/targets/target.ts";
 import { formatTargets } from "../format/bench/targets.ts";
 import { addMannerFlags, addOutputFlag, type MannerFlags, wholeNumber } from "./flags.ts";
+import { refuseIdle } from "./idle.ts";
 import { UsageError } from "./io.ts";
 import type { Session } from "./session.ts";
 
@@ -23,7 +24,16 @@ export function defineTargets(command: Command, session: Session): void {
     .option("--seed <N>", "of clusters and traffic", wholeNumber(0, 0xffff_ffff), 1)
     .option("--time <SECONDS>", "for everything; targets that do not fit say so", wholeNumber(1, 86_400))
     .option("--here", "in this process, without a limit of time")
-    .action((flags: TargetFlags) => targets(flags, session));
+    .action((flags: TargetFlags) => {
+      refuseIdle(command, [
+        {
+          flags: ["--time"],
+          why: "and --here exclude each other: there time has no limit",
+          isIdle: flags.here === true,
+        },
+      ]);
+      return targets(flags, session);
+    });
 }
 
 async function targets(flags: TargetFlags, session: Session): Promise<void> {

@@ -21,7 +21,8 @@ import {
   type StrategyFlags,
   wholeNumber,
 } from "./flags.ts";
-import { asksForImport, importedLanes } from "./imported.ts";
+import { refuseIdle } from "./idle.ts";
+import { asksForImport, importedLanes, savesFlags } from "./imported.ts";
 import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { choicesOf, lanesOf } from "./lanes.ts";
@@ -47,7 +48,10 @@ export function define(command: Command, session: Session): void {
       DEFAULT_LIMIT,
     )
     .option("--walks", "show the whole walk of each example under every strategy (html always has them)")
-    .action((flags: CompareFlags) => compare(flags, session));
+    .action((flags: CompareFlags) => {
+      refuseIdle(command, [savesFlags(flags)]);
+      return compare(flags, session);
+    });
 }
 
 async function compare(flags: CompareFlags, session: Session): Promise<void> {

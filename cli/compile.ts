@@ -6,6 +6,7 @@ import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Program } from "../dataplane/program.ts";
 import { programJson, programSummary } from "../format/program.ts";
 import { addInputFlags, addOutputFlag, addStrategyFlags, type InputFlags, type StrategyFlags } from "./flags.ts";
+import { refuseIdle } from "./idle.ts";
 import { loadModel } from "./input.ts";
 import { UsageError } from "./io.ts";
 import { ownSettings, settingsOf, strategiesOf } from "./lanes.ts";
@@ -23,7 +24,16 @@ export function define(command: Command, session: Session): void {
   addOutputFlag(addStrategyFlags(addInputFlags(command)), FORMATS)
     .option("--node <NAME>", "the node; may be left out when there is one, and for a summary of all")
     .option("--origins", "before each rule and set, a # line with what caused it")
-    .action((flags: CompileFlags) => compile(flags, session));
+    .action((flags: CompileFlags) => {
+      refuseIdle(command, [
+        {
+          flags: ["--origins"],
+          why: "is for -o iptables-save, ip6tables-save and ipset-save",
+          isIdle: !flags.output.endsWith("-save"),
+        },
+      ]);
+      return compile(flags, session);
+    });
 }
 
 async function compile(flags: CompileFlags, session: Session): Promise<void> {

@@ -12,6 +12,7 @@ import { COMMAND } from "./fuzzCommand.ts";
 import { runJobs } from "./fuzzJobs.ts";
 import { type CampaignFlags, type FuzzFolders, FuzzLedger } from "./fuzzLedger.ts";
 import { minimizeFile } from "./fuzzMinimize.ts";
+import { refuseIdle } from "./idle.ts";
 import { joinPath } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { strategiesOf } from "./lanes.ts";
@@ -69,7 +70,20 @@ export function define(command: Command, session: Session): void {
     .argument("[minimize FILE...]", "as --minimize FILE")
     .action((words: readonly string[], flags: FuzzFlags) => {
       const isGiven = (flag: string) => command.getOptionValueSource(flag) === "cli";
-      return fuzz({ ...flags, ...minimizeWords(words) }, isGiven, session);
+      const named = minimizeWords(words);
+      refuseIdle(command, [
+        {
+          flags: ["--minimize"],
+          why: "names one file, and minimize FILE another",
+          isIdle: named.minimize !== undefined,
+        },
+        {
+          flags: ["--runs", "--max-time", "--jobs", "--corpus", "--resume"],
+          why: "is for a campaign: one case is made small until nothing more can go",
+          isIdle: named.minimize !== undefined || flags.minimize !== undefined,
+        },
+      ]);
+      return fuzz({ ...flags, ...named }, isGiven, session);
     });
 }
 

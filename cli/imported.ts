@@ -5,6 +5,7 @@ import type { Strategy } from "../compiler/strategies/strategy.ts";
 import type { TableProgram } from "../dataplane/program.ts";
 import { importedLane, type Lane } from "../verify/lane.ts";
 import type { ImportFlags, StrategyFlags } from "./flags.ts";
+import type { IdleFlags } from "./idle.ts";
 import { readText } from "./input.ts";
 import { InvalidInput, type Io, UsageError } from "./io.ts";
 import { ownSettings, settingsOf, strategiesOf } from "./lanes.ts";
@@ -15,6 +16,15 @@ const SAVES = ["iptablesSave", "ip6tablesSave", "ipsetSave"] as const;
 /** Whether the flags ask for a real node's rules instead of compiled ones. */
 export function asksForImport(flags: ImportFlags): boolean {
   return SAVES.some((name) => flags[name] !== undefined);
+}
+
+/** What says something of saves alone. */
+export function savesFlags(flags: ImportFlags): IdleFlags {
+  return {
+    flags: ["--node", "--interfaces"],
+    why: "goes with a node's saves: --iptables-save, --ip6tables-save or --ipset-save",
+    isIdle: !asksForImport(flags),
+  };
 }
 
 /** One lane for each chosen strategy, which here only says how pods are attached; packets meet that node alone. */

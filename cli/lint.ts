@@ -7,7 +7,8 @@ import { formatSarif } from "../format/sarif.ts";
 import type { LintFinding } from "../verify/lint/finding.ts";
 import { type LintReport, lintCluster, lintNode } from "../verify/lint.ts";
 import { addImportFlags, addInputFlags, addOutputFlag, type ImportFlags, type InputFlags } from "./flags.ts";
-import { asksForImport, readNode, readSaves } from "./imported.ts";
+import { refuseIdle } from "./idle.ts";
+import { asksForImport, readNode, readSaves, savesFlags } from "./imported.ts";
 import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { strategiesOf } from "./lanes.ts";
@@ -27,7 +28,10 @@ export function define(command: Command, session: Session): void {
       ),
     )
     .option("--rules", "also the rules of emitted chains that no packet can match")
-    .action((flags: LintFlags) => lint(flags, session));
+    .action((flags: LintFlags) => {
+      refuseIdle(command, [savesFlags(flags)]);
+      return lint(flags, session);
+    });
 }
 
 async function lint(flags: LintFlags, session: Session): Promise<void> {

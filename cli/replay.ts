@@ -2,6 +2,8 @@
 import { type Command, Option } from "commander";
 import { HUBBLE_FLAGS, type HubbleFlag, type HubbleTerm } from "../replay/filter/hubble.ts";
 import { addImportFlags, addInputFlags, addOutputFlag, addStrategyFlags, wholeNumber } from "./flags.ts";
+import { refuseIdle } from "./idle.ts";
+import { savesFlags } from "./imported.ts";
 import { UsageError } from "./io.ts";
 import { type ReplayFlags, runReplay } from "./replayCommand.ts";
 import { REPLAY_FORMATS } from "./replayOutput.ts";
@@ -58,6 +60,15 @@ export function define(command: Command, session: Session): void {
     .addOption(new Option("--top <N>", "rows of each table").argParser(wholeNumber(1, 1_000_000)).default(20))
     .action((traffic: readonly string[], flags: ReplayFlags) => {
       if (hubble.isNotLeft()) throw new UsageError("--not stands before the flag that it is about, and none follows");
+      refuseIdle(command, [
+        { flags: ["--checkpoint-seconds"], why: "goes with --resume", isIdle: flags.resume === undefined },
+        {
+          flags: ["--resume"],
+          why: "and --suggest exclude each other: a suggestion is tried out with the whole recording",
+          isIdle: flags.suggest === true,
+        },
+        savesFlags(flags),
+      ]);
       return runReplay({ traffic, flags, hubble: hubble.terms }, session);
     });
   addReplayStoryFlags(command);

@@ -7,7 +7,7 @@ import { asksForImport } from "./imported.ts";
 import { UsageError } from "./io.ts";
 import type { SetupFlags } from "./replaySetup.ts";
 import type { Session } from "./session.ts";
-import { readStory } from "./story.ts";
+import { readStory, storyFiles } from "./story.ts";
 
 export interface StoryFlags {
   readonly story?: string;
@@ -60,6 +60,8 @@ export async function readReplayedStory(flags: StoryReplayFlags, session: Sessio
     return undefined;
   }
   checkFlags(flags);
+  // Of scenarios every step has its time, also where there is none.
+  if (stepEvery !== undefined && (await storyFiles(session, [path])).kind === "scenario") throw saysItself(path);
   const story = timed(await readStory(session, [path]), path, stepEvery);
   if (story.steps.some(({ time }) => isFound(time))) {
     await session.note(
@@ -98,7 +100,7 @@ function timed(story: Story, path: string, stepEvery: number | undefined): Story
     );
   }
   if (story.steps.some(({ time }) => time !== undefined && !isFound(time))) {
-    throw new UsageError(`--step-every: ${path} says itself when its steps are taken`);
+    throw saysItself(path);
   }
   return {
     ...story,
@@ -107,6 +109,10 @@ function timed(story: Story, path: string, stepEvery: number | undefined): Story
       time: { seconds: step.number * stepEvery, from: "the start of the story" },
     })),
   };
+}
+
+function saysItself(path: string): UsageError {
+  return new UsageError(`--step-every: ${path} says itself when its steps are taken`);
 }
 
 function isFound(time: StoryTime | undefined): boolean {

@@ -33,6 +33,7 @@ export function define(command: Command, session: Session): void {
 
 async function test(paths: readonly string[], flags: TestFlags, session: Session): Promise<void> {
   if (flags.schema === true) {
+    if (paths.length > 0) throw new UsageError("--schema and scenarios exclude each other: it runs none");
     await session.out.line(JSON.stringify(scenarioJsonSchema(), undefined, 2));
     return;
   }

@@ -11,7 +11,8 @@ import {
   type StrategyFlags,
   wholeNumber,
 } from "./flags.ts";
-import { asksForImport } from "./imported.ts";
+import { refuseIdle } from "./idle.ts";
+import { asksForImport, savesFlags } from "./imported.ts";
 import { UsageError } from "./io.ts";
 import { choicesOf } from "./lanes.ts";
 import { addMomentFlag, type MomentFlags } from "./moment.ts";
@@ -70,7 +71,10 @@ export function define(command: Command, session: Session): void {
         ...MANY_FORMATS,
       ]),
     )
-    .action((flags: TraceFlags) => trace(flags, session));
+    .action((flags: TraceFlags) => {
+      refuseIdle(command, [savesFlags(flags)]);
+      return trace(flags, session);
+    });
 }
 
 function protocolArgument(text: string): number {
@@ -95,6 +99,7 @@ const ONE_PACKET = [
   "flags",
   "icmpType",
   "icmpCode",
+  "family",
   "expect",
 ] as const satisfies readonly (keyof TraceFlags)[];
 

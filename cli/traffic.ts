@@ -16,6 +16,7 @@ import { PcapWriter } from "../traffic/writePcap.ts";
 import { PcapngWriter } from "../traffic/writePcapng.ts";
 import { namerOf, resolverOf } from "../verify/who.ts";
 import { addInputFlags, addOutputFlag, type InputFlags, parsePorts, wholeNumber } from "./flags.ts";
+import { refuseIdle } from "./idle.ts";
 import { loadModel, readText } from "./input.ts";
 import { InvalidInput, UsageError } from "./io.ts";
 import type { Session } from "./session.ts";
@@ -53,7 +54,16 @@ export function define(command: Command, session: Session): void {
     .option("--port <PROTO/PORT,…>", "which ports; when left out, those that pods declare")
     .addOption(new Option("--family <FAMILY>", "which addresses of the pods").choices(["4", "6"]))
     .addHelpText("after", `\nPatterns:\n${patterns.join("\n")}`)
-    .action((flags: TrafficFlags) => traffic(flags, session));
+    .action((flags: TrafficFlags) => {
+      refuseIdle(command, [
+        {
+          flags: ["--count", "--rate", "--from", "--to", "--port"],
+          why: "and --mix exclude each other: the file says who asks whom, and how often",
+          isIdle: flags.mix !== undefined,
+        },
+      ]);
+      return traffic(flags, session);
+    });
 }
 
 async function traffic(flags: TrafficFlags, session: Session): Promise<void> {

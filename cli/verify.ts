@@ -19,7 +19,8 @@ import {
   folderName,
   wholeNumber,
 } from "./flags.ts";
-import { asksForImport, readNode } from "./imported.ts";
+import { refuseIdle } from "./idle.ts";
+import { asksForImport, readNode, savesFlags } from "./imported.ts";
 import { loadModel } from "./input.ts";
 import { EXIT, UsageError } from "./io.ts";
 import { lanesOf, ownSettings, settingsOf, strategiesOf } from "./lanes.ts";
@@ -69,7 +70,19 @@ export function define(command: Command, session: Session): void {
       folderName,
       "findings",
     )
-    .action((flags: VerifyFlags) => verify(flags, session));
+    .action((flags: VerifyFlags) => {
+      const isKernel = flags.kernel === true;
+      refuseIdle(command, [
+        { flags: ["--packets", "--seed", "--findings"], why: "goes with --kernel", isIdle: !isKernel },
+        {
+          flags: ["--limit"],
+          why: "and --kernel exclude each other: --packets says how many are drawn",
+          isIdle: isKernel,
+        },
+        savesFlags(flags),
+      ]);
+      return verify(flags, session);
+    });
 }
 
 /** One proof, and where it holds: a node, or `*` for the whole cluster. */
