@@ -30,6 +30,18 @@ interface Checkpoint extends Progress {
 
 const FORMAT = "chainwalk replay checkpoint 4";
 
+/** Ends the command where no checkpoint could be written, before hours of work that none would keep. */
+export async function requirePlace(path: string): Promise<void> {
+  const draft = draftOf(path);
+  await writing(path, writeFile(draft, ""));
+  await writing(path, rm(draft));
+}
+
+/** Where a checkpoint is written before it takes the place of the one before. */
+function draftOf(path: string): string {
+  return `${path}.new`;
+}
+
 export class CheckpointFile {
   readonly #path: string;
   readonly #question: string;
@@ -76,7 +88,7 @@ export class CheckpointFile {
   /** Replaces the file as a whole: a kill in the middle leaves the one before. */
   async save(progress: Progress, nowMs: number): Promise<void> {
     const checkpoint: Checkpoint = { ...progress, format: FORMAT, question: this.#question };
-    const draft = `${this.#path}.new`;
+    const draft = draftOf(this.#path);
     await writing(this.#path, writeFile(draft, serialize(checkpoint)));
     await writing(this.#path, rename(draft, this.#path));
     this.#savedMs = nowMs;

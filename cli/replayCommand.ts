@@ -5,7 +5,7 @@ import { type LoadedSetup, loadSetup, loadStorySetup, type ReplaySetup } from ".
 import type { ReplayedStory } from "../replay/story.ts";
 import { BATCH_ROWS } from "../traffic/source.ts";
 import { EXIT, InvalidInput, UsageError } from "./io.ts";
-import { CheckpointFile } from "./replayCheckpoint.ts";
+import { CheckpointFile, requirePlace } from "./replayCheckpoint.ts";
 import { type ReplayFormat, ReplayOutput } from "./replayOutput.ts";
 import { ReplayRun, type RunOptions } from "./replayRun.ts";
 import { comparisonOf, readSetup, type SetupFlags, storySetup } from "./replaySetup.ts";
@@ -34,6 +34,7 @@ export interface ReplayInput {
 export async function runReplay(input: ReplayInput, session: Session): Promise<void> {
   const { traffic, flags, hubble } = input;
   check(input, session);
+  if (flags.resume !== undefined) await requirePlace(flags.resume);
   const comparison = comparisonOf(flags);
   const story = await readReplayedStory(flags, session);
   const setup = story === undefined ? await readSetup(flags, session.io) : storySetup(flags);

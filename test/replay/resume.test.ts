@@ -152,6 +152,17 @@ it("a checkpoint that cannot be written is said, and no bug", async () => {
   }
 });
 
+it("a folder that is not there is said before anything is read, not at the first checkpoint", async () => {
+  const outcome = await chainwalk("replay -f nowhere.yaml t.jsonl --resume scenarios/no-such-folder/checkpoint", {
+    files: { "t.jsonl": RECORDING },
+  });
+  expect(outcome).toMatchObject({
+    code: 2,
+    out: "",
+    err: expect.stringMatching(/^error: scenarios\/no-such-folder\/checkpoint cannot be written: ENOENT.+\n$/),
+  });
+});
+
 describe("an annotated recording that goes on from what it left", () => {
   /** Lines, which have no frames, twice: more than a batch; then the shop's packets, with frames and interfaces. */
   async function annotate(checkpoint: string | undefined, interrupted?: AbortSignal) {
