@@ -4,8 +4,8 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { readAhead } from "../traffic/readAhead.ts";
+import { makeFolder } from "../verify/kernel/makeFolder.ts";
 import { EXIT, type Io, type Writer, writing } from "./io.ts";
-import { makeFolder } from "./makeFolder.ts";
 import { isPipe, openPipe, untilInterrupted } from "./pipes.ts";
 import { runCli } from "./run.ts";
 
@@ -30,6 +30,11 @@ function writerOf(stream: NodeJS.WriteStream): Writer {
 }
 
 const interruption = new AbortController();
+
+async function inFolder(path: string, write: () => Promise<void>): Promise<void> {
+  makeFolder(dirname(path));
+  await write();
+}
 
 function pipeOf(path: string): AsyncGenerator<Uint8Array> {
   return untilInterrupted(openPipe(path), interruption.signal);
@@ -60,14 +65,16 @@ const io: Io = {
     const found = await stat(path).catch(() => undefined);
     return found?.isFile() === true ? found.size : undefined;
   },
-  writeFile: async (path, data) => {
-    await writing(path, makeFolder(dirname(path)));
-    await writing(path, writeFile(path, data));
-  },
-  appendFile: async (path, text) => {
-    await writing(path, makeFolder(dirname(path)));
-    await writing(path, appendFile(path, text));
-  },
+  writeFile: (path, data) =>
+    writing(
+      path,
+      inFolder(path, () => writeFile(path, data)),
+    ),
+  appendFile: (path, text) =>
+    writing(
+      path,
+      inFolder(path, () => appendFile(path, text)),
+    ),
   env: process.env,
   interrupted: interruption.signal,
   now: () => performance.now(),

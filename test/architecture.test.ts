@@ -182,6 +182,14 @@ describe("style that a machine can keep", () => {
     expect(files.filter((file) => forbidden.test(withoutComments(TEXTS.get(file) ?? "")))).toEqual([]);
   });
 
+  it("folders are made one by one (makeFolder): recursive mkdir never ends below /proc", () => {
+    const files = FILES.filter((file) => !file.startsWith("test/"));
+    const found = files.filter((file) =>
+      /\bmkdir(?:Sync)?\([^;]*\brecursive\b/.test(withoutComments(TEXTS.get(file) ?? "")),
+    );
+    expect(found).toEqual([]);
+  });
+
   it("no folder of leftovers", () => {
     const names = FILES.flatMap((file) => file.split("/").slice(0, -1));
     expect(names.filter((name) => /^(?:src|lib|utils?|common|types|helpers?)$/.test(name))).toEqual([]);

@@ -1,10 +1,11 @@
 /** C helpers that ask the kernel: found beside the code that drives them, compiled on first use, kept in the user's cache. */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { makeFolder } from "./makeFolder.ts";
 
 /** The build copies it beside the compiled driver, so one rule finds it in `verify/` and in `dist/verify/`. */
 const SOURCE = fileURLToPath(new URL("oracle.c", import.meta.url));
@@ -46,7 +47,7 @@ export function cacheFolder(): string {
   const home = process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
   for (const folder of [join(home, "chainwalk"), join(tmpdir(), `chainwalk-${user}`)]) {
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder, 0o700);
       const { uid, mode } = statSync(folder);
       if (uid === user && (mode & 0o022) === 0) return folder;
     } catch {

@@ -1,34 +1,38 @@
-import { mkdir, stat } from "node:fs/promises";
+import { mkdirSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 
 /**
  * Makes a folder and those above it that are missing. Not by `recursive` of `mkdir`: where a folder is there and can have
  * none (as /proc), that asks for ever, since the system says of each attempt that the folder above is missing.
  */
-export async function makeFolder(path: string): Promise<void> {
+export function makeFolder(path: string, mode = 0o777): void {
   const missing: string[] = [];
   let folder = resolve(path);
-  while (!(await isThere(folder))) {
+  while (!isThere(folder)) {
     missing.unshift(folder);
     folder = dirname(folder);
   }
-  for (const one of missing) await mkdir(one).catch(unlessThere);
+  for (const one of missing) makeOne(one, mode);
+}
+
+function makeOne(folder: string, mode: number): void {
+  try {
+    mkdirSync(folder, { mode });
+  } catch (error) {
+    // Somebody else has made it meanwhile, a thread of ours perhaps.
+    if (codeOf(error) !== "EEXIST") throw error;
+  }
 }
 
 /** Whatever is there; if it is no folder, what is made in it says so. */
-async function isThere(path: string): Promise<boolean> {
+function isThere(path: string): boolean {
   try {
-    await stat(path);
+    statSync(path);
     return true;
   } catch (error) {
     if (codeOf(error) === "ENOENT") return false;
     throw error;
   }
-}
-
-/** Somebody else has made it meanwhile, a thread of ours perhaps. */
-function unlessThere(error: unknown): void {
-  if (codeOf(error) !== "EEXIST") throw error;
 }
 
 function codeOf(error: unknown): unknown {
