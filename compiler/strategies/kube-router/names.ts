@@ -70,6 +70,10 @@ export function inFamily(name: string, family: Family): string {
   return family === 4 ? name : `inet6:${name}`;
 }
 
+export function isLocalPodsSet({ name, family }: { readonly name: string; readonly family: Family }): boolean {
+  return name === inFamily(LOCAL_PODS_SET, family);
+}
+
 /** The pods that the policy selects. */
 export function targetSetName(policy: Identity, direction: Direction, family: Family): string {
   const text = policy.namespace + policy.name + FAMILY_NAME[family];

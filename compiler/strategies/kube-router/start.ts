@@ -8,11 +8,11 @@
  */
 import { type Family, formatCidr } from "../../../dataplane/address.ts";
 import { PROTOCOL } from "../../../dataplane/packet.ts";
-import type { Chain, Match, Rule, Target } from "../../../dataplane/program.ts";
-import { plainTarget, tableCall } from "../../update/commands.ts";
+import type { Chain, IPSet, Match, Rule, Target } from "../../../dataplane/program.ts";
+import { ipsetCall, plainTarget, tableCall } from "../../update/commands.ts";
 import { carriedOut, emptied, type Start } from "../../update/controller.ts";
 import type { Operation, RuleCommand } from "../../update/operation.ts";
-import { COMMON_CHAIN, DEFAULT_CHAIN, TAIL_CHAIN, TOP_LEVEL } from "./names.ts";
+import { COMMON_CHAIN, DEFAULT_CHAIN, isLocalPodsSet, TAIL_CHAIN, TOP_LEVEL } from "./names.ts";
 import type { PlannedSync } from "./update.ts";
 
 const CAUSE = "start";
@@ -31,11 +31,23 @@ export function startOf(
   const fixed = [
     ...families.flatMap((family) => HOOKS.flatMap((hook) => family.hook(hook))),
     ...families.flatMap((family) => family.exemptions()),
-    ...[DEFAULT_CHAIN, COMMON_CHAIN, TAIL_CHAIN].flatMap((name) => families.flatMap((family) => family.chain(name))),
+    ...[DEFAULT_CHAIN, COMMON_CHAIN].flatMap((name) => families.flatMap((family) => family.chain(name))),
+    // The last chain may ask for it.
+    ...program.sets.filter(isLocalPodsSet).map(createEmpty),
+    ...families.flatMap((family) => family.chain(TAIL_CHAIN)),
   ];
   const started = carriedOut(before, fixed);
   if (started.kind !== "tables") throw new Error("kube-router programs tables");
   return { before, operations: [...fixed, ...sync(started)] };
+}
+
+function createEmpty({ members: _, ...set }: IPSet): Operation {
+  const family = set.family === 4 ? [] : ["family", "inet6"];
+  return ipsetCall(
+    ["create", "-exist", set.name, set.type, "timeout", "0", ...family],
+    { verb: "create", set, tolerant: true },
+    CAUSE,
+  );
 }
 
 class FamilyStart {
@@ -144,13 +156,17 @@ function matchWords(match: Match): readonly string[] {
     }
     case "mark":
       return ["-m", "mark", ...(match.negate ? ["!"] : []), "--mark", maskText(match)];
+    case "set": {
+      const side = match.sides[0] === "source" ? "src" : "dst";
+      return ["-m", "set", ...(match.negate ? ["!"] : []), "--match-set", match.set, side];
+    }
     default:
       throw new Error(`kube-router starts with no ${match.kind} match`);
   }
 }
 
 function targetWords(target: Target): readonly string[] {
-  const words = plainTarget(target);
+  const words = target.kind === "reject" ? ["-j", "REJECT"] : plainTarget(target);
   if (words === undefined) throw new Error(`kube-router starts with no ${target.kind} target`);
   return words;
 }

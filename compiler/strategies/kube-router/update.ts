@@ -2,6 +2,7 @@
  * How kube-router takes a node to the next program: a full sync, whatever changed.
  *
  *   ipset restore -exist    every set of every policy in order of name: filled as a temporary twin, then swapped in
+ *   ipset restore -exist    with default deny, the set of the pods that have a chain
  *   iptables-restore        the whole filter table in one commit; chains of pods and policies under new names
  *   ipset destroy           sets that no policy uses any more, one a command
  *
@@ -38,7 +39,7 @@ import type { Operation } from "../../update/operation.ts";
 import { isMade, type LowerOptions, type Strategy } from "../strategy.ts";
 import { TORN_SNAPSHOT } from "./lapses.ts";
 import type { NumberOrder } from "./namedPorts.ts";
-import { TAIL_CHAIN, TOP_LEVEL } from "./names.ts";
+import { isLocalPodsSet, TAIL_CHAIN, TOP_LEVEL } from "./names.ts";
 import { startOf } from "./start.ts";
 
 const VERSION = "chain-version";
@@ -149,7 +150,11 @@ export interface PlannedSync {
 export function planSync(before: Program, after: Program, cause: string): PlannedSync {
   if (before.kind !== "tables" || after.kind !== "tables") throw new Error("kube-router programs tables");
   const known = new Set(before.sets.map(({ name }) => name));
-  const restores = after.families.map(({ family }) => restoreSets(family, { sets: after.sets, known, cause }));
+  // Who has a chain is known, and written, once all policies are.
+  const local = after.sets.filter(isLocalPodsSet);
+  const restores = [after.sets.filter((set) => !local.includes(set)), ...(local.length > 0 ? [local] : [])].flatMap(
+    (sets) => after.families.map(({ family }) => restoreSets(family, { sets, known, cause })),
+  );
   const filled: readonly IPSet[] = [
     ...before.sets.map((set) => after.sets.find(({ name }) => name === set.name) ?? set),
     ...after.sets.filter(({ name }) => !known.has(name)),
@@ -221,7 +226,9 @@ function restoreSets(family: Family, { sets, known, cause }: SetsToRestore): Ope
       { text: `flush ${twin}`, command: { verb: "flush", set: twin } },
     );
   }
-  for (const twin of twins.values()) lines.push({ text: `destroy ${twin}`, command: { verb: "destroy", set: twin } });
+  for (const twin of [...twins.values()].toSorted()) {
+    lines.push({ text: `destroy ${twin}`, command: { verb: "destroy", set: twin } });
+  }
   return ipsetRestore({ args: ["restore", "-exist"], lines, cause });
 }
 
