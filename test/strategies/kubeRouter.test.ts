@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { resolvePolicies } from "../../compiler/compile.ts";
 import type { ResolvedCluster } from "../../compiler/resolve.ts";
+import { namedPortSetName } from "../../compiler/strategies/kube-router/names.ts";
 import { kubeRouter } from "../../compiler/strategies/kube-router.ts";
 import { carriedOut, controllerOf } from "../../compiler/update/controller.ts";
 import { burstsBetween } from "../../compiler/update/events.ts";
@@ -97,5 +98,51 @@ describe("sets of both types in one restore", () => {
     const created = named("create").slice(0, 2);
     expect(created).toEqual(["TMP-PRBJ7ASFQM5DJR3Q", "TMP-LP6R7TXZCLIUYMBN"]);
     expect(named("destroy").slice(0, 2)).toEqual(created.toSorted());
+  });
+});
+
+describe("the set of a named port", () => {
+  const http = pod("web", 10).replace(
+    "spec: { nodeName: node-a }",
+    "spec: { nodeName: node-a, containers: [{ name: c, ports: [{ name: http, containerPort: 80 }] }] }",
+  );
+  const openTo = (peers: string) =>
+    clusterOf(`${NODE}${http}---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: web, namespace: shop }
+spec:
+  podSelector: {}
+  ingress: [{ from: [${peers}], ports: [{ port: http }] }]
+`);
+  const BLOCK = "{ ipBlock: { cidr: 10.9.0.1/32 } }";
+  const PODS = "{ podSelector: {} }";
+  const createdIn = (operations: readonly Operation[], set: string) =>
+    operations.flatMap(linesOf).find((line) => line.startsWith(`create ${set} `));
+  const SET = namedPortSetName({ namespace: "shop", name: "web" }, { direction: "ingress", index: 0 }, 0, 4);
+
+  // pkg/utils/ipset.go RefreshSet leaves the options of a set that `ipset save` listed.
+  it.each([
+    [BLOCK, `${BLOCK}, ${PODS}`, "hash:net"],
+    [PODS, BLOCK, "hash:ip"],
+  ])("made for %s keeps its type when %s ask for it", (first, then, type) => {
+    const [before, after] = [openTo(first), openTo(then)];
+    const controller = follow(before);
+    const { before: empty, operations } = controller.start();
+    expect(createdIn(operations, SET)).toBe(`create ${SET} ${type} timeout 0`);
+    const update = burstsBetween(before, after).flatMap((burst) => controller.react(burst));
+    expect(createdIn(update, SET)).toMatch(`create ${SET} ${type} family inet `);
+    expect(carriedOut(carriedOut(empty, operations), update)).toMatchObject({
+      sets: expect.arrayContaining([expect.objectContaining({ name: SET, type })]),
+    });
+  });
+
+  it("of blocks alone has its pods as they are written elsewhere, without a length", () => {
+    const lines = follow(openTo(BLOCK)).start().operations.flatMap(linesOf);
+    const added = lines.filter((line) => line.startsWith("add TMP-LP6R7TXZCLIUYMBN"));
+    expect(added.toSorted()).toEqual([
+      "add TMP-LP6R7TXZCLIUYMBN 10.10.1.10 timeout 0",
+      "add TMP-LP6R7TXZCLIUYMBN 10.9.0.1/32 timeout 0",
+    ]);
   });
 });

@@ -1,5 +1,5 @@
 /** Addresses of pods as members of sets. */
-import { type Family, hostCidr } from "../../../dataplane/address.ts";
+import { type Family, hostCidr, type IpAddress } from "../../../dataplane/address.ts";
 import type { IPSetMember } from "../../../dataplane/program.ts";
 import { rememberedBy } from "../../again.ts";
 import type { Endpoint } from "../../model.ts";
@@ -62,9 +62,7 @@ export class MemberLists {
 
   #membersOf(pod: Endpoint): readonly IPSetMember[] {
     return rememberedBy(this.#known.byPod, pod, () =>
-      pod.addresses
-        .filter(({ family }) => family === this.#family)
-        .map((address): IPSetMember => ({ kind: "net", cidr: hostCidr(address) })),
+      pod.addresses.filter(({ family }) => family === this.#family).map(memberOf),
     );
   }
 
@@ -82,6 +80,19 @@ export class MemberLists {
     }
     return known.pods;
   }
+}
+
+function memberOf(address: IpAddress): IPSetMember {
+  const member: IPSetMember = { kind: "net", cidr: hostCidr(address) };
+  OF_PODS.add(member);
+  return member;
+}
+
+const OF_PODS = new WeakSet<IPSetMember>();
+
+/** Whether it is the address of a pod, which is written without a length; a block that is one address has its length. */
+export function isOfPod(member: IPSetMember): boolean {
+  return OF_PODS.has(member);
 }
 
 /** Of some lists in order, and behind it those of these lists and one more. */

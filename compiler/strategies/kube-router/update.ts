@@ -38,6 +38,7 @@ import type { ClusterEvent } from "../../update/events.ts";
 import type { Operation } from "../../update/operation.ts";
 import { isMade, type LowerOptions, type Strategy } from "../strategy.ts";
 import { TORN_SNAPSHOT } from "./lapses.ts";
+import { isOfPod } from "./members.ts";
 import type { NumberOrder } from "./namedPorts.ts";
 import { isLocalPodsSet, TAIL_CHAIN, TOP_LEVEL } from "./names.ts";
 import { startOf } from "./start.ts";
@@ -147,8 +148,9 @@ export interface PlannedSync {
   readonly program: TableProgram;
 }
 
-export function planSync(before: Program, after: Program, cause: string): PlannedSync {
-  if (before.kind !== "tables" || after.kind !== "tables") throw new Error("kube-router programs tables");
+export function planSync(before: Program, wanted: Program, cause: string): PlannedSync {
+  if (before.kind !== "tables" || wanted.kind !== "tables") throw new Error("kube-router programs tables");
+  const after = keepingTypes(before, wanted);
   const known = new Set(before.sets.map(({ name }) => name));
   // Who has a chain is known, and written, once all policies are.
   const local = after.sets.filter(isLocalPodsSet);
@@ -181,6 +183,17 @@ export function planSync(before: Program, after: Program, cause: string): Planne
       ...destroyed.map(({ name }) => ipsetCall(["destroy", name], { verb: "destroy", set: name }, cause)),
     ],
     program: after,
+  };
+}
+
+/** A set that the kernel has keeps the type that `ipset save` gives for it, whatever asks for it now (`RefreshSet`). */
+function keepingTypes(before: TableProgram, wanted: TableProgram): TableProgram {
+  const types = new Map(before.sets.map(({ name, type }) => [name, type]));
+  const typeOf = ({ name, type }: IPSet) => types.get(name) ?? type;
+  if (wanted.sets.every((set) => typeOf(set) === set.type)) return wanted;
+  return {
+    ...wanted,
+    sets: wanted.sets.map((set) => (typeOf(set) === set.type ? set : { ...set, type: typeOf(set) })),
   };
 }
 
@@ -237,9 +250,9 @@ function optionsText({ type, family }: IPSet, form: "in full" | "as asked for"):
   return `${type} family ${family === 4 ? "inet" : "inet6"} hashsize 1024 maxelem 65536 timeout 0 bucketsize 12`;
 }
 
-/** A host in a set of prefixes has its length. */
 function memberText({ type }: IPSet, member: IPSetMember): string {
-  const element = type === "hash:net" && member.kind === "net" ? formatCidr(member.cidr) : elementText(member);
+  const isBlock = type === "hash:net" && member.kind === "net" && !isOfPod(member);
+  const element = isBlock ? formatCidr(member.cidr) : elementText(member);
   const nomatch = member.kind !== "set" && member.nomatch === true ? " nomatch" : "";
   return `${element} timeout 0${nomatch}`;
 }
