@@ -1,7 +1,8 @@
-/** Romana where recorded clusters say nothing: its agent renders what iptables refuses. */
+/** Romana where recorded clusters say nothing. */
 import { describe, expect, it } from "vitest";
 import { resolvePolicies } from "../../compiler/compile.ts";
 import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
+import { isolationOf } from "../../compiler/strategies/romana/annotation.ts";
 import { romana } from "../../compiler/strategies/romana.ts";
 import { controllerOf } from "../../compiler/update/controller.ts";
 import { burstsBetween } from "../../compiler/update/events.ts";
@@ -83,5 +84,54 @@ describe("a peer of which there is no block", () => {
     const restored = burstsBetween(full, empty).flatMap((burst) => controller.react(burst).map(({ tool }) => tool));
     expect(restored).toContain("iptables-restore");
     expect(chainsOf(controller.program).map(({ name }) => name)).toContain("ROMANA-FORWARD-IN");
+  });
+});
+
+// listener/resources.go HandleDefaultPolicy gives the annotation to Go's json.NewDecoder(…).Decode; each of these was given
+// to the real function.
+describe("the annotation for isolation", () => {
+  const deny = '{"isolation":"DefaultDeny"}';
+  it.each([
+    [`{"ingress":${deny}}`, "DefaultDeny"],
+    ["{}", ""],
+    ['{"ingress":{}}', ""],
+    // What stands behind the first value is not read.
+    [`\t{"ingress" : ${deny}} and {`, "DefaultDeny"],
+    [`{"a":"}","b":"\\"}","ingress":${deny}}}`, "DefaultDeny"],
+    ["nullx", ""],
+    // Keys match without regard to case, the long s included, the dotless i not.
+    ['{"INGRESS":{"Isolation":"DefaultDeny"}}', "DefaultDeny"],
+    ['{"ingre\u017fs":{"i\u017folation":"DefaultDeny"}}', "DefaultDeny"],
+    ['{"ingress":{"\u0131solation":"DefaultDeny"}}', ""],
+    ['{"\\u0069ngress":{"isolation":"DefaultD\\u0065ny"}}', "DefaultDeny"],
+    // Both values of a key that comes twice are read into the same place, and null changes nothing.
+    [`{"ingress":${deny},"ingress":{}}`, "DefaultDeny"],
+    [`{"ingress":${deny},"ingress":null}`, "DefaultDeny"],
+    [`{"ingress":${deny},"ingress":{"isolation":"x"}}`, "x"],
+    [`{"ingress":${deny},"Ingress":{"isolation":null}}`, "DefaultDeny"],
+  ])("%s is read", (annotation, isolation) => {
+    expect(isolationOf(annotation)).toBe(isolation);
+  });
+
+  it.each([
+    "",
+    " ",
+    "nul",
+    "true",
+    "[]",
+    '"DefaultDeny"',
+    `\ufeff{"ingress":${deny}}`,
+    `{"ingress":${deny}`,
+    `{"ingress":${deny},}`,
+    `{'ingress':${deny}}`,
+    '{"a":"}',
+    '{"a":01}',
+    '{"ingress":[]}',
+    '{"ingress":"DefaultDeny"}',
+    '{"ingress":{"isolation":5}}',
+    '{"ingress":{"isolation":true,"isolation":"DefaultDeny"}}',
+    '{"ingress":5,"ingress":{}}',
+  ])("%s is an error", (annotation) => {
+    expect(isolationOf(annotation)).toBeUndefined();
   });
 });

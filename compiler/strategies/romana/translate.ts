@@ -9,6 +9,7 @@ import { LRUCache } from "lru-cache";
 import { rememberedBy } from "../../again.ts";
 import { sha1, toHex } from "../../hash.ts";
 import type { LabelSelector, Namespace, NetworkPolicy, PolicyPeer, PolicyRule } from "../../model.ts";
+import { isolationOf } from "./annotation.ts";
 import { SEGMENT_LABEL } from "./blocks.ts";
 
 /** The key that a namespaceSelector must use to name a tenant (kubelistener/config/tenantLabelName). */
@@ -91,7 +92,7 @@ export function defaultPolicy(namespace: Namespace): RomanaPolicy | undefined {
   const annotation = namespace.annotations.get(ISOLATION_ANNOTATION);
   if (annotation !== undefined) {
     const isolation = isolationOf(annotation);
-    // An annotation that is not JSON is logged, and neither policy nor isolation follows: that isolates too.
+    // An annotation that cannot be decoded is logged, and neither policy nor isolation follows: that isolates too.
     if (isolation === undefined || isolation === "DefaultDeny") return undefined;
   }
   return {
@@ -100,23 +101,6 @@ export function defaultPolicy(namespace: Namespace): RomanaPolicy | undefined {
     ingress: [{ peers: [ANY], rules: [{ protocol: "any", port: undefined }] }],
     origin: `namespace ${namespace.name}`,
   };
-}
-
-function isolationOf(annotation: string): string | undefined {
-  try {
-    const parsed: unknown = JSON.parse(annotation);
-    const ingress = field(parsed, "ingress");
-    const isolation = ingress === undefined ? "" : (field(ingress, "isolation") ?? "");
-    return typeof isolation === "string" ? isolation : undefined;
-  } catch {
-    return undefined; // not JSON: the caller says what that means
-  }
-}
-
-function field(value: unknown, name: string): unknown {
-  return typeof value === "object" && value !== null
-    ? Object.entries(value).find(([key]) => key === name)?.[1]
-    : undefined;
 }
 
 /** `ROMANA-P-` and 16 hex digits of the SHA-1 over the policy's canonical form. */
