@@ -17,7 +17,7 @@ import { groupedBy } from "../members.ts";
 import type { Endpoint } from "../model.ts";
 import { podHash } from "../podHash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
-import { type Block, blocksOf, isPlugged } from "./romana/blocks.ts";
+import { type Block, blocksOf, isPlugged, isUnnamed } from "./romana/blocks.ts";
 import { deviations } from "./romana/deviations.ts";
 import { CHANGED_POLICIES_IGNORED } from "./romana/lapses.ts";
 import { isRefused, listPolicies, orderedPolicies, policiesOnHost } from "./romana/listener.ts";
@@ -266,7 +266,7 @@ interface Tenant {
   readonly blocks: readonly Block[];
   readonly segments: ReadonlyMap<string, { readonly blocks: readonly Block[]; readonly set: IPSet }>;
   readonly sets: readonly IPSet[];
-  /** The list of the segments' sets. */
+  /** The list of the segments' sets; of blocks, when the first is of a segment without a name (`isLeftOut`). */
   readonly list: IPSet;
 }
 
@@ -355,7 +355,10 @@ function localSet(node: string, blocks: readonly Block[]): IPSet {
 function tenantOf(name: string, blocks: readonly Block[], known: Tenant | undefined): Tenant {
   const segments = new Map(
     Array.from(
-      groupedBy(blocks, ({ segment }) => segment),
+      groupedBy(
+        blocks.filter((block) => !isUnnamed(block)),
+        ({ segment }) => segment,
+      ),
       ([segment, own]) => {
         const before = known?.segments.get(segment);
         const isSame = before !== undefined && sameItems(before.blocks, own);
@@ -366,9 +369,23 @@ function tenantOf(name: string, blocks: readonly Block[], known: Tenant | undefi
       },
     ),
   );
-  const isSameList = known !== undefined && sameItems([...known.segments.keys()], [...segments.keys()]);
   const sets = Array.from(segments.values(), ({ set }) => set);
-  return { name, blocks, segments, sets, list: isSameList ? known.list : listSet(name, sets) };
+  return { name, blocks, segments, sets, list: ownSet(name, blocks, sets, known) };
+}
+
+/** A tenant's set, from those of its segments. */
+function ownSet(name: string, blocks: readonly Block[], sets: readonly IPSet[], known: Tenant | undefined): IPSet {
+  const [first] = blocks;
+  if (first !== undefined && isUnnamed(first)) {
+    return netSet(tenantSet(name, ""), blocks.filter(isUnnamed), `namespace ${name}`);
+  }
+  const list = listSet(name, sets);
+  return known?.list.type === list.type && sameMembers(known.list, list) ? known.list : list;
+}
+
+function sameMembers(a: IPSet, b: IPSet): boolean {
+  const names = ({ members }: IPSet) => members.map((member) => (member.kind === "set" ? member.set : ""));
+  return sameItems(names(a), names(b));
 }
 
 function listSet(tenant: string, own: readonly IPSet[]): IPSet {

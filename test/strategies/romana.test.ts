@@ -1,8 +1,10 @@
 /** Romana where recorded clusters say nothing. */
 import { describe, expect, it } from "vitest";
 import { resolvePolicies } from "../../compiler/compile.ts";
+import { renderIpsetSave } from "../../compiler/render/ipsetSave.ts";
 import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
 import { isolationOf } from "../../compiler/strategies/romana/annotation.ts";
+import { tenantSet } from "../../compiler/strategies/romana/translate.ts";
 import { romana } from "../../compiler/strategies/romana.ts";
 import { controllerOf } from "../../compiler/update/controller.ts";
 import { burstsBetween } from "../../compiler/update/events.ts";
@@ -133,5 +135,39 @@ describe("the annotation for isolation", () => {
     '{"ingress":5,"ingress":{}}',
   ])("%s is an error", (annotation) => {
     expect(isolationOf(annotation)).toBeUndefined();
+  });
+});
+
+// cni/cni.go Allocate takes the default segment only for a pod without the label; agent/enforcer/enforcer.go makeBlockSets
+// names the set of a segment without a name as that of the tenant. Run: ipset refuses an address in a list of sets, and
+// the name of a set among addresses, and goes on.
+describe("a pod whose segment label is there and empty", () => {
+  const pod = (name: string, address: string, labels: string) =>
+    podText(name, "shop", "node-a", address).replace("namespace: shop", `namespace: shop, labels: { ${labels} }`);
+  const unnamed = (address: string) => pod("unnamed", address, 'romana.io/segment: ""');
+  const setsOf = (text: string) => {
+    const program = romana.lower(clusterOf(text), here);
+    return program.kind === "tables" ? renderIpsetSave(program).split("\n") : [];
+  };
+  const OPEN = SHOP.slice(0, SHOP.lastIndexOf("\n---\napiVersion: networking"));
+  const [tenant, front] = [tenantSet("shop", ""), tenantSet("shop", "front")];
+  const named = pod("named", "10.10.1.20", "romana.io/segment: front");
+
+  it("is in no set but localBlocks when a block of another segment is first", () => {
+    const lines = setsOf(OPEN + named + unnamed("10.10.1.30"));
+    expect(lines.filter((line) => line.startsWith("add"))).toEqual([
+      `add ${front} 10.10.1.16/29`,
+      "add localBlocks 10.10.1.16/29",
+      "add localBlocks 10.10.1.24/29",
+      `add ${tenant} ${front}`,
+    ]);
+  });
+
+  it("has the set of its namespace to itself when its block is first", () => {
+    const lines = setsOf(OPEN + named + unnamed("10.10.1.10"));
+    expect(lines.filter((line) => line.startsWith("add") && !line.includes("localBlocks"))).toEqual([
+      `add ${front} 10.10.1.16/29`,
+      `add ${tenant} 10.10.1.8/29`,
+    ]);
   });
 });

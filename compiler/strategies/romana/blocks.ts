@@ -141,8 +141,32 @@ function hasOneOwner(a: Block, b: Block): boolean {
   return a.tenant === b.tenant && a.segment === b.segment && a.host === b.host;
 }
 
+/** A label that is there and empty is a segment without a name, not the default one. */
 export function segmentOf(pod: Endpoint): string {
-  return pod.labels.get(SEGMENT_LABEL) || DEFAULT_SEGMENT;
+  return pod.labels.get(SEGMENT_LABEL) ?? DEFAULT_SEGMENT;
+}
+
+/**
+ * Whether the set of its tenant lacks a block. The set of a segment without a name has the tenant's own: whichever of the
+ * two the agent comes upon first says of which type it is, and ipset refuses what the other kind of block adds to it. The
+ * agent goes through a Go map; here it is the first by address (agent/enforcer/enforcer.go makeBlockSets).
+ */
+export function isLeftOut(cluster: ResolvedCluster, { tenant, segment }: Pick<Block, "tenant" | "segment">): boolean {
+  const unnamed = rememberedBy(UNNAMED_FIRST, cluster, () => {
+    const first = new Map(
+      blocksOf(cluster)
+        .toReversed()
+        .map((block) => [block.tenant, block]),
+    );
+    return new Set([...first.values()].flatMap((block) => (isUnnamed(block) ? [block.tenant] : [])));
+  });
+  return unnamed.has(tenant) !== isUnnamed({ segment });
+}
+
+const UNNAMED_FIRST = new WeakMap<ResolvedCluster, ReadonlySet<string>>();
+
+export function isUnnamed({ segment }: Pick<Block, "segment">): boolean {
+  return segment === "";
 }
 
 export function ipv4Of(pod: Endpoint): IpAddress | undefined {

@@ -2,10 +2,10 @@
 import { cidrContains, type IpAddress } from "../../../dataplane/address.ts";
 import type { Packet } from "../../../dataplane/packet.ts";
 import { deviationsOf, type Quirk } from "../../deviation.ts";
-import type { NetworkPolicy, PolicyPort } from "../../model.ts";
+import type { Endpoint, NetworkPolicy, PolicyPort } from "../../model.ts";
 import { type PacketEnd, type PolicyReading, peerMatches, type RuleContext } from "../../policyReading.ts";
 import type { ResolvedCluster, ResolvedPeer, ResolvedPolicy, ResolvedRule } from "../../resolve.ts";
-import { blocksOf, segmentOf } from "./blocks.ts";
+import { type Block, blocksOf, isLeftOut, segmentOf } from "./blocks.ts";
 import { isRefused, listPolicies } from "./listener.ts";
 import { defaultPolicy, type RomanaEndpoint, type RomanaPolicy, translatePeer, translatePolicy } from "./translate.ts";
 
@@ -50,6 +50,11 @@ function policyPeer(policy: NetworkPolicy, peer: ResolvedPeer) {
     );
 }
 
+/** Whether the pod is missing in the set of its namespace. */
+function isPodLeftOut(cluster: ResolvedCluster, pod: Endpoint | undefined): boolean {
+  return pod !== undefined && isLeftOut(cluster, { tenant: pod.namespace, segment: segmentOf(pod) });
+}
+
 function inTenant(endpoint: RomanaEndpoint, namespace: string, segment: string): boolean {
   return endpoint.tenant === namespace && (endpoint.segment === "" || endpoint.segment === segment);
 }
@@ -78,11 +83,11 @@ function changePorts(reading: PolicyReading, change: (port: PolicyPort) => Polic
 /** What the chains of a host do with a packet for an address inside one of its blocks. */
 function blocksAccept(cluster: ResolvedCluster, packet: Packet): boolean {
   const { policies, rendered } = listPolicies(cluster);
-  const holds = (address: IpAddress, { peer, tenant, segment }: RomanaEndpoint) =>
-    peer === "any" ||
-    blocksOf(cluster).some(
-      (block) => inTenant({ peer, tenant, segment }, block.tenant, block.segment) && cidrContains(block.cidr, address),
-    );
+  const isIn = (endpoint: RomanaEndpoint, block: Block) =>
+    inTenant(endpoint, block.tenant, block.segment) && (endpoint.segment !== "" || !isLeftOut(cluster, block));
+  const holds = (address: IpAddress, endpoint: RomanaEndpoint) =>
+    endpoint.peer === "any" ||
+    blocksOf(cluster).some((block) => isIn(endpoint, block) && cidrContains(block.cidr, address));
   const allows = ({ target, ingress }: RomanaPolicy) =>
     holds(packet.destination, target) &&
     ingress.some(({ peers }) => peers.some((peer) => holds(packet.source, peer))) &&
@@ -183,6 +188,33 @@ const quirks: readonly Quirk[] = [
         if (selectors.length === rule.peers.length) return reading.peersMatch(context);
         if (peer.pod?.namespace === policy.policy.namespace) return true;
         return selectors.length > 0 && reading.peersMatch({ ...context, rule: { ...rule, peers: selectors } });
+      },
+    }),
+  },
+  {
+    name: "empty-segment-left-out",
+    summary:
+      "A pod whose segment label is there and empty has the set of its namespace to itself or is in none: beside pods of other segments, either it or they are closed, to be reached and to reach, but for policies about their segment.",
+    source: `${SOURCE} cni/cni.go Allocate; agent/enforcer/enforcer.go makeBlockSets, run`,
+    scenario: "romana-empty-segment-left-out",
+    apply: (reading) => ({
+      ...reading,
+      isolatedAnyway: (cluster, subject, direction) =>
+        (direction === "ingress" && isPodLeftOut(cluster, subject)) ||
+        reading.isolatedAnyway(cluster, subject, direction),
+      policiesOf: (cluster, subject) => {
+        const policies = reading.policiesOf(cluster, subject);
+        if (!isPodLeftOut(cluster, subject)) return policies;
+        return policies.filter(({ policy }) => targetOf(policy).segment !== "");
+      },
+      peersMatch: (context) => {
+        const { cluster, rule, policy, peer } = context;
+        if (rule.peers.length === 0 || !isPodLeftOut(cluster, peer.pod)) return reading.peersMatch(context);
+        const peers = rule.peers.filter((each) => {
+          const written = policyPeer(policy.policy, each);
+          return written !== undefined && translatePeer(policy.policy, written).segment !== "";
+        });
+        return peers.length > 0 && reading.peersMatch({ ...context, rule: { ...rule, peers } });
       },
     }),
   },
