@@ -87,6 +87,18 @@ describe("a peer of which there is no block", () => {
     expect(restored).toContain("iptables-restore");
     expect(chainsOf(controller.program).map(({ name }) => name)).toContain("ROMANA-FORWARD-IN");
   });
+
+  // cni/policy.go: without the chains the plugin's -A fails, and so nothing is there for its -D.
+  it("is over with the only pod that the policy is for: pods that stay get the plugin's rules, that one has none", () => {
+    const kin = podText("kin", "other", "node-a", "10.10.1.20");
+    const relabelled = kin.replace("name: kin", "labels: { team: a }, name: kin");
+    const without = SHOP.slice(0, SHOP.lastIndexOf("\n---\n"));
+    const [before, after] = [clusterOf(SHOP + kin), clusterOf(without + relabelled)];
+    const controller = controllerOf(romana, before, here);
+    controller.start();
+    for (const burst of burstsBetween(before, after)) controller.react(burst);
+    expect(linesOf(controller.program)).toEqual(linesOf(romana.lower(after, here)));
+  });
 });
 
 // listener/resources.go HandleDefaultPolicy gives the annotation to Go's json.NewDecoder(…).Decode; each of these was given
@@ -169,5 +181,46 @@ describe("a pod whose segment label is there and empty", () => {
       `add ${front} 10.10.1.16/29`,
       `add ${tenant} 10.10.1.8/29`,
     ]);
+  });
+});
+
+// listener/resources.go HandleDefaultPolicy puts the policy of an open namespace into the store with every event of it,
+// and returns from an annotation that it cannot decode; run with the agent, whose ticks were counted.
+describe("a namespace that changes", () => {
+  const namespaceText = (annotation: string | undefined, team: string) => `
+---
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: guests
+  uid: u2
+  labels: { team: ${team} }${annotation === undefined ? "" : `\n  annotations: { net.beta.kubernetes.io/networkpolicy: '${annotation}' }`}`;
+  const DENY = '{"ingress":{"isolation":"DefaultDeny"}}';
+  const GUESTS = /\n---\napiVersion: v1\nkind: Namespace\nmetadata: \{ name: guests, uid: u2 \}/;
+  const withGuests = (annotation: string | undefined, team: string, more = "") =>
+    clusterOf(SHOP.replace(GUESTS, namespaceText(annotation, team)) + GUEST + more);
+  const story = (...clusters: readonly ReturnType<typeof clusterOf>[]) => {
+    const controller = controllerOf(romana, clusters[0] as ReturnType<typeof clusterOf>, here);
+    const ticks = clusters.slice(1).map((cluster, index) => {
+      const bursts = burstsBetween(clusters[index] as ReturnType<typeof clusterOf>, cluster);
+      return bursts.flatMap((burst) => controller.react(burst)).some(({ tool }) => tool === "iptables-restore");
+    });
+    return { ticks, sets: controller.program.kind === "tables" ? controller.program.sets.map(({ name }) => name) : [] };
+  };
+
+  it("makes every agent tick while it is open, whatever changed of it", () => {
+    expect(story(withGuests(undefined, "a"), withGuests(undefined, "b")).ticks).toEqual([true]);
+    expect(story(withGuests(DENY, "a"), withGuests(DENY, "b")).ticks).toEqual([false]);
+  });
+
+  it("stays as it was by an annotation that cannot be decoded", () => {
+    const setOf = (cluster: ReturnType<typeof clusterOf>) => story(cluster).sets.toSorted();
+    const open = story(withGuests(undefined, "a"), withGuests("no", "a"), withGuests(DENY, "a"));
+    expect(open).toEqual({ ticks: [false, true], sets: open.sets });
+    expect(open.sets.toSorted()).toEqual(setOf(withGuests(DENY, "a")));
+    const late = podText("late", "guests", "node-b", "10.10.2.20");
+    const kept = story(withGuests(undefined, "a"), withGuests("no", "a"), withGuests("no", "a", late));
+    expect(kept.ticks).toEqual([false, true]);
+    expect(kept.sets.toSorted()).toEqual(setOf(withGuests(undefined, "a", late)));
   });
 });

@@ -89,18 +89,21 @@ function segmentLabel(selector: LabelSelector): string | undefined {
 
 /** The policy that keeps a namespace open, for each namespace whose annotation does not ask for DefaultDeny. */
 export function defaultPolicy(namespace: Namespace): RomanaPolicy | undefined {
-  const annotation = namespace.annotations.get(ISOLATION_ANNOTATION);
-  if (annotation !== undefined) {
-    const isolation = isolationOf(annotation);
-    // An annotation that cannot be decoded is logged, and neither policy nor isolation follows: that isolates too.
-    if (isolation === undefined || isolation === "DefaultDeny") return undefined;
-  }
+  const isolation = isolationAsked(namespace);
+  // An annotation that cannot be decoded is logged, and neither policy nor isolation follows: that isolates too.
+  if (isolation === undefined || isolation === "DefaultDeny") return undefined;
   return {
     id: `AllowAllPods2Talk_${namespace.uid}_`,
     target: tenant(namespace.name, ""),
     ingress: [{ peers: [ANY], rules: [{ protocol: "any", port: undefined }] }],
     origin: `namespace ${namespace.name}`,
   };
+}
+
+/** Empty without the annotation; undefined when it cannot be decoded. */
+export function isolationAsked({ annotations }: Namespace): string | undefined {
+  const annotation = annotations.get(ISOLATION_ANNOTATION);
+  return annotation === undefined ? "" : isolationOf(annotation);
 }
 
 /** `ROMANA-P-` and 16 hex digits of the SHA-1 over the policy's canonical form. */

@@ -8,7 +8,8 @@
  *   iptables-restore      every chain of Romana's, in one commit; chains no longer wanted go in the same
  *
  * The last four are a tick of the agent, which comes when a block was given or taken anywhere in the cluster, or a policy
- * was. From the flush to the end of the refill every set is empty while the rules stand. Labels lead to no tick, and the
+ * was written or deleted. The listener writes the policy of a namespace that is open to all anew at each change of it,
+ * and does nothing at all by an annotation that it cannot decode: the one before stays in force. From the flush to the end of the refill every set is empty while the rules stand. Labels lead to no tick, and the
  * listener looks at added and deleted policies alone: a changed one stays as it was until it is deleted.
  *
  * Left to chance: the order of policies and tenants (Go maps), names of interfaces (digits of the sandbox).
@@ -34,7 +35,7 @@ import { NodeState } from "../../update/nodeState.ts";
 import type { Operation } from "../../update/operation.ts";
 import type { LowerOptions, Strategy } from "../strategy.ts";
 import { isPlugged } from "./blocks.ts";
-import { defaultPolicy } from "./translate.ts";
+import { defaultPolicy, isolationAsked } from "./translate.ts";
 
 export interface TickingOptions {
   readonly strategy: Pick<Strategy, "lower" | "attach">;
@@ -48,7 +49,6 @@ export interface TickingOptions {
 
 const TICK = "tick";
 const LOCAL_BLOCKS = "localBlocks";
-const NO_KEYS: ReadonlySet<string> = new Set();
 
 export function tickingController(
   start: ResolvedCluster,
@@ -57,6 +57,8 @@ export function tickingController(
   const state = new NodeState(strategy.lower(start, options));
   /** Policies in the version in which they were added. */
   const policies = new Map(start.model.policies.map((policy) => [policy.key, policy]));
+  /** Namespaces by the version whose annotation is in force, where it is another than the present one. */
+  const namespaces = new Map<string, Namespace>();
   let ticks = false;
   return {
     remembers: true,
@@ -75,7 +77,7 @@ export function tickingController(
         operations.push(operation);
       });
       // The agent's first tick, then the CNI plugin, pod by pod.
-      return { before, operations: isTaken ? [...operations, ...divertedPods(start, NO_KEYS)] : operations };
+      return { before, operations: isTaken ? [...operations, ...divertedPods(start)] : operations };
     },
     react(burst) {
       const operations: Operation[] = [];
@@ -89,28 +91,38 @@ export function tickingController(
       for (const event of burst.events) {
         const isIgnored = ignoresChanges && event.verb === "MODIFIED";
         if (startsTick(event) || (event.kind === "NetworkPolicy" && !isIgnored)) ticks = true;
+        if (event.kind === "Namespace" && writesPolicy(event)) ticks = true;
         if (event.kind !== "NetworkPolicy") continue;
         if (event.after === undefined) policies.delete(event.key);
         else if (!isIgnored) policies.set(event.key, event.after);
       }
       if (!burst.isLast || !ticks) return operations;
       ticks = false;
-      const wanted = rendered(withPolicies(burst, policies));
+      const wanted = rendered(asListened(burst, policies, namespaces));
       // Without a block the agent does nothing.
       if (!hasAgentChains(wanted)) return operations;
       const isTaken = tick(state, wanted, run);
       if (started || !isTaken) return operations;
       // The plugin's rules need chains that only now are there; kubelet has it try again for every pod.
-      for (const event of burst.events) for (const operation of divert(event)) run(operation);
-      const come = new Set(burst.events.filter(({ kind }) => kind === "Pod").map(({ key }) => key));
-      for (const operation of divertedPods(burst.after, come)) run(operation);
+      for (const operation of divertedPods(burst.after)) run(operation);
       return operations;
     },
   };
 
-  /** The plugin's rules of the node's pods but these, oldest first. */
-  function divertedPods(cluster: ResolvedCluster, but: ReadonlySet<string>): readonly Operation[] {
-    const pods = cluster.podsOn(options.node).filter((pod) => isPlugged(pod) && !but.has(pod.key));
+  /** Whether the listener writes or deletes the policy of a namespace, which every agent hears. */
+  function writesPolicy({ key, before, after }: Extract<ClusterEvent, { kind: "Namespace" }>): boolean {
+    const inForce = namespaces.get(key) ?? before;
+    namespaces.delete(key);
+    if (after !== undefined && inForce !== undefined && isolationAsked(after) === undefined) {
+      namespaces.set(key, inForce);
+      return false;
+    }
+    return isOpen(inForce) || isOpen(after);
+  }
+
+  /** The plugin's rules of the node's pods, oldest first. */
+  function divertedPods(cluster: ResolvedCluster): readonly Operation[] {
+    const pods = cluster.podsOn(options.node).filter(isPlugged);
     return pods.toSorted(compareAge).flatMap((pod) => divertRules(interfaceOf(pod), "-A", `CNI ADD ${pod.key}`));
   }
 
@@ -135,31 +147,29 @@ function filterChains(program: Extract<Program, { kind: "tables" }>): readonly C
   return program.families.flatMap(({ tables }) => tables.flatMap(({ chains }) => chains));
 }
 
-/** A block is given or taken, or a namespace opened or closed; what policies do is the listener's business. */
+/** A block is given or taken; what policies and namespaces do is the listener's business. */
 function startsTick(event: ClusterEvent): boolean {
-  switch (event.kind) {
-    case "Node":
-      return false;
-    case "Namespace":
-      return opennessOf(event.before) !== opennessOf(event.after);
-    case "Pod": {
-      const has = (pod: Endpoint | undefined) => pod !== undefined && isOnPodNetwork(pod);
-      return has(event.before) !== has(event.after);
-    }
-    case "NetworkPolicy":
-      return false;
-  }
+  if (event.kind !== "Pod") return false;
+  const has = (pod: Endpoint | undefined) => pod !== undefined && isOnPodNetwork(pod);
+  return has(event.before) !== has(event.after);
 }
 
 /** The listener keeps a policy for a namespace that is open to all, which hangs on an annotation. */
-function opennessOf(namespace: Namespace | undefined): boolean {
+function isOpen(namespace: Namespace | undefined): boolean {
   return namespace !== undefined && defaultPolicy(namespace) !== undefined;
 }
 
-function withPolicies({ after }: Burst, policies: ReadonlyMap<string, NetworkPolicy>): ResolvedCluster {
-  const known = after.model.policies.map((policy) => policies.get(policy.key) ?? policy);
-  if (known.every((policy, index) => policy === after.model.policies[index])) return after;
-  return resolvePolicies({ ...after.model, policies: known });
+/** The cluster as the listener has taken it in. */
+function asListened(
+  { after }: Burst,
+  policies: ReadonlyMap<string, NetworkPolicy>,
+  namespaces: ReadonlyMap<string, Namespace>,
+): ResolvedCluster {
+  const { model } = after;
+  const known = model.policies.map((policy) => policies.get(policy.key) ?? policy);
+  if (namespaces.size === 0 && known.every((policy, index) => policy === model.policies[index])) return after;
+  const open = model.namespaces.map((namespace) => namespaces.get(namespace.name) ?? namespace);
+  return resolvePolicies({ ...model, policies: known, namespaces: open });
 }
 
 const DIVERTED = [
