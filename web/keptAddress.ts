@@ -17,10 +17,13 @@ export class KeptAddress {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Counts what happens, so that an encoding that was begun before does not write what is old. */
   #turn = 0;
+  /** Counts links, so that one that takes long to read is not shown after one that was followed later. */
+  #links = 0;
 
-  constructor(bar: AddressBar) {
+  /** `shown`: the address whose picture is there. */
+  constructor(bar: AddressBar, shown: string) {
     this.#bar = bar;
-    this.#own = bar.hash;
+    this.#own = shown;
   }
 
   /** The picture has changed; `hashOf` encodes it, after a pause. */
@@ -35,12 +38,17 @@ export class KeptAddress {
     }, PAUSE_MS);
   }
 
-  /** `hashchange` is heard. The address to show; undefined: it is the one that is shown. */
-  follow(): string | undefined {
-    if (this.#bar.hash === this.#own) return undefined;
+  /** `hashchange` is heard. Another address than the one that is shown is read and shown, if no other is followed meanwhile. */
+  async follow<Picture>(
+    read: (hash: string) => Promise<Picture>,
+    show: (picture: Picture) => Promise<void> | void,
+  ): Promise<void> {
+    if (this.#bar.hash === this.#own) return;
     this.#begin();
     this.#own = this.#bar.hash;
-    return this.#own;
+    const link = ++this.#links;
+    const picture = await read(this.#own);
+    if (link === this.#links) await show(picture);
   }
 
   #begin(): number {

@@ -102,16 +102,16 @@ function Stage() {
 }
 
 async function start(): Promise<void> {
+  const opened = location.hash;
   const served = isServed() ? await servedFiles() : undefined;
-  const state = location.hash.length > 1 ? await decodeState(location.hash.slice(1)) : undefined;
+  const state = opened.length > 1 ? await decodeState(opened.slice(1)) : undefined;
   if (state !== undefined) await showState(state, served);
   else if (served !== undefined && served.files.length > 0)
     await openFiles(served.files, served.scenario, { kind: "served" });
   else await openFirst();
-  if (location.hash.length > 1 && state === undefined)
-    trouble.value = "the link is damaged; here is an example instead";
+  if (opened.length > 1 && state === undefined) trouble.value = "the link is damaged; here is an example instead";
   if (served !== undefined) followServer();
-  followAddress();
+  followAddress(opened);
 }
 
 const place = document.getElementById("page");

@@ -3,7 +3,7 @@ import { batch, computed, effect, signal } from "@preact/signals";
 import { type BundledScenario, FIRST, scenarioNamed } from "./bundled.ts";
 import { makeReports, makeWorker } from "./carried.ts";
 import { Client, Overtaken, Refused } from "./client.ts";
-import { KeptAddress } from "./keptAddress.ts";
+import { type AddressBar, KeptAddress } from "./keptAddress.ts";
 import type {
   ClusterPicture,
   Kind,
@@ -392,12 +392,25 @@ export function stateNow(): SharedState {
 
 const NOTHING: ServedFiles = { files: [], scenario: undefined };
 
+/** A link's state, and the files that it is of. */
+interface Picture {
+  readonly state: SharedState;
+  readonly found: ServedFiles;
+}
+
+async function pictureOf(state: SharedState, served: ServedFiles | undefined): Promise<Picture> {
+  const from = state.origin;
+  if (from.kind === "text") return { state, found: { files: from.files, scenario: from.scenario } };
+  return { state, found: (from.kind === "served" ? served : await foundScenario(from.name)) ?? NOTHING };
+}
+
 /** The picture of a link. */
 export async function showState(state: SharedState, served: ServedFiles | undefined): Promise<void> {
+  await showPicture(await pictureOf(state, served));
+}
+
+async function showPicture({ state, found: { files: manifests, scenario: story } }: Picture): Promise<void> {
   const from = state.origin;
-  const bundled = from.kind === "bundled" ? await foundScenario(from.name) : undefined;
-  const { files: manifests, scenario: story } =
-    from.kind === "text" ? from : ((from.kind === "served" ? served : bundled) ?? NOTHING);
   areOthers = true;
   batch(() => {
     files.value = manifests;
@@ -424,25 +437,33 @@ export async function showState(state: SharedState, served: ServedFiles | undefi
 /** Manifests above this are put into the address only when somebody asks for a link: browsers cut long ones. */
 const MOST_IN_ADDRESS = 200_000;
 
-/** Keeps the address what reproduces the picture. */
-export function followAddress(): void {
-  const address = new KeptAddress({
+/** Keeps the address what reproduces the picture; `shown` is the one that was opened. */
+export function followAddress(shown: string): void {
+  const bar: AddressBar = {
     get hash() {
       return location.hash;
     },
     replace: (hash) => history.replaceState(undefined, "", `${location.pathname}${location.search}${hash}`),
-  });
+  };
+  const address = new KeptAddress(bar, shown);
   effect(() => {
     const state = stateNow();
     if (loaded.value !== undefined) address.write(() => hashOf(state));
   });
-  addEventListener("hashchange", async () => {
-    const hash = address.follow();
-    if (hash === undefined) return;
-    const state = await decodeState(hash.slice(1));
-    if (state === undefined) trouble.value = "the link is damaged";
-    else await showState(state, isServed() ? await servedFiles() : undefined);
-  });
+  const follow = () => address.follow(pictureOfLink, showLink);
+  addEventListener("hashchange", follow);
+  // One that was followed while the first was being shown.
+  void follow();
+}
+
+async function pictureOfLink(hash: string): Promise<Picture | undefined> {
+  const state = await decodeState(hash.slice(1));
+  return state === undefined ? undefined : pictureOf(state, isServed() ? await servedFiles() : undefined);
+}
+
+async function showLink(picture: Picture | undefined): Promise<void> {
+  if (picture === undefined) trouble.value = "the link is damaged";
+  else await showPicture(picture);
 }
 
 async function hashOf(state: SharedState): Promise<string> {
