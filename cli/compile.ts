@@ -45,16 +45,19 @@ async function compile(flags: CompileFlags, session: Session): Promise<void> {
     nodes.map((node) => compileNode(cluster, strategy, { node, settings: ownSettings(strategy, settings) })),
   );
   await noteWhatIsNearlyFull(programs, session);
-  if (flags.output === "summary") {
+  const { output } = flags;
+  if (output === "summary") {
     for (const line of programSummary(programs, session.paint)) await session.out.line(line);
     return;
   }
-  // Before anything is written: half an answer may be taken for a whole one.
-  for (const program of programs) checkKind(program, flags.output);
-  for (const program of programs) {
-    if (programs.length > 1 && flags.output !== "json")
-      await session.out.line(`# ${program.strategy} on ${program.node}`);
-    await session.out.text(await render(program, flags));
+  // All before anything is written: half an answer may be taken for a whole one.
+  const written = programs.map((program) => ({
+    title: `# ${program.strategy} on ${program.node}`,
+    write: writingOf(program, { output, origins: flags.origins === true }),
+  }));
+  for (const { title, write } of written) {
+    if (written.length > 1 && output !== "json") await session.out.line(title);
+    await session.out.text(await write());
   }
 }
 
@@ -84,39 +87,33 @@ function listed(names: readonly string[]): string {
   return names.length === 0 ? "no nodes" : names.join(", ");
 }
 
-/** Whether a program can be written so at all. */
-function checkKind(program: Program, output: CompileFlags["output"]): void {
-  if (output === "json" || output === "summary") return;
-  if (output === "maps") {
-    if (program.kind !== "maps") throw wrongKind(program, "no maps", "iptables-save, ip6tables-save or ipset-save");
-  } else if (program.kind !== "tables") {
-    throw wrongKind(program, output === "ipset-save" ? "no IP sets" : "no tables", "maps");
-  }
+interface Form {
+  readonly output: Exclude<CompileFlags["output"], "summary">;
+  readonly origins: boolean;
 }
 
-async function render(program: Program, flags: CompileFlags): Promise<string> {
-  switch (flags.output) {
+/** How a program is written; ends the command where it cannot be written so at all. */
+function writingOf(program: Program, { output, origins }: Form): () => Promise<string> {
+  switch (output) {
     case "json":
-      return `${programJson(program)}\n`;
-    case "maps": {
-      if (program.kind !== "maps") throw new Error(`${program.strategy} makes no maps`);
-      const { renderMapDump } = await import("../compiler/render/mapDump.ts");
-      return renderMapDump(program);
-    }
-    case "ipset-save": {
-      if (program.kind !== "tables") throw new Error(`${program.strategy} makes no IP sets`);
-      const { renderIpsetSave } = await import("../compiler/render/ipsetSave.ts");
-      return renderIpsetSave(program, flags.origins === true ? { origins: "before sets" } : {});
-    }
+      return async () => `${programJson(program)}\n`;
+    case "maps":
+      if (program.kind !== "maps") throw wrongKind(program, "no maps", "iptables-save, ip6tables-save or ipset-save");
+      return async () => (await import("../compiler/render/mapDump.ts")).renderMapDump(program);
+    case "ipset-save":
+      if (program.kind !== "tables") throw wrongKind(program, "no IP sets", "maps");
+      return async () => {
+        const { renderIpsetSave } = await import("../compiler/render/ipsetSave.ts");
+        return renderIpsetSave(program, origins ? { origins: "before sets" } : {});
+      };
     case "iptables-save":
-    case "ip6tables-save": {
-      if (program.kind !== "tables") throw new Error(`${program.strategy} makes no tables`);
-      const { renderIptablesSave } = await import("../compiler/render/iptablesSave.ts");
-      const family = flags.output === "iptables-save" ? 4 : 6;
-      return renderIptablesSave(program, family, flags.origins === true ? { origins: "before rules" } : {});
-    }
-    case "summary":
-      throw new Error("a summary is of all programs together");
+    case "ip6tables-save":
+      if (program.kind !== "tables") throw wrongKind(program, "no tables", "maps");
+      return async () => {
+        const { renderIptablesSave } = await import("../compiler/render/iptablesSave.ts");
+        const family = output === "iptables-save" ? 4 : 6;
+        return renderIptablesSave(program, family, origins ? { origins: "before rules" } : {});
+      };
   }
 }
 
