@@ -87,6 +87,12 @@ export function folderName(text: string): string {
   return text;
 }
 
+/** A file to write, for `argParser`. */
+export function fileName(text: string): string {
+  if (text === "") throw new InvalidArgumentError("Allowed is the name of a file.");
+  return text;
+}
+
 /** A real node's saves in the place of a compiled program. */
 export interface ImportFlags {
   readonly iptablesSave?: string;

@@ -1,7 +1,7 @@
 /** `replay`: recorded traffic against policies, and against a change of them. */
 import { type Command, Option } from "commander";
 import { HUBBLE_FLAGS, type HubbleFlag, type HubbleTerm } from "../replay/filter/hubble.ts";
-import { addImportFlags, addInputFlags, addOutputFlag, addStrategyFlags, wholeNumber } from "./flags.ts";
+import { addImportFlags, addInputFlags, addOutputFlag, addStrategyFlags, fileName, wholeNumber } from "./flags.ts";
 import { refuseIdle } from "./idle.ts";
 import { savesFlags } from "./imported.ts";
 import { UsageError } from "./io.ts";
@@ -46,6 +46,7 @@ export function define(command: Command, session: Session): void {
     .option(
       "--resume <FILE>",
       "leave what is done in this file, and go on from it after a kill: the report is the same",
+      fileName,
     )
     .addOption(
       new Option("--checkpoint-seconds <N>", "with --resume: how often").argParser(wholeNumber(0, 86_400)).default(10),

@@ -34,7 +34,13 @@ export interface ReplayInput {
 export async function runReplay(input: ReplayInput, session: Session): Promise<void> {
   const { traffic, flags, hubble } = input;
   check(input, session);
-  if (flags.resume !== undefined) await requirePlace(flags.resume);
+  if (flags.suggest === true) {
+    await requireFiles(traffic, "--suggest reads the recording twice, to try out what it suggests", session.io);
+  }
+  if (flags.resume !== undefined) {
+    await requireFiles(traffic, "--resume reads the recording again", session.io);
+    await requirePlace(flags.resume);
+  }
   const comparison = comparisonOf(flags);
   const story = await readReplayedStory(flags, session);
   const setup = story === undefined ? await readSetup(flags, session.io) : storySetup(flags);
@@ -88,6 +94,16 @@ function check({ traffic, flags }: ReplayInput, session: Session): void {
   }
 }
 
+/** What standard input and pipes say can be read once. */
+async function requireFiles(traffic: readonly string[], why: string, io: Session["io"]): Promise<void> {
+  for (const name of traffic) {
+    if (name === "-") throw new UsageError(`${why}: name a file, not standard input`);
+    if ((await io.kindOf(name)) === "file" && (await io.sizeOf(name)) === undefined) {
+      throw new UsageError(`${why}: name a file; ${name} is none that can be read twice`);
+    }
+  }
+}
+
 /** `--resume`: the file, for exactly this question. */
 async function checkpointOf(
   { traffic, flags, hubble }: ReplayInput,
@@ -102,8 +118,6 @@ async function checkpointOf(
       "--resume with -o pcapng is for one thread (--jobs 1): several are not at one place of the recording when they are killed",
     );
   }
-  if (traffic.includes("-"))
-    throw new UsageError("--resume reads the recording again: name a file, not standard input");
   if (setup.sides.some(({ strategy }) => strategy === "reference")) {
     throw new UsageError("--resume is for solutions: the reference does not keep its connections in a file");
   }

@@ -25,9 +25,6 @@ export async function suggest({ traffic, flags, setup, options }: SuggestOptions
   if (flags.output !== "table" && flags.output !== "json") {
     throw new UsageError("--suggest prints YAML, or with -o json an object");
   }
-  if (traffic.includes("-")) {
-    throw new UsageError("--suggest reads the recording twice, to try out what it suggests: name a file");
-  }
   const run = new ReplayRun(options);
   await run.read(traffic);
   if (session.io.interrupted.aborted) return;

@@ -30,7 +30,7 @@ describe("usage", () => {
     expect(await chainwalk("--version")).toEqual({ code: 0, out: "chainwalk 0.0.0-test\n", err: "" });
   });
 
-  const mistakes: readonly (readonly [what: string, command: string, allowed: string])[] = [
+  const mistakes: readonly (readonly [what: string, command: string | readonly string[], allowed: string])[] = [
     ["an unknown verb", "trce", "Did you mean trace?"],
     ["an unknown verb", "frobnicate", "allowed: validate, "],
     ["help of an unknown verb", "help trce", "Did you mean trace?"],
@@ -92,6 +92,11 @@ describe("usage", () => {
       "checkpoints of nothing",
       `replay ${DB} t.jsonl --checkpoint-seconds 5`,
       "--checkpoint-seconds goes with --resume",
+    ],
+    [
+      "a checkpoint without a name",
+      ["replay", "-f", "scenarios/db-policy", "t.jsonl", "--resume", ""],
+      "name of a file",
     ],
     ["a suggestion gone on with", `replay ${DB} t.jsonl --suggest --resume c`, "--suggest exclude each other"],
     ["steps of a scenario set apart", "replay --story scenarios/db-policy t.jsonl --step-every 5", "says itself when"],

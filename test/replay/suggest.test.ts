@@ -166,7 +166,7 @@ spec: { podSelector: { matchLabels: { role: db } } }
     const { code, err } = await chainwalk("replay -f scenarios/db-policy - --suggest", { stdin: TRAFFIC });
     expect({ code, err }).toEqual({
       code: 2,
-      err: "error: --suggest reads the recording twice, to try out what it suggests: name a file\n",
+      err: "error: --suggest reads the recording twice, to try out what it suggests: name a file, not standard input\n",
     });
   });
 });
