@@ -80,18 +80,31 @@ export class InvalidInput extends Error {
   override readonly name = "InvalidInput";
 }
 
+/** Longest line that is taken into memory, in characters; as the reader of logs has it in bytes. */
+export const MAX_LINE = 1 << 24;
+
 /**
  * Lines of a stream of bytes, without their ends, in blocks as they arrive: who answers a block before asking for the next
- * one answers as soon as the other end has stopped to listen. Holds one block and one unfinished line.
+ * one answers as soon as the other end has stopped to listen. Holds one block and one unfinished line. A line that has grown
+ * longer than `MAX_LINE` is the last: what there is of it.
  */
 export async function* lineBlocks(stream: AsyncIterable<Uint8Array | string>): AsyncGenerator<readonly string[]> {
   const decoder = new TextDecoder();
   let rest = "";
   for await (const piece of stream) {
-    rest += typeof piece === "string" ? piece : decoder.decode(piece, { stream: true });
-    const lines = rest.split("\n");
-    rest = lines.pop() ?? "";
-    if (lines.length > 0) yield lines.map(withoutReturn);
+    const [first = "", ...lines] = (typeof piece === "string" ? piece : decoder.decode(piece, { stream: true })).split(
+      "\n",
+    );
+    rest += first;
+    const last = lines.pop();
+    if (last !== undefined) {
+      yield [rest, ...lines].map(withoutReturn);
+      rest = last;
+    }
+    if (rest.length > MAX_LINE) {
+      yield [rest];
+      return;
+    }
   }
   rest += decoder.decode();
   if (rest !== "") yield [withoutReturn(rest)];
@@ -101,12 +114,19 @@ function withoutReturn(line: string): string {
   return line.endsWith("\r") ? line.slice(0, -1) : line;
 }
 
-/** The whole stream as text. */
-export async function textOf(stream: AsyncIterable<Uint8Array | string>): Promise<string> {
+/** Longest text that is taken whole; V8 has none much longer. */
+const MAX_TEXT = 500_000_000;
+
+/** The whole stream as text; rejects where it has more than `most` characters, since one that never ends would take all memory. */
+export async function textOf(stream: AsyncIterable<Uint8Array | string>, most = MAX_TEXT): Promise<string> {
   const decoder = new TextDecoder();
   const pieces: string[] = [];
+  let length = 0;
   for await (const piece of stream) {
-    pieces.push(typeof piece === "string" ? piece : decoder.decode(piece, { stream: true }));
+    const text = typeof piece === "string" ? piece : decoder.decode(piece, { stream: true });
+    length += text.length;
+    if (length > most) throw new RangeError(`more than ${most} characters`);
+    pieces.push(text);
   }
   return pieces.join("") + decoder.decode();
 }

@@ -11,7 +11,7 @@ import type { Answer, Lane } from "../verify/lane.ts";
 import { resolverOf } from "../verify/who.ts";
 import { asksForImport, importedLanes } from "./imported.ts";
 import { type LoadedInput, loadInput } from "./input.ts";
-import { EXIT, InvalidInput, lineBlocks, UsageError } from "./io.ts";
+import { EXIT, InvalidInput, lineBlocks, MAX_LINE, UsageError } from "./io.ts";
 import { lanesOf } from "./lanes.ts";
 import { momentOf } from "./moment.ts";
 import { firstStrategy, openShown, shownSaves } from "./open.ts";
@@ -147,6 +147,7 @@ class PacketReader {
   /** Undefined: the line is blank. */
   read(line: string): ReadPacket | TextProblem | undefined {
     this.#line++;
+    if (line.length > MAX_LINE) return { problem: `a line has more than ${MAX_LINE} characters` };
     if (line.trim() === "") return undefined;
     const text = parsePacketLine(line);
     if (isProblem(text)) return text;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { lineBlocks, textOf } from "../../cli/io.ts";
 import { chainwalk, jsonLines, linesOf } from "./commandLine.ts";
 
 const PACKETS = "trace -f scenarios/db-policy --packets -";
@@ -26,6 +27,40 @@ interface Result {
 async function results(command: string, stdin: string): Promise<readonly Result[]> {
   return jsonLines((await chainwalk(command, { stdin })).out) as readonly Result[];
 }
+
+/** So many characters without a line end, at a time, for ever; `read` counts them. */
+async function* endless(read: { characters: number }): AsyncGenerator<string> {
+  for (const piece = "a".repeat(1 << 20); ; read.characters += piece.length) yield piece;
+}
+
+describe("what never ends", () => {
+  it("a line is refused with its number before it has taken all memory", async () => {
+    const read = { characters: 0 };
+    const stdin = async function* () {
+      yield SYN;
+      yield* endless(read);
+    };
+    const { code, out, err } = await chainwalk(PACKETS, { stdin: stdin() });
+    expect({ code, err }).toEqual({ code: 2, err: "-:2:1: error: a line has more than 16777216 characters\n" });
+    expect(linesOf(out)).toHaveLength(1);
+    expect(read.characters).toBeLessThanOrEqual(1 << 25);
+  });
+
+  it("so is a text that has to be there as a whole", async () => {
+    const read = { characters: 0 };
+    await expect(textOf(endless(read), 3 << 20)).rejects.toThrow("more than 3145728 characters");
+    expect(read.characters).toBeLessThanOrEqual(4 << 20);
+  });
+
+  it("lines come whole, however they are cut", async () => {
+    const lines: string[] = [];
+    const pieces = (async function* () {
+      yield* ["a", "b\r", "\nc\n\n", "d", "", "e\nf"];
+    })();
+    for await (const block of lineBlocks(pieces)) lines.push(...block);
+    expect(lines).toEqual(["ab", "c", "", "de", "f"]);
+  });
+});
 
 describe("trace --packets", () => {
   it("pushes packets in order through one stateful fabric", async () => {
