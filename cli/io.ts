@@ -75,6 +75,15 @@ export async function writing<T>(path: string, written: Promise<T>): Promise<T> 
   }
 }
 
+/** What cannot be read to its end (no right, a disk that fails, a device that has nothing to read) is the user's to mend too. */
+export async function* readable<Piece>(path: string, pieces: AsyncIterable<Piece>): AsyncGenerator<Piece> {
+  try {
+    yield* pieces;
+  } catch (error) {
+    throw error instanceof Error && "syscall" in error ? new UsageError(`${path}: ${error.message}`) : error;
+  }
+}
+
 /** Input was bad and its issues are already written to stderr. Ends the command with 2. */
 export class InvalidInput extends Error {
   override readonly name = "InvalidInput";

@@ -1,20 +1,34 @@
 /** The process: streams, files, environment and signals in, exit code out. Everything else takes them as `Io`. */
+import { fstatSync, writeSync } from "node:fs";
 import { appendFile, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { readAhead } from "../traffic/readAhead.ts";
 import { makeFolder } from "../verify/kernel/makeFolder.ts";
-import { EXIT, type Io, type Writer, writing } from "./io.ts";
+import { EXIT, type Io, readable, UsageError, type Writer, writing } from "./io.ts";
 import { isPipe, openPipe, untilInterrupted } from "./pipes.ts";
 import { runCli } from "./run.ts";
 
-/** The reader of our output went away (`chainwalk … | head`): nothing is left to say to it. */
-function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
+/**
+ * The reader of our output went away (`chainwalk … | head`): nothing is left to say to it. What cannot be written otherwise (a
+ * full disk) is said where that can be, and ends the command: what is missing must not look like an answer.
+ */
+function endWhenNotWritten(stream: NodeJS.WriteStream, name: string): void {
   stream.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(EXIT.fine);
-    throw error;
+    if (stream === process.stdout) sayAtOnce(`error: ${name} cannot be written: ${error.message}\n`);
+    process.exit(EXIT.invalid);
   });
+}
+
+/** Before the process ends, which waits for no stream. */
+function sayAtOnce(text: string): void {
+  try {
+    writeSync(process.stderr.fd, text);
+  } catch {
+    // Nobody can be told.
+  }
 }
 
 function writerOf(stream: NodeJS.WriteStream): Writer {
@@ -40,16 +54,30 @@ function pipeOf(path: string): AsyncGenerator<Uint8Array> {
   return untilInterrupted(openPipe(path), interruption.signal);
 }
 
+async function* standardInput(): AsyncGenerator<Uint8Array> {
+  // Node takes a folder for an empty stream.
+  if (isFolder(process.stdin.fd)) throw new UsageError("standard input is a folder");
+  yield* readable("standard input", untilInterrupted(process.stdin, interruption.signal));
+}
+
+function isFolder(descriptor: number): boolean {
+  try {
+    return fstatSync(descriptor).isDirectory();
+  } catch {
+    return false; // closed: there is nothing to read
+  }
+}
+
 /** By the package's own name, since the way there is not the same from cli/ and dist/cli/. */
 const PACKAGE = "chainwalk/package.json";
 
 const io: Io = {
-  stdin: untilInterrupted(process.stdin, interruption.signal),
+  stdin: standardInput(),
   stdout: writerOf(process.stdout),
   stderr: writerOf(process.stderr),
   readFile: async (path) => ((await isPipe(path)) ? text(pipeOf(path)) : readFile(path, "utf8")),
   async *readStream(path) {
-    yield* (await isPipe(path)) ? pipeOf(path) : readAhead(() => open(path));
+    yield* readable(path, (await isPipe(path)) ? pipeOf(path) : readAhead(() => open(path)));
   },
   readdir: async (path) =>
     (await readdir(path, { withFileTypes: true })).map((entry) => ({
@@ -88,8 +116,8 @@ const io: Io = {
   openBrowser: async (address) => (await import("./openBrowser.ts")).openBrowser(address),
 };
 
-endQuietlyOnClosedPipe(process.stdout);
-endQuietlyOnClosedPipe(process.stderr);
+endWhenNotWritten(process.stdout, "standard output");
+endWhenNotWritten(process.stderr, "standard error");
 
 process.on("SIGINT", () => {
   // The second Ctrl-C means it; the first lets the command flush what is done.

@@ -1,5 +1,5 @@
 /** What only a real process shows: pipes, signals, memory. Runs the built command line. */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, type StdioOptions, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, constants, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -75,6 +75,18 @@ async function corpusIn(folder: string): Promise<readonly [unknown, string]> {
   } finally {
     child.kill("SIGKILL");
   }
+}
+
+/** Exit code, standard output and error of a command whose streams are files. */
+function ended(args: readonly string[], stdio: StdioOptions): readonly [unknown, string, string] {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+    cwd: ROOT,
+    stdio,
+    encoding: "utf8",
+    timeout: 30_000,
+    killSignal: "SIGKILL",
+  });
+  return [status, stdout ?? "", stderr ?? ""];
 }
 
 describe("a stream that somebody else writes", () => {
@@ -177,6 +189,54 @@ describe("the process", () => {
   // Node.js itself never ends there when it is asked for all folders of a path.
   it.runIf(process.platform === "linux")("so is a folder that can have none", async () => {
     expect(await corpusIn("/proc/none/deeper")).toEqual([2, expect.stringMatching(NOT_WRITTEN)]);
+  });
+
+  it("standard input that is a folder is said, and not taken for an empty one", () => {
+    const folder = openSync(ROOT, "r");
+    try {
+      expect(ended(TRACE, [folder, "pipe", "pipe"])).toEqual([2, "", "error: standard input is a folder\n"]);
+    } finally {
+      closeSync(folder);
+    }
+  });
+
+  // Memory of a process from address 0, which has none: the disk that fails, for tests.
+  it.runIf(process.platform === "linux")("a file that cannot be read is the user's to mend", () => {
+    const failing = "/proc/self/mem";
+    for (const args of [
+      ["trace", "-f", "scenarios/db-policy", "--packets", failing],
+      ["replay", "-f", "scenarios/db-policy", failing],
+      ["replay", "-f", "scenarios/db-policy", "--jobs", "2", failing],
+    ]) {
+      expect(ended(args, ["ignore", "pipe", "pipe"])).toEqual([2, "", `error: ${failing}: EIO: i/o error, read\n`]);
+    }
+  });
+
+  it.runIf(process.platform === "linux")("output on a full disk ends with 2, and no stack", () => {
+    const full = openSync("/dev/full", "w");
+    const args = ["compile", "-f", "scenarios/db-policy", "--node", "node-a"];
+    try {
+      const said = "error: standard output cannot be written: ENOSPC: no space left on device, write\n";
+      expect(ended(args, ["ignore", full, "pipe"])).toEqual([2, "", said]);
+      expect(ended(["validate", "-f", "nowhere"], ["ignore", "pipe", full])).toEqual([2, "", ""]);
+    } finally {
+      closeSync(full);
+    }
+  });
+
+  it.each(["--suggest", "--resume"])("%s reads twice: a pipe is refused before it is opened", (flag) => {
+    const folder = mkdtempSync(join(tmpdir(), "chainwalk-pipe-"));
+    try {
+      const pipe = join(folder, "pipe");
+      execFileSync("mkfifo", [pipe]);
+      const args = ["replay", "-f", "scenarios/db-policy", pipe, flag];
+      if (flag === "--resume") args.push(join(folder, "checkpoint"));
+      const [code, out, err] = ended(args, ["ignore", "pipe", "pipe"]);
+      expect([code, out, readdirSync(folder)]).toEqual([2, "", ["pipe"]]);
+      expect(err).toContain(`name a file; ${pipe} is none that can be read twice`);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("a reader that goes away ends it quietly", async () => {
