@@ -190,11 +190,14 @@ function numberProblem(name: keyof typeof NUMBERS, given: unknown): TextProblem 
 
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
+/** The last second that has a date (ECMA-262, time values). */
+const LATEST = 8_640_000_000_000;
+
 function detailsFromObject(value: Fields): PacketDetails | TextProblem {
   const details: Writable<PacketDetails> = {};
   if (value.time !== undefined) {
-    if (typeof value.time !== "number" || !Number.isFinite(value.time) || value.time < 0) {
-      return { problem: `time is in seconds, from 0, found ${describe(value.time)}` };
+    if (typeof value.time !== "number" || !(value.time >= 0 && value.time <= LATEST)) {
+      return { problem: `time is in seconds, 0-${LATEST}, found ${describe(value.time)}` };
     }
     details.time = value.time;
   }

@@ -85,9 +85,11 @@ export function firstText({ packet, from, to, firstTime }: FlowReport): string {
 
 /** Seconds that are no time of day: transcripts count from 0. */
 const EARLIEST_DATE = 100_000_000;
+/** The last second that has one (ECMA-262, time values): steps far apart may lie behind it. */
+const LATEST_DATE = 8_640_000_000_000;
 
 /** `2026-11-20 14:03:07.125` in UTC, or `0.5 s`. */
 export function timeText(seconds: number): string {
-  if (seconds < EARLIEST_DATE) return `${Math.round(seconds * 1e6) / 1e6} s`;
+  if (seconds < EARLIEST_DATE || seconds > LATEST_DATE) return `${Math.round(seconds * 1e6) / 1e6} s`;
   return new Date(seconds * 1000).toISOString().replace("T", " ").replace("Z", "");
 }

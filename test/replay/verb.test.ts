@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
+import { timeText } from "../../format/replay/words.ts";
 import { chainwalk, jsonLines } from "../cli/commandLine.ts";
 import { dbService } from "./dbService.ts";
 
@@ -341,4 +342,24 @@ spec: { podSelector: {}, policyTypes: [Egress] }
     expect(missing.report.flows).toMatchObject([{ to: "10.96.0.10", packets: 2 }]);
     expect(missing.report.totals.unknownAddresses).toBe(1);
   });
+});
+
+it("a time that has no date is refused with its line, and one far away is shown in seconds", async () => {
+  const packet = (time: number) =>
+    JSON.stringify({
+      protocol: "tcp",
+      source: "prod/api-pod",
+      destination: "default/frontend",
+      destinationPort: 80,
+      time,
+    });
+  const at = async (time: number) =>
+    chainwalk("replay -f scenarios/db-policy t.jsonl", { files: { "t.jsonl": `${packet(0)}\n${packet(time)}\n` } });
+  const { code, err } = await at(1e308);
+  expect({ code, err }).toEqual({
+    code: 2,
+    err: "t.jsonl:2:1: error: time is in seconds, 0-8640000000000, found 1e+308\n",
+  });
+  expect(await at(8_640_000_000_000)).toMatchObject({ code: 0, err: "" });
+  expect([8_640_000_000_000, 9e12].map(timeText)).toEqual(["+275760-09-13 00:00:00.000", "9000000000000 s"]);
 });
