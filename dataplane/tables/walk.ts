@@ -6,7 +6,6 @@
  */
 
 import type { Family } from "../address.ts";
-import { assertNever } from "../assertNever.ts";
 import { NO_QUESTION } from "../classes/setAnswers.ts";
 import type { EstablishedResults } from "../conntrack/establishedLoops.ts";
 import type { RememberedContexts } from "../conntrack/tcpEstablished.ts";
@@ -20,6 +19,7 @@ import type { TraceSink } from "../trace.ts";
 import { CT_STATE_CODE, CT_STATES, VERDICT_CODE } from "../verdict.ts";
 import { HEAD, HEAD_WORDS, nextHeadMatch } from "./headIndex.ts";
 import { ACTION, builtInChains, type LoadedChain, type LoadedTables, loadTables } from "./load.ts";
+import { hideDevices, WAYS } from "./ways.ts";
 
 /** A built-in chain on a packet's way. */
 interface HookCall {
@@ -33,30 +33,6 @@ interface Way {
   readonly before: readonly HookCall[];
   readonly after: readonly HookCall[];
 }
-
-/**
- * Which table a packet meets where, by `PATH`, in the order of the hooks' priorities (linux/netfilter_ipv4.h: raw -300,
- * conntrack -200, mangle -150, destination NAT -100, filter 0, security 50, source NAT 100):
- *
- *     forward   PREROUTING raw | conntrack | mangle nat    FORWARD mangle filter security       POSTROUTING mangle nat
- *     input     PREROUTING raw | conntrack | mangle nat    INPUT   mangle filter security nat
- *     output    OUTPUT     raw | conntrack | mangle nat filter security                         POSTROUTING mangle nat
- */
-const WAYS: readonly (readonly (readonly [Hook, readonly TableName[]])[])[] = [
-  [
-    ["PREROUTING", ["raw", "mangle", "nat"]],
-    ["FORWARD", ["mangle", "filter", "security"]],
-    ["POSTROUTING", ["mangle", "nat"]],
-  ],
-  [
-    ["PREROUTING", ["raw", "mangle", "nat"]],
-    ["INPUT", ["mangle", "filter", "security", "nat"]],
-  ],
-  [
-    ["OUTPUT", ["raw", "mangle", "nat", "filter", "security"]],
-    ["POSTROUTING", ["mangle", "nat"]],
-  ],
-];
 
 /** What became of rows that were looked at together. */
 export interface PassedRows {
@@ -329,27 +305,7 @@ export class TableWalker {
     packet.outDevice = batch.outDevice[row] ?? NO_DEVICE;
     packet.physInDevice = batch.physInDevice[row] ?? NO_DEVICE;
     packet.physOutDevice = physOut;
-    switch (hook) {
-      case "PREROUTING":
-      case "INPUT":
-        // Where it goes is not known yet, or is here.
-        packet.outDevice = NO_DEVICE;
-        packet.physOutDevice = NO_DEVICE;
-        return;
-      case "OUTPUT":
-        packet.inDevice = NO_DEVICE;
-        packet.physInDevice = NO_DEVICE;
-        packet.physOutDevice = NO_DEVICE;
-        return;
-      case "POSTROUTING":
-        // ip_output passes the device a forwarded packet came by; br_nf_post_routing passes none.
-        if (physOut !== NO_DEVICE) packet.inDevice = NO_DEVICE;
-        return;
-      case "FORWARD":
-        return;
-      default:
-        assertNever(hook);
-    }
+    hideDevices(packet, hook);
   }
 
   /** Connection tracking between raw and the other tables. */

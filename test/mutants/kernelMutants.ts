@@ -5,6 +5,7 @@ import type { SourceMutant } from "./mutantLoader.ts";
 const MATCHES = "dataplane/tables/matches.ts";
 const SETS = "dataplane/tables/ipset.ts";
 const WALK = "dataplane/tables/walk.ts";
+const WAYS = "dataplane/tables/ways.ts";
 
 /** In what executes programs. */
 export const EVALUATOR_MUTANTS: readonly SourceMutant[] = [
@@ -194,15 +195,15 @@ export const EVALUATOR_MUTANTS: readonly SourceMutant[] = [
   },
   {
     name: "filter comes before mangle in FORWARD",
-    file: WALK,
+    file: WAYS,
     find: '["FORWARD", ["mangle", "filter", "security"]]',
     replace: '["FORWARD", ["filter", "mangle", "security"]]',
   },
   {
     name: "no packet has left its device behind in OUTPUT",
-    file: WALK,
-    find: 'case "OUTPUT":\n        packet.inDevice = NO_DEVICE;',
-    replace: 'case "OUTPUT":\n        packet.inDevice = packet.outDevice;',
+    file: WAYS,
+    find: 'case "OUTPUT":\n      packet.inDevice = NO_DEVICE;',
+    replace: 'case "OUTPUT":\n      packet.inDevice = packet.outDevice;',
   },
 ];
 
