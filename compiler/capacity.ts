@@ -2,6 +2,7 @@
  * Sets and maps that a cluster fills to the brim. Room is the solution's own: a program that needs more is right and cannot
  * be loaded, which is the user's to know, and better before the last entry than after.
  */
+import { entryCountOf } from "../dataplane/maps/tupleEntries.ts";
 import type { Program } from "../dataplane/program.ts";
 
 /** What `ipset create` gives a hash that names no maxelem (ip_set_hash_gen.h IPSET_DEFAULT_MAXELEM). */
@@ -26,7 +27,7 @@ export function filledBeyond(program: Program, share: number): readonly Filled[]
   ) => {
     if (entries > share * room) filled.push({ name, origin, entries, room });
   };
-  if (program.kind === "maps") for (const map of program.maps) add(map, map.entries.length, map.maxEntries);
+  if (program.kind === "maps") for (const map of program.maps) add(map, entryCountOf(map), map.maxEntries);
   else {
     for (const set of program.sets) {
       if (set.type !== "list:set") add(set, set.members.length, set.options.maxElements ?? DEFAULT_MAX_ELEMENTS);

@@ -72,7 +72,7 @@ function strays(folder: string, allowed: (found: Import) => boolean): string[] {
 }
 
 // maps/layout.ts belongs to the format: a map program is the bytes of its keys and values.
-const DATAPLANE_FORMAT = /^dataplane\/(?:program|packet|address|verdict|maps\/layout)\.ts$/;
+const DATAPLANE_FORMAT = /^dataplane\/(?:program|packet|address|verdict|maps\/layout|maps\/tupleEntries)\.ts$/;
 const PACKET_TYPES = /^dataplane\/(?:packet|address)\.ts$/;
 
 describe("import directions", () => {

@@ -13,8 +13,8 @@ import {
   encodeTupleValue,
   TUPLE_KEY_BYTES,
   TUPLE_VALUE_BYTES,
-  writeTupleKey,
 } from "../../dataplane/maps/layout.ts";
+import { type PortList, TupleEntries, tupleMap } from "../../dataplane/maps/tupleEntries.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
 import { routedAttachment } from "../attachment.ts";
@@ -77,15 +77,17 @@ export const bpfHash: Strategy = {
       strategy: bpfHash.name,
       node: options.node,
       maps: points.flatMap(({ pod, exact, blocks, layout }): MapSpec[] => [
-        {
-          name: exact,
-          type: "hash",
-          keyBytes: TUPLE_KEY_BYTES,
-          valueBytes: TUPLE_VALUE_BYTES,
-          maxEntries: EXACT_MAX_ENTRIES,
-          entries: layout.exact,
-          origin: `pod ${pod.key}`,
-        },
+        tupleMap(
+          {
+            name: exact,
+            type: "hash",
+            keyBytes: TUPLE_KEY_BYTES,
+            valueBytes: TUPLE_VALUE_BYTES,
+            maxEntries: EXACT_MAX_ENTRIES,
+            origin: `pod ${pod.key}`,
+          },
+          layout.exact,
+        ),
         {
           name: blocks,
           type: "lpm-trie",
@@ -123,7 +125,6 @@ interface PortKey {
 }
 
 const PORTS = 65_536;
-const ACCEPT = encodeTupleValue("accept");
 const EVERY_PORT: PortKey = { protocol: 0, port: 0 };
 const EVERYTHING: readonly Cidr[] = [
   { family: 4, words: [0], prefixLength: 0 },
@@ -145,7 +146,7 @@ class AllowedPorts {
   readonly #ports: readonly PortKey[];
   readonly #origin: string;
   readonly #after = new Map<readonly PortKey[], AllowedPorts>();
-  #listed: { readonly codes: Int32Array; readonly origins: readonly string[] } | undefined;
+  #listed: PortList | undefined;
 
   constructor(ports: readonly PortKey[], origin: string, before?: AllowedPorts) {
     this.#before = before;
@@ -162,7 +163,7 @@ class AllowedPorts {
   }
 
   /** Protocol and port in one number each, in order, and beside it who allowed it first. */
-  get listed(): { readonly codes: Int32Array; readonly origins: readonly string[] } {
+  get listed(): PortList {
     if (this.#listed !== undefined) return this.#listed;
     const found = new Map<number, string>();
     // From the latest to the first, who so has the last word.
@@ -195,15 +196,9 @@ class DirectionMaps {
     group.blocks.push(block);
   }
 
-  /** Tens of thousands: their keys share one buffer. */
-  get exact(): readonly MapEntry[] {
+  get exact(): TupleEntries {
     const peers = [...this.#exact.values()].sort((a, b) => compareCidrs(a.peer, b.peer));
-    const count = peers.reduce((sum, { ports }) => sum + ports.listed.codes.length, 0);
-    const keys = new Uint8Array(count * TUPLE_KEY_BYTES);
-    const view = new DataView(keys.buffer);
-    const entries: MapEntry[] = [];
-    for (const { peer, ports } of peers) appendExact(entries, view, peer, ports.listed);
-    return entries;
+    return new TupleEntries(peers.map(({ peer, ports }) => ({ peer, ports: ports.listed })));
   }
 
   /**
@@ -222,23 +217,6 @@ class DirectionMaps {
           };
         }),
       );
-  }
-}
-
-/** A function of its own, which is called so often that the compiler soon makes fast code of it. */
-function appendExact(
-  entries: MapEntry[],
-  view: DataView<ArrayBuffer>,
-  peer: Cidr,
-  { codes, origins }: AllowedPorts["listed"],
-): void {
-  for (let at = 0; at < codes.length; at++) {
-    const code = codes[at] ?? 0;
-    const offset = entries.length * TUPLE_KEY_BYTES;
-    writeTupleKey(view, offset, { peer, protocol: Math.floor(code / PORTS), port: code % PORTS });
-    // Not subarray(), which first asks for the species of its array.
-    const key = new Uint8Array(view.buffer, offset, TUPLE_KEY_BYTES);
-    entries.push({ key, value: ACCEPT, origin: origins[at] ?? "" });
   }
 }
 
@@ -286,7 +264,7 @@ function inside(inner: Cidr, outer: Cidr): boolean {
 }
 
 interface Layout {
-  readonly exact: readonly MapEntry[];
+  readonly exact: TupleEntries;
   readonly blocks: readonly MapEntry[];
   /** What it was made from besides the pod. */
   readonly policies: readonly ResolvedPolicy[];

@@ -1,4 +1,7 @@
 /** What bpf(2) refuses of maps, and look-ups that could not run. */
+import { addressBits, cidrKey, formatCidr } from "../../dataplane/address.ts";
+import { TUPLE_KEY_BYTES, TUPLE_VALUE_BYTES } from "../../dataplane/maps/layout.ts";
+import { entryCountOf, type TupleEntries, tupleEntriesOf } from "../../dataplane/maps/tupleEntries.ts";
 import type { AttachPoint, MapProgram, MapSpec, MapType } from "../../dataplane/program.ts";
 import { rememberedBy } from "../again.ts";
 import { toHex } from "../hash.ts";
@@ -11,7 +14,7 @@ const TRIE_PREFIX_BYTES = 4;
 const TRIE_DATA_MAX_BYTES = 256;
 
 /** Of entries that a change of the cluster has left alone, by the shape of their map. */
-const VERIFIED = new WeakMap<MapSpec["entries"], Map<string, readonly string[]>>();
+const VERIFIED = new WeakMap<MapSpec["entries"] | TupleEntries, Map<string, readonly string[]>>();
 
 export function verifyMaps(program: MapProgram): readonly string[] {
   const problems: string[] = [];
@@ -22,8 +25,12 @@ export function verifyMaps(program: MapProgram): readonly string[] {
     if (maps.has(map.name)) problems.push(`map ${map.name}: created twice`);
     maps.set(map.name, map);
     const shape = `${map.type} ${map.keyBytes} ${map.valueBytes} ${map.maxEntries}`;
-    const known = rememberedBy(VERIFIED, map.entries, () => new Map<string, readonly string[]>());
-    const found = known.get(shape) ?? verifyMap(map);
+    const tuples = tupleEntriesOf(map);
+    const known = rememberedBy(VERIFIED, tuples ?? map.entries, () => new Map<string, readonly string[]>());
+    const found = known.get(shape) ?? [
+      ...verifyShape(map),
+      ...(tuples === undefined ? verifyEntries(map) : verifyTuples(map, tuples)),
+    ];
     known.set(shape, found);
     problems.push(...found.map((problem) => `map ${map.name}: ${problem}`));
   }
@@ -59,7 +66,8 @@ function consulted({ plan }: AttachPoint): readonly { role: string; name: string
   }
 }
 
-function verifyMap({ type, keyBytes, valueBytes, maxEntries, entries }: MapSpec): string[] {
+function verifyShape(map: MapSpec): readonly string[] {
+  const { type, keyBytes, valueBytes, maxEntries } = map;
   const problems: string[] = [];
   for (const [name, value] of Object.entries({ keyBytes, valueBytes, maxEntries })) {
     if (!Number.isInteger(value) || value < 1) problems.push(`${name} ${value} is not a positive number`);
@@ -69,7 +77,14 @@ function verifyMap({ type, keyBytes, valueBytes, maxEntries, entries }: MapSpec)
   if (type === "lpm-trie" && (dataBytes < 1 || dataBytes > TRIE_DATA_MAX_BYTES)) {
     problems.push(`a trie has keys of 5-${TRIE_PREFIX_BYTES + TRIE_DATA_MAX_BYTES} bytes, not ${keyBytes}`);
   }
-  if (entries.length > maxEntries) problems.push(`${entries.length} entries, room for ${maxEntries}`);
+  const count = entryCountOf(map);
+  if (count > maxEntries) problems.push(`${count} entries, room for ${maxEntries}`);
+  return problems;
+}
+
+function verifyEntries({ type, keyBytes, valueBytes, maxEntries, entries }: MapSpec): readonly string[] {
+  const problems: string[] = [];
+  const dataBytes = keyBytes - TRIE_PREFIX_BYTES;
   const seen = new KeySet(entries.length);
   for (const { key, value } of entries) {
     // A map may have hundreds of thousands of entries: hex is for the few that are wrong.
@@ -85,6 +100,33 @@ function verifyMap({ type, keyBytes, valueBytes, maxEntries, entries }: MapSpec)
     if (!seen.add(key)) problems.push(`key ${toHex(key)} occurs twice`);
   }
   return problems;
+}
+
+/** Peers that differ, with ports that differ, are keys that differ: what is looked at are the factors. */
+function verifyTuples({ type, keyBytes, valueBytes }: MapSpec, { parts }: TupleEntries): readonly string[] {
+  const problems: string[] = [];
+  if (!HASHES.includes(type)) problems.push(`tuples are keys of a hash, not of a map of type ${type}`);
+  if (keyBytes !== TUPLE_KEY_BYTES) problems.push(`tuples have ${TUPLE_KEY_BYTES} bytes, want ${keyBytes}`);
+  if (valueBytes !== TUPLE_VALUE_BYTES) problems.push(`their values ${TUPLE_VALUE_BYTES} bytes, want ${valueBytes}`);
+  const peers = new Set<number | string>();
+  for (const { peer, ports } of parts) {
+    const key = cidrKey(peer);
+    if (peers.has(key)) problems.push(`peer ${formatCidr(peer)} occurs twice`);
+    peers.add(key);
+    if (peer.prefixLength !== addressBits(peer.family)) problems.push(`peer ${formatCidr(peer)} is no address`);
+    if (!rememberedBy(ASCENDING, ports.codes, isAscending)) {
+      problems.push(`ports of peer ${formatCidr(peer)} do not ascend`);
+    }
+  }
+  return problems;
+}
+
+/** Lists of ports are shared by many peers. */
+const ASCENDING = new WeakMap<Int32Array, boolean>();
+
+function isAscending(codes: Int32Array): boolean {
+  for (let at = 1; at < codes.length; at++) if ((codes[at - 1] ?? 0) >= (codes[at] ?? 0)) return false;
+  return true;
 }
 
 /** Keys by their bytes. As texts in a `Set` they took longer than everything else that is looked at. */

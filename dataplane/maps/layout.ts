@@ -59,13 +59,12 @@ export function writePolicyKey(view: DataView, offset: number, key: PolicyMapKey
 }
 
 export function decodePolicyKey(bytes: Uint8Array): PolicyMapKey {
-  const view = viewOf(bytes);
-  const prefix = view.getUint32(0, true) - POLICY_STATIC_BITS;
+  const prefix = littleWordAt(bytes, 0) - POLICY_STATIC_BITS;
   return {
-    direction: view.getUint8(8) === 1 ? "egress" : "ingress",
-    identity: view.getUint32(4, true),
-    protocol: view.getUint8(9),
-    port: view.getUint16(10, false),
+    direction: bytes[8] === 1 ? "egress" : "ingress",
+    identity: littleWordAt(bytes, 4),
+    protocol: bytes[9] ?? 0,
+    port: ((bytes[10] ?? 0) << 8) | (bytes[11] ?? 0),
     portBits: Math.max(0, prefix - PROTOCOL_BITS),
   };
 }
@@ -86,9 +85,8 @@ export interface PolicyMapValue {
 }
 
 export function decodePolicyValue(bytes: Uint8Array): PolicyMapValue {
-  const view = viewOf(bytes);
-  const flags = view.getUint8(2);
-  return { deny: (flags & 1) === 1, portPrefix: flags >> 3, precedence: view.getUint32(4, true) };
+  const flags = bytes[2] ?? 0;
+  return { deny: (flags & 1) === 1, portPrefix: flags >> 3, precedence: littleWordAt(bytes, 4) };
 }
 
 /*
@@ -233,6 +231,21 @@ export function isTupleAccept(bytes: Uint8Array): boolean {
 /** The word of family, protocol and port in tuple and block keys. */
 export function tuplePortWord(family: number, protocol: number, port: number): number {
   return (family << 24) | (protocol << 16) | port;
+}
+
+/** A word of a key as evaluators hold it (above), whose bytes begin there. */
+export function keyWordAt(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0);
+}
+
+/** Where the word of family, protocol and port stands in a tuple key, and in a block key. */
+export const TUPLE_PORT_AT = 16;
+export const BLOCK_PORT_AT = 4;
+
+/** Byte by byte: a view of each of thousands of entries takes longer to make than to read. */
+function littleWordAt(bytes: Uint8Array, at: number): number {
+  const low = (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+  return (low | ((bytes[at + 2] ?? 0) << 16) | ((bytes[at + 3] ?? 0) << 24)) >>> 0;
 }
 
 function viewOf(bytes: Uint8Array): DataView {

@@ -115,13 +115,13 @@ function decodeAll({ spec: { entries } }: LoadedMap, decode: Decode): Int32Array
 }
 
 /** The identity of an address that the ipcache does not know: reserved:world. */
-const WORLD = 2;
+export const WORLD = 2;
 
 /** A precedence that nothing can beat: then identity 0 is not asked. */
-const HIGHEST_PRECEDENCE = 0xffff_ffff;
+export const HIGHEST_PRECEDENCE = 0xffff_ffff;
 
 /** Identity 0 in a policy map: whoever the peer is. */
-const ANYBODY = 0;
+export const ANYBODY = 0;
 
 /**
  * Cilium (bpf/lib/eps.h, bpf/lib/policy.h): the peer's address becomes an identity, then the policy map is asked for
@@ -279,7 +279,11 @@ function scopeWord(packet: CurrentPacket, width: number): number {
 }
 
 /** The port as policy keys have it: for ICMP, the type. */
-export function portOf({ protocol, destinationPort, icmpType }: CurrentPacket): number {
+export function portOf({
+  protocol,
+  destinationPort,
+  icmpType,
+}: Pick<CurrentPacket, "protocol" | "destinationPort" | "icmpType">): number {
   return protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6 ? icmpType : destinationPort;
 }
 
