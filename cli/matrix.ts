@@ -4,17 +4,9 @@ import { resolvePolicies } from "../compiler/compile.ts";
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Family } from "../dataplane/address.ts";
 import { formatMatrix, type Matrix } from "../format/matrix.ts";
+import type { Port } from "../traffic/generate/sessions.ts";
 import type { Lane } from "../verify/lane.ts";
-import {
-  type MatrixPod,
-  type MatrixTable,
-  matrixFamily,
-  matrixPods,
-  matrixPorts,
-  matrixRows,
-  portText,
-} from "../verify/matrix.ts";
-import { PortsAlike } from "../verify/portsAlike.ts";
+import { type MatrixPod, matrixFamily, matrixPods, matrixPorts, portText, TruthTables } from "../verify/matrix.ts";
 import {
   addInputFlags,
   addOutputFlag,
@@ -43,9 +35,6 @@ export function define(command: Command, session: Session): void {
     .action((flags: MatrixFlags) => matrix(flags, session));
 }
 
-/** Of so few pods nearly every pair is a kind of its own, which is walked before it could be remembered. */
-const FEW_PODS = 256;
-
 async function matrix(flags: MatrixFlags, session: Session): Promise<void> {
   const { at } = flags;
   requireShown(flags, [
@@ -58,11 +47,10 @@ async function matrix(flags: MatrixFlags, session: Session): Promise<void> {
   const cluster = moment?.cluster ?? resolvePolicies(await loadModel(session, flags.filename));
   const pods = await podsOf(flags, cluster, session);
   const ports = flags.port === undefined ? matrixPorts(cluster) : parsePorts(flags.port);
-  const lanes = moment?.lanes ?? lanesOf(flags, cluster, pods.length <= FEW_PODS ? { engine: "walk" } : {});
+  const lanes = moment?.lanes ?? lanesOf(flags, cluster, {});
   const progress = session.progress("packets", lanes.length * ports.length * pods.length ** 2);
   for (const [index, lane] of lanes.entries()) {
-    const alike = new PortsAlike(lane, cluster, { ends: pods.map(({ address }) => address), ports });
-    const answered = await fill(lane, { pods, ports, alike }, progress);
+    const answered = await fill(lane, cluster, { pods, ports }, progress);
     await progress.done();
     if (answered === undefined) return;
     if (answered.verdicts.some(({ rows }) => rows.some((row) => row.includes("?")))) session.end(EXIT.incomplete);
@@ -95,12 +83,22 @@ function familyOf({ family }: MatrixFlags, cluster: ResolvedCluster): Family {
   return matrixFamily(cluster);
 }
 
+interface Table {
+  readonly pods: readonly MatrixPod[];
+  readonly ports: readonly Port[];
+}
+
 /** The truth table of one lane; undefined: the user does not want to wait for it. */
-async function fill(lane: Lane, table: MatrixTable, progress: Progress): Promise<Matrix | undefined> {
-  const { pods, ports } = table;
+async function fill(
+  lane: Lane,
+  cluster: ResolvedCluster,
+  { pods, ports }: Table,
+  progress: Progress,
+): Promise<Matrix | undefined> {
+  const tables = new TruthTables(lane, cluster, { pods, ports });
   const verdicts = ports.map((port) => ({ port: portText(port), rows: [] as string[] }));
   for (const index of pods.keys()) {
-    for (const [port, row] of matrixRows(lane, table, index).entries()) verdicts[port]?.rows.push(row);
+    for (const [port, row] of tables.rows(index).entries()) verdicts[port]?.rows.push(row);
     if (!(await progress.step(ports.length * pods.length))) return undefined;
   }
   return { strategy: lane.name, pods: pods.map(({ key }) => key), verdicts };

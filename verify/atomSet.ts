@@ -31,6 +31,13 @@ export class AtomSet {
     this.#size = this.#key = undefined;
   }
 
+  /** Adds everything to bits that stand elsewhere, from a word on. */
+  addTo(words: Int32Array, at: number): void {
+    for (let word = 0; word < this.#words.length; word++) {
+      words[at + word] = (words[at + word] ?? 0) | (this.#words[word] ?? 0);
+    }
+  }
+
   has(index: number): boolean {
     return (((this.#words[index >>> 5] ?? 0) >>> (index & 31)) & 1) === 1;
   }
@@ -73,6 +80,28 @@ export class AtomSet {
     return new AtomSet(this.#bound, words);
   }
 
+  minus(other: AtomSet): AtomSet {
+    const words = new Int32Array(this.#words.length);
+    for (let at = 0; at < words.length; at++) words[at] = (this.#words[at] ?? 0) & ~(other.#words[at] ?? 0);
+    return new AtomSet(this.#bound, words);
+  }
+
+  /** Whether there is something that both have. */
+  meets(other: AtomSet): boolean {
+    for (let at = 0; at < this.#words.length; at++) {
+      if (((this.#words[at] ?? 0) & (other.#words[at] ?? 0)) !== 0) return true;
+    }
+    return false;
+  }
+
+  /** Whether the other has everything that this one has. */
+  isWithin(other: AtomSet): boolean {
+    for (let at = 0; at < this.#words.length; at++) {
+      if (((this.#words[at] ?? 0) & ~(other.#words[at] ?? 0)) !== 0) return false;
+    }
+    return true;
+  }
+
   not(): AtomSet {
     const last = this.#bound & 31;
     const inverted = this.#words.map((word, at) =>
@@ -81,7 +110,15 @@ export class AtomSet {
     return new AtomSet(this.#bound, inverted);
   }
 
-  *[Symbol.iterator](): Generator<number, void, void> {
-    for (let index = 0; index < this.#bound; index++) if (this.has(index)) yield index;
+  /** In order. */
+  [Symbol.iterator](): IterableIterator<number> {
+    // Of an array: a generator takes longer to go on than a bit to be found.
+    const members: number[] = [];
+    for (let at = 0; at < this.#words.length; at++) {
+      for (let word = this.#words[at] ?? 0; word !== 0; word &= word - 1) {
+        members.push(at * 32 + 31 - Math.clz32(word & -word));
+      }
+    }
+    return members[Symbol.iterator]();
   }
 }

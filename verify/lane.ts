@@ -7,7 +7,7 @@ import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Strategy } from "../compiler/strategies/strategy.ts";
 import type { IpAddress } from "../dataplane/address.ts";
 import type { Engine } from "../dataplane/dataplane.ts";
-import { createFabricResults, Fabric } from "../dataplane/fabric.ts";
+import { createFabricResults, Fabric, type FabricOptions } from "../dataplane/fabric.ts";
 import { appendPacket, createBatch, hasPorts, type Packet } from "../dataplane/packet.ts";
 import type { Program } from "../dataplane/program.ts";
 import type { PacketResult } from "../dataplane/result.ts";
@@ -194,7 +194,9 @@ interface FabricLaneOptions {
 
 class FabricLane implements Lane {
   readonly strategy: Strategy;
-  readonly #fabric: Fabric;
+  readonly #options: FabricOptions;
+  /** Loaded when the first packet comes: who asks about programs alone needs none. */
+  #loaded: Fabric | undefined;
   readonly #compile: (cluster: ResolvedCluster) => readonly Program[];
   readonly #reach: "cluster" | "node";
   #programs: readonly Program[];
@@ -207,7 +209,7 @@ class FabricLane implements Lane {
     this.#programs = programs;
     this.#compile = compile;
     this.#reach = fabric.only === undefined ? "cluster" : "node";
-    this.#fabric = new Fabric(programs, fabric);
+    this.#options = fabric;
   }
 
   get name(): string {
@@ -264,11 +266,16 @@ class FabricLane implements Lane {
   }
 
   flush(): void {
-    this.#fabric.flushConntrack();
+    this.#loaded?.flushConntrack();
+  }
+
+  get #fabric(): Fabric {
+    this.#loaded ??= new Fabric(this.#programs, this.#options);
+    return this.#loaded;
   }
 
   change(cluster: ResolvedCluster): void {
     this.#programs = this.#compile(cluster);
-    this.#fabric.load(this.#programs);
+    this.#loaded?.load(this.#programs);
   }
 }

@@ -1,11 +1,14 @@
 /** Truth tables: what becomes of the first packet between every two pods. */
 import type { ResolvedCluster } from "../compiler/resolve.ts";
-import type { Family, IpAddress } from "../dataplane/address.ts";
-import { hasPorts, makePacket, type Packet, parseProtocol, protocolName } from "../dataplane/packet.ts";
-import type { Verdict } from "../dataplane/verdict.ts";
+import { cidrKey, type Family, hostCidr, type IpAddress } from "../dataplane/address.ts";
+import { hasPorts, parseProtocol, protocolName } from "../dataplane/packet.ts";
+import { VERDICT_CODE, VERDICTS, type Verdict } from "../dataplane/verdict.ts";
 import type { Port } from "../traffic/generate/sessions.ts";
+import { AtomSet } from "./atomSet.ts";
 import type { Lane } from "./lane.ts";
-import type { PortGroup, PortsAlike } from "./portsAlike.ts";
+import { PairVerdicts } from "./pairs/pairVerdicts.ts";
+import { openingOf, PairQuestion } from "./pairs/question.ts";
+import { SpaceReads } from "./spaceReads.ts";
 
 /** A pod that can send and receive. */
 export interface MatrixPod {
@@ -29,13 +32,6 @@ export function matrixPods(pods: ResolvedCluster["pods"], family: Family): reado
     const address = pod.addresses.find((candidate) => candidate.family === family);
     return address === undefined ? [] : [{ key: pod.key, address }];
   });
-}
-
-/** Tables of several ports, side by side. */
-export interface MatrixTable {
-  readonly pods: readonly MatrixPod[];
-  readonly ports: readonly Port[];
-  readonly alike: Pick<PortsAlike, "groupsOf">;
 }
 
 /** What the cluster itself speaks of: container ports, and the numbers in policies. */
@@ -78,56 +74,149 @@ export function matrixRow(lane: Lane, pods: readonly MatrixPod[], index: number,
   // Tuples of one source do not meet each other; a flush before each source keeps the table of connections small.
   lane.flush();
   const others = pods.filter((destination) => destination !== source);
-  const cells = lane.verdicts(others.map((to) => openingOf(source, to, port))).map((verdict) => CELL[verdict]);
+  const cells = lane
+    .verdicts(others.map((to) => openingOf(source.address, to.address, port)))
+    .map((verdict) => CELL[verdict]);
   cells.splice(index, 0, "#");
   return cells.join("");
 }
 
+interface Block {
+  readonly from: number;
+  readonly to: number;
+  /** Bytes from one port's cells to the next; the cells themselves, by source and port. Undefined: packets have to be pushed. */
+  readonly stride: number;
+  readonly cells: Uint8Array | undefined;
+}
+
+/** Tables of several ports, side by side: what becomes of the first packet between every two of some pods. */
+export class TruthTables {
+  readonly #lane: Lane;
+  readonly #pods: readonly MatrixPod[];
+  readonly #ports: readonly Port[];
+  /** By pod: its number among the different addresses. */
+  readonly #ends: readonly number[];
+  readonly #question: PairQuestion;
+  readonly #pairs: PairVerdicts | undefined;
+  readonly #groups: readonly PortGroup[];
+  /** Cells of the sources that were asked about last: from one on, up to another. */
+  #block: Block = NO_BLOCK;
+  /** Cells of ends that several pods have, by end: the next of them may come when they are gone from the block. */
+  readonly #shared = new Map<number, Uint8Array>();
+  readonly #isShared: boolean;
+
+  /** Throws a RangeError when there is no pod. */
+  constructor(
+    lane: Lane,
+    cluster: ResolvedCluster,
+    { pods, ports }: { readonly pods: readonly MatrixPod[]; readonly ports: readonly Port[] },
+  ) {
+    this.#lane = lane;
+    this.#pods = pods;
+    this.#ports = ports;
+    const ends = new Map(pods.map(({ address }) => [cidrKey(hostCidr(address)), address]));
+    this.#question = new PairQuestion([...ends.values()], ports);
+    this.#ends = pods.map(({ address }) => this.#question.number(hostCidr(address)) ?? 0);
+    this.#isShared = ends.size < pods.length;
+    const { programs } = lane;
+    this.#pairs = programs.length === 0 ? undefined : PairVerdicts.of(programs, this.#question);
+    // The reference has no programs: it reads the policies themselves, and tells apart the ports that they do.
+    this.#groups = programs.length === 0 ? portsAlike(cluster, ports) : ports.map((_, port) => [port]);
+  }
+
+  /** The row of one source in the table of each port, a `MatrixCell` for each pod. */
+  rows(index: number): readonly string[] {
+    const decided = this.#pairs === undefined ? undefined : this.#cellsOf(this.#pairs, this.#ends[index] ?? 0);
+    const isByPod = decided === undefined || this.#isShared;
+    const cells = decided === undefined ? this.#pushed(index) : this.#isShared ? this.#byPod(decided) : decided;
+    const width = this.#pods.length;
+    const stride = isByPod ? width : this.#block.stride;
+    for (let port = 0; port < this.#ports.length; port++) cells[port * stride + index] = ITSELF;
+    const text = new TextDecoder().decode(cells);
+    return this.#ports.map((_, port) => text.slice(port * stride, port * stride + width));
+  }
+
+  /** The cells of one source, by port and end. */
+  #cellsOf(pairs: PairVerdicts, end: number): Uint8Array | undefined {
+    const known = this.#shared.get(end);
+    if (known !== undefined) return known;
+    const { ends, ports } = this.#question;
+    if (end < this.#block.from || end >= this.#block.to) {
+      const count = Math.max(1, Math.floor(MOST_CELLS / (ends.length * Math.max(1, ports.length))));
+      const to = Math.min(end + count, ends.length);
+      const sources = new AtomSet(ends.length);
+      for (let source = end; source < to; source++) sources.add(source);
+      const refusals = pairs.of(sources);
+      this.#block = { from: end, to, stride: refusals?.stride ?? 0, cells: refusals?.signed(SIGNS) };
+    }
+    const size = this.#block.stride * ports.length;
+    const first = (end - this.#block.from) * size;
+    const cells = this.#block.cells?.subarray(first, first + size);
+    if (this.#isShared && cells !== undefined && this.#ends.indexOf(end) !== this.#ends.lastIndexOf(end)) {
+      this.#shared.set(end, cells.slice());
+    }
+    return cells;
+  }
+
+  /** Cells by end as cells by pod, where pods share addresses. */
+  #byPod(cells: Uint8Array): Uint8Array {
+    const [width, height, stride] = [this.#pods.length, this.#ports.length, this.#block.stride];
+    const spread = new Uint8Array(width * height);
+    for (let port = 0; port < height; port++) {
+      for (let column = 0; column < width; column++) {
+        spread[port * width + column] = cells[port * stride + (this.#ends[column] ?? 0)] ?? 0;
+      }
+    }
+    return spread;
+  }
+
+  /** Packet by packet, one for the ports that are told apart by nobody. */
+  #pushed(index: number): Uint8Array {
+    const [pods, ports] = [this.#pods, this.#ports];
+    const source = pods[index];
+    if (source === undefined) throw new RangeError(`the matrix has no pod ${index}`);
+    const cells = new Uint8Array(ports.length * pods.length).fill(ITSELF);
+    const columns = pods.flatMap((destination, column) => (destination === source ? [] : [column]));
+    for (const group of this.#groups) {
+      const port = ports[group[0] ?? 0];
+      if (port === undefined) continue;
+      for (let from = 0; from < columns.length; from += MOST_TOGETHER) {
+        const asked = columns.slice(from, from + MOST_TOGETHER);
+        this.#lane.flush();
+        const packets = asked.map((column) => openingOf(source.address, (pods[column] ?? source).address, port));
+        for (const [at, verdict] of this.#lane.verdicts(packets).entries()) {
+          for (const one of group) cells[one * pods.length + (asked[at] ?? 0)] = SIGNS[VERDICT_CODE[verdict]] ?? 0;
+        }
+      }
+    }
+    return cells;
+  }
+}
+
+/** Verdicts that are held at once. */
+const MOST_CELLS = 1 << 22;
+
 /** Packets between two flushes: more would find the table of connections full in a large cluster. */
 const MOST_TOGETHER = 4_096;
 
-/** The rows of one source in the tables of all ports; of each group of `alike` one port is asked about. */
-export function matrixRows(lane: Lane, { pods, ports, alike }: MatrixTable, index: number): readonly string[] {
-  const source = pods[index];
-  if (source === undefined) throw new Error(`the matrix has no pod ${index}`);
-  // By packet the ports that it speaks for, and the destination's place: lists, where a record each would be tens of thousands.
-  const packets: Packet[] = [];
-  const asked: PortGroup[] = [];
-  const columns: number[] = [];
-  const byColumn = alike.groupsOf(index);
-  for (let column = 0; column < byColumn.length; column++) {
-    const destination = pods[column];
-    if (destination === undefined || destination === source) continue;
-    for (const group of byColumn[column] ?? []) {
-      const port = ports[group[0] ?? 0];
-      if (port === undefined) continue;
-      packets.push(openingOf(source, destination, port));
-      asked.push(group);
-      columns.push(column);
-    }
-  }
-  const cells = new Uint8Array(ports.length * pods.length).fill(ITSELF);
-  for (let from = 0; from < packets.length; from += MOST_TOGETHER) {
-    lane.flush();
-    const verdicts = lane.verdicts(packets.slice(from, from + MOST_TOGETHER));
-    for (let at = 0; at < verdicts.length; at++) {
-      const cell = CELL[verdicts[at] ?? "unknown"].charCodeAt(0);
-      const column = columns[from + at] ?? 0;
-      const group = asked[from + at];
-      if (group !== undefined) write(cells, group, pods.length, column, cell);
-    }
-  }
-  const text = new TextDecoder().decode(cells);
-  return ports.map((_, port) => text.slice(port * pods.length, (port + 1) * pods.length));
-}
-
-/** Of a function that is called so often the compiler makes fast code early, where it hardly would of a loop within loops. */
-function write(cells: Uint8Array, group: PortGroup, width: number, column: number, cell: number): void {
-  for (let at = 0; at < group.length; at++) cells[(group[at] ?? 0) * width + column] = cell;
-}
-
 const ITSELF = "#".charCodeAt(0);
+const SIGNS = Uint8Array.from(VERDICTS, (verdict) => CELL[verdict].charCodeAt(0));
+const NO_BLOCK: Block = { from: 0, to: 0, stride: 0, cells: undefined };
 
-function openingOf(from: MatrixPod, to: MatrixPod, { protocol, port }: Port): Packet {
-  return makePacket({ protocol, source: from.address, destination: to.address, destinationPort: port });
+/** Ports, by their place in the list that was asked about: the first stands for all. */
+type PortGroup = readonly number[];
+
+/** Destination ports that no policy tells apart. */
+function portsAlike(cluster: ResolvedCluster, ports: readonly Port[]): readonly PortGroup[] {
+  const reads = new SpaceReads(4);
+  reads.cluster(cluster);
+  const groups = new Map<string, number[]>();
+  for (const [index, { protocol, port }] of ports.entries()) {
+    const starts = [...(reads.starts.get(protocol) ?? [])].filter((start) => start <= port);
+    const key = `${protocol} ${Math.max(-1, ...starts)}`;
+    const known = groups.get(key);
+    if (known === undefined) groups.set(key, [index]);
+    else known.push(index);
+  }
+  return [...groups.values()];
 }

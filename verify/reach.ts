@@ -47,7 +47,7 @@ export function reachRules(program: TableProgram, space: PacketSpace, visit: (ru
 }
 
 /** Each chain after those that jump to it; programs with loops are refused. */
-export function inOrder(chains: readonly Chain[]): readonly Chain[] {
+function inOrder(chains: readonly Chain[]): readonly Chain[] {
   const named = new Map(chains.map((chain) => [chain.name, chain]));
   const done = new Set<Chain>();
   const backwards: Chain[] = [];
@@ -65,10 +65,10 @@ export function inOrder(chains: readonly Chain[]): readonly Chain[] {
 }
 
 /** Of addresses: what can be told of one. */
-export type End = Pick<AddressAtom, "prefix" | "representative">;
+type End = Pick<AddressAtom, "prefix" | "representative">;
 
 /** What matches leave of a reach. */
-export class Narrowing {
+class Narrowing {
   readonly everything: Reach;
   readonly #program: TableProgram;
   readonly #atoms: readonly End[];
