@@ -6,13 +6,13 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { Script } from "node:vm";
 import { crc32 } from "node:zlib";
 
-const FOLDER = dirname(fileURLToPath(import.meta.url));
+/** The build makes a CommonJS module of this file. */
+const FOLDER = __dirname;
 /** The build replaces it by the name of the file that `process.ts` became. */
 const FIRST = "PROCESS_FILE";
 /** Only the build sets it: write down what was compiled. */
@@ -41,7 +41,7 @@ type Wrapped = (
  */
 if (process.versions.v8.startsWith("11.3.")) setFlagsFromString("--interrupt-budget=270336");
 
-const requireBuiltIn = createRequire(import.meta.url);
+const requireBuiltIn = createRequire(__filename);
 const modules = new Map<string, Loaded>();
 const scripts = new Map<string, Started>();
 
@@ -77,6 +77,19 @@ function writeCode(name: string, { source, script }: Started): void {
   writeFileSync(codeFile(name), Buffer.concat([check, code]));
 }
 
+/** What few commands use, and takes Node milliseconds to load: loaded when something of it is first read. */
+const RARE: ReadonlySet<string> = new Set([
+  "node:child_process",
+  "node:net",
+  "node:perf_hooks",
+  "node:stream/consumers",
+]);
+
+function builtIn(name: string): unknown {
+  if (!RARE.has(name)) return requireBuiltIn(name);
+  return new Proxy({}, { get: (_nothing, key) => (requireBuiltIn(name) as Record<PropertyKey, unknown>)[key] });
+}
+
 function load(name: string): unknown {
   const known = modules.get(name);
   if (known !== undefined) return known.exports;
@@ -85,14 +98,14 @@ function load(name: string): unknown {
   const file = join(FOLDER, name);
   const source = readFileSync(file);
   const cachedData = knownCode(name, source);
-  // On the first line, so that stack traces name the lines of the file.
-  const wrapped = `(function (exports, require, module, __filename, __dirname) { ${source.toString()}\n})`;
+  // The build leaves no character that takes more than a byte. On the first line, so that stack traces name the lines of the file.
+  const wrapped = `(function (exports, require, module, __filename, __dirname) { ${source.toString("latin1")}\n})`;
   const script = new Script(wrapped, { filename: file, ...(cachedData && { cachedData }) });
   if (WRITES) scripts.set(name, { source, script });
   const run: Wrapped = script.runInThisContext();
   run(
     loaded.exports,
-    (wanted) => (wanted.startsWith("./") ? load(wanted.slice(2)) : requireBuiltIn(wanted)),
+    (wanted) => (wanted.startsWith("./") ? load(wanted.slice(2)) : builtIn(wanted)),
     loaded,
     file,
     FOLDER,

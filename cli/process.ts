@@ -1,9 +1,9 @@
 /** The process: streams, files, environment and signals in, exit code out. Everything else takes them as `Io`. */
 import { fstatSync, writeSync } from "node:fs";
 import { appendFile, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
+import manifest from "../package.json" with { type: "json" };
 import { readAhead } from "../traffic/readAhead.ts";
 import { makeFolder } from "../verify/kernel/makeFolder.ts";
 import { EXIT, type Io, readable, UsageError, type Writer, writing } from "./io.ts";
@@ -68,9 +68,6 @@ function isFolder(descriptor: number): boolean {
   }
 }
 
-/** By the package's own name, since the way there is not the same from cli/ and dist/cli/. */
-const PACKAGE = "chainwalk/package.json";
-
 const io: Io = {
   stdin: standardInput(),
   stdout: writerOf(process.stdout),
@@ -108,11 +105,9 @@ const io: Io = {
   now: () => performance.now(),
   // Few commands start others, and what it takes is loaded no sooner.
   runSelf: async (run) => (await import("./self.ts")).runSelf(run),
-  version: () => {
-    const { version }: { version: string } = createRequire(import.meta.url)(PACKAGE);
-    return version;
-  },
-  pageFolder: () => join(dirname(createRequire(import.meta.url).resolve(PACKAGE)), "dist", "page"),
+  version: () => manifest.version,
+  // Built, this is a script in dist/cli.
+  pageFolder: () => join(import.meta.dirname, import.meta.url.endsWith(".ts") ? "../dist/page" : "../page"),
   openBrowser: async (address) => (await import("./openBrowser.ts")).openBrowser(address),
 };
 
