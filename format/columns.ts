@@ -24,8 +24,13 @@ const MIN_ELASTIC_WIDTH = 14;
 export function formatColumns(rows: readonly (readonly Cell[])[], options: ColumnsOptions = {}): readonly string[] {
   const { paint = PLAIN, gap = "  ", columns, elastic = [] } = options;
   const widths: number[] = [];
+  const most = rows.reduce((count, { length }) => Math.max(count, length), 0);
   for (const row of rows) {
-    for (const [index, cell] of row.entries()) widths[index] = Math.max(widths[index] ?? 0, widthOf(cell.text));
+    for (const [index, cell] of row.entries()) {
+      // Behind the last column is nothing to align, and what stands there can be long.
+      if (columns === undefined && index === most - 1 && cell.align !== "right" && !elastic.includes(index)) continue;
+      widths[index] = Math.max(widths[index] ?? 0, widthOf(cell.text));
+    }
   }
   const total = widths.reduce((sum, width) => sum + width, 0) + gap.length * Math.max(0, widths.length - 1);
   let excess = columns === undefined ? 0 : Math.max(0, total - columns);
@@ -42,10 +47,10 @@ export function formatColumns(rows: readonly (readonly Cell[])[], options: Colum
       .map((cell, index) => {
         const width = widths[index] ?? 0;
         const text = elastic.includes(index) ? cut(cell.text, width) : cell.text;
-        const space = " ".repeat(Math.max(0, width - widthOf(text)));
         const painted = cell.look === undefined ? text : paint[cell.look](text);
-        if (cell.align === "right") return space + painted;
-        return index === last ? painted : painted + space;
+        if (index === last && cell.align !== "right") return painted;
+        const space = " ".repeat(Math.max(0, width - widthOf(text)));
+        return cell.align === "right" ? space + painted : painted + space;
       })
       .join(gap);
   });

@@ -61,10 +61,15 @@ function cellText(numbers: readonly string[], paint: Paint): (row: string) => st
   const spaces = numbers.map(({ length }, index) => " ".repeat(length - (index === 0 ? 1 : 0)));
   // Most ports are alike for most sources: their rows are the same.
   const texts = new Map<string, string>();
+  const painted = new Map<string, string>();
+  for (const letter of ".XR?#") painted.set(letter, paint[lookOf(letter)](letter));
   return (row) => {
-    const known = texts.get(row);
-    if (known !== undefined) return known;
-    const text = [...row].map((letter, index) => (spaces[index] ?? " ") + paint[lookOf(letter)](letter)).join("");
+    let text = texts.get(row);
+    if (text !== undefined) return text;
+    text = "";
+    for (let index = 0; index < row.length; index++) {
+      text += (spaces[index] ?? " ") + (painted.get(row.charAt(index)) ?? "");
+    }
     texts.set(row, text);
     return text;
   };

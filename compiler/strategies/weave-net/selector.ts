@@ -15,13 +15,17 @@ const SHORT_NAME_SYMBOLS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 
 /** `weave-` and the SHA-1 of `text` as a base-85 number: 31 characters at most, ipset's limit. */
 export function setName(text: string): string {
-  const name = NAMES.get(text) ?? hashedName(text);
-  NAMES.set(text, name);
+  names ??= new LRUCache({ max: 65_536 });
+  const name = names.get(text) ?? hashedName(text);
+  names.set(text, name);
   return name;
 }
 
-/** Three names for each namespace, and one for each selector, in every state. */
-const NAMES = new LRUCache<string, string>({ max: 65_536 });
+/**
+ * Three names for each namespace, and one for each selector, in every state. Made when the first is asked for: room for all
+ * of them takes milliseconds to make, which commands about other solutions need not wait for.
+ */
+let names: LRUCache<string, string> | undefined;
 
 function hashedName(text: string): string {
   let value = 0n;
