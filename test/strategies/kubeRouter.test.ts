@@ -146,3 +146,58 @@ spec:
     ]);
   });
 });
+
+describe("what a sync writes, where the kernel keeps less", () => {
+  const written = (rule: string) =>
+    follow(
+      clusterOf(`${NODE}${pod("web", 10)}---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: web, namespace: shop }
+spec:
+  podSelector: {}
+  ingress: [${rule}]
+`),
+    ).start();
+  const added = (rule: string) =>
+    written(rule)
+      .operations.flatMap(linesOf)
+      .filter((line) => /^add TMP-\w+ [\d.]+/.test(line))
+      .map((line) => line.replace(/^add TMP-\w+ /, ""));
+
+  // policy.go buildNetworkPoliciesInfo appends the pods of each peer.
+  it("adds a pod as often as peers of the rule select it", () => {
+    const target = "10.10.1.10 timeout 0";
+    expect(added("{ from: [{ podSelector: {} }] }")).toEqual([target, target]);
+    expect(added("{ from: [{ podSelector: {} }, { namespaceSelector: {} }] }")).toEqual([target, target, target]);
+  });
+
+  // policy.go evalIPBlockPeer appends each block and each exception; of one prefix the set keeps the last.
+  it("adds a prefix as often as blocks name it", () => {
+    const rule =
+      "{ from: [{ ipBlock: { cidr: 10.0.0.0/8 } }, { ipBlock: { cidr: 0.0.0.0/0, except: [10.0.0.0/8] } }] }";
+    const prefixes = [
+      "10.0.0.0/8 timeout 0",
+      "0.0.0.0/1 timeout 0",
+      "128.0.0.0/1 timeout 0",
+      "10.0.0.0/8 timeout 0 nomatch",
+    ];
+    expect(added(rule)).toEqual(expect.arrayContaining(prefixes));
+    const { before, operations } = written(rule);
+    const after = carriedOut(before, operations);
+    const blocks = after.kind === "tables" ? after.sets.find(({ type }) => type === "hash:net") : undefined;
+    expect(blocks?.members).toHaveLength(3);
+    expect(blocks?.members.filter((member) => member.kind === "net" && member.nomatch)).toHaveLength(1);
+  });
+
+  // policy.go processNetworkPolicyPorts keeps an endPort that is not below the port.
+  it("gives a port that is its own last one as a range", () => {
+    const ports = (list: string) =>
+      new Set(
+        [...JSON.stringify(written(`{ ports: [${list}] }`).operations).matchAll(/--dport ([\d:]+)/g)].map(
+          ([, one]) => one,
+        ),
+      );
+    expect(ports("{ port: 80 }, { port: 81, endPort: 81 }")).toEqual(new Set(["80", "81:81"]));
+  });
+});

@@ -23,23 +23,37 @@ export const EVERYTHING = {
   6: ["2000::/3", "fd00::/8"].map(known),
 } as const satisfies Readonly<Record<Family, readonly Cidr[]>>;
 
-/** The elements of the blocks in the order they are added, those of one prefix folded into the last of them. */
-export function blockElements(
+/** The elements of the blocks in the order they are added. */
+export function blockAdds(
   blocks: readonly BlockPeer[],
   family: Family,
   everything: readonly Cidr[] = EVERYTHING[family],
 ): readonly BlockElement[] {
-  const elements = new Map<number | string, BlockElement>();
+  const added: BlockElement[] = [];
   const add = (whole: Cidr, nomatch: boolean) => {
-    if (whole.prefixLength > 0) elements.set(cidrKey(whole), { cidr: whole, nomatch });
-    else for (const cidr of everything) elements.set(cidrKey(cidr), { cidr, nomatch });
+    if (whole.prefixLength > 0) added.push({ cidr: whole, nomatch });
+    else for (const cidr of everything) added.push({ cidr, nomatch });
   };
   for (const { cidr, except } of blocks) {
     if (cidr.family !== family) continue;
     add(cidr, false);
     for (const taken of except) add(taken, true);
   }
-  return [...elements.values()];
+  return added;
+}
+
+/** What is left of elements that were added one after the other: of one prefix the last. */
+export function folded(added: readonly BlockElement[]): readonly BlockElement[] {
+  const elements = new Map(added.map((element) => [cidrKey(element.cidr), element]));
+  return elements.size < added.length ? [...elements.values()] : added;
+}
+
+export function blockElements(
+  blocks: readonly BlockPeer[],
+  family: Family,
+  everything: readonly Cidr[] = EVERYTHING[family],
+): readonly BlockElement[] {
+  return folded(blockAdds(blocks, family, everything));
 }
 
 /** As the kernel answers (ip_set_hash_netX): the most specific element that holds the address decides. */

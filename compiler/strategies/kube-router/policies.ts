@@ -18,7 +18,7 @@ import {
 import { DIRECTIONS, type Direction, type Endpoint, type PolicyPort, peerPath, rulePath } from "../../model.ts";
 import type { ResolvedCluster, ResolvedPolicy, ResolvedRule } from "../../resolve.ts";
 import { comment, inSet, marked, ofProtocol, RETURN, setMark, toPorts } from "../../ruleParts.ts";
-import { type BlockPeer, blockElements } from "./blocks.ts";
+import { type BlockElement, type BlockPeer, blockAdds, folded } from "./blocks.ts";
 import { ALLOWED_MARK } from "./marks.ts";
 import { MemberLists } from "./members.ts";
 import { indexNamedPorts, type NamedPort, type NamedPortIndex, resolvePorts } from "./namedPorts.ts";
@@ -32,6 +32,7 @@ import {
 } from "./names.ts";
 import { bySetName, SetStore, setNameRank } from "./sets.ts";
 import { BY_NAME, type Settings } from "./settings.ts";
+import { asRange } from "./written.ts";
 
 export interface LoweredPolicies {
   readonly chains: readonly Chain[];
@@ -245,10 +246,12 @@ function lowerRule(scope: PolicyScope, rule: ResolvedRule, index: NamedPortIndex
   if (pods.some((peer) => peer.members.length > 0)) {
     const peers = peerSetName(identity, place, "pod", family);
     const from = onlyPath(pods, policy, place) ?? origin;
+    const lists = pods.map((peer) => peer.members);
     sets.refresh(peers, {
       type: "hash:ip",
-      members: members.firsts(pods.map((peer) => peer.members)),
+      members: members.firsts(lists),
       origin,
+      writes: lists.length > 1 ? () => lists.flatMap((list) => members.firsts([list])) : undefined,
     });
     for (const port of numeric) between("pods", peers, port, from);
     for (const port of named) toNamed("pods", direction === "ingress" ? peers : target, port, from);
@@ -267,14 +270,18 @@ function lowerRule(scope: PolicyScope, rule: ResolvedRule, index: NamedPortIndex
   if (blocks.length > 0) {
     const peers = peerSetName(identity, place, "ipblock", family);
     const from = onlyPath(blocks, policy, place) ?? origin;
-    const elements = blockElements(blocks, family).map(
-      ({ cidr, nomatch }): IPSetMember => ({ kind: "net", cidr, ...(nomatch && { nomatch }) }),
-    );
-    sets.refresh(peers, { type: "hash:net", members: elements, origin });
+    const added = blockAdds(blocks, family);
+    const elements = folded(added);
+    const writes = elements === added ? undefined : () => added.map(blockMember);
+    sets.refresh(peers, { type: "hash:net", members: elements.map(blockMember), origin, writes });
     for (const port of numeric) between("cidr", peers, port, from);
     if (direction === "ingress") for (const port of named) toNamed("cidr", peers, port, from);
     if (everyPort) between("cidr", peers, undefined, from);
   }
+}
+
+function blockMember({ cidr, nomatch }: BlockElement): IPSetMember {
+  return { kind: "net", cidr, ...(nomatch && { nomatch }) };
 }
 
 /** Appends the two rules of an entry. */
@@ -287,8 +294,9 @@ function addEntry({ policy, direction }: PolicyScope, entry: Entry, rules: Rule[
     const name = PROTOCOL_NAMES[protocol];
     matches.push(ofProtocol(PROTOCOL[name]));
     if (typeof port === "number") {
-      const last = "endPort" in entry.port ? (entry.port.endPort ?? port) : port;
-      matches.push(toPorts(name, { first: port, last }));
+      const last = "endPort" in entry.port ? entry.port.endPort : undefined;
+      const asked = toPorts(name, { first: port, last: last ?? port });
+      matches.push(last === port ? asRange(asked) : asked);
     }
   }
   rules.push(

@@ -1,6 +1,7 @@
 /** The sets of one family as a sync fills them (pkg/utils/ipset.go). */
 import type { Family } from "../../../dataplane/address.ts";
 import type { IPSet, IPSetMember } from "../../../dataplane/program.ts";
+import { ofType, type Writes, writtenAs } from "./written.ts";
 
 /** OptionTimeout of every set and member: permanent, in a set that knows timeouts. */
 const OPTIONS = { timeoutSeconds: 0 } as const;
@@ -9,6 +10,8 @@ export interface SetContents {
   readonly type: "hash:ip" | "hash:net";
   readonly members: readonly IPSetMember[];
   readonly origin?: string;
+  /** What is written of them, if not each once. */
+  readonly writes?: Writes | undefined;
 }
 
 /**
@@ -23,18 +26,17 @@ export class SetStore {
     this.#family = family;
   }
 
-  refresh(name: string, { type, members, origin }: SetContents): void {
+  refresh(name: string, { type, members, origin, writes }: SetContents): void {
     const family = this.#family;
-    this.put(
+    const set: IPSet =
       origin === undefined
         ? { name, type, family, members, options: OPTIONS }
-        : { name, type, family, members, options: OPTIONS, origin },
-    );
+        : { name, type, family, members, options: OPTIONS, origin };
+    this.put(writes === undefined ? set : writtenAs(set, writes));
   }
 
   put(set: IPSet): void {
-    const type = this.#sets.get(set.name)?.type ?? set.type;
-    this.#sets.set(set.name, type === set.type ? set : { ...set, type });
+    this.#sets.set(set.name, ofType(set, this.#sets.get(set.name)?.type ?? set.type));
   }
 
   get sets(): readonly IPSet[] {

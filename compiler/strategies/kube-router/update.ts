@@ -42,6 +42,7 @@ import { isOfPod } from "./members.ts";
 import type { NumberOrder } from "./namedPorts.ts";
 import { isLocalPodsSet, TAIL_CHAIN, TOP_LEVEL } from "./names.ts";
 import { startOf } from "./start.ts";
+import { isRange, membersWritten, ofType } from "./written.ts";
 
 const VERSION = "chain-version";
 
@@ -193,7 +194,7 @@ function keepingTypes(before: TableProgram, wanted: TableProgram): TableProgram 
   if (wanted.sets.every((set) => typeOf(set) === set.type)) return wanted;
   return {
     ...wanted,
-    sets: wanted.sets.map((set) => (typeOf(set) === set.type ? set : { ...set, type: typeOf(set) })),
+    sets: wanted.sets.map((set) => ofType(set, typeOf(set))),
   };
 }
 
@@ -214,7 +215,7 @@ function restoreSets(family: Family, { sets, known, cause }: SetsToRestore): Ope
   const twins = new Map<string, string>();
   const own = sets.filter((set) => set.family === family).toSorted((a, b) => (a.name < b.name ? -1 : 1));
   for (const set of own) {
-    const { members, ...head } = set;
+    const { members: _, ...head } = set;
     const options = optionsText(set, known.has(set.name) ? "in full" : "as asked for");
     const twin = twins.get(options) ?? `TMP-${base32(sha1(`tmp:${options}`).subarray(0, 10))}`;
     if (!twins.has(options)) {
@@ -228,7 +229,7 @@ function restoreSets(family: Family, { sets, known, cause }: SetsToRestore): Ope
       );
     }
     lines.push(
-      ...members.map(
+      ...membersWritten(set).map(
         (member): SetLine => ({
           text: `add ${twin} ${memberText(set, member)}`,
           command: { verb: "add", set: twin, member, tolerant: true },
@@ -388,7 +389,7 @@ function matchWords(match: Match): string {
       return `-p ${protocolName(match.protocol).toUpperCase()}`;
     case "ports": {
       const [{ first, last } = { first: 0, last: 0 }] = match.ranges;
-      return `--dport ${first === last ? first : `${first}:${last}`}`;
+      return `--dport ${first === last && !isRange(match) ? first : `${first}:${last}`}`;
     }
     case "mark":
       return `-m mark ${match.negate ? "! " : ""}--mark ${hex(match.value)}/${hex(match.mask)}`;
