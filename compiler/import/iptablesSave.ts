@@ -17,7 +17,7 @@ import {
   type TableName,
 } from "../../dataplane/program.ts";
 import { CHAIN_NAME_MAX_BYTES, unsafeName } from "../names.ts";
-import { findLoop, type Jump } from "./chainLoop.ts";
+import { findChainFault, type Jump } from "./chainFault.ts";
 import { type ImportIssues, shorten } from "./importIssues.ts";
 import { type Line, linesOf, type SaveFile, splitWords, type Word } from "./lines.ts";
 import { parseRule } from "./rule.ts";
@@ -134,12 +134,8 @@ class SaveReader {
     const table = this.#table(line);
     this.#open = undefined;
     if (table === undefined) return;
-    const loop = findLoop(table.jumps);
-    if (loop !== undefined) {
-      const shown = loop.chains.length <= 10 ? loop.chains : [...loop.chains.slice(0, 9), "..."];
-      const message = `chains jump in a circle: ${shown.join(" > ")}`;
-      this.#issues.error({ code: "chain-loop", line: loop.line, column: loop.column, message, path: table.name });
-    }
+    const fault = findChainFault(table.jumps);
+    if (fault !== undefined) this.#issues.error({ ...fault, path: table.name });
     this.#tables.set(table.name, closeTable(table));
   }
 

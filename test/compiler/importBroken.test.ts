@@ -60,6 +60,33 @@ describe("saves that no kernel printed", () => {
   });
 });
 
+/** Chains of which each has the rules that `rulesOf` gives, the first from FORWARD. */
+function chainsSave(count: number, rulesOf: (chain: number) => readonly string[]): string {
+  const chains = Array.from({ length: count }, (_, chain) => chain);
+  return [
+    "*filter",
+    ":FORWARD ACCEPT [0:0]",
+    ...chains.map((chain) => `:C${chain} - [0:0]`),
+    "-A FORWARD -j C0",
+    ...chains.flatMap((chain) => (chain + 1 < count ? rulesOf(chain) : [])),
+    "COMMIT\n",
+  ].join("\n");
+}
+
+describe("chains that nothing would come out of in time", () => {
+  const once = (chain: number) => [`-A C${chain} -j C${chain + 1}`];
+  const twice = (chain: number) => [...once(chain), ...once(chain)];
+
+  it("those that double the way with each level are refused; those that are only deep are walked", () => {
+    expect(errorsOf({ ipv4: chainsSave(60, twice) })).toEqual([
+      "v4:131:4: error: filter: a packet in C33 may enter more than 100000000 chains, one after the other",
+    ]);
+    for (const save of [chainsSave(20, twice), chainsSave(20_000, once)]) {
+      expect(importTexts({ ipv4: save }).program).toBeDefined();
+    }
+  });
+});
+
 describe("rules that no kernel held", () => {
   it.each([
     ["-s 10.0.0.256", "v4:6:15: error: filter FORWARD 1: -s 10.0.0.256: want an IPv4 address or prefix"],
