@@ -46,21 +46,32 @@ export function reachRules(program: TableProgram, space: PacketSpace, visit: (ru
   }
 }
 
-/** Each chain after those that jump to it; programs with loops are refused. */
-function inOrder(chains: readonly Chain[]): readonly Chain[] {
-  const named = new Map(chains.map((chain) => [chain.name, chain]));
-  const done = new Set<Chain>();
+/** Each chain after those that jump to it; programs with loops are refused. Without recursion: a node's chains may be deep. */
+export function inOrder(chains: Iterable<Chain>): readonly Chain[] {
+  const all = [...chains];
+  const named = new Map(all.map((chain) => [chain.name, chain]));
+  const entered = new Set<Chain>();
   const backwards: Chain[] = [];
+  const path: { readonly chain: Chain; next: number }[] = [];
   const enter = (chain: Chain): void => {
-    if (done.has(chain)) return;
-    done.add(chain);
-    for (const { target } of chain.rules) {
+    if (entered.has(chain)) return;
+    entered.add(chain);
+    path.push({ chain, next: 0 });
+  };
+  for (const chain of all) {
+    enter(chain);
+    for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
+      const rule = top.chain.rules[top.next++];
+      if (rule === undefined) {
+        backwards.push(top.chain);
+        path.pop();
+        continue;
+      }
+      const { target } = rule;
       const next = target?.kind === "jump" || target?.kind === "goto" ? named.get(target.chain) : undefined;
       if (next !== undefined) enter(next);
     }
-    backwards.push(chain);
-  };
-  for (const chain of chains) enter(chain);
+  }
   return backwards.reverse();
 }
 

@@ -108,3 +108,20 @@ describe("bad input", () => {
     expect(ofWhole / ofTenth).toBeLessThan(40);
   });
 });
+
+it("chains of a node deeper than any stack of calls are looked through as well", async () => {
+  const chains = Array.from({ length: 15_000 }, (_, chain) => chain);
+  const save = [
+    "*filter",
+    ":FORWARD ACCEPT [0:0]",
+    ...chains.map((chain) => `:C${chain} - [0:0]`),
+    "-A FORWARD -j C0",
+    ...chains.slice(1).map((chain) => `-A C${chain - 1} -j C${chain}`),
+    "COMMIT\n",
+  ].join("\n");
+  const flags = "-f scenarios/db-policy -s kube-router --node node-a --iptables-save deep.save -q";
+  const files = { "deep.save": save };
+  expect(await chainwalk(`lint ${flags}`, { files })).toEqual({ code: 0, out: "nothing found\n", err: "" });
+  const verified = await chainwalk(`verify ${flags} -o json`, { files });
+  expect(verified).toMatchObject({ code: 1, err: "" });
+});

@@ -7,6 +7,7 @@
  * may be dead and not be told, but none that is told is alive.
  */
 import type { Chain, Rule, Table, TableName, TableProgram } from "../../dataplane/program.ts";
+import { inOrder } from "../reach.ts";
 import { common, hull, type RuleBox, RuleBoxes, type RuleRegion, without } from "./ruleBoxes.ts";
 
 export interface DeadRule {
@@ -61,7 +62,10 @@ class TableWalk {
   }
 
   dead(): readonly Found[] {
-    for (const chain of this.#callersFirst()) {
+    const callersFirst = inOrder(this.#chains.values());
+    // From the bottom, so that each asks only what is known already, however deep chains are.
+    for (const { name } of callersFirst.toReversed()) this.#swallowsAll(name);
+    for (const chain of callersFirst) {
       if (chain.policy !== undefined) this.#entries.set(chain.name, [{}]);
       const entry = this.#entries.get(chain.name);
       if (entry !== undefined) this.#walk(chain, entry);
@@ -159,24 +163,6 @@ class TableWalk {
     const swallows = last >= 0 && !returns;
     this.#swallows.set(name, swallows);
     return swallows;
-  }
-
-  /** Every chain after all that jump to it. The kernel takes no loops. */
-  #callersFirst(): readonly Chain[] {
-    const order: Chain[] = [];
-    const seen = new Set<string>();
-    const visit = (chain: Chain) => {
-      if (seen.has(chain.name)) return;
-      seen.add(chain.name);
-      for (const { target } of chain.rules) {
-        if (target?.kind !== "jump" && target?.kind !== "goto") continue;
-        const next = this.#chains.get(target.chain);
-        if (next !== undefined) visit(next);
-      }
-      order.push(chain);
-    };
-    for (const chain of this.#chains.values()) visit(chain);
-    return order.reverse();
   }
 }
 
