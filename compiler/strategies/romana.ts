@@ -19,7 +19,7 @@ import { podHash } from "../podHash.ts";
 import type { ResolvedCluster } from "../resolve.ts";
 import { type Block, blocksOf, isPlugged, isUnnamed } from "./romana/blocks.ts";
 import { deviations } from "./romana/deviations.ts";
-import { CHANGED_POLICIES_IGNORED } from "./romana/lapses.ts";
+import { CHANGED_POLICIES_IGNORED, UNREAD_ANNOTATION_IGNORED } from "./romana/lapses.ts";
 import { isRefused, listPolicies, orderedPolicies, policiesOnHost } from "./romana/listener.ts";
 import { policyChain, type RomanaEndpoint, type RomanaPolicy, type RomanaRule, tenantSet } from "./romana/translate.ts";
 import { tickingController } from "./romana/update.ts";
@@ -38,7 +38,7 @@ export const romana: Strategy = {
   ],
   unsupported: ["ipv6", "egress", "ip-block", "except", "named-port", "end-port", "sctp", "match-expressions"],
   deviations,
-  lapses: [CHANGED_POLICIES_IGNORED],
+  lapses: [CHANGED_POLICIES_IGNORED, UNREAD_ANNOTATION_IGNORED],
   denyVerdict: "drop",
   options: [
     {
@@ -48,6 +48,7 @@ export const romana: Strategy = {
         "order of the policies' jumps (random in Romana): `uid`, or `namespace/policy` names separated by commas, the others behind them",
     },
     switchOf(CHANGED_POLICIES_IGNORED, "on"),
+    switchOf(UNREAD_ANNOTATION_IGNORED, "on"),
   ],
   attach,
   follow: (cluster, options) =>
@@ -57,6 +58,7 @@ export const romana: Strategy = {
       options,
       interfaceOf,
       ignoresChanges: isMade(romana, options, CHANGED_POLICIES_IGNORED),
+      ignoresUnread: isMade(romana, options, UNREAD_ANNOTATION_IGNORED),
     }),
   lower: (cluster, options) => programOf(cluster, options, isRefused(cluster, options.node)),
 };

@@ -54,6 +54,7 @@ const SHOWN: Readonly<
   "namespace-labels-unseen": [3, "after", "10.10.2.10 10.10.1.10 80", "accept", "drop"],
   "refused-version-stays": [2, "after", "10.10.2.11 10.10.1.10 80", "drop", "accept"],
   "changed-policies-ignored": [1, "after", "10.10.2.10 10.10.1.10 443", "accept", "drop"],
+  "unread-annotation-ignored": [1, "after", "10.10.2.10 10.10.1.10 80", "accept", "drop"],
   "shared-port": [1, "after", "10.10.2.10 10.10.1.11 8080", "accept", "drop"],
 };
 

@@ -45,6 +45,8 @@ export interface TickingOptions {
   interfaceOf(pod: Endpoint): string;
   /** `CHANGED_POLICIES_IGNORED` is made. */
   readonly ignoresChanges: boolean;
+  /** `UNREAD_ANNOTATION_IGNORED` is made. */
+  readonly ignoresUnread: boolean;
 }
 
 const TICK = "tick";
@@ -52,7 +54,7 @@ const LOCAL_BLOCKS = "localBlocks";
 
 export function tickingController(
   start: ResolvedCluster,
-  { strategy, rendered, options, interfaceOf, ignoresChanges }: TickingOptions,
+  { strategy, rendered, options, interfaceOf, ignoresChanges, ignoresUnread }: TickingOptions,
 ): Controller {
   const state = new NodeState(strategy.lower(start, options));
   /** Policies in the version in which they were added. */
@@ -113,7 +115,8 @@ export function tickingController(
   function writesPolicy({ key, before, after }: Extract<ClusterEvent, { kind: "Namespace" }>): boolean {
     const inForce = namespaces.get(key) ?? before;
     namespaces.delete(key);
-    if (after !== undefined && inForce !== undefined && isolationAsked(after) === undefined) {
+    const isUnread = after !== undefined && isolationAsked(after) === undefined;
+    if (ignoresUnread && isUnread && inForce !== undefined) {
       namespaces.set(key, inForce);
       return false;
     }
