@@ -55,6 +55,7 @@ export const romana: Strategy = {
     tickingController(cluster, {
       strategy: romana,
       rendered: (state) => programOf(state, options, false),
+      inOtherType,
       options,
       interfaceOf,
       ignoresChanges: isMade(romana, options, CHANGED_POLICIES_IGNORED),
@@ -381,8 +382,20 @@ function ownSet(name: string, blocks: readonly Block[], sets: readonly IPSet[], 
   if (first !== undefined && isUnnamed(first)) {
     return netSet(tenantSet(name, ""), blocks.filter(isUnnamed), `namespace ${name}`);
   }
-  const list = listSet(name, sets);
+  const list = listSet(
+    name,
+    sets.map((set) => set.name),
+  );
   return known?.list.type === list.type && sameMembers(known.list, list) ? known.list : list;
+}
+
+/** What the agent adds to a tenant's set beside the members of its type, for where ipset has it in the other. */
+function inOtherType(cluster: ResolvedCluster, set: IPSet): IPSet {
+  const blocks = blocksOf(cluster).filter(({ tenant }) => tenantSet(tenant, "") === set.name);
+  if (set.type === "list:set") return netSet(set.name, blocks.filter(isUnnamed), set.origin ?? "");
+  const named = blocks.filter((block) => !isUnnamed(block));
+  const names = new Set(named.map(({ tenant, segment }) => tenantSet(tenant, segment)));
+  return listSet(blocks[0]?.tenant ?? "", [...names]);
 }
 
 function sameMembers(a: IPSet, b: IPSet): boolean {
@@ -390,12 +403,12 @@ function sameMembers(a: IPSet, b: IPSet): boolean {
   return sameItems(names(a), names(b));
 }
 
-function listSet(tenant: string, own: readonly IPSet[]): IPSet {
+function listSet(tenant: string, own: readonly string[]): IPSet {
   return {
     name: tenantSet(tenant, ""),
     type: "list:set",
     family: 4,
-    members: own.map((set) => ({ kind: "set", set: set.name })),
+    members: own.map((set) => ({ kind: "set", set })),
     options: {},
     origin: `namespace ${tenant}`,
   };

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { resolvePolicies } from "../../compiler/compile.ts";
 import { renderIpsetSave } from "../../compiler/render/ipsetSave.ts";
 import { renderIptablesSave } from "../../compiler/render/iptablesSave.ts";
+import type { ResolvedCluster } from "../../compiler/resolve.ts";
 import { isolationOf } from "../../compiler/strategies/romana/annotation.ts";
 import { tenantSet } from "../../compiler/strategies/romana/translate.ts";
 import { romana } from "../../compiler/strategies/romana.ts";
@@ -182,6 +183,23 @@ describe("a pod whose segment label is there and empty", () => {
       `add ${tenant} 10.10.1.8/29`,
     ]);
   });
+
+  // The kernel keeps the type of a set that rules hold: run against ipset 7.17.
+  it("meets the set of its namespace in the type that rules hold it in", () => {
+    const [first, last] = [unnamed("10.10.1.10"), unnamed("10.10.1.30").replace("name: unnamed", "name: last")];
+    const ownSet = (...texts: readonly string[]) => {
+      const [before, after] = texts.map((text) => clusterOf(OPEN + text)) as [ResolvedCluster, ResolvedCluster];
+      const controller = controllerOf(romana, before, here);
+      for (const burst of burstsBetween(before, after)) controller.react(burst);
+      const own = controller.program.kind === "tables" ? renderIpsetSave(controller.program).split("\n") : [];
+      return own.filter((line) => line.startsWith(`create ${tenant}`) || line.startsWith(`add ${tenant}`));
+    };
+    expect(ownSet(named, named + first)).toEqual([`create ${tenant} list:set size 8`, `add ${tenant} ${front}`]);
+    expect(ownSet(first + named + last, named + last)).toEqual([
+      expect.stringContaining(`create ${tenant} hash:net`),
+      `add ${tenant} 10.10.1.24/29`,
+    ]);
+  });
 });
 
 // listener/resources.go HandleDefaultPolicy puts the policy of an open namespace into the store with every event of it,
@@ -199,10 +217,10 @@ metadata:
   const GUESTS = /\n---\napiVersion: v1\nkind: Namespace\nmetadata: \{ name: guests, uid: u2 \}/;
   const withGuests = (annotation: string | undefined, team: string, more = "") =>
     clusterOf(SHOP.replace(GUESTS, namespaceText(annotation, team)) + GUEST + more);
-  const story = (...clusters: readonly ReturnType<typeof clusterOf>[]) => {
-    const controller = controllerOf(romana, clusters[0] as ReturnType<typeof clusterOf>, here);
+  const story = (...clusters: readonly ResolvedCluster[]) => {
+    const controller = controllerOf(romana, clusters[0] as ResolvedCluster, here);
     const ticks = clusters.slice(1).map((cluster, index) => {
-      const bursts = burstsBetween(clusters[index] as ReturnType<typeof clusterOf>, cluster);
+      const bursts = burstsBetween(clusters[index] as ResolvedCluster, cluster);
       return bursts.flatMap((burst) => controller.react(burst)).some(({ tool }) => tool === "iptables-restore");
     });
     return { ticks, sets: controller.program.kind === "tables" ? controller.program.sets.map(({ name }) => name) : [] };
@@ -214,7 +232,7 @@ metadata:
   });
 
   it("stays as it was by an annotation that cannot be decoded", () => {
-    const setOf = (cluster: ReturnType<typeof clusterOf>) => story(cluster).sets.toSorted();
+    const setOf = (cluster: ResolvedCluster) => story(cluster).sets.toSorted();
     const open = story(withGuests(undefined, "a"), withGuests("no", "a"), withGuests(DENY, "a"));
     expect(open).toEqual({ ticks: [false, true], sets: open.sets });
     expect(open.sets.toSorted()).toEqual(setOf(withGuests(DENY, "a")));

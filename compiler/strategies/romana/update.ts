@@ -41,6 +41,8 @@ export interface TickingOptions {
   readonly strategy: Pick<Strategy, "lower" | "attach">;
   /** What the agent wants, also where iptables would not take it for want of a set. */
   rendered(cluster: ResolvedCluster): Program;
+  /** A namespace's set with its members of the other type (`isLeftOut`). */
+  inOtherType(cluster: ResolvedCluster, set: IPSet): IPSet;
   readonly options: LowerOptions;
   interfaceOf(pod: Endpoint): string;
   /** `CHANGED_POLICIES_IGNORED` is made. */
@@ -54,7 +56,7 @@ const LOCAL_BLOCKS = "localBlocks";
 
 export function tickingController(
   start: ResolvedCluster,
-  { strategy, rendered, options, interfaceOf, ignoresChanges, ignoresUnread }: TickingOptions,
+  { strategy, rendered, inOtherType, options, interfaceOf, ignoresChanges, ignoresUnread }: TickingOptions,
 ): Controller {
   const state = new NodeState(strategy.lower(start, options));
   /** Policies in the version in which they were added. */
@@ -74,7 +76,7 @@ export function tickingController(
       if (!hasAgentChains(wanted)) return { before, operations: [] };
       const operations: Operation[] = [];
       const live = new NodeState(before);
-      const isTaken = tick(live, wanted, (operation) => {
+      const isTaken = tick(live, { wanted, otherwise: (set) => set }, (operation) => {
         runOperation(live, operation);
         operations.push(operation);
       });
@@ -100,10 +102,11 @@ export function tickingController(
       }
       if (!burst.isLast || !ticks) return operations;
       ticks = false;
-      const wanted = rendered(asListened(burst, policies, namespaces));
+      const listened = asListened(burst, policies, namespaces);
+      const wanted = rendered(listened);
       // Without a block the agent does nothing.
       if (!hasAgentChains(wanted)) return operations;
-      const isTaken = tick(state, wanted, run);
+      const isTaken = tick(state, { wanted, otherwise: (set) => inOtherType(listened, set) }, run);
       if (started || !isTaken) return operations;
       // The plugin's rules need chains that only now are there; kubelet has it try again for every pod.
       for (const operation of divertedPods(burst.after)) run(operation);
@@ -195,8 +198,14 @@ function divertRules(name: string, verb: "-A" | "-D", cause: string): readonly O
   });
 }
 
+interface Wanted {
+  readonly wanted: Program;
+  /** A set in the other of its two types. */
+  otherwise(set: IPSet): IPSet;
+}
+
 /** Runs a tick; whether iptables takes the rules, which it does when each set that they ask is there by then. */
-function tick(state: NodeState, wanted: Program, run: (operation: Operation) => void): boolean {
+function tick(state: NodeState, { wanted, otherwise }: Wanted, run: (operation: Operation) => void): boolean {
   if (wanted.kind !== "tables" || state.program.kind !== "tables") throw new Error("Romana programs tables");
   const chains = filterChains(wanted).filter(({ name }) => name.startsWith("ROMANA-"));
   const kept = new Set(chains.map(({ name }) => name));
@@ -205,7 +214,9 @@ function tick(state: NodeState, wanted: Program, run: (operation: Operation) => 
     run({ ...ipsetCall(["destroy", name], { verb: "destroy", set: name }, TICK), mayFail: true });
   }
   run(ipsetCall(["flush"], { verb: "flush", set: undefined }, TICK));
-  run(refill(wanted.sets));
+  // A set that rules hold keeps its type, and ipset takes of what is added to it the members of that type.
+  const held = new Map(state.program.sets.map(({ name, type }) => [name, type]));
+  run(refill(wanted.sets.map((set) => ((held.get(set.name) ?? set.type) === set.type ? set : otherwise(set)))));
   const there = new Set(state.setNames);
   const isThere = (rule: Rule) => rule.matches.every((match) => match.kind !== "set" || there.has(match.set));
   if (!chains.every(({ rules }) => rules.every(isThere))) return false;
