@@ -60,15 +60,21 @@ type Pods = readonly Endpoint[];
 /** Stands for a namespace among the users of its all-pods set. */
 const ITSELF = "";
 
-const NO_ANALYSIS: Analysis = {
-  rejectedPort: undefined,
-  target: selectorSpec("", undefined, undefined),
-  namespaceSelectors: new Map(),
-  podSelectors: new Map(),
-  namespacedPodSelectors: new Map(),
-  excepts: new Map(),
-  rules: new Map(),
-};
+let nothing: Analysis | undefined;
+
+/** Where a policy was not, or is no more: made when it is first needed, since its target has a name to be hashed. */
+function noAnalysis(): Analysis {
+  nothing ??= {
+    rejectedPort: undefined,
+    target: selectorSpec("", undefined, undefined),
+    namespaceSelectors: new Map(),
+    podSelectors: new Map(),
+    namespacedPodSelectors: new Map(),
+    excepts: new Map(),
+    rules: new Map(),
+  };
+  return nothing;
+}
 
 export class WeaveController {
   readonly kernel: WeaveKernel;
@@ -276,7 +282,7 @@ export class WeaveController {
   addPolicy(policy: NetworkPolicy): void {
     this.#refuseEgress(policy);
     const analysis = analysePolicy(policy);
-    this.#outcomes.set(policy.key, this.#provision(policy, NO_ANALYSIS, analysis));
+    this.#outcomes.set(policy.key, this.#provision(policy, noAnalysis(), analysis));
   }
 
   /** Only with the first policy that has egress. */
@@ -307,7 +313,7 @@ export class WeaveController {
 
   deletePolicy(policy: NetworkPolicy): void {
     const current = analysePolicy(policy);
-    if (current.rejectedPort === undefined) this.#deprovision(policy, current, NO_ANALYSIS);
+    if (current.rejectedPort === undefined) this.#deprovision(policy, current, noAnalysis());
   }
 
   /** What the policy no longer needs, rules first: permissions end before isolation does. */
