@@ -49,15 +49,21 @@ export function icmpQuestions(family: Family): ReadonlySet<number> {
  * What `-m addrtype` and `-m rpfilter` know of addresses without being told (matches.ts): broadcast, multicast and the
  * link-local part of it, the unspecified address, addresses of IPv4 in IPv6.
  */
-const SPECIAL = [
-  "0.0.0.0/8",
-  "255.255.255.255/32",
-  "224.0.0.0/4",
-  "224.0.0.0/24",
-  "ff00::/8",
-  "::/128",
-  "::ffff:0:0/96",
-].flatMap((text) => parseCidr(text) ?? []);
+function specialPrefixes(): readonly Cidr[] {
+  special ??= [
+    "0.0.0.0/8",
+    "255.255.255.255/32",
+    "224.0.0.0/4",
+    "224.0.0.0/24",
+    "ff00::/8",
+    "::/128",
+    "::ffff:0:0/96",
+  ].flatMap((text) => parseCidr(text) ?? []);
+  return special;
+}
+
+/** Read when it is first asked for: the first IPv6 text takes milliseconds. */
+let special: readonly Cidr[] | undefined;
 
 /** Collects what is read, of one family. */
 export class SpaceReads {
@@ -174,7 +180,7 @@ export class SpaceReads {
         const own = match.extension === "multiport" ? protocol : PROTOCOL[match.extension];
         for (const { first, last } of match.ranges) this.ports(own, first, last);
       } else if (match.kind === "rpfilter" || (match.kind === "addressType" && match.type !== "LOCAL")) {
-        for (const cidr of SPECIAL) this.prefix(cidr);
+        for (const cidr of specialPrefixes()) this.prefix(cidr);
       }
     }
   }

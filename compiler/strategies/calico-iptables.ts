@@ -10,7 +10,7 @@
  * established connections, which the first chain accepts.
  */
 import type { Cidr, Family, IpAddress } from "../../dataplane/address.ts";
-import { cidrOf, hostCidr, parseAddress, parseCidr } from "../../dataplane/address.ts";
+import { cidrOf, hostCidr, parseCidr } from "../../dataplane/address.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, IPSet, IPSetMember, TableProgram } from "../../dataplane/program.ts";
 import { mentionsIpv6 } from "../addressFamilies.ts";
@@ -190,7 +190,7 @@ function sets(cluster: ResolvedCluster, { node, family, pools }: SetContext): re
     options: SET_OPTIONS,
     origin,
   });
-  const own = [...nodeAddresses(cluster, node), ...LOOPBACK].filter((address) => address.family === family);
+  const own = [...nodeAddresses(cluster, node).filter((address) => address.family === family), ...LOOPBACK[family]];
   return [
     {
       name: setName(family, "this-host"),
@@ -207,7 +207,14 @@ function sets(cluster: ResolvedCluster, { node, family, pools }: SetContext): re
   ];
 }
 
-const LOOPBACK = ["127.0.0.0", "127.0.0.1", "::1"].flatMap((text) => parseAddress(text) ?? []);
+/** 127.0.0.0, 127.0.0.1, ::1: as words, since the first IPv6 text to be read takes milliseconds. */
+const LOOPBACK: Readonly<Record<Family, readonly IpAddress[]>> = {
+  4: [
+    { family: 4, words: [0x7f00_0000] },
+    { family: 4, words: [0x7f00_0001] },
+  ],
+  6: [{ family: 6, words: [0, 0, 0, 1] }],
+};
 
 /** The sets of every policy that selects an endpoint of this node; equal selectors share one. */
 function policySets(cluster: ResolvedCluster, node: string, family: Family): readonly IPSet[] {

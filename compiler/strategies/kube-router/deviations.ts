@@ -1,5 +1,5 @@
 /** Where kube-router's enforcement differs from the API text. */
-import { cidrContains, type Family, parseCidr } from "../../../dataplane/address.ts";
+import { type Cidr, cidrContains, type Family } from "../../../dataplane/address.ts";
 import { type Packet, PROTOCOL } from "../../../dataplane/packet.ts";
 import { deviationsOf, type Quirk } from "../../deviation.ts";
 import type { Direction } from "../../model.ts";
@@ -51,10 +51,11 @@ function unfilteredWhen(reading: PolicyReading, unfiltered: (context: PolicyCont
 }
 
 /** What a block is under the API, in the terms of a set: /0 in two halves. */
-const HALVES = {
+const HALVES: Readonly<Record<Family, readonly Cidr[]>> = {
   4: EVERYTHING[4],
-  6: ["::/1", "8000::/1"].map((text) => parseCidr(text)).filter((cidr) => cidr !== undefined),
-} as const;
+  // ::/1 and 8000::/1
+  6: [0, 0x8000_0000 | 0].map((word) => ({ family: 6, words: [word, 0, 0, 0], prefixLength: 1 })),
+};
 
 /** `::/0` as kube-router puts it into a set. */
 function withLessThanEverything(rule: ResolvedRule): ResolvedRule {
