@@ -40,6 +40,8 @@ type Wrapped = (
  * itself: truth tables were the quicker for it, and no longer command the slower. Of the V8 of Node 20, where that was tried.
  */
 if (process.versions.v8.startsWith("11.3.")) setFlagsFromString("--interrupt-budget=270336");
+// Marking in steps makes pauses short at the price of time in all, and a command is waited for to its end.
+setFlagsFromString("--no-incremental-marking");
 
 const requireBuiltIn = createRequire(__filename);
 const modules = new Map<string, Loaded>();
