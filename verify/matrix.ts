@@ -1,6 +1,6 @@
 /** Truth tables: what becomes of the first packet between every two pods. */
 import type { ResolvedCluster } from "../compiler/resolve.ts";
-import { cidrKey, type Family, hostCidr, type IpAddress } from "../dataplane/address.ts";
+import type { Family, IpAddress } from "../dataplane/address.ts";
 import { hasPorts, parseProtocol, protocolName } from "../dataplane/packet.ts";
 import { VERDICT_CODE, VERDICTS, type Verdict } from "../dataplane/verdict.ts";
 import type { Port } from "../traffic/generate/sessions.ts";
@@ -84,8 +84,7 @@ export function matrixRow(lane: Lane, pods: readonly MatrixPod[], index: number,
 interface Block {
   readonly from: number;
   readonly to: number;
-  /** Bytes from one port's cells to the next; the cells themselves, by source and port. Undefined: packets have to be pushed. */
-  readonly stride: number;
+  /** By source and port. Undefined: packets have to be pushed. */
   readonly cells: Uint8Array | undefined;
 }
 
@@ -94,18 +93,15 @@ export class TruthTables {
   readonly #lane: Lane;
   readonly #pods: readonly MatrixPod[];
   readonly #ports: readonly Port[];
-  /** By pod: its number among the different addresses. */
-  readonly #ends: readonly number[];
   readonly #question: PairQuestion;
   readonly #pairs: PairVerdicts | undefined;
   readonly #groups: readonly PortGroup[];
+  /** Bytes from one port's cells to the next, in cells that were decided. */
+  readonly #stride: number;
   /** Cells of the sources that were asked about last: from one on, up to another. */
   #block: Block = NO_BLOCK;
-  /** Cells of ends that several pods have, by end: the next of them may come when they are gone from the block. */
-  readonly #shared = new Map<number, Uint8Array>();
-  readonly #isShared: boolean;
 
-  /** Throws a RangeError when there is no pod. */
+  /** Throws a RangeError when there is no pod, or two have one address: of the pods of a cluster one alone has it. */
   constructor(
     lane: Lane,
     cluster: ResolvedCluster,
@@ -114,10 +110,11 @@ export class TruthTables {
     this.#lane = lane;
     this.#pods = pods;
     this.#ports = ports;
-    const ends = new Map(pods.map(({ address }) => [cidrKey(hostCidr(address)), address]));
-    this.#question = new PairQuestion([...ends.values()], ports);
-    this.#ends = pods.map(({ address }) => this.#question.number(hostCidr(address)) ?? 0);
-    this.#isShared = ends.size < pods.length;
+    this.#question = new PairQuestion(
+      pods.map(({ address }) => address),
+      ports,
+    );
+    this.#stride = 32 * this.#question.words;
     const { programs } = lane;
     this.#pairs = programs.length === 0 ? undefined : PairVerdicts.of(programs, this.#question);
     // The reference has no programs: it reads the policies themselves, and tells apart the ports that they do.
@@ -126,48 +123,28 @@ export class TruthTables {
 
   /** The row of one source in the table of each port, a `MatrixCell` for each pod. */
   rows(index: number): readonly string[] {
-    const decided = this.#pairs === undefined ? undefined : this.#cellsOf(this.#pairs, this.#ends[index] ?? 0);
-    const isByPod = decided === undefined || this.#isShared;
-    const cells = decided === undefined ? this.#pushed(index) : this.#isShared ? this.#byPod(decided) : decided;
+    const decided = this.#pairs === undefined ? undefined : this.#cellsOf(this.#pairs, index);
+    const cells = decided ?? this.#pushed(index);
     const width = this.#pods.length;
-    const stride = isByPod ? width : this.#block.stride;
+    const stride = decided === undefined ? width : this.#stride;
     for (let port = 0; port < this.#ports.length; port++) cells[port * stride + index] = ITSELF;
     const text = new TextDecoder().decode(cells);
     return this.#ports.map((_, port) => text.slice(port * stride, port * stride + width));
   }
 
-  /** The cells of one source, by port and end. */
+  /** The cells of one source, by port and destination. */
   #cellsOf(pairs: PairVerdicts, end: number): Uint8Array | undefined {
-    const known = this.#shared.get(end);
-    if (known !== undefined) return known;
     const { ends, ports } = this.#question;
     if (end < this.#block.from || end >= this.#block.to) {
       const count = Math.max(1, Math.floor(MOST_CELLS / (ends.length * Math.max(1, ports.length))));
       const to = Math.min(end + count, ends.length);
       const sources = new AtomSet(ends.length);
       for (let source = end; source < to; source++) sources.add(source);
-      const refusals = pairs.of(sources);
-      this.#block = { from: end, to, stride: refusals?.stride ?? 0, cells: refusals?.signed(SIGNS) };
+      this.#block = { from: end, to, cells: pairs.of(sources)?.signed(SIGNS) };
     }
-    const size = this.#block.stride * ports.length;
+    const size = this.#stride * ports.length;
     const first = (end - this.#block.from) * size;
-    const cells = this.#block.cells?.subarray(first, first + size);
-    if (this.#isShared && cells !== undefined && this.#ends.indexOf(end) !== this.#ends.lastIndexOf(end)) {
-      this.#shared.set(end, cells.slice());
-    }
-    return cells;
-  }
-
-  /** Cells by end as cells by pod, where pods share addresses. */
-  #byPod(cells: Uint8Array): Uint8Array {
-    const [width, height, stride] = [this.#pods.length, this.#ports.length, this.#block.stride];
-    const spread = new Uint8Array(width * height);
-    for (let port = 0; port < height; port++) {
-      for (let column = 0; column < width; column++) {
-        spread[port * width + column] = cells[port * stride + (this.#ends[column] ?? 0)] ?? 0;
-      }
-    }
-    return spread;
+    return this.#block.cells?.subarray(first, first + size);
   }
 
   /** Packet by packet, one for the ports that are told apart by nobody. */
@@ -201,7 +178,7 @@ const MOST_TOGETHER = 4_096;
 
 const ITSELF = "#".charCodeAt(0);
 const SIGNS = Uint8Array.from(VERDICTS, (verdict) => CELL[verdict].charCodeAt(0));
-const NO_BLOCK: Block = { from: 0, to: 0, stride: 0, cells: undefined };
+const NO_BLOCK: Block = { from: 0, to: 0, cells: undefined };
 
 /** Ports, by their place in the list that was asked about: the first stands for all. */
 type PortGroup = readonly number[];

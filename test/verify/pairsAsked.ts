@@ -52,7 +52,7 @@ export function decided(
   const verdicts: string[] = [];
   for (let row = 0; row < sources.size * question.ports.length; row++) {
     for (let end = 0; end < question.ends.length; end++) {
-      verdicts.push(VERDICTS[cells[row * refusals.stride + end] ?? 0] ?? "");
+      verdicts.push(VERDICTS[cells[row * 32 * question.words + end] ?? 0] ?? "");
     }
   }
   return verdicts;

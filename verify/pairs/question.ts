@@ -19,7 +19,7 @@ export class PairQuestion {
   /** By protocol and port in one number. */
   readonly #named = new Map<number, number[]>();
 
-  /** Throws a RangeError when there is no end. */
+  /** Throws a RangeError when there is no end, or two are the same. */
   constructor(ends: readonly IpAddress[], ports: readonly Port[]) {
     const [first] = ends;
     if (first === undefined) throw new RangeError("a question about pairs needs ends");
@@ -30,12 +30,18 @@ export class PairQuestion {
     this.allEnds = new AtomSet(ends.length).not();
     this.allPorts = new AtomSet(ports.length).not();
     this.#numbers = new Map(ends.map((address, index) => [cidrKey(hostCidr(address)), index]));
+    if (this.#numbers.size < ends.length) throw new RangeError("a question about pairs has an end twice");
     for (const [index, { protocol, port }] of ports.entries()) {
       const code = (protocol << 16) | port;
       const known = this.#named.get(code);
       if (known === undefined) this.#named.set(code, [index]);
       else known.push(index);
     }
+  }
+
+  /** Words of 32 bits that have a bit for each end. */
+  get words(): number {
+    return (this.ends.length + 31) >>> 5;
   }
 
   /** The end that is all of the prefix; undefined: none is. */

@@ -31,10 +31,10 @@ export class Refusals {
   readonly #bySecond: Int32Array;
   #own: AtomSet;
 
-  constructor({ ends, ports }: PairQuestion, sources: AtomSet) {
+  constructor({ ends, ports, words }: PairQuestion, sources: AtomSet) {
     this.#sources = sources;
     this.#ports = ports.length;
-    this.#words = (ends.length + 31) >>> 5;
+    this.#words = words;
     this.#rows = new Int32Array(ends.length);
     for (const [row, source] of [...sources].entries()) this.#rows[source] = row;
     const size = sources.size * ports.length * this.#words * 2;
@@ -61,24 +61,20 @@ export class Refusals {
     }
   }
 
-  /** Bytes of a row: those of its ends, and some more. */
-  get stride(): number {
-    return this.#words * 32;
-  }
-
-  /** The signs of verdicts by source, port and destination: `(source · ports + port) · stride + destination`. */
+  /** The signs of verdicts by source, port and destination: `(source · ports + port) · 32 · question.words + destination`. */
   signed(signs: Signs): Uint8Array {
     const looks = looksOf(signs);
     const words = this.#words;
+    const stride = words * 32;
     const rows = this.#sources.size * this.#ports;
-    const cells = new Uint32Array((rows * this.stride) / TOGETHER);
+    const cells = new Uint32Array((rows * stride) / TOGETHER);
     for (let row = 0; row < rows; row++) this.#writeRow(row * words * 2, cells, row * words * (32 / TOGETHER), looks);
     const bytes = new Uint8Array(cells.buffer);
     // What an address sends to itself never leaves it.
     const accept = signs[VERDICT_CODE.accept] ?? 0;
     for (const source of this.#sources) {
       const first = (this.#rows[source] ?? 0) * this.#ports;
-      for (let port = 0; port < this.#ports; port++) bytes[(first + port) * this.stride + source] = accept;
+      for (let port = 0; port < this.#ports; port++) bytes[(first + port) * stride + source] = accept;
     }
     return bytes;
   }
