@@ -124,15 +124,25 @@ process.on("SIGINT", () => {
 const EXIT_BUG = 70;
 
 async function run(): Promise<void> {
+  let code: number = EXIT_BUG;
   try {
-    process.exitCode = await runCli(process.argv.slice(2), io);
+    code = await runCli(process.argv.slice(2), io);
   } catch (error) {
     const report = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    process.stderr.write(`This is a bug of chainwalk, please report it with the command that shows it.\n${report}\n`);
-    process.exitCode = EXIT_BUG;
+    await io.stderr.write(`This is a bug of chainwalk, please report it with the command that shows it.\n${report}\n`);
   }
-  // A command that read only part of standard input must not wait for the rest of it.
-  process.stdin.destroy();
+  await Promise.all([written(process.stdout), written(process.stderr)]);
+  // Not when nothing is left to do: a command that read only part of standard input must not wait for the rest of it, and
+  // Node would take its heap apart first, which of tens of megabytes takes as long as to start.
+  process.exit(code);
+}
+
+/** When all that the stream was given is out. */
+function written(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    if (stream.writableLength === 0) resolve();
+    else stream.write("", () => resolve());
+  });
 }
 
 void run();
