@@ -10,6 +10,7 @@ import {
   type TableName,
   type Target,
 } from "../../dataplane/program.ts";
+import { LateComment } from "../lateComment.ts";
 import {
   COMMENT_MAX_BYTES,
   hasControls,
@@ -151,6 +152,7 @@ function verifyMatch(match: Match, place: RulePlace, protocol: number | undefine
     case "fragment":
       return place.family === 4 ? undefined : "-f is of IPv4";
     case "comment":
+      if (match instanceof LateComment) return undefined;
       if (match.text.length <= COMMENT_MAX_BYTES && isPrintableAscii(match.text)) return undefined;
       if (utf8Bytes(match.text) > COMMENT_MAX_BYTES) return `comment is longer than ${COMMENT_MAX_BYTES} bytes`;
       return hasControls(match.text) ? "comment has a control character" : undefined;

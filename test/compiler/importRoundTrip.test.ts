@@ -103,7 +103,10 @@ function headerFirst(matches: readonly Match[]): readonly Match[] {
     return HEADER.includes(part) ? HEADER.indexOf(part) : HEADER.length;
   };
   const asks = (match: Match) => match.kind !== "address" || match.negate || match.cidr.prefixLength > 0;
-  return matches.filter(asks).toSorted((a, b) => place(a) - place(b));
+  return matches
+    .filter(asks)
+    .toSorted((a, b) => place(a) - place(b))
+    .map((match) => (match.kind === "comment" ? { kind: match.kind, text: match.text } : match)); // late ones as read
 }
 
 describe("a program rendered and imported", () => {

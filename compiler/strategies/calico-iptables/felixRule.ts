@@ -10,6 +10,7 @@ import { type Cidr, formatCidr } from "../../../dataplane/address.ts";
 import { parseProtocol } from "../../../dataplane/packet.ts";
 import type { Chain, CtStateFlag, Match, PortRange, Rule, Side, Target } from "../../../dataplane/program.ts";
 import { base64Url, sha224 } from "../../hash.ts";
+import { LateComment, type LateTexts } from "../../lateComment.ts";
 import { COMMENT_MAX_BYTES, cutToBytes } from "../../names.ts";
 
 export interface FelixMatch {
@@ -49,10 +50,28 @@ export function felixChain(name: string, rules: readonly FelixRule[], hashedAs =
  * taken over. A rule read from a node has none and is written as the save has it.
  */
 export function felixSpelling(rule: Rule): string | undefined {
-  return SPELLINGS.get(rule);
+  const [first] = rule.matches;
+  if (!(first instanceof LateComment) || !(first.texts instanceof FelixTexts)) return undefined;
+  const spelling = first.texts.spellings[first.rule] ?? "";
+  return `-m comment --comment "${first.text}"${spelling === "" ? "" : ` ${spelling}`}`;
 }
 
-const SPELLINGS = new WeakMap<Rule, string>();
+/** The hashes of a chain's rules, taken over Felix's spelling of them. */
+class FelixTexts implements LateTexts {
+  readonly chain: string;
+  readonly spellings: readonly string[];
+  #hashes: readonly string[] | undefined;
+
+  constructor(chain: string, spellings: readonly string[]) {
+    this.chain = chain;
+    this.spellings = spellings;
+  }
+
+  textOf(rule: number): string {
+    this.#hashes ??= hashesOf(this.chain, this.spellings);
+    return `cali:${this.#hashes[rule] ?? ""}`;
+  }
+}
 
 export function hashedRules(rules: readonly FelixRule[], chain: string): readonly Rule[] {
   const written = rules.map(({ matches, action, comments = [] }) => {
@@ -64,16 +83,15 @@ export function hashedRules(rules: readonly FelixRule[], chain: string): readonl
     ].join(" ");
     return { safe, spelling };
   });
-  const hashes = hashesOf(
+  const texts = new FelixTexts(
     chain,
     written.map(({ spelling }) => spelling),
   );
   return rules.map(({ matches, action, origin }, index) => {
-    const { safe = [], spelling = "" } = written[index] ?? {};
-    const shown = hashes[index] ?? "";
-    const rule: Rule = {
+    const { safe = [] } = written[index] ?? {};
+    return {
       matches: [
-        { kind: "comment", text: `cali:${shown}` },
+        new LateComment(texts, index),
         // iptables takes one byte less than Felix thinks, and leaves the rest out.
         ...safe.map((comment): Match => ({ kind: "comment", text: cutToBytes(comment, COMMENT_MAX_BYTES) })),
         ...matches.map(({ match }) => match),
@@ -81,8 +99,6 @@ export function hashedRules(rules: readonly FelixRule[], chain: string): readonl
       ...(action === undefined ? {} : { target: action.target }),
       ...(origin === undefined ? {} : { origin }),
     };
-    SPELLINGS.set(rule, `-m comment --comment "cali:${shown}"${spelling === "" ? "" : ` ${spelling}`}`);
-    return rule;
   });
 }
 
