@@ -1,6 +1,5 @@
 /** Truth tables of pod pairs: `.` accept, `X` drop, `R` reject, `#` itself. */
 
-import { formatColumns } from "./columns.ts";
 import type { Paint } from "./paint.ts";
 
 export interface Matrix {
@@ -33,27 +32,44 @@ function matrixObject({ strategy, pods, verdicts }: Matrix): object {
   };
 }
 
-/** Rows are sources. Columns are destinations, by the number that stands before their name in the rows. */
+/**
+ * Rows are sources. Columns are destinations, by the number that stands before their name in the rows. Cells come by the hundred
+ * thousand, a letter each: a row of them is one text, and what stands before it is the same for most ports.
+ */
 function formatTable({ strategy, pods, verdicts }: Matrix, paint: Paint): readonly string[] {
   const numbers = pods.map((_pod, index) => String(index + 1));
-  // Cells come by the hundred thousand, a letter each: a row of them is one text beside the names, aligned here.
   const cellsOf = cellText(numbers, paint);
+  const numberWidth = longest(numbers);
+  const head = numbers.map((text) => paint.faint(text)).join(" ");
+  const names = new Map<number, readonly string[]>();
+  const namesOf = (width: number) => {
+    const known =
+      names.get(width) ??
+      pods.map((pod, index) => {
+        const number = numbers[index] ?? "";
+        return `${" ".repeat(numberWidth - number.length)}${paint.faint(number)} ${pod.padEnd(width)} `;
+      });
+    names.set(width, known);
+    return known;
+  };
+  const longestName = longest(pods);
   return [
     ...verdicts.flatMap(({ port, rows }) => {
-      const head = [
-        { text: "" },
-        { text: `${strategy}  ${port}`, look: "strong" as const },
-        { text: numbers.map((text) => paint.faint(text)).join(" ") },
+      const title = `${strategy}  ${port}`;
+      const width = Math.max(title.length, longestName);
+      const before = namesOf(width);
+      return [
+        `${" ".repeat(numberWidth)} ${paint.strong(title)}${" ".repeat(width - title.length)} ${head}`,
+        ...rows.map((row, index) => (before[index] ?? "") + cellsOf(row)),
+        "",
       ];
-      const body = rows.map((row, index) => [
-        { text: numbers[index] ?? "", align: "right" as const, look: "faint" as const },
-        { text: pods[index] ?? "" },
-        { text: cellsOf(row) },
-      ]);
-      return [...formatColumns([head, ...body], { paint, gap: " " }), ""];
     }),
     paint.faint(`row: source, column: destination   ${LEGEND}`),
   ];
+}
+
+function longest(texts: readonly string[]): number {
+  return texts.reduce((most, { length }) => Math.max(most, length), 0);
 }
 
 /** Each letter under the last digit of its number. */

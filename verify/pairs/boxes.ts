@@ -87,7 +87,7 @@ function cut({ sources, destinations, ports }: Box, cube: Cube, inside: Box[], o
 }
 
 /** How many of the latest boxes one is compared with: what it was cut from has mostly just been put there. */
-const COMPARED = 16;
+const COMPARED = 6;
 
 /** Adds a box to boxes that have nothing in common with it; two that differ on one side only may become one. */
 export function addBox(boxes: Box[], box: Box): void {
