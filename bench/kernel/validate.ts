@@ -79,9 +79,9 @@ const SIZES = [10, 40, 120] as const;
 const TIMES = 2;
 const TURNS = 8;
 /** What a program adds to a packet of an established connection is mostly little: turns go on until it is told so surely, */
-const SURE = 0.08;
+const SURE = 0.06;
 /** or so many were taken. */
-const MOST_TURNS = 32;
+const MOST_TURNS = 48;
 /** Of a map program, whose runs are short. */
 const MAP_TIMES = 15;
 const STATES: readonly ConnectionState[] = ["new", "established"];

@@ -19,7 +19,7 @@ export const modelTargets: readonly Target[] = [
       if (reason !== undefined) return { measured: undefined, note: `the kernel cannot be measured here: ${reason}` };
       const maps = reasonAgainst(missing, "bpf") === undefined;
       const proceed = async () => true;
-      const options = { name: "target", variant: "legacy", environment: {}, seed, passes: 2, maps, proceed } as const;
+      const options = { name: "target", variant: "legacy", environment: {}, seed, passes: 4, maps, proceed } as const;
       const calibration = await calibrate(options);
       if (calibration === undefined) return { measured: undefined, note: "the calibration was stopped" };
       const errors: number[] = [];
