@@ -310,8 +310,8 @@ export const STRATEGY_MUTANTS: readonly (SourceMutant & { readonly strategy: str
     strategy: "kube-router",
     name: "endPort is forgotten",
     file: "compiler/strategies/kube-router/policies.ts",
-    find: '"endPort" in entry.port ? (entry.port.endPort ?? port) : port',
-    replace: "port",
+    find: '"endPort" in entry.port ? entry.port.endPort : undefined',
+    replace: "undefined",
   },
   {
     strategy: "kube-router",
