@@ -54,6 +54,17 @@ describe("compiled code of the command line", () => {
     expect(codeFiles(dirname(builtCommandLine())).length).toBeGreaterThan(0);
   });
 
+  it("is of files in which a byte is a character, as the launcher reads them", () => {
+    const built = dirname(builtCommandLine());
+    const files = readdirSync(built).filter((name) => name.endsWith(".cjs"));
+    expect(files.length).toBeGreaterThan(0);
+    for (const name of files)
+      expect(
+        readFileSync(join(built, name)).every((byte) => byte < 0x80),
+        name,
+      ).toBe(true);
+  });
+
   it.each<readonly [what: string, change: (file: string) => void]>([
     ["missing", (file) => rmSync(file)],
     ["empty", (file) => truncateSync(file)],

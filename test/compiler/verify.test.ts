@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { verifyProgram } from "../../compiler/verify.ts";
+import { portCode, TupleEntries, tupleMap } from "../../dataplane/maps/tupleEntries.ts";
 import type {
   Chain,
   IPSet,
@@ -297,6 +298,34 @@ describe("verifyProgram of maps", () => {
     ["a prefix beyond the data", maps({ ...trie, entries: [entry([33, 0, 0, 0, 1, 2, 3, 4], [1])] }), /33 bits/],
     ["a map twice", maps(map("m"), map("m")), /created twice/],
   ])("refuses %s", (_, wrong, complaint) => {
+    expect(verifyProgram(wrong).join("\n")).toMatch(complaint);
+  });
+
+  /** An exact map in factors: these peers, each with these ports. */
+  const tuples = (peers: readonly string[], codes: readonly number[], parts: Partial<MapSpec> = {}): MapProgram => {
+    const { entries: _, ...head } = map("m", { keyBytes: 20, valueBytes: 4, maxEntries: 4, ...parts });
+    const ports = { codes: Int32Array.from(codes), origins: codes.map(() => "") };
+    return maps(tupleMap(head, new TupleEntries(peers.map((peer) => ({ peer: cidr(peer), ports })))));
+  };
+  const [HTTP, HTTPS] = [portCode(6, 80), portCode(6, 443)];
+
+  it("finds nothing in sound factors, nor in the entries that they stand for", () => {
+    const sound = tuples(["10.0.0.1/32", "10.0.0.2/32"], [HTTP, HTTPS]);
+    expect(verifyProgram(sound)).toEqual([]);
+    const [written] = sound.maps;
+    expect(written?.entries).toHaveLength(4);
+    expect(verifyProgram(maps({ ...map("m"), ...written }))).toEqual([]);
+  });
+
+  it.each([
+    ["a peer twice", tuples(["10.0.0.1/32", "10.0.0.1/32"], [HTTP]), /10\.0\.0\.1\/32 occurs twice/],
+    ["a peer that is a block", tuples(["10.0.0.0/24"], [HTTP]), /10\.0\.0\.0\/24 is no address/],
+    ["a port twice", tuples(["10.0.0.1/32"], [HTTP, HTTP]), /do not ascend/],
+    ["more than fits", tuples(["10.0.0.1/32"], [1, 2, 3, 4, 5]), /5 entries, room for 4/],
+    ["keys of another size", tuples(["10.0.0.1/32"], [HTTP], { keyBytes: 24 }), /20 bytes, want 24/],
+    ["values of another size", tuples(["10.0.0.1/32"], [HTTP], { valueBytes: 8 }), /4 bytes, want 8/],
+    ["a map of another type", tuples(["10.0.0.1/32"], [HTTP], { type: "lpm-trie" }), /not of a map of type lpm-trie/],
+  ])("refuses factors with %s", (_, wrong, complaint) => {
     expect(verifyProgram(wrong).join("\n")).toMatch(complaint);
   });
 

@@ -1,11 +1,14 @@
 /** Tables decided for sets of pairs at once are those of packets pushed one by one. */
 import { describe, expect, it } from "vitest";
 import { clusterOf } from "../../bench/workloads.ts";
+import { compileNode } from "../../compiler/compile.ts";
 import { type ResolvedCluster, resolvePolicies } from "../../compiler/resolve.ts";
+import { kubeRouter } from "../../compiler/strategies/kube-router.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
 import { hasPorts, PROTOCOL } from "../../dataplane/packet.ts";
+import type { Chain, Rule } from "../../dataplane/program.ts";
 import type { Port } from "../../traffic/generate/sessions.ts";
-import { type Lane, referenceLane, strategyLane } from "../../verify/lane.ts";
+import { type Lane, programsLane, referenceLane, strategyLane } from "../../verify/lane.ts";
 import { matrixFamily, matrixPods, matrixPorts, matrixRow, TruthTables } from "../../verify/matrix.ts";
 import { PairVerdicts } from "../../verify/pairs/pairVerdicts.ts";
 import { PairQuestion } from "../../verify/pairs/question.ts";
@@ -63,6 +66,32 @@ describe("pairs decided together", () => {
     expect(found).toEqual(tables(lane, mixed, ports));
     expect(new Set(found.flat().join("")).size).toBeGreaterThan(1);
     if (lane.programs.length > 0) expect(isDecided(lane, mixed, ports)).toBe(true);
+  });
+
+  it("what cannot be decided is pushed", () => {
+    const limited: Rule = {
+      matches: [
+        { kind: "ports", side: "destination", ranges: [{ first: 80, last: 80 }], extension: "tcp", negate: false },
+        { kind: "limit", rate: "1/min", burst: 1000 },
+      ],
+      target: { kind: "drop" },
+    };
+    const programs = mixed.model.nodes.flatMap(({ name }) => {
+      const program = compileNode(mixed, kubeRouter, { node: name });
+      if (program.kind !== "tables") return [];
+      const withLimit = (chain: Chain): Chain => (chain.name === "FORWARD" ? { ...chain, rules: [limited] } : chain);
+      const families = program.families.map((family) => ({
+        ...family,
+        tables: family.tables.map((table) => ({ ...table, chains: table.chains.map(withLimit) })),
+      }));
+      return [{ ...program, families }];
+    });
+    const lane = programsLane(programs, kubeRouter, { walk: false });
+    const ports = [80, 81].map((port) => ({ protocol: PROTOCOL.tcp, port }));
+    expect(isDecided(lane, mixed, ports)).toBe(false);
+    const found = together(lane, mixed, ports);
+    expect(found.map((rows) => rows.join("").replaceAll("#", "").slice(0, 1))).toEqual(["X", "."]);
+    expect(found).toEqual(tables(programsLane(programs, kubeRouter, { walk: false }), mixed, ports));
   });
 
   it("an exception parts ports that what it is taken from has together", () => {

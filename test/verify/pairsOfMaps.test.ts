@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { resolvePolicies } from "../../compiler/resolve.ts";
 import { STRATEGIES } from "../../compiler/strategies/registry.ts";
-import { hostCidr } from "../../dataplane/address.ts";
+import { type Cidr, hostCidr } from "../../dataplane/address.ts";
 import { Fabric } from "../../dataplane/fabric.ts";
 import {
   BLOCK_KEY_BYTES,
@@ -17,6 +17,7 @@ import {
   IPCACHE_KEY_BYTES,
   POLICY_KEY_BYTES,
   TUPLE_KEY_BYTES,
+  type TupleMapKey,
 } from "../../dataplane/maps/layout.ts";
 import { PROTOCOL } from "../../dataplane/packet.ts";
 import type { AttachPoint, LookupPlan, MapEntry, MapProgram, MapSpec, MapType } from "../../dataplane/program.ts";
@@ -72,21 +73,17 @@ const policy = fc.array(
 );
 const value = fc.constantFrom("accept" as const, "accept" as const, "hole" as const).map(encodeTupleValue);
 const scope = fc.record({ protocol, port }).map((drawn) => (drawn.protocol === 0 ? { protocol: 0, port: 0 } : drawn));
-const exact = fc.array(
-  fc.tuple(hostArbitrary(4), scope, value).map(([peer, ports, meaning]) => ({
-    key: encodeTupleKey({ peer, ...ports }),
-    value: meaning,
-  })),
-  { maxLength: 16, size: "max" },
-);
-const blocks = fc.array(
-  fc
-    .tuple(fc.oneof(prefixArbitrary(4), fc.constantFrom(...ENDS.map(hostCidr))), scope, value)
-    .map(([peer, ports, meaning]) => ({
-      key: encodeBlockKey({ peer, ...ports }),
-      value: meaning,
-    })),
-  { maxLength: 16, size: "max" },
+const entriesOf = (peers: fc.Arbitrary<Cidr>, encode: (key: TupleMapKey) => Uint8Array) =>
+  fc.array(
+    fc
+      .tuple(peers, scope, value)
+      .map(([peer, ports, meaning]): MapEntry => ({ key: encode({ peer, ...ports }), value: meaning })),
+    { maxLength: 16, size: "max" },
+  );
+const exact = entriesOf(hostArbitrary(4), encodeTupleKey);
+const blocks = entriesOf(
+  fc.oneof(prefixArbitrary(4), fc.constantFrom(...ENDS.map((end) => hostCidr(end)))),
+  encodeBlockKey,
 );
 
 /** Of several entries with one key the last. */
