@@ -80,12 +80,7 @@ function writeCode(name: string, { source, script }: Started): void {
 }
 
 /** What few commands use, and takes Node milliseconds to load: loaded when something of it is first read. */
-const RARE: ReadonlySet<string> = new Set([
-  "node:child_process",
-  "node:net",
-  "node:perf_hooks",
-  "node:stream/consumers",
-]);
+const RARE: ReadonlySet<string> = new Set(["node:child_process", "node:net", "node:stream/consumers"]);
 
 function builtIn(name: string): unknown {
   if (!RARE.has(name)) return requireBuiltIn(name);

@@ -2,7 +2,7 @@
 import type { ResolvedCluster } from "../compiler/resolve.ts";
 import type { Family, IpAddress } from "../dataplane/address.ts";
 import { hasPorts, parseProtocol, protocolName } from "../dataplane/packet.ts";
-import { VERDICT_CODE, VERDICTS, type Verdict } from "../dataplane/verdict.ts";
+import { VERDICTS, type Verdict } from "../dataplane/verdict.ts";
 import type { Port } from "../traffic/generate/sessions.ts";
 import { AtomSet } from "./atomSet.ts";
 import type { Lane } from "./lane.ts";
@@ -84,8 +84,8 @@ export function matrixRow(lane: Lane, pods: readonly MatrixPod[], index: number,
 interface Block {
   readonly from: number;
   readonly to: number;
-  /** By source and port. Undefined: packets have to be pushed. */
-  readonly cells: Uint8Array | undefined;
+  /** By source and port. */
+  readonly cells: Uint8Array;
 }
 
 /** Tables of several ports, side by side: what becomes of the first packet between every two of some pods. */
@@ -94,7 +94,8 @@ export class TruthTables {
   readonly #pods: readonly MatrixPod[];
   readonly #ports: readonly Port[];
   readonly #question: PairQuestion;
-  readonly #pairs: PairVerdicts | undefined;
+  /** Undefined: the lane has no programs, or such as have to be asked with packets. */
+  #pairs: PairVerdicts | undefined;
   readonly #groups: readonly PortGroup[];
   /** Bytes from one port's cells to the next, in cells that were decided. */
   readonly #stride: number;
@@ -123,62 +124,55 @@ export class TruthTables {
 
   /** The row of one source in the table of each port, a `MatrixCell` for each pod. */
   rows(index: number): readonly string[] {
-    const decided = this.#pairs === undefined ? undefined : this.#cellsOf(this.#pairs, index);
-    const cells = decided ?? this.#pushed(index);
-    const width = this.#pods.length;
-    const stride = decided === undefined ? width : this.#stride;
-    for (let port = 0; port < this.#ports.length; port++) cells[port * stride + index] = ITSELF;
-    const text = new TextDecoder().decode(cells);
-    return this.#ports.map((_, port) => text.slice(port * stride, port * stride + width));
+    return this.#decided(index) ?? this.#pushed(index);
   }
 
-  /** The cells of one source, by port and destination. */
-  #cellsOf(pairs: PairVerdicts, end: number): Uint8Array | undefined {
+  #decided(index: number): readonly string[] | undefined {
+    const cells = this.#cellsOf(index);
+    if (cells === undefined) return undefined;
+    for (let port = 0; port < this.#ports.length; port++) cells[port * this.#stride + index] = ITSELF;
+    const text = new TextDecoder().decode(cells);
+    return this.#ports.map((_, port) => text.slice(port * this.#stride, port * this.#stride + this.#pods.length));
+  }
+
+  /** The cells of one source, by port and destination; undefined: packets have to be pushed. */
+  #cellsOf(end: number): Uint8Array | undefined {
     const { ends, ports } = this.#question;
-    if (end < this.#block.from || end >= this.#block.to) {
+    if (this.#pairs !== undefined && (end < this.#block.from || end >= this.#block.to)) {
       const count = Math.max(1, Math.floor(MOST_CELLS / (ends.length * Math.max(1, ports.length))));
       const to = Math.min(end + count, ends.length);
       const sources = new AtomSet(ends.length);
       for (let source = end; source < to; source++) sources.add(source);
-      this.#block = { from: end, to, cells: pairs.of(sources)?.signed(SIGNS) };
+      const refusals = this.#pairs.of(sources);
+      // Rules that cannot be decided for some are not tried for others.
+      if (refusals === undefined) this.#pairs = undefined;
+      else this.#block = { from: end, to, cells: refusals.signed(SIGNS) };
     }
+    if (this.#pairs === undefined) return undefined;
     const size = this.#stride * ports.length;
     const first = (end - this.#block.from) * size;
-    return this.#block.cells?.subarray(first, first + size);
+    return this.#block.cells.subarray(first, first + size);
   }
 
-  /** Packet by packet, one for the ports that are told apart by nobody. */
-  #pushed(index: number): Uint8Array {
-    const [pods, ports] = [this.#pods, this.#ports];
-    const source = pods[index];
-    if (source === undefined) throw new RangeError(`the matrix has no pod ${index}`);
-    const cells = new Uint8Array(ports.length * pods.length).fill(ITSELF);
-    const columns = pods.flatMap((destination, column) => (destination === source ? [] : [column]));
+  /** Packet by packet, of ports that nobody tells apart those of one. */
+  #pushed(index: number): readonly string[] {
+    const rows = this.#ports.map(() => "");
     for (const group of this.#groups) {
-      const port = ports[group[0] ?? 0];
+      const port = this.#ports[group[0] ?? 0];
       if (port === undefined) continue;
-      for (let from = 0; from < columns.length; from += MOST_TOGETHER) {
-        const asked = columns.slice(from, from + MOST_TOGETHER);
-        this.#lane.flush();
-        const packets = asked.map((column) => openingOf(source.address, (pods[column] ?? source).address, port));
-        for (const [at, verdict] of this.#lane.verdicts(packets).entries()) {
-          for (const one of group) cells[one * pods.length + (asked[at] ?? 0)] = SIGNS[VERDICT_CODE[verdict]] ?? 0;
-        }
-      }
+      const row = matrixRow(this.#lane, this.#pods, index, port);
+      for (const one of group) rows[one] = row;
     }
-    return cells;
+    return rows;
   }
 }
 
 /** Verdicts that are held at once. */
 const MOST_CELLS = 1 << 22;
 
-/** Packets between two flushes: more would find the table of connections full in a large cluster. */
-const MOST_TOGETHER = 4_096;
-
 const ITSELF = "#".charCodeAt(0);
 const SIGNS = Uint8Array.from(VERDICTS, (verdict) => CELL[verdict].charCodeAt(0));
-const NO_BLOCK: Block = { from: 0, to: 0, cells: undefined };
+const NO_BLOCK: Block = { from: 0, to: 0, cells: new Uint8Array(0) };
 
 /** Ports, by their place in the list that was asked about: the first stands for all. */
 type PortGroup = readonly number[];

@@ -14,7 +14,7 @@ import {
   TUPLE_KEY_BYTES,
   TUPLE_VALUE_BYTES,
 } from "../../dataplane/maps/layout.ts";
-import { type PortList, TupleEntries, tupleMap } from "../../dataplane/maps/tupleEntries.ts";
+import { type PortList, portCode, TupleEntries, tupleMap } from "../../dataplane/maps/tupleEntries.ts";
 import { parseProtocol } from "../../dataplane/packet.ts";
 import type { Attachment, AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
 import { routedAttachment } from "../attachment.ts";
@@ -124,7 +124,6 @@ interface PortKey {
   readonly port: number;
 }
 
-const PORTS = 65_536;
 const EVERY_PORT: PortKey = { protocol: 0, port: 0 };
 const EVERYTHING: readonly Cidr[] = [
   { family: 4, words: [0], prefixLength: 0 },
@@ -168,7 +167,7 @@ class AllowedPorts {
     const found = new Map<number, string>();
     // From the latest to the first, who so has the last word.
     for (let link: AllowedPorts | undefined = this; link !== undefined; link = link.#before) {
-      for (const { protocol, port } of link.#ports) found.set(protocol * PORTS + port, link.#origin);
+      for (const { protocol, port } of link.#ports) found.set(portCode(protocol, port), link.#origin);
     }
     const codes = Int32Array.from(found.keys()).sort();
     this.#listed = { codes, origins: Array.from(codes, (code) => found.get(code) ?? "") };

@@ -1,6 +1,6 @@
 /** What bpf(2) refuses of maps, and look-ups that could not run. */
 import { addressBits, cidrKey, formatCidr } from "../../dataplane/address.ts";
-import { TUPLE_KEY_BYTES, TUPLE_VALUE_BYTES } from "../../dataplane/maps/layout.ts";
+import { littleWordAt, TUPLE_KEY_BYTES, TUPLE_VALUE_BYTES } from "../../dataplane/maps/layout.ts";
 import { entryCountOf, type TupleEntries, tupleEntriesOf } from "../../dataplane/maps/tupleEntries.ts";
 import type { AttachPoint, MapProgram, MapSpec, MapType } from "../../dataplane/program.ts";
 import { rememberedBy } from "../again.ts";
@@ -163,6 +163,5 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
 
 /** Indices and prefix lengths are in the byte order of the machine, little-endian here (kernel/bpf/lpm_trie.c). */
 function firstWord(key: Uint8Array): number {
-  const [first = 0, second = 0, third = 0, fourth = 0] = key;
-  return (first | (second << 8) | (third << 16) | (fourth << 24)) >>> 0;
+  return littleWordAt(key, 0);
 }

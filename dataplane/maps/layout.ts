@@ -242,8 +242,8 @@ export function keyWordAt(bytes: Uint8Array, at: number): number {
 export const TUPLE_PORT_AT = 16;
 export const BLOCK_PORT_AT = 4;
 
-/** Byte by byte: a view of each of thousands of entries takes longer to make than to read. */
-function littleWordAt(bytes: Uint8Array, at: number): number {
+/** A number of the host, little-endian. Byte by byte: a view of each of thousands of entries takes longer to make than to read. */
+export function littleWordAt(bytes: Uint8Array, at: number): number {
   const low = (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
   return (low | ((bytes[at + 2] ?? 0) << 16) | ((bytes[at + 3] ?? 0) << 24)) >>> 0;
 }

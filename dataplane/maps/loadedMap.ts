@@ -2,6 +2,7 @@
 import { assertNever } from "../assertNever.ts";
 import type { MapEntry, MapSpec } from "../program.ts";
 import { HashMap } from "./hashMap.ts";
+import { keyWordAt, littleWordAt } from "./layout.ts";
 import { LpmTrie } from "./lpmTrie.ts";
 
 /** Bytes of a trie key that hold the prefix length, little-endian (struct bpf_lpm_trie_key). */
@@ -119,16 +120,11 @@ function checkKey({ name, type, keyBytes }: MapSpec, { key }: MapEntry): void {
 }
 
 function prefixLengthOf(key: Uint8Array): number {
-  const [byte0 = 0, byte1 = 0, byte2 = 0, byte3 = 0] = key;
-  return (byte0 | (byte1 << 8) | (byte2 << 16) | (byte3 << 24)) >>> 0;
+  return littleWordAt(key, 0);
 }
 
 /** Bytes as words in network order, the last padded with zeros: in `words` of as many, or in new ones. */
 export function wordsOf(bytes: Uint8Array, words = new Int32Array(Math.ceil(bytes.length / 4))): Int32Array {
-  for (let index = 0; index < words.length; index++) {
-    const at = 4 * index;
-    words[index] =
-      ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0);
-  }
+  for (let index = 0; index < words.length; index++) words[index] = keyWordAt(bytes, 4 * index);
   return words;
 }

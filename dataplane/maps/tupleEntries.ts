@@ -7,7 +7,7 @@ import type { Cidr } from "../address.ts";
 import type { MapEntry, MapSpec } from "../program.ts";
 import { encodeTupleValue, TUPLE_KEY_BYTES, writeTupleKey } from "./layout.ts";
 
-/** Protocol and port in one number, `protocol · 65,536 + port`, ascending; and beside each what caused it. */
+/** Protocols and ports in one number each (`portCode`), ascending; and beside each what caused it. */
 export interface PortList {
   readonly codes: Int32Array;
   readonly origins: readonly string[];
@@ -46,11 +46,15 @@ export class TupleEntries {
   }
 }
 
-export function protocolOf(code: number): number {
+export function portCode(protocol: number, port: number): number {
+  return protocol * PORTS + port;
+}
+
+export function protocolOfCode(code: number): number {
   return Math.floor(code / PORTS);
 }
 
-export function portOf(code: number): number {
+export function portOfCode(code: number): number {
   return code % PORTS;
 }
 
@@ -63,7 +67,7 @@ function appendEntries(
   for (let at = 0; at < codes.length; at++) {
     const code = codes[at] ?? 0;
     const offset = entries.length * TUPLE_KEY_BYTES;
-    writeTupleKey(view, offset, { peer, protocol: protocolOf(code), port: portOf(code) });
+    writeTupleKey(view, offset, { peer, protocol: protocolOfCode(code), port: portOfCode(code) });
     // Not subarray(), which first asks for the species of its array.
     const key = new Uint8Array(view.buffer, offset, TUPLE_KEY_BYTES);
     entries.push({ key, value: ACCEPT, origin: origins[at] ?? "" });

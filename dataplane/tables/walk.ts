@@ -300,11 +300,10 @@ export class TableWalker {
   #seeDevices(hook: Hook, row: number): void {
     const packet = this.#packet;
     const batch = this.#batch;
-    const physOut = batch.physOutDevice[row] ?? NO_DEVICE;
     packet.inDevice = batch.inDevice[row] ?? NO_DEVICE;
     packet.outDevice = batch.outDevice[row] ?? NO_DEVICE;
     packet.physInDevice = batch.physInDevice[row] ?? NO_DEVICE;
-    packet.physOutDevice = physOut;
+    packet.physOutDevice = batch.physOutDevice[row] ?? NO_DEVICE;
     hideDevices(packet, hook);
   }
 

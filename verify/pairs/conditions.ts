@@ -25,7 +25,7 @@ const TEXTS = new WeakMap<Match, string>();
 
 /** The conditions of one node's rules. Devices are those that a hook shows. */
 export class Conditions {
-  readonly routes: NodeRoutes;
+  readonly #routes: NodeRoutes;
   readonly #question: PairQuestion;
   readonly #sets: ReadonlyMap<string, IPSet>;
   readonly #matches: MatchTable;
@@ -44,20 +44,20 @@ export class Conditions {
   constructor(program: TableProgram, question: PairQuestion, packets: PacketMatches) {
     this.#packets = packets;
     const devices = this.#devices;
-    this.routes = new NodeRoutes(program.attachment, devices);
+    this.#routes = new NodeRoutes(program.attachment, devices);
     this.#question = question;
     this.#sets = new Map(program.sets.map((set) => [set.name, set]));
-    this.#matches = new MatchTable({ devices, routes: this.routes, sets: NO_SETS });
+    this.#matches = new MatchTable({ devices, routes: this.#routes, sets: NO_SETS });
     this.#places = question.ends.map(({ family, words: [word0 = 0, word1 = 0, word2 = 0, word3 = 0] }) =>
-      this.routes.place(family, word0, word1, word2, word3),
+      this.#routes.place(family, word0, word1, word2, word3),
     );
     for (const [end, place] of this.#places.entries()) {
-      const device = this.routes.device(place);
+      const device = this.#routes.device(place);
       const behind = this.#byDevice.get(device) ?? new AtomSet(question.ends.length);
       this.#byDevice.set(device, behind);
       behind.add(end);
     }
-    this.#hasPorts = this.#places.some((place) => this.routes.port(place) !== NO_DEVICE);
+    this.#hasPorts = this.#places.some((place) => this.#routes.port(place) !== NO_DEVICE);
   }
 
   /** The ends on the node itself. */
@@ -202,10 +202,10 @@ export class Conditions {
   #shown(from: number, to: number, hook: Hook): CurrentPacket {
     const packet = this.#packets.present(from, to, 0);
     const [source, destination] = [this.#places[from] ?? 0, this.#places[to] ?? 0];
-    const physIn = this.routes.port(source);
-    const physOut = physIn === NO_DEVICE ? NO_DEVICE : this.routes.port(destination);
-    packet.inDevice = this.routes.device(source);
-    packet.outDevice = this.routes.device(destination);
+    const physIn = this.#routes.port(source);
+    const physOut = physIn === NO_DEVICE ? NO_DEVICE : this.#routes.port(destination);
+    packet.inDevice = this.#routes.device(source);
+    packet.outDevice = this.#routes.device(destination);
     packet.physInDevice = physIn;
     packet.physOutDevice = physOut;
     hideDevices(packet, hook);

@@ -20,7 +20,7 @@ import {
   tuplePortWord,
 } from "../../dataplane/maps/layout.ts";
 import { ANYBODY, HIGHEST_PRECEDENCE, portOf, WORLD } from "../../dataplane/maps/lookup.ts";
-import { type PortList, portOf as portOfCode, protocolOf, tupleEntriesOf } from "../../dataplane/maps/tupleEntries.ts";
+import { type PortList, portOfCode, protocolOfCode, tupleEntriesOf } from "../../dataplane/maps/tupleEntries.ts";
 import { hasPorts } from "../../dataplane/packet.ts";
 import type { AttachPoint, MapEntry, MapProgram, MapSpec } from "../../dataplane/program.ts";
 import { NodeRoutes } from "../../dataplane/routes.ts";
@@ -53,8 +53,6 @@ export class MapAnswers {
 
   /** By word of family, protocol and port in keys: the ports that it is for. */
   readonly #scopes = new Map<number, AtomSet>();
-  /** Of IPv4: peers by their address. */
-  readonly #byWord = new Map<number, number>();
 
   constructor(program: MapProgram, question: PairQuestion) {
     this.#question = question;
@@ -82,7 +80,6 @@ export class MapAnswers {
       const name = interfaces.get(point.endpoint);
       if (name !== undefined) this.#points[point.direction].set(devices.number(name), point);
     }
-    if (family === 4) for (const [end, { words }] of ends.entries()) this.#byWord.set(words[0] ?? 0, end);
   }
 
   /** What the attach point of an end refuses; nothing where there is none. */
@@ -171,7 +168,7 @@ export class MapAnswers {
     for (const { key, value } of entries) {
       const scope = this.#scopes.get(keyWordAt(key, TUPLE_PORT_AT));
       if (scope === undefined || !isTupleAccept(value)) continue;
-      const peer = this.#peerOf(key);
+      const peer = this.#question.number(decodeTupleKey(key).peer);
       if (peer !== undefined) passing[peer]?.addAll(scope);
     }
   }
@@ -180,15 +177,10 @@ export class MapAnswers {
   #portsOf({ codes }: PortList): AtomSet {
     const named = new AtomSet(this.#question.ports.length);
     for (const code of codes) {
-      const scope = this.#scopes.get(tuplePortWord(this.#question.family, protocolOf(code), portOfCode(code)));
+      const scope = this.#scopes.get(tuplePortWord(this.#question.family, protocolOfCode(code), portOfCode(code)));
       if (scope !== undefined) named.addAll(scope);
     }
     return named;
-  }
-
-  #peerOf(key: Uint8Array): number | undefined {
-    if (this.#question.family === 6) return this.#question.number(decodeTupleKey(key).peer);
-    return this.#byWord.get(keyWordAt(key, 0));
   }
 
   #byIdentities(ipcache: MapSpec, policy: MapSpec, direction: AttachPoint["direction"]): Passing {

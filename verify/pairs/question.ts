@@ -1,5 +1,6 @@
 /** What is asked: first packets from each of some addresses to each, to each of some ports. */
 import { type Cidr, cidrContains, cidrKey, type Family, hostCidr, type IpAddress } from "../../dataplane/address.ts";
+import { portCode } from "../../dataplane/maps/tupleEntries.ts";
 import { makePacket, type Packet, PROTOCOL } from "../../dataplane/packet.ts";
 import type { Port } from "../../traffic/generate/sessions.ts";
 import { AtomSet } from "../atomSet.ts";
@@ -32,7 +33,7 @@ export class PairQuestion {
     this.#numbers = new Map(ends.map((address, index) => [cidrKey(hostCidr(address)), index]));
     if (this.#numbers.size < ends.length) throw new RangeError("a question about pairs has an end twice");
     for (const [index, { protocol, port }] of ports.entries()) {
-      const code = (protocol << 16) | port;
+      const code = portCode(protocol, port);
       const known = this.#named.get(code);
       if (known === undefined) this.#named.set(code, [index]);
       else known.push(index);
@@ -64,7 +65,7 @@ export class PairQuestion {
 
   /** The ports of that protocol and number, by their places; undefined: none is asked about. */
   named(protocol: number, port: number): readonly number[] | undefined {
-    return this.#named.get((protocol << 16) | port);
+    return this.#named.get(portCode(protocol, port));
   }
 
   endsThat(isMeant: (end: IpAddress, index: number) => boolean): AtomSet {
